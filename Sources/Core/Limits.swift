@@ -1,0 +1,26 @@
+/// Every bound of the system, by name. A test reaches each.
+package enum Limits {
+    // Events
+    package static let keyMax = 1024
+    package static let typeMax = 64
+    package static let lineMax = 1 << 20
+    package static let deadLetterRawMax = 1 << 12
+    package static let deadLetterDetailMax = 256
+
+    /// A record's decompressed body: cells and dead letters of one batch. Folding never expands decoded
+    /// bytes by more than the raw copies of dead letters, so twice the decoded cap is enough.
+    package static let recordBodyMax = 128 << 20
+
+    // Requests
+    package static let bodySentMax = 16 << 20
+    package static let bodyDecodedMax = 64 << 20
+    package static let errorsInAnswerMax = 10
+    package static let admissionAheadMax: Duration = .seconds(300)
+    package static let horizonDefault: Duration = .seconds(3600)
+    package static let futureLimitDefault: Duration = .seconds(86_400)
+
+    // Peers: a frame is refused by its header, before anything is allocated for it.
+    package static let frameMax = 96 << 20
+    package static let partitionsMax = 4096
+    package static let nodesMax = 1024
+}
