@@ -1,0 +1,78 @@
+import Core
+import Testing
+import Wire
+
+@Suite("Batch records")
+struct BatchRecordTests {
+    private static let header = BatchHeader(
+        id: BatchID(producer: 7, sequence: 9), createdAt: WallTime(milliseconds: 1_424_639_820_000),
+        contentHash: Hash128(42), rule: .first)
+
+    private static func record(letters: Int = 2) -> BatchRecord {
+        let cells = (0..<3000).map { UInt8($0 / 7 % 200) }
+        return BatchRecord.home(
+            header: header, home: PartitionID(3),
+            totals: BatchTotals(events: 20, counted: UInt32(20 - letters), dead: UInt32(letters)),
+            slices: [
+                (partition: PartitionID(1), offset: 0, length: 1000, cells: 10),
+                (partition: PartitionID(5), offset: 1000, length: 0, cells: 0),
+                (partition: PartitionID(200), offset: 1000, length: 2000, cells: 30),
+            ], cells: cells,
+            deadLetters: (0..<letters).map {
+                DeadLetter(
+                    line: UInt32($0 + 1), reason: .badTime, detail: "year 12000", raw: [0xff, 0x00])
+            })
+    }
+
+    @Test("a record comes back whole")
+    func roundTrip() throws {
+        let record = Self.record()
+        let decoded = try BatchRecord(decoding: record.bytes)
+        #expect(decoded == record)
+        #expect(decoded.header == Self.header)
+        #expect(decoded.slices == record.slices)
+        #expect(try decoded.deadLetters().map(\.reason) == [.badTime, .badTime])
+        #expect(decoded.slice(of: PartitionID(200))?.cells == 30)
+        #expect(decoded.slice(of: PartitionID(2)) == nil)
+        #expect(record.bytes.count < 2000)
+    }
+
+    @Test("a subset names its slices by the same hashes")
+    func subset() throws {
+        let record = Self.record()
+        let part = try record.subset(PartitionSet([PartitionID(200), PartitionID(7)]))
+        #expect(part.kind == .slices)
+        #expect(part.slices.map(\.hash) == [record.slices[2].hash])
+        #expect(try part.deadLetters().isEmpty)
+        let whole = try record.body()
+        #expect(try part.body() == Array(whole[1000..<3000]))
+    }
+
+    @Test("an empty batch is a record")
+    func empty() throws {
+        let record = BatchRecord.home(
+            header: Self.header, home: PartitionID(0),
+            totals: BatchTotals(events: 0, counted: 0, dead: 0), slices: [], cells: [],
+            deadLetters: [])
+        #expect(try BatchRecord(decoding: record.bytes).partitions.isEmpty)
+    }
+
+    @Test("no flipped byte and no cut ever traps, and a flipped body is noticed")
+    func damage() throws {
+        let record = Self.record()
+        let body = try record.body()
+        for place in record.bytes.indices {
+            var bytes = record.bytes
+            bytes[place] ^= 0x41
+            guard let decoded = try? BatchRecord(decoding: bytes) else { continue }
+            guard let read = try? decoded.body() else { continue }
+            // What the slices' hashes cover is never another body; the rest the frame's checksum covers.
+            #expect(read.prefix(3000) == body.prefix(3000) || decoded.slices != record.slices)
+        }
+        for length in 0..<record.bytes.count {
+            #expect(throws: DecodeError.self) {
+                try BatchRecord(decoding: Array(record.bytes.prefix(length)))
+            }
+        }
+    }
+}
