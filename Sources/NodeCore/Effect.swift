@@ -1,0 +1,68 @@
+package import Core
+package import Replication
+package import Storage
+
+/// Names a storage job until its completion comes back.
+package struct JobID: Hashable, Comparable, Sendable {
+    package let number: UInt64
+
+    package init(_ number: UInt64) {
+        self.number = number
+    }
+
+    package static func < (left: JobID, right: JobID) -> Bool {
+        left.number < right.number
+    }
+}
+
+/// Everything that reaches the core. The shell reads both clocks once for each.
+package enum Input: Sendable {
+    /// `nextDeadline` has come. Early and late ticks are harmless.
+    case tick
+    /// A whole, checked frame of a peer.
+    case message(PeerMessage, from: NodeID)
+    /// The outgoing link to a peer is up; what is sent from now on may arrive.
+    case connected(NodeID)
+    /// The link is gone. `refused`: the peer's port refused the connection, so its process is not there.
+    case disconnected(NodeID, refused: Bool)
+    case request(RequestID, ClientRequest, deadline: Instant)
+    /// The client is gone; its answer is no longer wanted.
+    case cancel(RequestID)
+    /// Every record appended with an LSN up to this one is on disk.
+    case logSynced(through: LSN)
+    case completed(JobID, Result<StorageResult, StorageError>)
+}
+
+/// Everything that the core wants done. The shell carries effects out in their order.
+package enum Effect: Sendable {
+    /// Hand a message to the link of a peer. It may be lost: every exchange repeats or gives up by time.
+    case send(PeerMessage, to: NodeID)
+    /// Append to the log, in order; the shell batches. No answer but `logSynced`.
+    case append(LogAppend)
+    /// What was appended must become durable soon: write and fsync, then `logSynced`. The shell may join
+    /// several into one; appends without a `sync` behind them may wait for the next.
+    case sync
+    /// Run a job beside the core; its result comes back as `completed`.
+    case run(JobID, StorageJob)
+    case reply(RequestID, ClientResponse)
+    /// Something an operator wants to read in the node's log.
+    case report(Report)
+    /// The process must end: its disk can no longer be trusted.
+    case halt(String)
+}
+
+package enum Report: Hashable, Sendable {
+    case peerUp(NodeID)
+    case peerDown(NodeID)
+    case voting(incarnation: Incarnation)
+    case recovering(String)
+    case waiting(String)
+    case inDoubt(batches: Int)
+    case caughtUp(from: NodeID, batches: Int)
+    case flushed(cells: Int, tables: Int)
+    case flushFailed(String)
+    case generationRefused(NodeID, Int64)
+    case drivenOn(BatchID)
+    case conflict(BatchID)
+    case malformed(from: NodeID, String)
+}

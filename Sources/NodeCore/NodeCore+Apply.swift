@@ -1,0 +1,195 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// Who waits for a batch to be counted here, and where.
+struct ApplyWork {
+    var partitions = PartitionSet()
+    var replies: [(node: NodeID, tag: Tag, partitions: PartitionSet)] = []
+    var isLoading = false
+}
+
+// Counting a bound batch.
+
+extension NodeCore {
+    mutating func receive(
+        _ apply: Apply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        let id = apply.header.id
+        guard let entry = index[id], entry.header.contentHash == apply.header.contentHash,
+            entry.record != nil
+        else {
+            let reply = ApplyReply(
+                tag: apply.tag, applied: PartitionSet(), isMissing: true, vote: vote)
+            send(.applyReply(reply), to: peer, into: &effects)
+            return
+        }
+        decideBound(id, now, into: &effects)
+        want(
+            id, apply.partitions, reply: (node: peer, tag: apply.tag, partitions: apply.partitions),
+            now, into: &effects)
+    }
+
+    /// A majority holds it: remembered lazily, since it can be asked again.
+    mutating func decideBound(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
+        guard let entry = index[id], !entry.isBound else { return }
+        index.markBound(id)
+        // A mark of its application says it as well; this is for homes that apply nothing.
+        if entry.touched.intersection(mine).isEmpty {
+            let mark = ProgressMark(
+                id: id, contentHash: entry.header.contentHash, isFinished: false)
+            effects.append(
+                .append(log.append(kind: LogKind.progress.rawValue, payload: mark.encoded)))
+        }
+        checkSettled(id, now, into: &effects)
+    }
+
+    mutating func receiveSlices(
+        _ record: BatchRecord, _ tag: Tag, from peer: NodeID, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        let partitions = record.partitions
+        guard partitions.isSubset(of: mine), record.kind == .slices else { return }
+        guard holdSlices(record, now, into: &effects) else { return }
+        want(
+            record.header.id, partitions, reply: (node: peer, tag: tag, partitions: partitions),
+            now, into: &effects)
+    }
+
+    /// Keeps what is new of these slices of a bound batch. False where another content is bound here,
+    /// which never happens while at most one is bound.
+    mutating func holdSlices(
+        _ record: BatchRecord, _ now: Now, into effects: inout [Effect]
+    ) -> Bool {
+        let id = record.header.id
+        if let entry = index[id] {
+            if entry.header.contentHash == record.header.contentHash {
+                var held = entry.applied
+                for slices in entry.slices { held.formUnion(slices.partitions) }
+                if entry.record != nil || record.partitions.isSubset(of: held) {
+                    decideBound(id, now, into: &effects)
+                    return true
+                }
+            } else if entry.isBound || !entry.applied.isEmpty {
+                effects.append(.halt("two contents of batch \(id) are bound"))
+                return false
+            }
+        }
+        let append = log.append(kind: LogKind.slices.rawValue, payload: record.bytes)
+        index.holdSlices(record, lsn: append.lsn, at: append.position)
+        effects.append(.append(append))
+        effects.append(.sync)
+        waiters.append(.held(append.lsn, id))
+        return true
+    }
+
+    // MARK: - Work
+
+    /// Counts the batch in `partitions`, as soon as what it is counted from is durable; then answers.
+    mutating func want(
+        _ id: BatchID, _ partitions: PartitionSet,
+        reply: (node: NodeID, tag: Tag, partitions: PartitionSet)?, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        applies[id, default: ApplyWork()].partitions.formUnion(partitions.intersection(mine))
+        if let reply {
+            // A coordinator repeats itself while it waits: one answer is enough.
+            applies[id]?.replies.removeAll { $0.node == reply.node && $0.tag == reply.tag }
+            applies[id]?.replies.append(reply)
+        }
+        continueApply(id, now, into: &effects)
+    }
+
+    mutating func continueApply(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
+        guard let work = applies[id], let entry = index[id], entry.isBound else { return }
+        let touched = work.partitions.intersection(entry.touched)
+        let need = has(.skipDedupe) ? touched : touched.subtracting(entry.applied)
+        if need.isEmpty {
+            finishApply(id, now, into: &effects)
+            return
+        }
+        guard !work.isLoading else { return }
+        if let record = entry.record {
+            let isEarly = has(.applyBeforeBound) || has(.acknowledgeBeforeSync)
+            guard record.isDurable || isEarly else { return }
+            if let held = pending[id] {
+                count(held, need, now, into: &effects)
+                finishApply(id, now, into: &effects)
+            } else {
+                applies[id]?.isLoading = true
+                run(.readLog([record.position]), .apply(id), into: &effects)
+            }
+            return
+        }
+        let slices = entry.slices.filter { !$0.partitions.intersection(need).isEmpty }
+        guard slices.allSatisfy(\.isDurable), !slices.isEmpty else { return }
+        applies[id]?.isLoading = true
+        run(.readLog(slices.map(\.position)), .apply(id), into: &effects)
+    }
+
+    /// The log gave what `continueApply` asked for.
+    mutating func applyLoaded(
+        _ id: BatchID, _ payloads: [[UInt8]], _ now: Now, into effects: inout [Effect]
+    ) {
+        applies[id]?.isLoading = false
+        guard let work = applies[id] else { return }
+        for payload in payloads {
+            guard let entry = index[id] else { continue }
+            do throws(DecodeError) {
+                let record = try BatchRecord(decoding: payload)
+                guard record.header.contentHash == entry.header.contentHash else { continue }
+                let need = work.partitions.intersection(record.partitions)
+                    .subtracting(entry.applied)
+                if !need.isEmpty { count(record, need, now, into: &effects) }
+            } catch {
+                effects.append(.halt("the log gave a damaged record of batch \(id): \(error)"))
+                return
+            }
+        }
+        continueApply(id, now, into: &effects)
+    }
+
+    /// The one place where anything is counted: cells into the memtable and the mark into the log, in
+    /// one step.
+    private mutating func count(
+        _ record: BatchRecord, _ need: PartitionSet, _ now: Now, into effects: inout [Effect]
+    ) {
+        let id = record.header.id
+        do throws(DecodeError) {
+            try memtable.apply(record, need)
+        } catch {
+            effects.append(.halt("a bound batch cannot be counted: \(error)"))
+            return
+        }
+        let append = log.append(
+            kind: LogKind.applied.rawValue,
+            payload: AppliedMark(id: id, partitions: need).encoded)
+        lastMark = append.lsn
+        effects.append(.append(append))
+        if memtableSince == nil { memtableSince = now.monotonic }
+        let hashes = record.slices.filter { need.contains($0.partition) }.map {
+            (partition: $0.partition, hash: $0.hash)
+        }
+        index.markApplied(id, hashes, at: now.monotonic)
+        counters.slicesApplied += UInt64(hashes.count)
+    }
+
+    private mutating func finishApply(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
+        guard let work = applies.removeValue(forKey: id), let entry = index[id] else { return }
+        if entry.applied.isSuperset(of: entry.touched.intersection(mine)) {
+            pending.remove(id)
+            settleDoubt(id, into: &effects)
+        }
+        for reply in work.replies {
+            let applied = entry.applied.intersection(reply.partitions)
+            send(
+                .applyReply(
+                    ApplyReply(tag: reply.tag, applied: applied, isMissing: false, vote: vote)),
+                to: reply.node, into: &effects)
+        }
+        checkSettled(id, now, into: &effects)
+    }
+}

@@ -1,0 +1,167 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// What happens once a record is on disk.
+enum SyncWaiter {
+    /// Answer a bind, if the log still holds this content.
+    case bind(LSN, Tag, to: NodeID, BatchID, Hash128, wasBound: Bool)
+    /// Slices, or a fetched home record, may be applied.
+    case held(LSN, BatchID)
+    /// A peer's incarnation is remembered.
+    case remembered(LSN, Tag, to: NodeID)
+
+    var lsn: LSN {
+        switch self {
+        case .bind(let lsn, _, _, _, _, _), .held(let lsn, _), .remembered(let lsn, _, _): lsn
+        }
+    }
+}
+
+// Voting for a home record.
+
+extension NodeCore {
+    /// What this node's answers count for.
+    var vote: Vote {
+        Vote(incarnation: identity.incarnation, isVoting: isVoting)
+    }
+
+    mutating func receive(
+        _ bind: Bind, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard ring.replicas(of: bind.home).contains(configuration.node) else { return }
+        let id = bind.header.id
+        let hash = bind.header.contentHash
+        guard let entry = index[id] else {
+            if !bind.isBound, let refusal = admission(bind.header, now) {
+                answerBind(bind.tag, refusal, to: peer, into: &effects)
+            } else {
+                take(bind, from: peer, wasBound: false, now, into: &effects)
+            }
+            return
+        }
+        if entry.header.contentHash == hash {
+            if let record = entry.record {
+                promise(
+                    record.lsn, bind.tag, to: peer, id, hash, wasBound: entry.isBound,
+                    into: &effects)
+            } else {
+                // Slices of it came before the record did; they are bound, so it is.
+                take(bind, from: peer, wasBound: entry.isBound, now, into: &effects)
+            }
+        } else if bind.isBound, !entry.isBound, entry.applied.isEmpty {
+            // What was never decided gives way to what was.
+            effects.append(.report(.conflict(id)))
+            take(bind, from: peer, wasBound: false, now, into: &effects)
+        } else if let record = entry.record, record.lsn > synced, !entry.isBound {
+            // This node's own word is not yet durable: it is silent until it is.
+            return
+        } else {
+            counters.conflicts += 1
+            answerBind(
+                bind.tag, .conflict(entry.header.contentHash, isBound: entry.isBound), to: peer,
+                into: &effects)
+        }
+    }
+
+    /// A node's clock may only refuse a whole batch; what is known is never refused.
+    private func admission(_ header: BatchHeader, _ now: Now) -> BindAnswer? {
+        if header.createdAt < now.wall - configuration.horizon { return .tooOld }
+        if header.createdAt > now.wall + Limits.admissionAheadMax { return .ahead }
+        return nil
+    }
+
+    private mutating func take(
+        _ bind: Bind, from peer: NodeID, wasBound: Bool, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard let record = bind.record else {
+            answerBind(bind.tag, .missing, to: peer, into: &effects)
+            return
+        }
+        let lsn = hold(record, now, into: &effects)
+        promise(
+            lsn, bind.tag, to: peer, record.header.id, record.header.contentHash,
+            wasBound: wasBound, into: &effects)
+        if has(.applyBeforeBound) {
+            index.markBound(record.header.id)
+            want(record.header.id, mine, reply: nil, now, into: &effects)
+        }
+    }
+
+    /// Appends a home record; nobody hears of it before it is durable.
+    mutating func hold(
+        _ record: BatchRecord, _ now: Now, into effects: inout [Effect]
+    ) -> LSN {
+        let append = log.append(kind: LogKind.home.rawValue, payload: record.bytes)
+        index.hold(record, lsn: append.lsn, at: append.position)
+        pending.insert(record, limit: ReplicationLimits.pendingBytesMax)
+        effects.append(.append(append))
+        effects.append(.sync)
+        if isDriver(of: record.header.id) {
+            drives.insert(record.header.id, at: now.monotonic + configuration.driveAfter)
+        }
+        counters.recordsHeld += 1
+        return append.lsn
+    }
+
+    private mutating func promise(
+        _ lsn: LSN, _ tag: Tag, to peer: NodeID, _ id: BatchID, _ hash: Hash128, wasBound: Bool,
+        into effects: inout [Effect]
+    ) {
+        let waiter = SyncWaiter.bind(lsn, tag, to: peer, id, hash, wasBound: wasBound)
+        if lsn <= synced {
+            keep(waiter, into: &effects)
+        } else if has(.acknowledgeBeforeSync) {
+            keep(waiter, into: &effects)
+            waiters.append(.held(lsn, id))
+        } else {
+            waiters.append(waiter)
+        }
+    }
+
+    private mutating func keep(_ waiter: SyncWaiter, into effects: inout [Effect]) {
+        guard case .bind(_, let tag, let peer, let id, let hash, let wasBound) = waiter,
+            index[id]?.header.contentHash == hash
+        else { return }
+        answerBind(tag, .holds(wasBound: wasBound), to: peer, into: &effects)
+    }
+
+    private mutating func answerBind(
+        _ tag: Tag, _ answer: BindAnswer, to peer: NodeID, into effects: inout [Effect]
+    ) {
+        send(.bindReply(BindReply(tag: tag, answer: answer, vote: vote)), to: peer, into: &effects)
+    }
+
+    // MARK: - The log
+
+    mutating func logSynced(through lsn: LSN, _ now: Now, into effects: inout [Effect]) {
+        guard lsn > synced else { return }
+        synced = lsn
+        log.markSynced(lsn)
+        let ready = waiters.filter { $0.lsn <= lsn }
+        waiters.removeAll { $0.lsn <= lsn }
+        for waiter in ready {
+            switch waiter {
+            case .bind(_, _, _, let id, _, _):
+                becameDurable(id, now, into: &effects)
+                keep(waiter, into: &effects)
+            case .held(_, let id):
+                becameDurable(id, now, into: &effects)
+            case .remembered(_, let tag, let peer):
+                send(.remembered(tag), to: peer, into: &effects)
+            }
+        }
+        commitFlushIfDurable(into: &effects)
+    }
+
+    private mutating func becameDurable(
+        _ id: BatchID, _ now: Now, into effects: inout [Effect]
+    ) {
+        index.markDurable(id, through: synced)
+        continueApply(id, now, into: &effects)
+        checkSettled(id, now, into: &effects)
+    }
+}

@@ -1,0 +1,90 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// A listing of dead letters while the home records that hold them are read, some at a time.
+struct DeadLetterScan {
+    var read: ServedRead
+    var query: DeadLetterQuery
+    /// Home records still to be read.
+    var rest: [BatchID]
+    var items: [DeadLetterItem] = []
+    /// Letters that match, whether listed or not.
+    var total: UInt64 = 0
+    var asked: [BatchID] = []
+}
+
+extension NodeCore {
+    /// Home records read in one job.
+    private static let recordsPerJob = 64
+
+    mutating func beginDeadLetters(
+        _ read: ServedRead, _ query: DeadLetterQuery, _ partitions: PartitionSet,
+        into effects: inout [Effect]
+    ) {
+        var scan = DeadLetterScan(read: read, query: query, rest: [])
+        for segment in index.heldSegments {
+            for id in index.ids(in: segment) {
+                guard let entry = index[id], entry.isBound, entry.totals.dead > 0,
+                    entry.record?.isDurable == true, partitions.contains(entry.home)
+                else { continue }
+                // Without a reason the totals say how many there are; with one the letters do.
+                if query.reason == nil { scan.total += UInt64(entry.totals.dead) }
+                let isBehind = query.after.map { (segment, id) >= ($0.segment, $0.id) } ?? true
+                if isBehind || query.reason != nil { scan.rest.append(id) }
+            }
+        }
+        continueDeadLetters(scan, into: &effects)
+    }
+
+    private mutating func continueDeadLetters(
+        _ scan: DeadLetterScan, into effects: inout [Effect]
+    ) {
+        var scan = scan
+        let isFull = scan.items.count >= scan.query.limit && scan.query.reason == nil
+        guard !scan.rest.isEmpty, !isFull else {
+            let items = Array(scan.items.prefix(scan.query.limit))
+            finish(
+                scan.read, .read(.deadLetters(items, total: scan.total), scan.read.digest),
+                into: &effects)
+            return
+        }
+        scan.asked = Array(scan.rest.prefix(Self.recordsPerJob))
+        scan.rest.removeFirst(scan.asked.count)
+        let positions = scan.asked.compactMap { index[$0]?.record?.position }
+        run(.readLog(positions), .deadLetters(scan), into: &effects)
+    }
+
+    mutating func deadLettersLoaded(
+        _ scan: DeadLetterScan, _ payloads: [[UInt8]], into effects: inout [Effect]
+    ) {
+        var scan = scan
+        for payload in payloads {
+            do throws(DecodeError) {
+                let record = try BatchRecord(decoding: payload)
+                for letter in try record.deadLetters() { scan.take(letter, of: record.header) }
+            } catch {
+                finish(scan.read, .failed("a home record is damaged: \(error)"), into: &effects)
+                return
+            }
+        }
+        continueDeadLetters(scan, into: &effects)
+    }
+}
+
+extension DeadLetterScan {
+    fileprivate mutating func take(_ letter: DeadLetter, of header: BatchHeader) {
+        if let reason = query.reason {
+            guard letter.reason == reason else { return }
+            total += 1
+        }
+        let place = DeadLetterQuery.Place(
+            segment: header.segment, id: header.id, line: letter.line)
+        if let after = query.after, place <= after { return }
+        guard items.count < query.limit else { return }
+        items.append(DeadLetterItem(place: place, letter: letter))
+    }
+}

@@ -1,0 +1,174 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+// Records from a peer's log, and for one.
+
+extension NodeCore {
+    mutating func beginFetch(
+        _ needs: [SyncNeed], from peer: NodeID, for tag: Tag, into effects: inout [Effect]
+    ) {
+        fetches[tag, default: FetchState(peer: peer)].queue.append(contentsOf: needs)
+        if fetches[tag]?.asked.isEmpty == true { askNext(tag, into: &effects) }
+    }
+
+    private mutating func askNext(_ tag: Tag, into effects: inout [Effect]) {
+        guard var state = fetches[tag] else { return }
+        guard !state.queue.isEmpty else {
+            fetches[tag] = nil
+            return
+        }
+        state.asked = Array(state.queue.prefix(ReplicationLimits.fetchMax))
+        state.queue.removeFirst(state.asked.count)
+        fetches[tag] = state
+        let items = state.asked.map { need in
+            FetchItem(
+                id: need.header.id, contentHash: need.header.contentHash,
+                wantsRecord: need.wantsRecord, partitions: need.partitions)
+        }
+        send(.fetch(tag, items), to: state.peer, into: &effects)
+    }
+
+    mutating func receive(
+        _ records: [BatchRecord], _ isLast: Bool, _ tag: Tag, from peer: NodeID, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        guard var state = fetches[tag], state.peer == peer else { return }
+        var missing = state.asked
+        for record in records {
+            guard let need = state.asked.first(where: { $0.header.id == record.header.id }),
+                need.header.contentHash == record.header.contentHash
+            else { continue }
+            missing.removeAll { $0.header.id == record.header.id }
+            absorb(record, need, now, into: &effects)
+        }
+        state.asked = []
+        guard missing.isEmpty || (!isLast && !records.isEmpty) else {
+            // The peer no longer has what it listed: the session ends, a later round asks again.
+            fetches[tag] = nil
+            var steps: [SyncSession.Effect] = []
+            syncs[tag]?.fail(into: &steps)
+            carry(steps, of: tag, now, into: &effects)
+            return
+        }
+        state.queue = missing + state.queue
+        fetches[tag] = state
+        askNext(tag, into: &effects)
+    }
+
+    /// A peer's record of a bound batch becomes this node's.
+    private mutating func absorb(
+        _ record: BatchRecord, _ need: SyncNeed, _ now: Now, into effects: inout [Effect]
+    ) {
+        let id = record.header.id
+        switch record.kind {
+        case .home:
+            guard mine.contains(record.home) else { return }
+            if let entry = index[id] {
+                let isSame = entry.header.contentHash == record.header.contentHash
+                if !isSame, entry.isBound || !entry.applied.isEmpty {
+                    effects.append(.halt("two contents of batch \(id) are bound"))
+                    return
+                }
+                if !isSame || entry.record == nil {
+                    waiters.append(.held(hold(record, now, into: &effects), id))
+                }
+            } else {
+                waiters.append(.held(hold(record, now, into: &effects), id))
+            }
+            decideBound(id, now, into: &effects)
+        case .slices:
+            guard record.partitions.isSubset(of: mine),
+                holdSlices(record, now, into: &effects)
+            else { return }
+        }
+        counters.recordsFetched += 1
+        if has(.catchUpDropsSlice), let dropped = need.partitions.first(where: { _ in true }),
+            let slice = record.slice(of: dropped), index[id]?.applied.contains(dropped) == false
+        {
+            index.markApplied(id, [(partition: dropped, hash: slice.hash)], at: now.monotonic)
+        }
+        want(id, need.partitions, reply: nil, now, into: &effects)
+    }
+
+    // MARK: - Serving
+
+    mutating func serveFetch(
+        _ tag: Tag, _ items: [FetchItem], to peer: NodeID, into effects: inout [Effect]
+    ) {
+        var plan: [ServedFetch.Part] = []
+        var positions: [LogPosition] = []
+        var byteCount = 0
+        var isLast = true
+        for item in items {
+            guard let entry = index[item.id], entry.isBound,
+                entry.header.contentHash == item.contentHash
+            else { continue }
+            let found = places(of: item, entry)
+            let size = found.reduce(0) { $0 + Int($1.length) }
+            if !plan.isEmpty, byteCount + size > ReplicationLimits.fetchBytesMax {
+                isLast = false
+                break
+            }
+            byteCount += size
+            for position in found {
+                positions.append(position)
+                plan.append(
+                    ServedFetch.Part(
+                        partitions: item.wantsRecord ? nil : item.partitions))
+            }
+        }
+        guard !plan.isEmpty else {
+            send(.fetched(tag, [], isLast: true), to: peer, into: &effects)
+            return
+        }
+        run(
+            .readLog(positions),
+            .fetch(ServedFetch(tag: tag, peer: peer, parts: plan, isLast: isLast)),
+            into: &effects)
+    }
+
+    private func places(of item: FetchItem, _ entry: BatchEntry) -> [LogPosition] {
+        if let record = entry.record, record.isDurable { return [record.position] }
+        guard !item.wantsRecord else { return [] }
+        return entry.slices.filter {
+            $0.isDurable && !$0.partitions.intersection(item.partitions).isEmpty
+        }.map(\.position)
+    }
+
+    mutating func fetchLoaded(
+        _ fetch: ServedFetch, _ payloads: [[UInt8]], into effects: inout [Effect]
+    ) {
+        var records: [BatchRecord] = []
+        for (part, payload) in zip(fetch.parts, payloads) {
+            do throws(DecodeError) {
+                let record = try BatchRecord(decoding: payload)
+                if let partitions = part.partitions {
+                    records.append(try record.subset(partitions.intersection(record.partitions)))
+                } else {
+                    records.append(record)
+                }
+            } catch {
+                effects.append(.halt("the log gave a damaged record: \(error)"))
+                return
+            }
+        }
+        send(.fetched(fetch.tag, records, isLast: fetch.isLast), to: fetch.peer, into: &effects)
+    }
+}
+
+/// An answer to a fetch while its records are read.
+struct ServedFetch {
+    struct Part {
+        /// nil: the whole record.
+        var partitions: PartitionSet?
+    }
+
+    var tag: Tag
+    var peer: NodeID
+    var parts: [Part]
+    var isLast: Bool
+}

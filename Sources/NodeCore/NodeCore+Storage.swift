@@ -1,0 +1,190 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// What a storage job was for.
+enum JobPurpose {
+    /// The record, or the slices, that a batch is counted from.
+    case apply(BatchID)
+    /// The record that a write session drives on.
+    case drive(Tag)
+    case fetch(ServedFetch)
+    case read(ServedRead)
+    case deadLetters(DeadLetterScan)
+    case flushTables
+    case flushCommit
+    /// The identity of a new incarnation, or of a later generation.
+    case promotion
+    case generation
+}
+
+/// The memtable on its way to files. One flush at a time.
+struct FlushState {
+    enum Phase {
+        case idle
+        case writing
+        /// The files are there; the log must be durable through `through` before the manifest says that
+        /// they cover it: else a mark could be lost whose cells are in a file, and be counted again.
+        case awaitsLog([TableHandle], through: LSN)
+        case committing([TableHandle])
+    }
+
+    var phase = Phase.idle
+    var frozen: FrozenMemtable?
+    var nextTableID: UInt64 = 1
+    /// Requests that this flush answers; later ones wait for the next.
+    var requests: [RequestID] = []
+}
+
+extension NodeCore {
+    mutating func run(_ job: StorageJob, _ purpose: JobPurpose, into effects: inout [Effect]) {
+        let id = JobID(nextJob)
+        nextJob += 1
+        jobs[id] = purpose
+        effects.append(.run(id, job))
+    }
+
+    mutating func complete(
+        _ job: JobID, _ result: Result<StorageResult, StorageError>, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        guard let purpose = jobs.removeValue(forKey: job) else {
+            preconditionFailure("job \(job.number) completed twice")
+        }
+        switch result {
+        case .success(let value): succeed(purpose, value, now, into: &effects)
+        case .failure(let error): fail(purpose, error, now, into: &effects)
+        }
+    }
+
+    private mutating func succeed(
+        _ purpose: JobPurpose, _ value: StorageResult, _ now: Now, into effects: inout [Effect]
+    ) {
+        switch (purpose, value) {
+        case (.apply(let id), .records(let records)):
+            applyLoaded(id, records.map(\.payload), now, into: &effects)
+        case (.drive(let tag), .records(let records)):
+            recordLoaded(records.first?.payload, for: tag, now, into: &effects)
+        case (.fetch(let fetch), .records(let records)):
+            fetchLoaded(fetch, records.map(\.payload), into: &effects)
+        case (.deadLetters(let scan), .records(let records)):
+            deadLettersLoaded(scan, records.map(\.payload), into: &effects)
+        case (.read(let read), .rows(let rows)):
+            finish(read, .read(.series(rows), read.digest), into: &effects)
+        case (.read(let read), .scanned(let aggregate)):
+            var top: TopSpec?
+            if case .scan(_, let wanted) = read.query { top = wanted }
+            finish(
+                read, .read(.scan(ScanRows(aggregate, top: top)), read.digest), into: &effects)
+        case (.flushTables, .tables(let tables)):
+            tablesWritten(tables, into: &effects)
+        case (.flushCommit, .committed):
+            flushCommitted(now, into: &effects)
+        case (.promotion, .committed):
+            promotionStored(now, into: &effects)
+        case (.generation, .committed):
+            gossip.takeGeneration(identity.generation)
+        default:
+            preconditionFailure("a storage job gave what it was not asked for")
+        }
+    }
+
+    /// A failed read is an error that says so; a failed write ends the process, since what is on disk is
+    /// no longer known.
+    private mutating func fail(
+        _ purpose: JobPurpose, _ error: StorageError, _ now: Now, into effects: inout [Effect]
+    ) {
+        switch purpose {
+        case .read(let read):
+            finish(read, .failed("\(error)"), into: &effects)
+        case .deadLetters(let scan):
+            finish(scan.read, .failed("\(error)"), into: &effects)
+        case .fetch(let fetch):
+            send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
+        case .flushTables:
+            guard !error.isFatal else { return effects.append(.halt("\(error)")) }
+            // Nothing is lost: the log covers the memtable, and the flush is tried again.
+            effects.append(.report(.flushFailed("\(error)")))
+            flushRetryAt = now.monotonic + .seconds(1)
+        case .apply, .drive, .flushCommit, .promotion, .generation:
+            effects.append(.halt("\(error)"))
+        }
+    }
+
+    // MARK: - Flush
+
+    /// Writes come faster than flushes: new ones are refused until it is better.
+    var isBehindWithFlushes: Bool {
+        flush.frozen != nil && memtable.bytes > 2 * configuration.memtableBytesMax
+    }
+
+    mutating func advanceFlush(_ now: Now, into effects: inout [Effect]) {
+        if let retry = flushRetryAt, now.monotonic >= retry, let frozen = flush.frozen {
+            flushRetryAt = nil
+            run(
+                .writeTables(frozen, firstID: flush.nextTableID), .flushTables, into: &effects)
+        }
+        let isLarge = memtable.bytes >= configuration.memtableBytesMax
+        let isOld =
+            memtableSince.map { now.monotonic >= $0 + configuration.memtableAgeMax } ?? false
+        if isLarge || isOld { beginFlush(now, into: &effects) }
+    }
+
+    mutating func beginFlush(_ now: Now, into effects: inout [Effect]) {
+        guard flush.frozen == nil else { return }
+        flush.requests = flushRequests
+        flushRequests = []
+        guard !memtable.isEmpty else {
+            for request in flush.requests { effects.append(.reply(request, .flushed)) }
+            return
+        }
+        var full = Memtable(
+            partitions: configuration.partitions, digestKey: configuration.digestKey,
+            window: configuration.window)
+        swap(&full, &memtable)
+        memtableSince = nil
+        let frozen = full.freeze(through: lastMark)
+        flush.frozen = frozen
+        flush.phase = .writing
+        // The marks that it covers go to disk while the files are written.
+        effects.append(.sync)
+        run(.writeTables(frozen, firstID: flush.nextTableID), .flushTables, into: &effects)
+    }
+
+    private mutating func tablesWritten(_ written: [TableHandle], into effects: inout [Effect]) {
+        guard let frozen = flush.frozen else {
+            preconditionFailure("tables were written without a flush")
+        }
+        flush.nextTableID = max(
+            flush.nextTableID, (written.map(\.meta.id).max() ?? 0) + 1)
+        flush.phase = .awaitsLog(written, through: frozen.through)
+        commitFlushIfDurable(into: &effects)
+    }
+
+    mutating func commitFlushIfDurable(into effects: inout [Effect]) {
+        guard case .awaitsLog(let written, let through) = flush.phase, through <= synced else {
+            return
+        }
+        flush.phase = .committing(written)
+        run(
+            .commit(ManifestEdit(addTables: written.map(\.meta), coveredThrough: through)),
+            .flushCommit, into: &effects)
+    }
+
+    private mutating func flushCommitted(_ now: Now, into effects: inout [Effect]) {
+        guard case .committing(let written) = flush.phase, let frozen = flush.frozen else {
+            preconditionFailure("a manifest edit was committed without a flush")
+        }
+        tables.append(contentsOf: written)
+        flush.frozen = nil
+        flush.phase = .idle
+        counters.flushes += 1
+        effects.append(.report(.flushed(cells: frozen.cells, tables: written.count)))
+        for request in flush.requests { effects.append(.reply(request, .flushed)) }
+        flush.requests = []
+        if !flushRequests.isEmpty { beginFlush(now, into: &effects) }
+    }
+}

@@ -1,0 +1,258 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// Records on their way from a peer: one request under way at a time.
+struct FetchState {
+    var peer: NodeID
+    var queue: [SyncNeed] = []
+    var asked: [SyncNeed] = []
+}
+
+// Comparing sets with a peer and pulling what is missing.
+
+extension NodeCore {
+    mutating func beginSync(
+        with peer: NodeID, _ partitions: PartitionSet, _ purpose: SyncSession.Purpose, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        let shared = partitions.intersection(mine).intersection(ring.partitions(of: peer))
+        let age: Duration
+        switch purpose {
+        case .catchUp: age = configuration.catchUpAge
+        case .recovery, .read, .pulled: age = .zero
+        }
+        let session = SyncSession(
+            tag: newTag(), peer: peer, partitions: shared, purpose: purpose, ageMin: age,
+            now: now.monotonic)
+        syncs[session.tag] = session
+        counters.syncs += 1
+        carry(
+            [session.start(index.digests, boundary: boundary(now))], of: session.tag, now,
+            into: &effects)
+    }
+
+    /// The oldest of the segments that are compared one by one.
+    private func boundary(_ now: Now) -> Segment {
+        Segment(Segment(createdAt: now.wall).number - ReplicationLimits.recentSegments)
+    }
+
+    mutating func advanceCatchUp(_ now: Now, into effects: inout [Effect]) {
+        guard now.monotonic >= catchUpAt else { return }
+        catchUpAt = now.monotonic + configuration.catchUpInterval
+        var candidates: [NodeID] = []
+        for peer in peers where isReachable(peer) {
+            if !ring.partitions(of: peer).intersection(mine).isEmpty { candidates.append(peer) }
+        }
+        guard !candidates.isEmpty, canLearn else { return }
+        catchUpTurn += 1
+        let peer = candidates[catchUpTurn % candidates.count]
+        let isBusy = syncs.values.contains { session in
+            session.peer == peer && (session.purpose == .catchUp || session.purpose == .recovery)
+        }
+        guard !isBusy else { return }
+        beginSync(with: peer, mine, isRecovering ? .recovery : .catchUp, now, into: &effects)
+    }
+
+    // MARK: - Answering
+
+    mutating func answerSync(
+        _ ask: SyncAsk, to peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard ask.partitions.isSubset(of: mine) else { return }
+        let digests = index.digests
+        var segments: [Segment] = []
+        var after: BatchID?
+        var olderDiffers = false
+        switch ask.scope {
+        case .newest(let boundary, let sums, let older):
+            let theirs = Dictionary(sums.map { ($0.segment, $0.digest) }) { first, _ in first }
+            let held = Set(digests.heldSegments).union(theirs.keys)
+            var newest = SetDigest.empty
+            for segment in held.sorted() where segment >= boundary {
+                let own = digests.sum(of: ask.partitions, in: segment)
+                newest.merge(own)
+                if own != theirs[segment] ?? .empty { segments.append(segment) }
+            }
+            var ownOlder = digests.sum(of: ask.partitions)
+            ownOlder.sum &-= newest.sum
+            ownOlder.count -= newest.count
+            olderDiffers = ownOlder != older
+        case .older(let before, let sums):
+            let theirs = Dictionary(sums.map { ($0.segment, $0.digest) }) { first, _ in first }
+            for segment in digests.heldSegments where segment < before {
+                let own = digests.sum(of: ask.partitions, in: segment)
+                if own != theirs[segment] ?? .empty { segments.append(segment) }
+            }
+        case .more(let rest, let last):
+            segments = rest
+            after = last
+        }
+        let (listing, rest) = list(segments, after: after, ask, now)
+        let reply = SyncReply(
+            tag: ask.tag, listing: listing, rest: rest, olderDiffers: olderDiffers,
+            isSource: isVoting && doubt.isEmpty)
+        send(.syncReply(reply), to: peer, into: &effects)
+    }
+
+    private func list(
+        _ segments: [Segment], after: BatchID?, _ ask: SyncAsk, _ now: Now
+    ) -> (listing: [SyncEntry], rest: [Segment]) {
+        var listing: [SyncEntry] = []
+        for (place, segment) in segments.enumerated() {
+            for id in index.ids(in: segment) {
+                if place == 0, let after, id <= after { continue }
+                guard let entry = index[id], let listed = listed(entry, ask, now) else { continue }
+                if listing.count == ReplicationLimits.listingMax {
+                    // The last entry may end the segment before this one: continue behind it there.
+                    let last = listing[listing.count - 1].header.segment
+                    let start = segments.firstIndex(of: last) ?? place
+                    return (listing, Array(segments[start...]))
+                }
+                listing.append(listed)
+            }
+        }
+        return (listing, [])
+    }
+
+    private func listed(_ entry: BatchEntry, _ ask: SyncAsk, _ now: Now) -> SyncEntry? {
+        guard entry.isBound else { return nil }
+        if ask.ageMin > .zero, now.monotonic < entry.changedAt + ask.ageMin { return nil }
+        let applied = entry.applied.intersection(ask.partitions)
+        let hasRecord = ask.partitions.contains(entry.home) && entry.record?.isDurable == true
+        guard hasRecord || !applied.isEmpty else { return nil }
+        return SyncEntry(
+            header: entry.header, home: entry.home, hasRecord: hasRecord, applied: applied)
+    }
+
+    // MARK: - Learning
+
+    mutating func receive(
+        _ reply: SyncReply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard var session = syncs[reply.tag], session.peer == peer else { return }
+        for entry in reply.listing where index[entry.header.id]?.record != nil {
+            // The peer says that it is bound; the same content here is bound as well.
+            if index[entry.header.id]?.header.contentHash == entry.header.contentHash {
+                decideBound(entry.header.id, now, into: &effects)
+            }
+        }
+        var steps: [SyncSession.Effect] = []
+        let known = index
+        let mine = mine
+        session.receive(
+            reply, digests: index.digests, boundary: boundary(now), now: now.monotonic,
+            needs: { Self.need($0, known, mine) }, into: &steps)
+        syncs[reply.tag] = session
+        carry(steps, of: reply.tag, now, into: &effects)
+    }
+
+    private static func need(
+        _ listed: SyncEntry, _ index: BatchIndex, _ mine: PartitionSet
+    ) -> SyncNeed? {
+        let own = index[listed.header.id]
+        let isSame = own?.header.contentHash == listed.header.contentHash
+        let wantsRecord =
+            listed.hasRecord && mine.contains(listed.home)
+            && own?.holdsDurably(listed.header.contentHash) != true
+        var partitions = listed.applied.intersection(mine)
+        if isSame, let own { partitions = partitions.subtracting(own.applied) }
+        guard wantsRecord || !partitions.isEmpty else { return nil }
+        return SyncNeed(
+            header: listed.header, home: listed.home, wantsRecord: wantsRecord,
+            partitions: partitions)
+    }
+
+    mutating func carry(
+        _ steps: [SyncSession.Effect], of tag: Tag, _ now: Now, into effects: inout [Effect]
+    ) {
+        for step in steps {
+            guard let session = syncs[tag] else { return }
+            switch step {
+            case .send(let message):
+                send(message, to: session.peer, into: &effects)
+            case .need(let needs):
+                satisfy(needs, of: session, now, into: &effects)
+            case .end(let isComplete):
+                syncs[tag] = nil
+                fetches[tag] = nil
+                endSync(session, isComplete, now, into: &effects)
+            }
+        }
+    }
+
+    private mutating func satisfy(
+        _ needs: [SyncNeed], of session: SyncSession, _ now: Now, into effects: inout [Effect]
+    ) {
+        var missing: [SyncNeed] = []
+        for need in needs {
+            let id = need.header.id
+            awaited[id, default: []].append((tag: session.tag, need: need))
+            if let entry = index[id], entry.header.contentHash == need.header.contentHash,
+                entry.record != nil
+            {
+                want(id, need.partitions, reply: nil, now, into: &effects)
+                checkSettled(id, now, into: &effects)
+            } else {
+                missing.append(need)
+            }
+        }
+        if !missing.isEmpty {
+            beginFetch(missing, from: session.peer, for: session.tag, into: &effects)
+        }
+    }
+
+    /// Tells the sessions that wait for a batch when it has become part of this node.
+    mutating func checkSettled(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
+        guard let waiting = awaited[id], let entry = index[id] else { return }
+        var open: [(tag: Tag, need: SyncNeed)] = []
+        var settled: [Tag] = []
+        for (tag, need) in waiting where syncs[tag] != nil {
+            let holds = !need.wantsRecord || entry.holdsDurably(need.header.contentHash)
+            if holds, entry.isBound, need.partitions.isSubset(of: entry.applied) {
+                settled.append(tag)
+            } else {
+                open.append((tag: tag, need: need))
+            }
+        }
+        awaited[id] = open.isEmpty ? nil : open
+        for tag in settled {
+            var steps: [SyncSession.Effect] = []
+            syncs[tag]?.settle(id, now: now.monotonic, into: &steps)
+            carry(steps, of: tag, now, into: &effects)
+        }
+    }
+
+    private mutating func endSync(
+        _ session: SyncSession, _ isComplete: Bool, _ now: Now, into effects: inout [Effect]
+    ) {
+        if !isComplete {
+            // Whatever it still waited for is asked for again by the next round.
+            for id in awaited.keys.sorted() {
+                awaited[id]?.removeAll { $0.tag == session.tag }
+                if awaited[id]?.isEmpty == true { awaited[id] = nil }
+            }
+        }
+        if session.learned > 0, isComplete {
+            counters.healed += UInt64(session.learned)
+            if session.purpose == .catchUp || session.purpose == .recovery {
+                effects.append(.report(.caughtUp(from: session.peer, batches: session.learned)))
+            }
+        }
+        switch session.purpose {
+        case .catchUp:
+            break
+        case .recovery:
+            if isComplete, session.isSource {
+                sourceDone(session.peer, now, into: &effects)
+            }
+        case .read(let tag):
+            partnerRead(tag, session.peer, isComplete, now, into: &effects)
+        case .pulled(let peer, let tag):
+            if isComplete { send(.pulled(tag), to: peer, into: &effects) }
+        }
+    }
+}

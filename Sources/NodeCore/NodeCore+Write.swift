@@ -1,0 +1,260 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+// Coordinating writes: a client's, and those that this node drives on because their coordinator died.
+
+extension NodeCore {
+    mutating func begin(
+        _ request: RequestID, _ what: ClientRequest, _ deadline: Instant, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        switch what {
+        case .write(let record, let consistency):
+            beginWrite(request, record, consistency, deadline, now, into: &effects)
+        case .status(let id, _):
+            beginStatus(request, id, .status, deadline, into: &effects)
+        case .read(let query, let consistency):
+            beginRead(request, query, consistency, deadline, now, into: &effects)
+        case .flush:
+            flushRequests.append(request)
+            beginFlush(now, into: &effects)
+        }
+    }
+
+    private mutating func beginWrite(
+        _ request: RequestID, _ record: BatchRecord, _ consistency: Consistency,
+        _ deadline: Instant, _ now: Now, into effects: inout [Effect]
+    ) {
+        counters.writes += 1
+        func refuse(_ why: WriteOutcome.NotAttempted, into effects: inout [Effect]) {
+            effects.append(.reply(request, .write(.notAttempted(why))))
+        }
+        guard writes.count < ReplicationLimits.sessionsMax,
+            pending.byteCount < ReplicationLimits.pendingBytesMax, !isBehindWithFlushes
+        else { return refuse(.overloaded, into: &effects) }
+        let header = record.header
+        if header.createdAt > now.wall + Limits.admissionAheadMax {
+            return refuse(.aheadOfClock, into: &effects)
+        }
+        let voters = ring.replicas(of: record.home)
+        let required = consistency.required(of: voters.count)
+        if header.createdAt < now.wall - configuration.horizon {
+            // What is already known is looked up before age is judged.
+            beginStatus(
+                request, record.header.id,
+                .expiredWrite(header.contentHash, required: required), deadline, into: &effects)
+            return
+        }
+        let reachable = reachableNodes
+        for partition in [record.home] + record.slices.map(\.partition) {
+            let voters = ring.replicas(of: partition)
+            let required = consistency.required(of: voters.count)
+            let alive = voters.count { reachable.contains($0) }
+            guard alive >= required else {
+                return refuse(.tooFewReplicas(required: required, alive: alive), into: &effects)
+            }
+        }
+        let ring = ring
+        startWrite(
+            WriteSession(
+                tag: newTag(), request: request, header: header, home: record.home,
+                touched: record.partitions, record: record, consistency: consistency,
+                replicas: { ring.replicas(of: $0) }, deadline: deadline, now: now.monotonic), now,
+            into: &effects)
+    }
+
+    private mutating func startWrite(
+        _ session: WriteSession, _ now: Now, into effects: inout [Effect]
+    ) {
+        var steps: [WriteSession.Effect] = []
+        var session = session
+        session.start(into: &steps)
+        writes[session.tag] = session
+        carry(steps, of: session.tag, now, into: &effects)
+    }
+
+    mutating func receive(
+        _ reply: BindReply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        var steps: [WriteSession.Effect] = []
+        writes[reply.tag]?.receive(reply, from: peer, into: &steps)
+        carry(steps, of: reply.tag, now, into: &effects)
+    }
+
+    mutating func receive(
+        _ reply: ApplyReply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        var steps: [WriteSession.Effect] = []
+        writes[reply.tag]?.receive(reply, from: peer, into: &steps)
+        carry(steps, of: reply.tag, now, into: &effects)
+    }
+
+    mutating func carry(
+        _ steps: [WriteSession.Effect], of tag: Tag, _ now: Now, into effects: inout [Effect]
+    ) {
+        for step in steps {
+            switch step {
+            case .send(let message, let node):
+                // Records are large: nothing is encoded for a node that cannot be reached.
+                if isReachable(node) { send(message, to: node, into: &effects) }
+            case .loadRecord:
+                loadRecord(for: tag, now, into: &effects)
+            case .answer(let outcome):
+                guard let request = writes[tag]?.request else { continue }
+                effects.append(.reply(request, .write(outcome)))
+            case .adopt(let hash, let holder):
+                guard let header = writes[tag]?.header else { continue }
+                adopt(hash, insteadOf: header, from: holder, now, into: &effects)
+            case .end:
+                if let session = writes.removeValue(forKey: tag), session.request == nil {
+                    drives.ended(
+                        session.header.id,
+                        isFinished: index[session.header.id]?.isFinished == true,
+                        retryAt: now.monotonic + configuration.driveAfter)
+                }
+            }
+        }
+    }
+
+    // MARK: - Statuses
+
+    private mutating func beginStatus(
+        _ request: RequestID, _ id: BatchID, _ purpose: StatusSession.Purpose,
+        _ deadline: Instant, into effects: inout [Effect]
+    ) {
+        let voters = ring.replicas(of: ring.home(of: id))
+        let required = Consistency.quorum.required(of: voters.count)
+        let reachable = reachableNodes
+        let alive = voters.count { reachable.contains($0) }
+        guard alive >= required else {
+            effects.append(
+                .reply(request, .failed(.tooFewReplicas(required: required, alive: alive))))
+            return
+        }
+        let tag = newTag()
+        statuses[tag] = StatusSession(
+            request: request, purpose: purpose, voters: voters, deadline: deadline)
+        for voter in voters { send(.statusAsk(tag, id), to: voter, into: &effects) }
+    }
+
+    mutating func answerStatus(
+        _ tag: Tag, _ id: BatchID, to peer: NodeID, into effects: inout [Effect]
+    ) {
+        let held = index[id].map { entry in
+            StatusReply.Held(
+                contentHash: entry.header.contentHash, isBound: entry.isBound,
+                totals: entry.totals)
+        }
+        send(.statusReply(StatusReply(tag: tag, held: held, vote: vote)), to: peer, into: &effects)
+    }
+
+    mutating func receive(
+        _ reply: StatusReply, from peer: NodeID, into effects: inout [Effect]
+    ) {
+        guard reply.vote.isVoting || reply.held?.isBound == true, let session = statuses[reply.tag]
+        else { return }
+        var changed = session
+        let reachable = reachableNodes
+        let answer = changed.receive(reply, from: peer) { reachable.contains($0) }
+        statuses[reply.tag] = changed
+        guard let answer else { return }
+        statuses[reply.tag] = nil
+        effects.append(.reply(session.request, answer))
+    }
+
+    // MARK: - Driving on
+
+    /// Home voters of a batch watch over it.
+    func isDriver(of id: BatchID) -> Bool {
+        ring.replicas(of: ring.home(of: id)).contains(configuration.node)
+    }
+
+    mutating func finish(_ id: BatchID, _ hash: Hash128, into effects: inout [Effect]) {
+        guard let entry = index[id], entry.header.contentHash == hash, !entry.isFinished else {
+            return
+        }
+        index.markBound(id)
+        index.markFinished(id)
+        drives.remove(id)
+        let mark = ProgressMark(id: id, contentHash: hash, isFinished: true)
+        effects.append(
+            .append(log.append(kind: LogKind.progress.rawValue, payload: mark.encoded)))
+    }
+
+    mutating func advanceDrives(_ now: Now, into effects: inout [Effect]) {
+        while drives.running < ReplicationLimits.drivesMax,
+            let id = drives.takeDue(now.monotonic)
+        {
+            drive(id, now, into: &effects)
+        }
+    }
+
+    private mutating func drive(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
+        guard let entry = index[id], let record = entry.record, !entry.isFinished else {
+            drives.ended(id, isFinished: true, retryAt: now.monotonic)
+            return
+        }
+        guard record.isDurable else {
+            drives.ended(
+                id, isFinished: false, retryAt: now.monotonic + configuration.driveAfter)
+            return
+        }
+        counters.drivenOn += 1
+        effects.append(.report(.drivenOn(id)))
+        let ring = ring
+        startWrite(
+            WriteSession(
+                tag: newTag(), request: nil, header: entry.header, home: entry.home,
+                touched: entry.touched, record: pending[id], consistency: .all,
+                replicas: { ring.replicas(of: $0) },
+                deadline: now.monotonic + configuration.requestTimeout, now: now.monotonic), now,
+            into: &effects)
+    }
+
+    private mutating func loadRecord(for tag: Tag, _ now: Now, into effects: inout [Effect]) {
+        guard let id = writes[tag]?.header.id, let record = index[id]?.record else {
+            recordLoaded(nil, for: tag, now, into: &effects)
+            return
+        }
+        run(.readLog([record.position]), .drive(tag), into: &effects)
+    }
+
+    mutating func recordLoaded(
+        _ payload: [UInt8]?, for tag: Tag, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard let header = writes[tag]?.header else { return }
+        var record: BatchRecord?
+        if let payload {
+            do throws(DecodeError) {
+                let read = try BatchRecord(decoding: payload)
+                // Another content may have taken its place since.
+                if read.header == header { record = read }
+            } catch {
+                effects.append(.halt("the log gave a damaged record of \(header.id): \(error)"))
+            }
+        }
+        var steps: [WriteSession.Effect] = []
+        writes[tag]?.load(record, into: &steps)
+        carry(steps, of: tag, now, into: &effects)
+    }
+
+    /// This node's copy lost: the content that another holds is the one, so it is fetched.
+    private mutating func adopt(
+        _ hash: Hash128, insteadOf header: BatchHeader, from holder: NodeID, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        guard let entry = index[header.id], !entry.isBound else { return }
+        beginFetch(
+            [
+                SyncNeed(
+                    header: BatchHeader(
+                        id: header.id, createdAt: header.createdAt, contentHash: hash,
+                        rule: header.rule), home: entry.home, wantsRecord: true,
+                    partitions: PartitionSet())
+            ], from: holder, for: newTag(), into: &effects)
+    }
+}

@@ -1,0 +1,283 @@
+package import Core
+import Gossip
+import Replication
+package import Ring
+import Storage
+import Wire
+
+// NodeCore: one node, whole, without a clock, a socket, a file or a thread.
+//
+// The machine takes an input and the current instant and appends effects. The shell (`Node`) and the
+// simulator differ only in how they carry effects out; what happens between a message and its effects is
+// the same code in both.
+//
+// The parts, each in a file of its own:
+//
+//     +Write        coordinating: write sessions, statuses, driving on what was left unfinished
+//     +Bind         voting for a home record: log, sync, answer
+//     +Apply        counting a bound batch: from the home record, from slices, from the log
+//     +Read         coordinating reads; answering as a replica; converging before an answer
+//     +Sync         comparing sets with a peer and pulling what is missing
+//     +Life         first start, restart, lost disk: when this node votes
+//     +Storage      log positions, flushes, jobs
+//
+// Invariants kept here, beyond those of the parts:
+//
+// - Nothing is answered for a record before `logSynced` covers it.
+// - The memtable takes a batch in the same step in which the mark of it is appended, so that a flush
+//   covers exactly the marks up to its LSN.
+// - No dictionary's order reaches an effect.
+
+package struct NodeCore: ~Copyable {
+    package let configuration: CoreConfiguration
+    package let ring: RingView
+    /// The partitions that this node replicates.
+    let mine: PartitionSet
+    let peers: [NodeID]
+
+    var gossip: GossipMachine
+    var index: BatchIndex
+    var random: RandomSource
+
+    // Storage
+    var log: LogCursor
+    var synced: LSN
+    var memtable: Memtable
+    var memtableSince: Instant?
+    var lastMark: LSN
+    var flush = FlushState()
+    var tables: [TableHandle]
+    var identity: NodeIdentity
+    var jobs: [JobID: JobPurpose] = [:]
+    var nextJob: UInt64 = 1
+
+    // Batches between log and fold
+    var pending = PendingRecords()
+    var waiters: [SyncWaiter] = []
+    var applies: [BatchID: ApplyWork] = [:]
+
+    // Sessions
+    var nextTag: UInt64
+    var writes: [Tag: WriteSession] = [:]
+    var statuses: [Tag: StatusSession] = [:]
+    var reads: [Tag: ReadSession] = [:]
+    var readOfRequest: [RequestID: Tag] = [:]
+    var syncs: [Tag: SyncSession] = [:]
+    var fetches: [Tag: FetchState] = [:]
+    var awaited: [BatchID: [(tag: Tag, need: SyncNeed)]] = [:]
+    var converging: [Tag: ConvergeState] = [:]
+    var latency: [NodeID: Int64] = [:]
+
+    // Converging and life
+    var life: Life
+    var memory: [NodeID: Incarnation]
+    var doubt: Set<BatchID> = []
+    var drives = DriveQueue()
+    var catchUpAt: Instant
+    var catchUpTurn = 0
+    var sweepAt: Instant
+    var flushRequests: [RequestID] = []
+    var flushRetryAt: Instant?
+    var lifeRepeatAt: Instant
+
+    /// Messages to itself, handled before `handle` returns.
+    var inbox: [ReplicationMessage] = []
+    package internal(set) var counters = Counters()
+
+    package init(
+        _ configuration: CoreConfiguration, start: inout NodeStart, seed: UInt64, now: Now,
+        into effects: inout [Effect]
+    ) {
+        let ring = start.ring
+        let recovered = start.recovered
+        self.configuration = configuration
+        self.ring = ring
+        identity = start.identity
+        let node = configuration.node
+        mine = ring.partitions(of: node)
+        peers = configuration.members.map(\.node).filter { $0 != node }
+        var random = RandomSource(seed: seed)
+        gossip = GossipMachine(
+            self: node, members: peers, seeds: peers, cluster: configuration.clusterName,
+            interval: configuration.gossipInterval, generation: start.identity.generation,
+            random: random.fork(), now: now)
+        self.random = random
+        log = recovered.cursor
+        synced = recovered.cursor.last
+        tables = recovered.tables
+        flush.nextTableID = recovered.manifest.nextTableID
+        lastMark = start.replay.lastMark
+        memory = start.replay.peers
+        nextTag = random.next() >> 1
+        life = .asking(since: now.monotonic, heard: [:])
+        catchUpAt = now.monotonic + configuration.catchUpInterval
+        sweepAt = now.monotonic
+        lifeRepeatAt = now.monotonic
+        index = start.replay.index
+        memtable = start.replay.takeMemtable()
+        if !memtable.isEmpty { memtableSince = now.monotonic }
+        announce()
+        findDoubt(now, into: &effects)
+        // A node without peers has nobody to ask.
+        settleLife(now, into: &effects)
+    }
+
+    // MARK: - Inputs
+
+    package mutating func handle(_ input: Input, at now: Now, into effects: inout [Effect]) {
+        switch input {
+        case .tick:
+            break
+        case .message(.gossip(let message), let peer):
+            var steps: [GossipEffect] = []
+            gossip.receive(message, from: peer, at: now, into: &steps)
+            carry(steps, now, into: &effects)
+        case .message(.replication(let message), let peer):
+            receive(message, from: peer, now, into: &effects)
+        case .connected(let peer):
+            gossip.connected(to: peer)
+            greet(peer, now, into: &effects)
+        case .disconnected(let peer, let refused):
+            if refused { gossip.connectionRefused(by: peer) }
+            lose(peer, now, into: &effects)
+        case .request(let request, let what, let deadline):
+            begin(request, what, deadline, now, into: &effects)
+        case .cancel(let request):
+            cancel(request)
+        case .logSynced(let lsn):
+            logSynced(through: lsn, now, into: &effects)
+        case .completed(let job, let result):
+            complete(job, result, now, into: &effects)
+        }
+        drainInbox(now, into: &effects)
+        advance(to: now, into: &effects)
+        drainInbox(now, into: &effects)
+    }
+
+    /// When `.tick` wants to come.
+    package var nextDeadline: Instant {
+        min(gossip.nextDeadline, sweepAt)
+    }
+
+    /// Sessions, rounds and ages are looked at this often: cheaper than a heap of timers, and their
+    /// limits are far longer.
+    static let sweepInterval: Duration = .milliseconds(20)
+
+    private mutating func advance(to now: Now, into effects: inout [Effect]) {
+        if now.monotonic >= gossip.nextDeadline {
+            var steps: [GossipEffect] = []
+            gossip.advance(to: now, into: &steps)
+            carry(steps, now, into: &effects)
+        }
+        guard now.monotonic >= sweepAt else { return }
+        sweepAt = now.monotonic + Self.sweepInterval
+        advanceLife(now, into: &effects)
+        advanceSessions(now, into: &effects)
+        advanceDrives(now, into: &effects)
+        advanceCatchUp(now, into: &effects)
+        advanceFlush(now, into: &effects)
+    }
+
+    private mutating func receive(
+        _ message: ReplicationMessage, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        switch message {
+        case .bind(let bind): receive(bind, from: peer, now, into: &effects)
+        case .bindReply(let reply): receive(reply, from: peer, now, into: &effects)
+        case .apply(let apply): receive(apply, from: peer, now, into: &effects)
+        case .applySlices(let tag, let record):
+            receiveSlices(record, tag, from: peer, now, into: &effects)
+        case .applyReply(let reply): receive(reply, from: peer, now, into: &effects)
+        case .finished(let id, let hash): finish(id, hash, into: &effects)
+        case .statusAsk(let tag, let id): answerStatus(tag, id, to: peer, into: &effects)
+        case .statusReply(let reply): receive(reply, from: peer, into: &effects)
+        case .read(let ask): serve(ask, from: peer, now, into: &effects)
+        case .readReply(let reply): receive(reply, from: peer, now, into: &effects)
+        case .syncAsk(let ask): answerSync(ask, to: peer, now, into: &effects)
+        case .syncReply(let reply): receive(reply, from: peer, now, into: &effects)
+        case .fetch(let tag, let items): serveFetch(tag, items, to: peer, into: &effects)
+        case .fetched(let tag, let records, let isLast):
+            receive(records, isLast, tag, from: peer, now, into: &effects)
+        case .pull(let tag, let partitions):
+            beginSync(with: peer, partitions, .pulled(by: peer, tag), now, into: &effects)
+        case .pulled(let tag): partnerPulled(tag, from: peer, now, into: &effects)
+        case .hello(let hello): receive(hello, from: peer, now, into: &effects)
+        case .helloReply(let reply): receive(reply, from: peer, now, into: &effects)
+        case .remember(let tag, let incarnation):
+            remember(peer, incarnation, tag, into: &effects)
+        case .remembered(let tag): receiveRemembered(tag, from: peer, now, into: &effects)
+        }
+    }
+
+    private mutating func drainInbox(_ now: Now, into effects: inout [Effect]) {
+        while !inbox.isEmpty {
+            let messages = inbox
+            inbox = []
+            for message in messages {
+                receive(message, from: configuration.node, now, into: &effects)
+            }
+        }
+    }
+
+    // MARK: - Outputs
+
+    mutating func send(
+        _ message: ReplicationMessage, to node: NodeID, into effects: inout [Effect]
+    ) {
+        if node == configuration.node {
+            inbox.append(message)
+        } else {
+            effects.append(.send(.replication(message), to: node))
+        }
+    }
+
+    mutating func newTag() -> Tag {
+        nextTag += 1
+        return Tag(nextTag)
+    }
+
+    func isReachable(_ node: NodeID) -> Bool {
+        node == configuration.node || gossip.isReachable(node)
+    }
+
+    /// This node among them.
+    var reachableNodes: Set<NodeID> {
+        var nodes: Set<NodeID> = []
+        for member in configuration.members where isReachable(member.node) {
+            nodes.insert(member.node)
+        }
+        return nodes
+    }
+
+    func has(_ mutant: Mutant) -> Bool {
+        configuration.mutants.contains(mutant)
+    }
+
+    private mutating func carry(
+        _ steps: [GossipEffect], _ now: Now, into effects: inout [Effect]
+    ) {
+        for step in steps {
+            switch step {
+            case .send(let message, let peer):
+                effects.append(.send(.gossip(message), to: peer))
+            case .peerUp(let peer):
+                effects.append(.report(.peerUp(peer)))
+                greet(peer, now, into: &effects)
+            case .peerDown(let peer):
+                effects.append(.report(.peerDown(peer)))
+                lose(peer, now, into: &effects)
+            case .peerRestarted(let peer, _):
+                greet(peer, now, into: &effects)
+            case .statesChanged:
+                break
+            case .generationRefused(let peer, let generation):
+                effects.append(.report(.generationRefused(peer, generation)))
+            case .outranked(let generation):
+                takeGeneration(above: generation, now, into: &effects)
+            case .foreignCluster(let peer, let name):
+                effects.append(
+                    .report(.malformed(from: peer, "it belongs to the cluster \"\(name)\"")))
+            }
+        }
+    }
+}

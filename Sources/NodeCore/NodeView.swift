@@ -1,0 +1,127 @@
+package import Core
+package import Gossip
+import Replication
+package import Ring
+import Storage
+
+/// What has happened since the start.
+package struct Counters: Hashable, Sendable {
+    package var writes: UInt64 = 0
+    package var reads: UInt64 = 0
+    package var recordsHeld: UInt64 = 0
+    package var recordsFetched: UInt64 = 0
+    package var slicesApplied: UInt64 = 0
+    package var conflicts: UInt64 = 0
+    package var drivenOn: UInt64 = 0
+    package var syncs: UInt64 = 0
+    package var healed: UInt64 = 0
+    package var converged: UInt64 = 0
+    package var flushes: UInt64 = 0
+}
+
+/// A node as it sees itself and the others, at one instant: what status, readiness and metrics show.
+package struct NodeView: Sendable {
+    package struct Member: Sendable {
+        package var node: NodeID
+        package var http: String
+        package var peer: String
+        package var dc: String
+        package var rack: String
+        package var isUp: Bool
+        package var status: NodeStatus?
+        package var hostID: String?
+        package var generation: Int64?
+        package var heartbeat: UInt64?
+        /// In thousandths; nil for a node that is down, and for this one.
+        package var phi: Int?
+        package var isVoting: Bool
+        package var owns: Double
+        package var values: [(key: String, value: String)]
+    }
+
+    package var node: NodeID
+    package var clusterName: String
+    package var ring: RingView
+    package var incarnation: Incarnation
+    package var members: [Member]
+    /// Empty where the node is ready.
+    package var notReady: [String]
+    package var counters: Counters
+    package var memtableBytes: Int
+    package var memtableCells: Int
+    package var tables: Int
+    package var tableBytes: UInt64
+    package var tableCells: UInt64
+    package var batches: Int
+    package var inDoubt: Int
+    package var unfinished: Int
+    package var pendingBytes: Int
+    package var sessions: Int
+    package var logLast: LSN
+    package var logSynced: LSN
+    package var logFile: UInt32
+    package var logOffset: UInt64
+}
+
+extension NodeCore {
+    package func view(at now: Now) -> NodeView {
+        NodeView(
+            node: configuration.node, clusterName: configuration.clusterName, ring: ring,
+            incarnation: identity.incarnation, members: configuration.members.map { view($0, now) },
+            notReady: notReady, counters: counters, memtableBytes: memtable.bytes,
+            memtableCells: memtable.cells, tables: tables.count,
+            tableBytes: tables.reduce(0) { $0 + $1.meta.size },
+            tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
+            inDoubt: doubt.count, unfinished: drives.count, pendingBytes: pending.byteCount,
+            sessions: writes.count + reads.count + statuses.count + syncs.count,
+            logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset)
+    }
+
+    private func view(_ member: CoreConfiguration.Member, _ now: Now) -> NodeView.Member {
+        let node = member.node
+        let isSelf = node == configuration.node
+        let state = gossip.state(of: node)
+        return NodeView.Member(
+            node: node, http: member.http, peer: member.peer, dc: member.dc, rack: member.rack,
+            isUp: isSelf || gossip.isUp(node), status: state?.status,
+            hostID: state?.text(.hostID), generation: gossip.generation(of: node),
+            heartbeat: gossip.heartbeat(of: node), phi: gossip.phi(of: node, at: now.monotonic),
+            isVoting: isSelf ? isVoting : state?.status == .normal,
+            owns: ring.effectiveShare(of: node),
+            values: (state?.values ?? []).map { (key: "\($0.key)", value: $0.text) })
+    }
+
+    /// Why a balancer should not send requests here.
+    package var notReady: [String] {
+        var reasons: [String] = []
+        switch life {
+        case .asking(_, let heard):
+            let silent = peers.filter { heard[$0] == nil }.map(\.name)
+            reasons.append(
+                identity.incarnation > .none
+                    ? "starting: asking peers what they remember"
+                    : "an empty directory: waiting for " + silent.joined(separator: ", ")
+                        + " (a new cluster begins when all nodes can be reached)")
+        case .recovering(_, let sources):
+            reasons.append(
+                "recovering: copied from \(sources.count) of the peers that hold its partitions")
+        case .promoting(_, let awaiting, _, _):
+            reasons.append(
+                "beginning a life: waiting for "
+                    + awaiting.sorted().map(\.name).joined(separator: ", ") + " to remember it")
+        case .voting:
+            break
+        }
+        if !doubt.isEmpty { reasons.append("settling \(doubt.count) batches in doubt") }
+        return reasons
+    }
+
+    /// Says farewell: peers route around this node at once.
+    package mutating func leave(into effects: inout [Effect]) {
+        var steps: [GossipEffect] = []
+        gossip.leave(into: &steps)
+        for case .send(let message, let peer) in steps {
+            effects.append(.send(.gossip(message), to: peer))
+        }
+    }
+}

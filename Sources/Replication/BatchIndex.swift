@@ -1,0 +1,193 @@
+package import Core
+package import Storage
+package import Wire
+
+/// What this node knows of each batch: one entry per id, filed by segment, with the digests of the sets
+/// that replicas compare. An id is never forgotten here (sealing will allow it).
+package struct BatchIndex: Sendable {
+    package private(set) var entries: [BatchID: BatchEntry] = [:]
+    package private(set) var digests: DigestTable
+    private var segments: [Segment: [BatchID]] = [:]
+    private let key: SipKey
+
+    package init(partitions: Int, key: SipKey) {
+        digests = DigestTable(partitions: partitions)
+        self.key = key
+    }
+
+    package subscript(id: BatchID) -> BatchEntry? {
+        entries[id]
+    }
+
+    /// The ids of a segment, ascending.
+    package func ids(in segment: Segment) -> [BatchID] {
+        (segments[segment] ?? []).sorted()
+    }
+
+    /// All segments that hold an id, ascending.
+    package var heldSegments: [Segment] {
+        segments.keys.sorted()
+    }
+
+    package var count: Int { entries.count }
+
+    /// Ids with an entry, ascending.
+    package var ids: [BatchID] {
+        entries.keys.sorted()
+    }
+
+    // MARK: - Changes
+
+    /// The log holds (or is about to hold) this home record. A record of another content that was not
+    /// bound is replaced: it gave way.
+    package mutating func hold(_ record: BatchRecord, lsn: LSN, at position: LogPosition) {
+        update(record.header, home: record.home) { entry in
+            if entry.header.contentHash != record.header.contentHash {
+                precondition(
+                    !entry.isBound && entry.applied.isEmpty,
+                    "\(record.header.id) is bound, no other content may replace it")
+                entry.slices = []
+            }
+            if let held = entry.record, held.position == position { return }
+            entry.header = record.header
+            entry.totals = record.totals
+            entry.touched = record.partitions
+            entry.record = .init(lsn: lsn, position: position, isDurable: false)
+        }
+    }
+
+    /// The log holds these slices of a bound batch.
+    package mutating func holdSlices(
+        _ record: BatchRecord, lsn: LSN, at position: LogPosition
+    ) {
+        let partitions = record.partitions
+        update(record.header, home: record.home) { entry in
+            if entry.header.contentHash != record.header.contentHash {
+                precondition(
+                    !entry.isBound && entry.applied.isEmpty,
+                    "\(record.header.id) is bound, no other content may replace it")
+                entry.header = record.header
+                entry.record = nil
+                entry.slices = []
+                entry.touched = PartitionSet()
+            }
+            entry.totals = record.totals
+            entry.touched.formUnion(partitions)
+            entry.slices.append(
+                .init(lsn: lsn, position: position, partitions: partitions, isDurable: false))
+        }
+        markBound(record.header.id)
+    }
+
+    /// Records of the log up to `lsn` are on disk.
+    package mutating func markDurable(_ id: BatchID, through lsn: LSN) {
+        guard var entry = entries[id] else { return }
+        if let record = entry.record, record.lsn <= lsn { entry.record?.isDurable = true }
+        for place in entry.slices.indices where entry.slices[place].lsn <= lsn {
+            entry.slices[place].isDurable = true
+        }
+        entries[id] = entry
+        countHome(id)
+    }
+
+    package mutating func markBound(_ id: BatchID) {
+        entries[id]?.isBound = true
+        countHome(id)
+    }
+
+    package mutating func markFinished(_ id: BatchID) {
+        entries[id]?.isFinished = true
+    }
+
+    /// The slices of `hashes` are in the fold now. Each (id, partition) at most once.
+    package mutating func markApplied(
+        _ id: BatchID, _ hashes: [(partition: PartitionID, hash: Hash128)], at now: Instant
+    ) {
+        guard var entry = entries[id] else {
+            preconditionFailure("\(id) is applied without an entry")
+        }
+        for (partition, hash) in hashes {
+            entry.applied.insert(partition)
+            digests.insert(
+                SetDigest.term(id, hash, key: key), segment: entry.header.segment, partition)
+        }
+        entry.changedAt = now
+        entries[id] = entry
+    }
+
+    /// A bound home record on disk joins the set of its home.
+    private mutating func countHome(_ id: BatchID) {
+        guard var entry = entries[id], entry.isBound, let record = entry.record, record.isDurable,
+            !entry.isCounted
+        else { return }
+        entry.isCounted = true
+        entries[id] = entry
+        let term = SetDigest.term(id, entry.header.contentHash, key: key)
+        digests.insertHome(term, segment: entry.header.segment, entry.home)
+    }
+
+    private mutating func update(
+        _ header: BatchHeader, home: PartitionID, _ change: (inout BatchEntry) -> Void
+    ) {
+        if var entry = entries[header.id] {
+            let before = entry.header.segment
+            change(&entry)
+            entries[header.id] = entry
+            let after = entry.header.segment
+            guard before != after else { return }
+            segments[before]?.removeAll { $0 == header.id }
+            segments[after, default: []].append(header.id)
+        } else {
+            var entry = BatchEntry(header: header, home: home)
+            change(&entry)
+            entries[header.id] = entry
+            segments[header.segment, default: []].append(header.id)
+        }
+    }
+}
+
+/// One batch as one node knows it.
+package struct BatchEntry: Sendable {
+    package var header: BatchHeader
+    package let home: PartitionID
+    package var totals = BatchTotals(events: 0, counted: 0, dead: 0)
+    /// The home record in this node's log.
+    package var record: Held?
+    /// Slices that came alone, to a node that held no home record of this content.
+    package var slices: [HeldSlices] = []
+    /// Partitions of which this node knows that the batch touches them: all, where it holds the record.
+    package var touched = PartitionSet()
+    /// A majority of home voters holds this content: it is decided.
+    package var isBound = false
+    /// Every touched partition has a quorum that applied: nobody needs to drive it on.
+    package var isFinished = false
+    /// Partitions in which this node's fold contains it.
+    package var applied = PartitionSet()
+    /// When `applied` last grew: what is young is in flight to others, not missing there.
+    package var changedAt = Instant.zero
+    /// In the home digest.
+    package var isCounted = false
+
+    package struct Held: Sendable {
+        package var lsn: LSN
+        package var position: LogPosition
+        package var isDurable: Bool
+    }
+
+    package struct HeldSlices: Sendable {
+        package var lsn: LSN
+        package var position: LogPosition
+        package var partitions: PartitionSet
+        package var isDurable: Bool
+    }
+
+    package init(header: BatchHeader, home: PartitionID) {
+        self.header = header
+        self.home = home
+    }
+
+    /// Holds the home record of exactly this content on disk.
+    package func holdsDurably(_ hash: Hash128) -> Bool {
+        header.contentHash == hash && record?.isDurable == true
+    }
+}

@@ -1,0 +1,181 @@
+package import Core
+package import Storage
+package import Wire
+
+/// Names one request of a client until it is answered. The shell keeps what belongs to it.
+package struct RequestID: Hashable, Comparable, Sendable {
+    package let number: UInt64
+
+    package init(_ number: UInt64) {
+        self.number = number
+    }
+
+    package static func < (left: RequestID, right: RequestID) -> Bool {
+        left.number < right.number
+    }
+}
+
+/// What a client asks of the node it talks to: its coordinator.
+package enum ClientRequest: Sendable {
+    /// Count a sealed and folded batch, once. Answered by `.write`.
+    case write(BatchRecord, consistency: Consistency)
+    /// What became of a batch? Answered by `.status`.
+    case status(BatchID, createdAt: WallTime?)
+    /// Answered by `.read`.
+    case read(ReadQuery, consistency: Consistency)
+    /// Write the memtable to files. Answered by `.flushed` once the manifest names them.
+    case flush
+}
+
+/// A question whose answer is a function of the applied sets of the partitions it touches.
+package enum ReadQuery: Hashable, Sendable {
+    /// The windows of one key, in one partition. Answered by `.series`.
+    case series(SeriesQuery)
+    /// An aggregate over all keys of `spec.partitions`; the coordinator fills the partitions in, callers
+    /// leave them empty. Answered by `.scan`.
+    case scan(ScanSpec, top: TopSpec?)
+    /// Dead letters of home records, in the order (segment, id, line). Answered by `.deadLetters`.
+    case deadLetters(DeadLetterQuery)
+}
+
+/// Keep only the first `k` keys: exact, since a key lives in one partition.
+package struct TopSpec: Hashable, Sendable {
+    package enum Order: UInt8, Sendable {
+        case count = 1
+        case sum = 2
+    }
+
+    package var k: Int
+    package var order: Order
+
+    package init(k: Int, order: Order) {
+        self.k = k
+        self.order = order
+    }
+}
+
+package struct DeadLetterQuery: Hashable, Sendable {
+    package var reason: DeadLetterReason?
+    package var limit: Int
+    /// Letters behind this place, nil from the beginning.
+    package var after: Place?
+
+    package struct Place: Hashable, Comparable, Sendable {
+        package var segment: Segment
+        package var id: BatchID
+        package var line: UInt32
+
+        package init(segment: Segment, id: BatchID, line: UInt32) {
+            self.segment = segment
+            self.id = id
+            self.line = line
+        }
+
+        package static func < (left: Place, right: Place) -> Bool {
+            (left.segment, left.id, left.line) < (right.segment, right.id, right.line)
+        }
+    }
+
+    package init(reason: DeadLetterReason? = nil, limit: Int, after: Place? = nil) {
+        self.reason = reason
+        self.limit = limit
+        self.after = after
+    }
+}
+
+package enum ClientResponse: Sendable {
+    case write(WriteOutcome)
+    case status(BatchStatus)
+    case read(ReadAnswer)
+    case flushed
+    /// The request was not done, and why.
+    case failed(RequestFailure)
+}
+
+package enum WriteOutcome: Hashable, Sendable {
+    /// Counted whole, at the asked level. `acknowledged` voters have it in the partition that has fewest.
+    case counted(duplicate: Bool, required: Int, acknowledged: Int)
+    /// Another content is bound under this id: this content is finally not counted.
+    case conflict
+    /// Nothing was sent by this attempt, which says nothing of earlier ones.
+    case notAttempted(NotAttempted)
+    /// Older than the horizon, and not known to be counted.
+    case expired(BatchStatus)
+    /// It may or may not be counted; the same id may be sent again. `required` and `alive` where too few
+    /// voters answered.
+    case unknown(required: Int, answered: Int)
+
+    package enum NotAttempted: Hashable, Sendable {
+        case tooFewReplicas(required: Int, alive: Int)
+        case aheadOfClock
+        case overloaded
+        case notReady(String)
+    }
+}
+
+package enum BatchStatus: Hashable, Sendable {
+    case counted(BatchTotals)
+    /// `heldBy` voters hold it, not known to be bound.
+    case unknown(heldBy: Int)
+}
+
+package struct ReadAnswer: Sendable {
+    package var result: ReadResult
+    /// The voters whose agreement gave the answer, ascending.
+    package var replicas: [NodeID]
+    package var consistency: Consistency
+
+    package init(result: ReadResult, replicas: [NodeID], consistency: Consistency) {
+        self.result = result
+        self.replicas = replicas
+        self.consistency = consistency
+    }
+}
+
+package enum ReadResult: Hashable, Sendable {
+    /// Sorted by (type, window).
+    case series([SeriesRow])
+    case scan(ScanRows)
+    case deadLetters([DeadLetterItem], total: UInt64)
+}
+
+/// What a scan found, over all the partitions that were asked.
+package enum ScanRows: Hashable, Sendable {
+    /// `.totalsByKey`: best first where a `TopSpec` was given, else by key.
+    case totals([KeyTotal])
+    /// `.types`, ascending.
+    case types([[UInt8]])
+    /// `.keys`, ascending, at most the asked number.
+    case keys([[UInt8]])
+
+    package struct KeyTotal: Hashable, Sendable {
+        package var key: [UInt8]
+        package var measure: Measure
+
+        package init(key: [UInt8], measure: Measure) {
+            self.key = key
+            self.measure = measure
+        }
+    }
+}
+
+package struct DeadLetterItem: Hashable, Sendable {
+    package var place: DeadLetterQuery.Place
+    package var letter: DeadLetter
+
+    package init(place: DeadLetterQuery.Place, letter: DeadLetter) {
+        self.place = place
+        self.letter = letter
+    }
+}
+
+package enum RequestFailure: Hashable, Sendable {
+    /// Too few voting replicas can be reached for the asked level.
+    case tooFewReplicas(required: Int, alive: Int)
+    /// No answer before the deadline.
+    case timedOut(required: Int, answered: Int)
+    /// This node cannot answer now, and why.
+    case notReady(String)
+    /// A file failed its check: never a wrong number instead.
+    case storage(String)
+}

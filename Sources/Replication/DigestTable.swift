@@ -1,0 +1,81 @@
+package import Core
+
+/// The set digests of one node: per partition and segment, of applied slices and of bound home records.
+/// Sums over partitions stand for all of them at once, since digests add up: equal sums, equal sets.
+package struct DigestTable: Sendable {
+    private var totals: [SetDigest]
+    private var homeTotals: [SetDigest]
+    private var segments: [Segment: [SetDigest]] = [:]
+    private var homeSegments: [Segment: [PartitionID: SetDigest]] = [:]
+
+    package init(partitions: Int) {
+        totals = Array(repeating: .empty, count: partitions)
+        homeTotals = Array(repeating: .empty, count: partitions)
+    }
+
+    package mutating func insert(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
+        let index = Int(partition.index)
+        totals[index].insert(term)
+        segments[segment, default: Array(repeating: .empty, count: totals.count)][index].insert(term)
+    }
+
+    package mutating func insertHome(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
+        homeTotals[Int(partition.index)].insert(term)
+        homeSegments[segment, default: [:]][partition, default: .empty].insert(term)
+    }
+
+    /// What a quorum read compares: the applied set and the home set of one partition.
+    package func total(_ partition: PartitionID) -> SetDigest {
+        totals[Int(partition.index)]
+    }
+
+    package func homeTotal(_ partition: PartitionID) -> SetDigest {
+        homeTotals[Int(partition.index)]
+    }
+
+    /// The applied sets of all `partitions`: what reads of cells compare.
+    package func appliedSum(of partitions: PartitionSet) -> SetDigest {
+        partitions.reduce(into: .empty) { $0.merge(totals[Int($1.index)]) }
+    }
+
+    /// The home sets of all `partitions`: what reads of dead letters compare.
+    package func homeSum(of partitions: PartitionSet) -> SetDigest {
+        partitions.reduce(into: .empty) { $0.merge(homeTotals[Int($1.index)]) }
+    }
+
+    /// Both sets of all `partitions`, over all segments.
+    package func sum(of partitions: PartitionSet) -> SetDigest {
+        var sum = SetDigest.empty
+        for partition in partitions {
+            sum.merge(totals[Int(partition.index)])
+            // Home terms are turned, so that an applied slice never stands for a home record.
+            sum.merge(Self.turned(homeTotals[Int(partition.index)]))
+        }
+        return sum
+    }
+
+    /// Both sets of all `partitions` in one segment.
+    package func sum(of partitions: PartitionSet, in segment: Segment) -> SetDigest {
+        var sum = SetDigest.empty
+        if let row = segments[segment] {
+            for partition in partitions { sum.merge(row[Int(partition.index)]) }
+        }
+        if let row = homeSegments[segment] {
+            // The order of a sum does not matter, so the dictionary's may be used.
+            for (partition, digest) in row where partitions.contains(partition) {
+                sum.merge(Self.turned(digest))
+            }
+        }
+        return sum
+    }
+
+    /// Segments with anything in them, ascending.
+    package var heldSegments: [Segment] {
+        Set(segments.keys).union(homeSegments.keys).sorted()
+    }
+
+    private static func turned(_ digest: SetDigest) -> SetDigest {
+        // Multiplying by an odd constant is a bijection that keeps sums: m(a) + m(b) = m(a + b).
+        SetDigest(sum: digest.sum &* 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835, count: digest.count)
+    }
+}

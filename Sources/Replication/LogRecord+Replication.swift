@@ -1,0 +1,96 @@
+package import Core
+package import Wire
+
+/// The kinds of records in a node's log. Persisted: do not change the numbers.
+package enum LogKind: UInt8, Sendable {
+    /// A home record (`BatchRecord` of kind home). It makes nothing visible: a mark does.
+    case home = 1
+    /// Slices of a bound batch, at a node that held no home record of this content.
+    case slices = 2
+    /// The fold contains these partitions of a batch from here on: written in the same step in which the
+    /// memtable takes them, so that a flush covers exactly the marks up to an LSN.
+    case applied = 3
+    /// A batch is bound, or finished: spares work after a restart.
+    case progress = 4
+    /// A peer's incarnation, remembered before it voted.
+    case peer = 5
+}
+
+/// The body of an `applied` mark.
+package struct AppliedMark: Hashable, Sendable {
+    package var id: BatchID
+    package var partitions: PartitionSet
+
+    package init(id: BatchID, partitions: PartitionSet) {
+        self.id = id
+        self.partitions = partitions
+    }
+
+    package var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.write(id)
+        writer.write(partitions)
+        return writer.bytes
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DecodeError) {
+        var reader = ByteReader(bytes)
+        id = try reader.batchID()
+        partitions = try reader.partitions()
+        try reader.finish()
+    }
+}
+
+/// The body of a `progress` mark.
+package struct ProgressMark: Hashable, Sendable {
+    package var id: BatchID
+    package var contentHash: Hash128
+    package var isFinished: Bool
+
+    package init(id: BatchID, contentHash: Hash128, isFinished: Bool) {
+        self.id = id
+        self.contentHash = contentHash
+        self.isFinished = isFinished
+    }
+
+    package var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.write(id)
+        writer.write(contentHash)
+        writer.write(flag: isFinished)
+        return writer.bytes
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DecodeError) {
+        var reader = ByteReader(bytes)
+        id = try reader.batchID()
+        contentHash = try reader.hash()
+        isFinished = try reader.flag()
+        try reader.finish()
+    }
+}
+
+/// The body of a `peer` record.
+package struct PeerMemory: Hashable, Sendable {
+    package var node: NodeID
+    package var incarnation: Incarnation
+
+    package init(node: NodeID, incarnation: Incarnation) {
+        self.node = node
+        self.incarnation = incarnation
+    }
+
+    package var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.write(node)
+        writer.write(fixed: incarnation.number)
+        return writer.bytes
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DecodeError) {
+        var reader = ByteReader(bytes)
+        node = try reader.node()
+        incarnation = Incarnation(try reader.fixed())
+        try reader.finish()
+    }
+}

@@ -1,0 +1,83 @@
+import Core
+import Storage
+
+extension ReadResult {
+    /// One answer from those of disjoint sets of partitions: exact, since a key (and a home) lives in one
+    /// partition. Nil where the kinds differ.
+    package static func merge(_ parts: [ReadResult], query: ReadQuery) -> ReadResult? {
+        switch query {
+        case .series:
+            guard parts.count == 1, case .series = parts[0] else { return nil }
+            return parts[0]
+        case .scan(let spec, let top):
+            var rows: [ScanRows] = []
+            for part in parts {
+                guard case .scan(let scan) = part else { return nil }
+                rows.append(scan)
+            }
+            return ScanRows.merge(rows, spec: spec, top: top).map { .scan($0) }
+        case .deadLetters(let query):
+            var items: [DeadLetterItem] = []
+            var total: UInt64 = 0
+            for part in parts {
+                guard case .deadLetters(let some, let count) = part else { return nil }
+                items.append(contentsOf: some)
+                total += count
+            }
+            items.sort { $0.place < $1.place }
+            return .deadLetters(Array(items.prefix(query.limit)), total: total)
+        }
+    }
+
+    /// For the mutant that takes the larger of two answers.
+    var weight: UInt64 {
+        switch self {
+        case .series(let rows): rows.reduce(0) { $0 + $1.measure.count }
+        case .scan(.totals(let rows)): rows.reduce(0) { $0 + $1.measure.count }
+        case .scan(.types(let rows)), .scan(.keys(let rows)): UInt64(rows.count)
+        case .deadLetters(_, let total): total
+        }
+    }
+}
+
+extension ScanRows {
+    static func merge(_ parts: [ScanRows], spec: ScanSpec, top: TopSpec?) -> ScanRows? {
+        var totals: [KeyTotal] = []
+        var names: [[UInt8]] = []
+        for part in parts {
+            switch part {
+            case .totals(let rows): totals.append(contentsOf: rows)
+            case .types(let rows), .keys(let rows): names.append(contentsOf: rows)
+            }
+        }
+        switch spec.output {
+        case .totalsByKey:
+            guard names.isEmpty else { return nil }
+            guard let top else {
+                return .totals(totals.sorted { $0.key.lexicographicallyPrecedes($1.key) })
+            }
+            return .totals(Array(totals.sorted { precedes($0, $1, top.order) }.prefix(top.k)))
+        case .types, .statistics:
+            guard totals.isEmpty else { return nil }
+            return .types(Set(names).sorted { $0.lexicographicallyPrecedes($1) })
+        case .keys(_, _, let limit):
+            guard totals.isEmpty else { return nil }
+            let sorted = names.sorted { $0.lexicographicallyPrecedes($1) }
+            return .keys(Array(sorted.prefix(limit)))
+        }
+    }
+
+    /// Greater first; ties by key, so that every coordinator ranks alike.
+    package static func precedes(
+        _ left: KeyTotal, _ right: KeyTotal, _ order: TopSpec.Order
+    ) -> Bool {
+        switch order {
+        case .count where left.measure.count != right.measure.count:
+            return left.measure.count > right.measure.count
+        case .sum where left.measure.values?.sum != right.measure.values?.sum:
+            return (left.measure.values?.sum ?? 0) > (right.measure.values?.sum ?? 0)
+        case .count, .sum:
+            return left.key.lexicographicallyPrecedes(right.key)
+        }
+    }
+}

@@ -1,0 +1,167 @@
+package import Core
+package import Storage
+package import Wire
+
+/// What a log says after a restart: built record by record while storage recovers, then the memtable is
+/// filled with what no file covers.
+package struct RecoveredLog: ~Copyable {
+    package private(set) var index: BatchIndex
+    package private(set) var peers: [NodeID: Incarnation] = [:]
+    private var memtable: Memtable
+    /// The last mark of the log, whether its cells are in a file or in the memtable.
+    package private(set) var lastMark = LSN.zero
+    /// Records whose contents could not be understood although their checksums hold.
+    package private(set) var malformed: [String] = []
+
+    private let partitions: Int
+    private let digestKey: SipKey
+    private let window: WindowLength
+    private let mine: PartitionSet
+    private var marks: [Mark] = []
+    /// Directories of batches that are not yet applied everywhere, for the digests of later marks.
+    private var directories: [BatchID: [PartitionID: Hash128]] = [:]
+    private let replaysCovered: Bool
+
+    private struct Mark {
+        var lsn: LSN
+        var id: BatchID
+        var partitions: PartitionSet
+    }
+
+    /// - Parameters:
+    ///   - mine: the partitions that this node replicates.
+    ///   - replaysCovered: the mutant that applies again what a file covers.
+    package init(
+        partitions: Int, mine: PartitionSet, digestKey: SipKey, window: WindowLength,
+        replaysCovered: Bool = false
+    ) {
+        self.partitions = partitions
+        self.digestKey = digestKey
+        self.window = window
+        index = BatchIndex(partitions: partitions, key: digestKey)
+        self.mine = mine
+        memtable = Memtable(partitions: partitions, digestKey: digestKey, window: window)
+        self.replaysCovered = replaysCovered
+    }
+
+    /// One valid record, in the order of the log.
+    package mutating func visit(kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8]) {
+        do throws(DecodeError) {
+            guard let kind = LogKind(rawValue: kind) else {
+                throw DecodeError("a record of kind \(kind)", at: 0)
+            }
+            try read(kind, lsn, position, payload)
+        } catch {
+            malformed.append("log file \(position.file) at \(position.offset): \(error)")
+        }
+    }
+
+    private mutating func read(
+        _ kind: LogKind, _ lsn: LSN, _ position: LogPosition, _ payload: [UInt8]
+    ) throws(DecodeError) {
+        switch kind {
+        case .home:
+            let record = try BatchRecord(decoding: payload)
+            index.hold(record, lsn: lsn, at: position)
+            index.markDurable(record.header.id, through: lsn)
+            learn(record)
+        case .slices:
+            let record = try BatchRecord(decoding: payload)
+            index.holdSlices(record, lsn: lsn, at: position)
+            index.markDurable(record.header.id, through: lsn)
+            learn(record)
+        case .applied:
+            let mark = try AppliedMark(decoding: payload)
+            guard index[mark.id] != nil, let directory = directories[mark.id] else {
+                throw DecodeError("a mark of \(mark.id), which the log does not hold", at: 0)
+            }
+            index.markBound(mark.id)
+            let hashes = mark.partitions.compactMap { partition in
+                directory[partition].map { (partition: partition, hash: $0) }
+            }
+            index.markApplied(mark.id, hashes, at: .zero)
+            marks.append(Mark(lsn: lsn, id: mark.id, partitions: mark.partitions))
+            lastMark = lsn
+            if let entry = index[mark.id],
+                entry.applied.isSuperset(of: entry.touched.intersection(mine)), entry.record != nil
+            {
+                directories[mark.id] = nil
+            }
+        case .progress:
+            let mark = try ProgressMark(decoding: payload)
+            guard index[mark.id]?.header.contentHash == mark.contentHash else { return }
+            index.markBound(mark.id)
+            if mark.isFinished { index.markFinished(mark.id) }
+        case .peer:
+            let memory = try PeerMemory(decoding: payload)
+            peers[memory.node] = max(peers[memory.node] ?? .none, memory.incarnation)
+        }
+    }
+
+    private mutating func learn(_ record: BatchRecord) {
+        for slice in record.slices where mine.contains(slice.partition) {
+            directories[record.header.id, default: [:]][slice.partition] = slice.hash
+        }
+        if directories[record.header.id] == nil { directories[record.header.id] = [:] }
+    }
+
+    /// Applies the marks that no file covers to the memtable. `read` gives a record's payload.
+    package mutating func replay(
+        after covered: LSN, read: (LogPosition, LSN) throws(StorageError) -> [UInt8]
+    ) throws(StorageError) {
+        for mark in marks where mark.lsn > covered || replaysCovered {
+            guard let entry = index[mark.id] else { continue }
+            var rest = mark.partitions
+            if let record = entry.record {
+                try apply(read(record.position, record.lsn), rest)
+                continue
+            }
+            for held in entry.slices where !held.partitions.intersection(rest).isEmpty {
+                try apply(read(held.position, held.lsn), rest.intersection(held.partitions))
+                rest = rest.subtracting(held.partitions)
+            }
+        }
+        marks = []
+        directories = [:]
+    }
+
+    /// Moves the memtable out; an empty one stays.
+    package mutating func takeMemtable() -> Memtable {
+        var taken = Memtable(partitions: partitions, digestKey: digestKey, window: window)
+        swap(&taken, &memtable)
+        return taken
+    }
+
+    private mutating func apply(
+        _ payload: [UInt8], _ partitions: PartitionSet
+    ) throws(StorageError) {
+        do throws(DecodeError) {
+            let record = try BatchRecord(decoding: payload)
+            try memtable.apply(record, partitions)
+        } catch {
+            malformed.append("\(error)")
+        }
+    }
+}
+
+extension Memtable {
+    /// Adds the slices of `partitions`; the record's hashes are checked before anything is added.
+    package mutating func apply(
+        _ record: BatchRecord, _ partitions: PartitionSet
+    ) throws(DecodeError) {
+        let body = try record.body()
+        for slice in record.slices where partitions.contains(slice.partition) {
+            let result = body.withUnsafeBytes { buffer in
+                Result { () throws(SliceError) in
+                    let range = slice.offset..<slice.offset + slice.length
+                    try apply(
+                        slice: UnsafeRawBufferPointer(rebasing: buffer[range]),
+                        partition: slice.partition)
+                }
+            }
+            if case .failure(let error) = result {
+                throw DecodeError("slice \(slice.partition) of \(record.header.id): \(error)", at: 0)
+            }
+        }
+    }
+}

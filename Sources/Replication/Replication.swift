@@ -1,0 +1,65 @@
+// Replication: what makes every batch count once, on every replica, whoever dies in between.
+//
+// The unit is the sealed batch. Its *home* is the partition of its id's token; the voters of the home
+// keep the *home record*: header, totals, dead letters and all slices.
+//
+//     coordinator            home voters                 voters of each touched partition
+//         |-- bind (record) ----->| append, fsync
+//         |<-- ok ----------------|
+//         |   a majority said ok: the batch is BOUND, decided, to be counted whole
+//         |-- apply --------------------------------------------->| if unseen: add the slice
+//         |<-- applied --------------------------------------------|
+//         |   every touched partition has W that applied: the client hears "counted"
+//
+// Two contents of one id cannot both be bound, since a voter keeps the first that it sees and two
+// majorities meet. Binding and applying are idempotent, so anyone may repeat them: a home voter that
+// sees a batch unfinished for some seconds drives it on, and a restarted node settles what its log
+// holds in doubt before it votes.
+//
+// Everything after that is set union by id (`BatchIndex` holds the sets and their digests):
+//
+// - *Sync* (`SyncSession`): the one way in which a replica learns what another has. It compares sums of
+//   set digests, newest segments apart, lists the ids where they differ, applies what its own home
+//   records already hold and fetches the rest. Catch-up, recovery and quorum reads all use it.
+// - *Quorum reads* (`ReadSession`): one voter answers with rows, R-1 with digests. Equal digests: equal
+//   rows. Unequal: the voter with the rows pulls from the others what it lacks, reads, and the others
+//   pull from it; then its answer contains all that was acknowledged before and is durable on R voters
+//   (docs/decisions/0005-converging-reads.md). Never the maximum, never the newest.
+//
+// Sources: DeCandia et al., *Dynamo* (2007) for the shape; the write-back of Attiya, Bar-Noy and Dolev
+// (1995) for reads that do not go back; Cassandra's CEP-45 for reconciling logs instead of trees.
+//
+// Invariants (the simulator checks them): S1 no phantom, S2 state = fold(applied set), S5 each id applied
+// at most once, S6 one content per id, S14 counted + dead = events.
+
+/// The bounds of replication. A test reaches each.
+package enum ReplicationLimits {
+    /// Batches that this node drives on at once.
+    package static let drivesMax = 32
+    /// Client writes and reads under way at once on this coordinator.
+    package static let sessionsMax = 4096
+    /// Entries of one page of a listing of ids.
+    package static let listingMax = 4096
+    /// Bytes of records in one answer to a fetch; at least one record is sent.
+    package static let fetchBytesMax = 8 << 20
+    /// Ids in one fetch.
+    package static let fetchMax = 256
+    /// Bytes of records kept in memory between bind and apply; beyond it they are read back from the log.
+    package static let pendingBytesMax = 256 << 20
+    /// Newest segments that a sync compares one by one.
+    package static let recentSegments: Int64 = 8
+}
+
+/// Names an exchange between a node that asks and one that answers. Unique over the restarts of the
+/// asker, so that a late answer to an earlier life matches nothing.
+package struct Tag: Hashable, Comparable, Sendable {
+    package let number: UInt64
+
+    package init(_ number: UInt64) {
+        self.number = number
+    }
+
+    package static func < (left: Tag, right: Tag) -> Bool {
+        left.number < right.number
+    }
+}

@@ -1,0 +1,206 @@
+import Core
+package import Wire
+
+extension ReplicationMessage {
+    /// Reads one message; the caller checks that nothing is left over.
+    package init(from reader: inout ByteReader) throws(DecodeError) {
+        let kind = try reader.byte()
+        switch kind {
+        case 1: self = .bind(try reader.bind())
+        case 2:
+            self = .bindReply(
+                BindReply(tag: try reader.tag(), answer: try reader.bindAnswer(), vote: try reader.vote()))
+        case 3:
+            self = .apply(
+                Apply(
+                    tag: try reader.tag(), header: try reader.header(),
+                    partitions: try reader.partitions()))
+        case 4: self = .applySlices(try reader.tag(), try reader.record())
+        case 5:
+            self = .applyReply(
+                ApplyReply(
+                    tag: try reader.tag(), applied: try reader.partitions(),
+                    isMissing: try reader.flag(), vote: try reader.vote()))
+        case 6: self = .finished(try reader.batchID(), try reader.hash())
+        case 7: self = .statusAsk(try reader.tag(), try reader.batchID())
+        case 8: self = .statusReply(try reader.statusReply())
+        case 9: self = .read(try reader.readAsk())
+        case 10: self = .readReply(try reader.readReply())
+        case 11: self = .syncAsk(try reader.syncAsk())
+        case 12: self = .syncReply(try reader.syncReply())
+        case 13: self = .fetch(try reader.tag(), try reader.fetchItems())
+        case 14:
+            let tag = try reader.tag()
+            let isLast = try reader.flag()
+            self = .fetched(tag, try reader.records(), isLast: isLast)
+        case 15: self = .pull(try reader.tag(), try reader.partitions())
+        case 16: self = .pulled(try reader.tag())
+        case 17:
+            self = .hello(Hello(tag: try reader.tag(), incarnation: Incarnation(try reader.fixed())))
+        case 18:
+            self = .helloReply(
+                HelloReply(
+                    tag: try reader.tag(), incarnation: Incarnation(try reader.fixed()),
+                    remembers: Incarnation(try reader.fixed())))
+        case 19: self = .remember(try reader.tag(), Incarnation(try reader.fixed()))
+        case 20: self = .remembered(try reader.tag())
+        default: throw reader.fail("a message of kind \(kind)")
+        }
+    }
+}
+
+extension ByteReader {
+    fileprivate mutating func tag() throws(DecodeError) -> Tag {
+        Tag(try fixed())
+    }
+
+    fileprivate mutating func record() throws(DecodeError) -> BatchRecord {
+        try BatchRecord(decoding: try sized(max: Limits.frameMax))
+    }
+
+    fileprivate mutating func bind() throws(DecodeError) -> Bind {
+        let tag = try tag()
+        let header = try header()
+        let home = try partition()
+        let isBound = try flag()
+        let record = try flag() ? try record() : nil
+        if let record, record.header != header || record.home != home || record.kind != .home {
+            throw fail("a bind whose record is another's")
+        }
+        return Bind(tag: tag, header: header, home: home, record: record, isBound: isBound)
+    }
+
+    fileprivate mutating func bindAnswer() throws(DecodeError) -> BindAnswer {
+        switch try byte() {
+        case 1: .holds(wasBound: try flag())
+        case 2: .missing
+        case 3: .conflict(try hash(), isBound: try flag())
+        case 4: .tooOld
+        case 5: .ahead
+        default: throw fail("an answer to a bind")
+        }
+    }
+
+    fileprivate mutating func vote() throws(DecodeError) -> Vote {
+        Vote(incarnation: Incarnation(try fixed()), isVoting: try flag())
+    }
+
+    fileprivate mutating func totals() throws(DecodeError) -> BatchTotals {
+        let events: UInt32 = try fixed()
+        let counted: UInt32 = try fixed()
+        let dead: UInt32 = try fixed()
+        guard UInt64(counted) + UInt64(dead) == UInt64(events) else {
+            throw fail("totals that do not balance")
+        }
+        return BatchTotals(events: events, counted: counted, dead: dead)
+    }
+
+    fileprivate mutating func statusReply() throws(DecodeError) -> StatusReply {
+        let tag = try tag()
+        let vote = try vote()
+        guard try flag() else { return StatusReply(tag: tag, held: nil, vote: vote) }
+        let held = StatusReply.Held(
+            contentHash: try hash(), isBound: try flag(), totals: try totals())
+        return StatusReply(tag: tag, held: held, vote: vote)
+    }
+
+    fileprivate mutating func readAsk() throws(DecodeError) -> ReadAsk {
+        let tag = try tag()
+        let partitions = try partitions()
+        let isWeak = try flag()
+        let role: ReadAsk.Role
+        switch try byte() {
+        case 1: role = .data
+        case 2: role = .digest
+        case 3:
+            var partners: [NodeID] = []
+            for _ in 0..<(try count(ofSize: 1)) { partners.append(try node()) }
+            role = .converge(with: partners)
+        default: throw fail("a role in a read")
+        }
+        return ReadAsk(
+            tag: tag, query: try readQuery(), partitions: partitions, role: role, isWeak: isWeak)
+    }
+
+    fileprivate mutating func readReply() throws(DecodeError) -> ReadReply {
+        let tag = try tag()
+        switch try byte() {
+        case 1:
+            let digest = try digest()
+            let result = try flag() ? try readResult() : nil
+            return ReadReply(tag: tag, answer: .read(result, digest))
+        case 2: return ReadReply(tag: tag, answer: .notVoting(try text(max: 1024)))
+        case 3: return ReadReply(tag: tag, answer: .failed(try text(max: 4096)))
+        default: throw fail("an answer to a read")
+        }
+    }
+
+    fileprivate mutating func syncAsk() throws(DecodeError) -> SyncAsk {
+        let tag = try tag()
+        let partitions = try partitions()
+        let age: Int64 = try fixed()
+        guard age >= 0 else { throw fail("a negative age") }
+        let scope: SyncAsk.Scope
+        switch try byte() {
+        case 1:
+            let boundary = Segment(try fixed())
+            let older = try digest()
+            scope = .newest(boundary: boundary, try segmentSums(), older: older)
+        case 2: scope = .older(before: Segment(try fixed()), try segmentSums())
+        case 3:
+            let after = try batchID()
+            scope = .more(try segments(), after: after)
+        default: throw fail("a scope in a sync")
+        }
+        return SyncAsk(tag: tag, partitions: partitions, scope: scope, ageMin: .nanoseconds(age))
+    }
+
+    private mutating func segments() throws(DecodeError) -> [Segment] {
+        var segments: [Segment] = []
+        for _ in 0..<(try count(ofSize: 8)) { segments.append(Segment(try fixed())) }
+        return segments
+    }
+
+    private mutating func segmentSums() throws(DecodeError) -> [SegmentSum] {
+        var sums: [SegmentSum] = []
+        for _ in 0..<(try count(ofSize: 25)) {
+            sums.append(SegmentSum(segment: Segment(try fixed()), digest: try digest()))
+        }
+        return sums
+    }
+
+    fileprivate mutating func syncReply() throws(DecodeError) -> SyncReply {
+        let tag = try tag()
+        let olderDiffers = try flag()
+        let isSource = try flag()
+        let rest = try segments()
+        var listing: [SyncEntry] = []
+        for _ in 0..<(try count(ofSize: 54)) {
+            listing.append(
+                SyncEntry(
+                    header: try header(), home: try partition(), hasRecord: try flag(),
+                    applied: try partitions()))
+        }
+        return SyncReply(
+            tag: tag, listing: listing, rest: rest, olderDiffers: olderDiffers, isSource: isSource)
+    }
+
+    fileprivate mutating func fetchItems() throws(DecodeError) -> [FetchItem] {
+        let count = try count(ofSize: 42)
+        guard count <= ReplicationLimits.fetchMax else { throw fail("a fetch of \(count)") }
+        var items: [FetchItem] = []
+        for _ in 0..<count {
+            items.append(
+                FetchItem(
+                    id: try batchID(), contentHash: try hash(), wantsRecord: try flag(),
+                    partitions: try partitions()))
+        }
+        return items
+    }
+
+    fileprivate mutating func records() throws(DecodeError) -> [BatchRecord] {
+        var records: [BatchRecord] = []
+        for _ in 0..<(try count(ofSize: 64)) { records.append(try record()) }
+        return records
+    }
+}

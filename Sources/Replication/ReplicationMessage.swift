@@ -1,0 +1,233 @@
+package import Core
+package import Wire
+
+/// What replicas say to each other. Every message may be lost, repeated or late.
+package enum ReplicationMessage: Hashable, Sendable {
+    // Binding and applying.
+    case bind(Bind)
+    case bindReply(BindReply)
+    case apply(Apply)
+    /// The slices of a bound batch, to a voter that may not hold its home record.
+    case applySlices(Tag, BatchRecord)
+    case applyReply(ApplyReply)
+    /// Every touched partition has a quorum that applied: home voters need not drive it on.
+    case finished(BatchID, Hash128)
+
+    // Outcomes.
+    case statusAsk(Tag, BatchID)
+    case statusReply(StatusReply)
+
+    // Reading.
+    case read(ReadAsk)
+    case readReply(ReadReply)
+
+    // Converging.
+    case syncAsk(SyncAsk)
+    case syncReply(SyncReply)
+    case fetch(Tag, [FetchItem])
+    case fetched(Tag, [BatchRecord], isLast: Bool)
+    /// Pull from me what I hold of these partitions, and say when it is durable.
+    case pull(Tag, PartitionSet)
+    case pulled(Tag)
+
+    // Lives.
+    case hello(Hello)
+    case helloReply(HelloReply)
+    /// I begin to vote as this incarnation: remember it, durably, before I do.
+    case remember(Tag, Incarnation)
+    case remembered(Tag)
+}
+
+/// Who answers, and whether it may be counted.
+package struct Vote: Hashable, Sendable {
+    package var incarnation: Incarnation
+    /// Neither recovering nor waiting for a first start.
+    package var isVoting: Bool
+
+    package init(incarnation: Incarnation, isVoting: Bool) {
+        self.incarnation = incarnation
+        self.isVoting = isVoting
+    }
+}
+
+package struct Bind: Hashable, Sendable {
+    package var tag: Tag
+    package var header: BatchHeader
+    package var home: PartitionID
+    /// nil asks a voter that probably holds it already; `.missing` answers where it does not.
+    package var record: BatchRecord?
+    /// The sender saw a majority hold this content: another, unbound one gives way.
+    package var isBound: Bool
+
+    package init(
+        tag: Tag, header: BatchHeader, home: PartitionID, record: BatchRecord?, isBound: Bool
+    ) {
+        self.tag = tag
+        self.header = header
+        self.home = home
+        self.record = record
+        self.isBound = isBound
+    }
+}
+
+package enum BindAnswer: Hashable, Sendable {
+    /// The home record of this content is on my disk. `wasBound`: I knew it as bound before.
+    case holds(wasBound: Bool)
+    case missing
+    /// I hold another content.
+    case conflict(Hash128, isBound: Bool)
+    /// By my clock too old or too far ahead, and I do not know it.
+    case tooOld
+    case ahead
+}
+
+package struct BindReply: Hashable, Sendable {
+    package var tag: Tag
+    package var answer: BindAnswer
+    package var vote: Vote
+
+    package init(tag: Tag, answer: BindAnswer, vote: Vote) {
+        self.tag = tag
+        self.answer = answer
+        self.vote = vote
+    }
+}
+
+/// The batch is bound: count its slices in these partitions from the home record. An empty set only
+/// tells a home voter that it is bound.
+package struct Apply: Hashable, Sendable {
+    package var tag: Tag
+    package var header: BatchHeader
+    package var partitions: PartitionSet
+
+    package init(tag: Tag, header: BatchHeader, partitions: PartitionSet) {
+        self.tag = tag
+        self.header = header
+        self.partitions = partitions
+    }
+}
+
+package struct ApplyReply: Hashable, Sendable {
+    package var tag: Tag
+    /// Partitions of the message in which the fold contains the batch now.
+    package var applied: PartitionSet
+    /// The home record of this content is not held here: send the slices.
+    package var isMissing: Bool
+    package var vote: Vote
+
+    package init(tag: Tag, applied: PartitionSet, isMissing: Bool, vote: Vote) {
+        self.tag = tag
+        self.applied = applied
+        self.isMissing = isMissing
+        self.vote = vote
+    }
+}
+
+package struct StatusReply: Hashable, Sendable {
+    package var tag: Tag
+    package var held: Held?
+    package var vote: Vote
+
+    package struct Held: Hashable, Sendable {
+        package var contentHash: Hash128
+        package var isBound: Bool
+        package var totals: BatchTotals
+
+        package init(contentHash: Hash128, isBound: Bool, totals: BatchTotals) {
+            self.contentHash = contentHash
+            self.isBound = isBound
+            self.totals = totals
+        }
+    }
+
+    package init(tag: Tag, held: Held?, vote: Vote) {
+        self.tag = tag
+        self.held = held
+        self.vote = vote
+    }
+}
+
+package struct ReadAsk: Hashable, Sendable {
+    package enum Role: Hashable, Sendable {
+        /// Rows and digests.
+        case data
+        /// Digests alone.
+        case digest
+        /// Pull what the others hold and you lack, read, let them pull from you, then answer.
+        case converge(with: [NodeID])
+    }
+
+    package var tag: Tag
+    package var query: ReadQuery
+    package var partitions: PartitionSet
+    package var role: Role
+    /// An answer at level ONE: a voter that still holds batches in doubt may give it.
+    package var isWeak: Bool
+
+    package init(
+        tag: Tag, query: ReadQuery, partitions: PartitionSet, role: Role, isWeak: Bool
+    ) {
+        self.tag = tag
+        self.query = query
+        self.partitions = partitions
+        self.role = role
+        self.isWeak = isWeak
+    }
+}
+
+package struct ReadReply: Hashable, Sendable {
+    package enum Answer: Hashable, Sendable {
+        /// Rows (nil for a digest) and the digest of both sets, summed over the asked partitions.
+        case read(ReadResult?, SetDigest)
+        /// Recovering, in doubt, or not a replica.
+        case notVoting(String)
+        case failed(String)
+    }
+
+    package var tag: Tag
+    package var answer: Answer
+
+    package init(tag: Tag, answer: Answer) {
+        self.tag = tag
+        self.answer = answer
+    }
+}
+
+package struct FetchItem: Hashable, Sendable {
+    package var id: BatchID
+    package var contentHash: Hash128
+    /// The whole home record; else the slices of `partitions`.
+    package var wantsRecord: Bool
+    package var partitions: PartitionSet
+
+    package init(id: BatchID, contentHash: Hash128, wantsRecord: Bool, partitions: PartitionSet) {
+        self.id = id
+        self.contentHash = contentHash
+        self.wantsRecord = wantsRecord
+        self.partitions = partitions
+    }
+}
+
+package struct Hello: Hashable, Sendable {
+    package var tag: Tag
+    package var incarnation: Incarnation
+
+    package init(tag: Tag, incarnation: Incarnation) {
+        self.tag = tag
+        self.incarnation = incarnation
+    }
+}
+
+package struct HelloReply: Hashable, Sendable {
+    package var tag: Tag
+    /// The answerer's own.
+    package var incarnation: Incarnation
+    /// The highest incarnation of the asker that the answerer remembers; `.none` if it has no memory.
+    package var remembers: Incarnation
+
+    package init(tag: Tag, incarnation: Incarnation, remembers: Incarnation) {
+        self.tag = tag
+        self.incarnation = incarnation
+        self.remembers = remembers
+    }
+}

@@ -1,0 +1,69 @@
+package import Core
+
+/// Asks a batch's home what became of it. One voter that knows it as bound is enough; that nobody knows
+/// it is said only after all that can be reached have answered.
+package struct StatusSession: Sendable {
+    package enum Purpose: Hashable, Sendable {
+        case status
+        /// A write that is too old to be admitted: it may be known all the same.
+        case expiredWrite(Hash128, required: Int)
+    }
+
+    package let request: RequestID
+    package let purpose: Purpose
+    package let deadline: Instant
+    private let voters: [NodeID]
+    private var replies: [NodeID: StatusReply] = [:]
+
+    package init(
+        request: RequestID, purpose: Purpose, voters: [NodeID], deadline: Instant
+    ) {
+        self.request = request
+        self.purpose = purpose
+        self.voters = voters
+        self.deadline = deadline
+    }
+
+    /// The answer, once it is known; `isLast` where nobody else will speak.
+    package mutating func receive(
+        _ reply: StatusReply, from node: NodeID, reachable: (NodeID) -> Bool
+    ) -> ClientResponse? {
+        guard voters.contains(node) else { return nil }
+        replies[node] = reply
+        if let response = decided() { return response }
+        let isComplete = voters.allSatisfy { replies[$0] != nil || !reachable($0) }
+        guard isComplete, replies.count >= Consistency.quorum.required(of: voters.count) else {
+            return nil
+        }
+        return undecided()
+    }
+
+    package func expire() -> ClientResponse {
+        let required = Consistency.quorum.required(of: voters.count)
+        if replies.count >= required { return undecided() }
+        return .failed(.timedOut(required: required, answered: replies.count))
+    }
+
+    private func decided() -> ClientResponse? {
+        for node in voters {
+            guard let held = replies[node]?.held, held.isBound else { continue }
+            switch purpose {
+            case .status:
+                return .status(.counted(held.totals))
+            case .expiredWrite(let hash, let required):
+                guard held.contentHash == hash else { return .write(.conflict) }
+                return .write(
+                    .counted(duplicate: true, required: required, acknowledged: required))
+            }
+        }
+        return nil
+    }
+
+    private func undecided() -> ClientResponse {
+        let heldBy = replies.values.count { $0.held != nil }
+        switch purpose {
+        case .status: return .status(.unknown(heldBy: heldBy))
+        case .expiredWrite: return .write(.expired(.unknown(heldBy: heldBy)))
+        }
+    }
+}

@@ -1,0 +1,391 @@
+package import Core
+package import Wire
+
+/// One coordinator's run over one batch: bind it on its home, then have every touched partition apply it.
+///
+/// A client's write and a home voter's drive differ only in whether somebody waits for the answer and in
+/// whether the record is at hand. All messages are idempotent, so a session may repeat them, and any
+/// number of sessions may run over one batch.
+package struct WriteSession: Sendable {
+    package enum Effect: Hashable, Sendable {
+        case send(ReplicationMessage, to: NodeID)
+        /// The record is needed: read it from the log, then call `load`.
+        case loadRecord
+        /// The client's answer; once.
+        case answer(WriteOutcome)
+        /// Another content is decided: this node's copy must give way to the one that `from` holds.
+        case adopt(Hash128, from: NodeID)
+        /// Nothing is left to do.
+        case end
+    }
+
+    package let tag: Tag
+    /// The client that waits; nil for a drive.
+    package let request: RequestID?
+    package let header: BatchHeader
+    package let deadline: Instant
+    private let home: PartitionID
+    private let consistency: Consistency
+    private let homeVoters: [NodeID]
+    /// The voters of each touched partition, and the same by node.
+    private let voters: [PartitionID: [NodeID]]
+    private let shares: [NodeID: PartitionSet]
+    private var record: BatchRecord?
+    private var isLoading = false
+
+    private var answers: [NodeID: BindAnswer] = [:]
+    /// Voters whose log holds this content durably.
+    private var votes: Set<NodeID> = []
+    /// The same and those that hold it without a vote.
+    private var holders: Set<NodeID> = []
+    private var isBound = false
+    /// No content has a majority and none can get one; this one has the smallest hash, so the others
+    /// are told to give way. It is bound when a majority has done so.
+    private var isForced = false
+    private var isDuplicate = false
+    private var told: Set<NodeID> = []
+    private var applied: [NodeID: PartitionSet] = [:]
+    private var nonVoting: Set<NodeID> = []
+    private var needsSlices: Set<NodeID> = []
+    private var hasAnswered = false
+    private var hasFinished = false
+    private var hasEnded = false
+    private var repeatAt: Instant
+    /// At level ONE: how long a majority may take before one durable copy is answer enough.
+    private var weakAt: Instant
+
+    private static let repeatAfter: Duration = .seconds(1)
+    private static let weakAfter: Duration = .milliseconds(500)
+
+    package init(
+        tag: Tag, request: RequestID?, header: BatchHeader, home: PartitionID, touched: PartitionSet,
+        record: BatchRecord?, consistency: Consistency, replicas: (PartitionID) -> [NodeID],
+        deadline: Instant, now: Instant
+    ) {
+        self.tag = tag
+        self.request = request
+        self.header = header
+        self.home = home
+        self.record = record
+        self.consistency = consistency
+        self.deadline = deadline
+        homeVoters = replicas(home)
+        var voters: [PartitionID: [NodeID]] = [:]
+        var shares: [NodeID: PartitionSet] = [:]
+        for partition in touched {
+            let nodes = replicas(partition)
+            voters[partition] = nodes
+            for node in nodes { shares[node, default: PartitionSet()].insert(partition) }
+        }
+        self.voters = voters
+        self.shares = shares
+        repeatAt = now + Self.repeatAfter
+        weakAt = now + Self.weakAfter
+    }
+
+    private var majority: Int { Consistency.quorum.required(of: homeVoters.count) }
+
+    package var nextDeadline: Instant {
+        var next = min(deadline, repeatAt)
+        if consistency == .one, !hasAnswered { next = min(next, weakAt) }
+        return next
+    }
+
+    // MARK: - Inputs
+
+    package mutating func start(into effects: inout [Effect]) {
+        for node in homeVoters { effects.append(.send(.bind(bind()), to: node)) }
+    }
+
+    package mutating func receive(
+        _ reply: BindReply, from node: NodeID, into effects: inout [Effect]
+    ) {
+        guard !hasEnded, homeVoters.contains(node) else { return }
+        answers[node] = reply.answer
+        if reply.vote.isVoting { nonVoting.remove(node) } else { nonVoting.insert(node) }
+        switch reply.answer {
+        case .holds(let wasBound):
+            holders.insert(node)
+            if reply.vote.isVoting { votes.insert(node) }
+            if wasBound {
+                isBound = true
+                isDuplicate = true
+            }
+        case .missing:
+            sendRecord(to: node, into: &effects)
+        case .conflict(let hash, isBound: true):
+            lose(to: hash, from: node, into: &effects)
+            return
+        case .conflict(_, isBound: false), .tooOld, .ahead:
+            break
+        }
+        decide(into: &effects)
+    }
+
+    package mutating func receive(
+        _ reply: ApplyReply, from node: NodeID, into effects: inout [Effect]
+    ) {
+        guard !hasEnded, isBound else { return }
+        if reply.isMissing {
+            needsSlices.insert(node)
+            sendSlices(to: node, into: &effects)
+        }
+        if !reply.vote.isVoting { nonVoting.insert(node) } else { nonVoting.remove(node) }
+        applied[node, default: PartitionSet()].formUnion(reply.applied)
+        checkApplied(into: &effects)
+    }
+
+    /// The record that `loadRecord` asked for; nil where the log no longer holds this content.
+    package mutating func load(_ loaded: BatchRecord?, into effects: inout [Effect]) {
+        isLoading = false
+        guard !hasEnded else { return }
+        guard let loaded else {
+            hasEnded = true
+            effects.append(.end)
+            return
+        }
+        record = loaded
+        for node in homeVoters where answers[node] == .missing { sendRecord(to: node, into: &effects) }
+        if isBound { proceed(into: &effects) }
+    }
+
+    package mutating func advance(to now: Instant, into effects: inout [Effect]) {
+        guard !hasEnded else { return }
+        if now >= weakAt, consistency == .one { answerWeakly(into: &effects) }
+        if now >= deadline {
+            answerWeakly(into: &effects)
+            answer(
+                .unknown(
+                    required: consistency.required(of: homeVoters.count),
+                    answered: isBound ? acknowledged : votes.count), into: &effects)
+            hasEnded = true
+            effects.append(.end)
+        } else if now >= repeatAt {
+            if hasFinished, hasAnswered || request == nil {
+                // A quorum has it everywhere; who was away learns of it by catching up.
+                hasEnded = true
+                effects.append(.end)
+                return
+            }
+            repeatAt = now + Self.repeatAfter
+            repeatAll(into: &effects)
+        }
+    }
+}
+
+// MARK: - Binding
+
+extension WriteSession {
+    private func bind(withRecord: Bool = true) -> Bind {
+        Bind(
+            tag: tag, header: header, home: home, record: withRecord ? record : nil,
+            isBound: isBound || isForced)
+    }
+
+    private mutating func sendRecord(to node: NodeID, into effects: inout [Effect]) {
+        if record != nil {
+            effects.append(.send(.bind(bind()), to: node))
+        } else if !isLoading {
+            isLoading = true
+            effects.append(.loadRecord)
+        }
+    }
+
+    private mutating func decide(into effects: inout [Effect]) {
+        if !isBound {
+            if votes.count >= majority {
+                isBound = true
+            } else if let other = decidedOther() {
+                lose(to: other.hash, from: other.node, into: &effects)
+                return
+            } else if isTiedSmallest() {
+                isForced = true
+                for node in homeVoters where isConflict(node) { sendRecord(to: node, into: &effects) }
+            } else {
+                refuse(into: &effects)
+            }
+        }
+        if isBound { proceed(into: &effects) }
+    }
+
+    /// Another content that cannot lose any more: a majority holds it, or all home voters hold
+    /// something, nothing has a majority, and it has the smallest hash.
+    private func decidedOther() -> (hash: Hash128, node: NodeID)? {
+        let contents = heldContents()
+        for (hash, nodes) in contents where hash != header.contentHash && nodes.count >= majority {
+            return (hash, nodes[0])
+        }
+        guard contents.map(\.nodes.count).reduce(0, +) == homeVoters.count,
+            let smallest = contents.first, smallest.hash != header.contentHash
+        else { return nil }
+        return (smallest.hash, smallest.nodes[0])
+    }
+
+    private func isTiedSmallest() -> Bool {
+        let contents = heldContents()
+        return contents.map(\.nodes.count).reduce(0, +) == homeVoters.count
+            && contents.first?.hash == header.contentHash
+    }
+
+    /// What the home voters that answered hold, by hash ascending; voters in the home's order.
+    private func heldContents() -> [(hash: Hash128, nodes: [NodeID])] {
+        var contents: [Hash128: [NodeID]] = [:]
+        for node in homeVoters {
+            switch answers[node] {
+            case .holds where votes.contains(node):
+                contents[header.contentHash, default: []].append(node)
+            case .conflict(let hash, _) where !nonVoting.contains(node):
+                contents[hash, default: []].append(node)
+            case .holds, .conflict, .missing, .tooOld, .ahead, nil:
+                break
+            }
+        }
+        return contents.sorted { $0.key < $1.key }.map { (hash: $0.key, nodes: $0.value) }
+    }
+
+    private func isConflict(_ node: NodeID) -> Bool {
+        if case .conflict = answers[node] { true } else { false }
+    }
+
+    private mutating func lose(
+        to hash: Hash128, from node: NodeID, into effects: inout [Effect]
+    ) {
+        answer(.conflict, into: &effects)
+        if request == nil { effects.append(.adopt(hash, from: node)) }
+        hasEnded = true
+        effects.append(.end)
+    }
+
+    /// So many voters refused that no majority is left.
+    private mutating func refuse(into effects: inout [Effect]) {
+        let refusals = answers.values.count { $0 == .tooOld || $0 == .ahead }
+        guard homeVoters.count - refusals < majority else { return }
+        if holders.isEmpty {
+            let isOld = answers.values.contains(.tooOld)
+            answer(
+                isOld ? .expired(.unknown(heldBy: 0)) : .notAttempted(.aheadOfClock), into: &effects)
+        } else {
+            answer(.unknown(required: majority, answered: votes.count), into: &effects)
+        }
+        hasEnded = true
+        effects.append(.end)
+    }
+}
+
+// MARK: - Applying
+
+extension WriteSession {
+    /// Bound: tell whoever has not been told, as far as it is known what they hold.
+    private mutating func proceed(into effects: inout [Effect]) {
+        for node in homeVoters {
+            if holders.contains(node) {
+                guard told.insert(node).inserted else { continue }
+                effects.append(.send(apply(to: node), to: node))
+            } else if isConflict(node) {
+                sendRecord(to: node, into: &effects)
+            }
+        }
+        for node in shares.keys.sorted() where !homeVoters.contains(node) {
+            guard !told.contains(node) else { continue }
+            sendSlices(to: node, into: &effects)
+        }
+        checkApplied(into: &effects)
+    }
+
+    private func apply(to node: NodeID) -> ReplicationMessage {
+        .apply(Apply(tag: tag, header: header, partitions: shares[node] ?? PartitionSet()))
+    }
+
+    private mutating func sendSlices(to node: NodeID, into effects: inout [Effect]) {
+        guard let share = shares[node], !share.isEmpty else { return }
+        guard let record else {
+            sendRecord(to: node, into: &effects)
+            return
+        }
+        do throws(DecodeError) {
+            let slices = try record.subset(share)
+            told.insert(node)
+            effects.append(.send(.applySlices(tag, slices), to: node))
+        } catch {
+            preconditionFailure("a record that was checked when it came cannot be read: \(error)")
+        }
+    }
+
+    /// The least number of voters that have applied, over the touched partitions.
+    private var acknowledged: Int {
+        guard !voters.isEmpty else { return votes.count }
+        var least = Int.max
+        // A minimum does not depend on the dictionary's order.
+        for (partition, nodes) in voters {
+            let count = nodes.count { node in
+                !nonVoting.contains(node) && applied[node]?.contains(partition) == true
+            }
+            least = min(least, count)
+        }
+        return least
+    }
+
+    private var factorLeast: Int {
+        voters.values.map(\.count).min() ?? homeVoters.count
+    }
+
+    private mutating func checkApplied(into effects: inout [Effect]) {
+        let count = acknowledged
+        let required = consistency.required(of: factorLeast)
+        if count >= required {
+            answer(
+                .counted(duplicate: isDuplicate, required: required, acknowledged: count),
+                into: &effects)
+        }
+        if count >= Consistency.quorum.required(of: factorLeast), !hasFinished {
+            hasFinished = true
+            for node in homeVoters {
+                effects.append(.send(.finished(header.id, header.contentHash), to: node))
+            }
+        }
+        let isWhole = shares.allSatisfy { applied[$0.key]?.isSuperset(of: $0.value) == true }
+        if isWhole, hasFinished, holders.count == homeVoters.count, !hasEnded {
+            hasEnded = true
+            effects.append(.end)
+        }
+    }
+
+    private mutating func repeatAll(into effects: inout [Effect]) {
+        for node in homeVoters where !holders.contains(node) {
+            effects.append(.send(.bind(bind()), to: node))
+        }
+        guard isBound else { return }
+        for node in shares.keys.sorted() {
+            let share = shares[node] ?? PartitionSet()
+            guard applied[node]?.isSuperset(of: share) != true else { continue }
+            if holders.contains(node), !needsSlices.contains(node) {
+                effects.append(.send(apply(to: node), to: node))
+            } else if !homeVoters.contains(node) || needsSlices.contains(node) {
+                sendSlices(to: node, into: &effects)
+            }
+        }
+    }
+
+    // MARK: - Answering
+
+    private mutating func answer(_ outcome: WriteOutcome, into effects: inout [Effect]) {
+        guard request != nil, !hasAnswered else { return }
+        hasAnswered = true
+        effects.append(.answer(outcome))
+    }
+
+    /// At level ONE one durable home record is an acknowledgement, though not yet decided: it is bound
+    /// and shown as soon as a majority of home voters is back.
+    private mutating func answerWeakly(into effects: inout [Effect]) {
+        guard consistency == .one, !votes.isEmpty else { return }
+        answer(
+            .counted(duplicate: isDuplicate, required: 1, acknowledged: max(votes.count, acknowledged)),
+            into: &effects)
+    }
+}
+
+extension PartitionSet {
+    package func isSuperset(of other: PartitionSet) -> Bool {
+        other.isSubset(of: self)
+    }
+}

@@ -1,0 +1,149 @@
+import Core
+import Replication
+import Storage
+import Testing
+import Wire
+
+@Suite("Replication messages")
+struct MessageCodecTests {
+    static let header = BatchHeader(
+        id: BatchID(producer: 7, sequence: 9), createdAt: WallTime(milliseconds: 1_424_639_820_000),
+        contentHash: Hash128(42), rule: .first)
+
+    static let record = BatchRecord.home(
+        header: header, home: PartitionID(3),
+        totals: BatchTotals(events: 3, counted: 2, dead: 1),
+        slices: [(partition: PartitionID(1), offset: 0, length: 4, cells: 1)], cells: [1, 2, 3, 4],
+        deadLetters: [DeadLetter(line: 1, reason: .badJSON, detail: "no", raw: [0])])
+
+    static let messages: [ReplicationMessage] = {
+        let tag = Tag(77)
+        let vote = Vote(incarnation: Incarnation(2), isVoting: true)
+        let partitions = PartitionSet([PartitionID(1), PartitionID(130)])
+        let digest = SetDigest(sum: .max, count: 3)
+        let letter = DeadLetter(line: 4, reason: .tooLate, detail: "été", raw: [0xff])
+        let place = DeadLetterQuery.Place(segment: Segment(-5), id: header.id, line: 4)
+        let measure = Measure(
+            count: 4, values: .init(count: 2, sum: -9, min: .min, max: .max))
+        let queries: [ReadQuery] = [
+            .series(SeriesQuery(partition: PartitionID(1), key: [1], type: nil, from: -4, to: nil)),
+            .scan(
+                ScanSpec(partitions: partitions, type: [2], output: .totalsByKey),
+                top: TopSpec(k: 10, order: .sum)),
+            .scan(
+                ScanSpec(
+                    partitions: partitions, output: .keys(prefix: [1], after: [2], limit: 9)),
+                top: nil),
+            .deadLetters(DeadLetterQuery(reason: .badTime, limit: 3, after: place)),
+        ]
+        let results: [ReadResult?] = [
+            nil, .series([SeriesRow(type: [1], window: -3, measure: measure)]),
+            .scan(.totals([.init(key: [], measure: measure)])), .scan(.types([[1], [2, 3]])),
+            .scan(.keys([[9]])),
+            .deadLetters([DeadLetterItem(place: place, letter: letter)], total: 8),
+        ]
+        let sums = [SegmentSum(segment: Segment(-1), digest: digest)]
+        let scopes: [SyncAsk.Scope] = [
+            .newest(boundary: Segment(3), sums, older: digest), .older(before: Segment(3), sums),
+            .more([Segment(1), Segment(2)], after: header.id),
+        ]
+        var messages: [ReplicationMessage] = [
+            .bind(Bind(tag: tag, header: header, home: PartitionID(3), record: record, isBound: true)),
+            .bind(Bind(tag: tag, header: header, home: PartitionID(3), record: nil, isBound: false)),
+            .apply(Apply(tag: tag, header: header, partitions: partitions)),
+            .applySlices(tag, record),
+            .applyReply(ApplyReply(tag: tag, applied: partitions, isMissing: true, vote: vote)),
+            .finished(header.id, header.contentHash), .statusAsk(tag, header.id),
+            .statusReply(StatusReply(tag: tag, held: nil, vote: vote)),
+            .statusReply(
+                StatusReply(
+                    tag: tag,
+                    held: .init(contentHash: Hash128(1), isBound: true, totals: record.totals),
+                    vote: vote)),
+            .fetch(
+                tag,
+                [
+                    FetchItem(
+                        id: header.id, contentHash: Hash128(4), wantsRecord: true,
+                        partitions: partitions)
+                ]),
+            .fetched(tag, [record], isLast: true), .pull(tag, partitions), .pulled(tag),
+            .hello(Hello(tag: tag, incarnation: Incarnation(1))),
+            .helloReply(
+                HelloReply(tag: tag, incarnation: Incarnation(1), remembers: Incarnation(4))),
+            .remember(tag, Incarnation(3)), .remembered(tag),
+            .syncReply(
+                SyncReply(
+                    tag: tag,
+                    listing: [
+                        SyncEntry(
+                            header: header, home: PartitionID(3), hasRecord: true,
+                            applied: partitions)
+                    ], rest: [Segment(9)], olderDiffers: true, isSource: false)),
+            .readReply(ReadReply(tag: tag, answer: .notVoting("why"))),
+            .readReply(ReadReply(tag: tag, answer: .failed("how"))),
+        ]
+        let answers: [BindAnswer] = [
+            .holds(wasBound: true), .missing, .conflict(Hash128(5), isBound: false), .tooOld, .ahead,
+        ]
+        messages += answers.map { .bindReply(BindReply(tag: tag, answer: $0, vote: vote)) }
+        let roles: [ReadAsk.Role] = [.data, .digest, .converge(with: [NodeID("n2")]), .data]
+        messages += zip(queries, roles).map { query, role in
+            .read(
+                ReadAsk(tag: tag, query: query, partitions: partitions, role: role, isWeak: true))
+        }
+        messages += results.map { .readReply(ReadReply(tag: tag, answer: .read($0, digest))) }
+        messages += scopes.map {
+            .syncAsk(
+                SyncAsk(tag: tag, partitions: partitions, scope: $0, ageMin: .milliseconds(5)))
+        }
+        return messages
+    }()
+
+    private func encoded(_ message: ReplicationMessage) -> [UInt8] {
+        var writer = ByteWriter()
+        message.encode(into: &writer)
+        return writer.bytes
+    }
+
+    private func decoded(_ bytes: [UInt8]) throws -> ReplicationMessage {
+        var reader = ByteReader(bytes)
+        let message = try ReplicationMessage(from: &reader)
+        try reader.finish()
+        return message
+    }
+
+    @Test("every message comes back as it was sent")
+    func roundTrip() throws {
+        for message in Self.messages { #expect(try decoded(encoded(message)) == message) }
+    }
+
+    @Test("every kind of message has a sample here")
+    func complete() {
+        let kinds = Set(Self.messages.map { encoded($0)[0] })
+        #expect(kinds == Set(1...20))
+    }
+
+    @Test("cut, flipped and random bytes are errors or other messages, never a trap")
+    func fuzz() {
+        var random = RandomSource(seed: 5)
+        for message in Self.messages {
+            let bytes = encoded(message)
+            for length in 0..<bytes.count {
+                #expect(throws: DecodeError.self) { try decoded(Array(bytes.prefix(length))) }
+            }
+            for _ in 0..<500 {
+                var changed = bytes
+                for _ in 0...random.below(3) {
+                    changed[random.below(changed.count)] = UInt8(random.below(256))
+                }
+                _ = try? decoded(changed)
+            }
+        }
+        for _ in 0..<5000 {
+            var bytes = (0..<random.below(80)).map { _ in UInt8(random.below(256)) }
+            bytes.insert(UInt8(1 + random.below(20)), at: 0)
+            _ = try? decoded(bytes)
+        }
+    }
+}

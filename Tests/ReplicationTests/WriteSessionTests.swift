@@ -1,0 +1,228 @@
+import Core
+import Replication
+import Testing
+import Wire
+
+@Suite("Write session")
+struct WriteSessionTests {
+    static let nodes = ["n1", "n2", "n3"].map { NodeID($0) }
+    static let record = MessageCodecTests.record
+    static let voting = Vote(incarnation: Incarnation(1), isVoting: true)
+    static let mute = Vote(incarnation: Incarnation(1), isVoting: false)
+
+    private func session(
+        _ consistency: Consistency = .quorum, request: RequestID? = RequestID(1),
+        record: BatchRecord? = WriteSessionTests.record,
+        replicas: @escaping (PartitionID) -> [NodeID] = { _ in WriteSessionTests.nodes }
+    ) -> WriteSession {
+        WriteSession(
+            tag: Tag(1), request: request, header: Self.record.header, home: Self.record.home,
+            touched: Self.record.partitions, record: record, consistency: consistency,
+            replicas: replicas, deadline: Instant(nanoseconds: 5_000_000_000), now: .zero)
+    }
+
+    private func bound(_ answer: BindAnswer, vote: Vote = voting) -> BindReply {
+        BindReply(tag: Tag(1), answer: answer, vote: vote)
+    }
+
+    private func applied(vote: Vote = voting) -> ApplyReply {
+        ApplyReply(
+            tag: Tag(1), applied: Self.record.partitions, isMissing: false, vote: vote)
+    }
+
+    private func answers(_ effects: [WriteSession.Effect]) -> [WriteOutcome] {
+        effects.compactMap { if case .answer(let outcome) = $0 { outcome } else { nil } }
+    }
+
+    private func targets(
+        _ effects: [WriteSession.Effect], _ matches: (ReplicationMessage) -> Bool
+    ) -> [NodeID] {
+        effects.compactMap {
+            if case .send(let message, let node) = $0, matches(message) { node } else { nil }
+        }
+    }
+
+    private func isApply(_ message: ReplicationMessage) -> Bool {
+        if case .apply = message { true } else { false }
+    }
+
+    @Test("nothing is applied before a majority of the home holds the record")
+    func bindsFirst() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.start(into: &effects)
+        #expect(effects.count == 3)
+        effects = []
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        #expect(effects.isEmpty)
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[2], into: &effects)
+        #expect(targets(effects, isApply) == [Self.nodes[0], Self.nodes[2]])
+        effects = []
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[1], into: &effects)
+        #expect(targets(effects, isApply) == [Self.nodes[1]])
+    }
+
+    @Test("the client hears OK when W voters of every partition applied, and only once")
+    func answersAtQuorum() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        for node in Self.nodes {
+            session.receive(bound(.holds(wasBound: false)), from: node, into: &effects)
+        }
+        effects = []
+        session.receive(applied(), from: Self.nodes[0], into: &effects)
+        #expect(answers(effects).isEmpty)
+        session.receive(applied(), from: Self.nodes[0], into: &effects)
+        #expect(answers(effects).isEmpty)
+        session.receive(applied(), from: Self.nodes[1], into: &effects)
+        session.receive(applied(), from: Self.nodes[2], into: &effects)
+        #expect(
+            answers(effects) == [.counted(duplicate: false, required: 2, acknowledged: 2)])
+        #expect(effects.last == .end)
+    }
+
+    @Test("a node without a vote is counted neither in the bind nor in the apply")
+    func nonVoting() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(
+            bound(.holds(wasBound: false), vote: Self.mute), from: Self.nodes[0], into: &effects)
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[1], into: &effects)
+        #expect(effects.isEmpty)
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[2], into: &effects)
+        #expect(targets(effects, isApply) == Self.nodes)
+        effects = []
+        session.receive(applied(vote: Self.mute), from: Self.nodes[0], into: &effects)
+        session.receive(applied(), from: Self.nodes[1], into: &effects)
+        #expect(answers(effects).isEmpty)
+        session.receive(applied(), from: Self.nodes[2], into: &effects)
+        #expect(answers(effects).count == 1)
+    }
+
+    @Test("another content that is bound is a conflict, and a drive adopts it")
+    func conflict() {
+        let other = Hash128(1)
+        var client = session()
+        var effects: [WriteSession.Effect] = []
+        client.receive(bound(.conflict(other, isBound: true)), from: Self.nodes[1], into: &effects)
+        #expect(effects == [.answer(.conflict), .end])
+        var drive = session(request: nil)
+        effects = []
+        drive.receive(bound(.conflict(other, isBound: true)), from: Self.nodes[1], into: &effects)
+        #expect(effects == [.adopt(other, from: Self.nodes[1]), .end])
+    }
+
+    @Test("one copy of another content decides nothing while a voter is silent")
+    func undecided() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        session.receive(
+            bound(.conflict(Hash128(1), isBound: false)), from: Self.nodes[1], into: &effects)
+        #expect(effects.isEmpty)
+        session.advance(to: Instant(nanoseconds: 5_000_000_000), into: &effects)
+        #expect(answers(effects) == [.unknown(required: 2, answered: 1)])
+    }
+
+    @Test("three contents on three voters: the smallest hash wins, and wins only by a majority")
+    func tie() {
+        var smallest = session()
+        var effects: [WriteSession.Effect] = []
+        smallest.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        smallest.receive(
+            bound(.conflict(Hash128(50), isBound: false)), from: Self.nodes[1], into: &effects)
+        smallest.receive(
+            bound(.conflict(Hash128(60), isBound: false)), from: Self.nodes[2], into: &effects)
+        let forced = targets(effects) { message in
+            if case .bind(let bind) = message { bind.isBound } else { false }
+        }
+        #expect(forced == [Self.nodes[1], Self.nodes[2]])
+        #expect(targets(effects, isApply).isEmpty)
+        effects = []
+        smallest.receive(bound(.holds(wasBound: false)), from: Self.nodes[1], into: &effects)
+        #expect(targets(effects, isApply).contains(Self.nodes[0]))
+
+        var loser = session()
+        effects = []
+        loser.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        loser.receive(
+            bound(.conflict(Hash128(2), isBound: false)), from: Self.nodes[1], into: &effects)
+        loser.receive(
+            bound(.conflict(Hash128(60), isBound: false)), from: Self.nodes[2], into: &effects)
+        #expect(answers(effects) == [.conflict])
+    }
+
+    @Test("at ONE a durable copy is answer enough once a majority does not come")
+    func weak() {
+        var session = session(.one)
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        #expect(effects.isEmpty)
+        session.advance(to: Instant(nanoseconds: 500_000_000), into: &effects)
+        #expect(
+            answers(effects) == [.counted(duplicate: false, required: 1, acknowledged: 1)])
+    }
+
+    @Test("a batch that a voter knew as bound is a duplicate")
+    func duplicate() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.holds(wasBound: true)), from: Self.nodes[0], into: &effects)
+        session.receive(bound(.holds(wasBound: true)), from: Self.nodes[1], into: &effects)
+        session.receive(applied(), from: Self.nodes[0], into: &effects)
+        session.receive(applied(), from: Self.nodes[1], into: &effects)
+        #expect(
+            answers(effects) == [.counted(duplicate: true, required: 2, acknowledged: 2)])
+    }
+
+    @Test("a drive asks by header first and reads the record only for a voter that lacks it")
+    func driveLoads() {
+        var drive = session(request: nil, record: nil)
+        var effects: [WriteSession.Effect] = []
+        drive.start(into: &effects)
+        let bare = targets(effects) { message in
+            if case .bind(let bind) = message { bind.record == nil } else { false }
+        }
+        #expect(bare == Self.nodes)
+        effects = []
+        drive.receive(bound(.missing), from: Self.nodes[1], into: &effects)
+        #expect(effects == [.loadRecord])
+        effects = []
+        drive.load(Self.record, into: &effects)
+        #expect(targets(effects) { _ in true } == [Self.nodes[1]])
+    }
+
+    @Test("voters outside the home get slices, with the batch's own hashes")
+    func slicesElsewhere() throws {
+        let far = [NodeID("n4"), NodeID("n5"), NodeID("n6")]
+        var session = session(replicas: { $0 == Self.record.home ? Self.nodes : far })
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[1], into: &effects)
+        let slices = try Self.record.subset(Self.record.partitions)
+        #expect(targets(effects) { $0 == .applySlices(Tag(1), slices) } == far)
+        effects = []
+        session.receive(applied(), from: far[0], into: &effects)
+        session.receive(applied(), from: far[1], into: &effects)
+        #expect(answers(effects).count == 1)
+        let finished = ReplicationMessage.finished(
+            Self.record.header.id, Self.record.header.contentHash)
+        #expect(targets(effects) { $0 == finished } == Self.nodes)
+    }
+
+    @Test("refusals for age speak only where nobody holds the batch")
+    func tooOld() {
+        var alone = session()
+        var effects: [WriteSession.Effect] = []
+        alone.receive(bound(.tooOld), from: Self.nodes[0], into: &effects)
+        #expect(effects.isEmpty)
+        alone.receive(bound(.tooOld), from: Self.nodes[1], into: &effects)
+        #expect(effects == [.answer(.expired(.unknown(heldBy: 0))), .end])
+        var held = session()
+        effects = []
+        held.receive(bound(.holds(wasBound: false)), from: Self.nodes[2], into: &effects)
+        held.receive(bound(.tooOld), from: Self.nodes[0], into: &effects)
+        held.receive(bound(.tooOld), from: Self.nodes[1], into: &effects)
+        #expect(answers(effects) == [.unknown(required: 2, answered: 1)])
+    }
+}
