@@ -7,9 +7,9 @@ package enum Limits {
     package static let deadLetterRawMax = 1 << 12
     package static let deadLetterDetailMax = 256
 
-    /// A record's decompressed body: cells and dead letters of one batch. Folding never expands decoded
-    /// bytes by more than the raw copies of dead letters, so twice the decoded cap is enough.
-    package static let recordBodyMax = 128 << 20
+    /// A record's decompressed body: cells and dead letters of one batch. With its directory it fits into
+    /// a frame and a log record even where nothing can be compressed.
+    package static let recordBodyMax = 80 << 20
 
     // Requests
     package static let bodySentMax = 16 << 20
