@@ -1,0 +1,96 @@
+package import Core
+
+/// Attributes: what is known about keys besides their counts (a title, a channel, a category).
+///
+/// They are enrichment, not part of the fold: they may change at any time and differ between nodes
+/// for a moment, so they are joined when a query is answered, and nothing that is counted ever
+/// depends on them. Each node keeps all of them in an embedded database (SQLite through GRDB, one
+/// file); a row is written on any node and spread to all.
+///
+/// Rows form a last-writer-wins map (Shapiro et al., *Conflict-free replicated data types*, 2011):
+/// of two rows of one key the one with the greater (version, hash) stands, on every node, in
+/// whatever order they come. The version is the writing node's wall clock in milliseconds, raised
+/// above the row that it replaces, so that whoever overwrites what he has seen wins also with a
+/// slow clock. The hash covers key and content; it only breaks ties, and is computed by each node
+/// from what it received, never taken from a peer. A deletion is a row without content (a
+/// tombstone).
+/// Versions more than `CatalogLimits.versionAheadMax` in the future are refused: they would win
+/// against every honest write for as long.
+///
+/// Spreading: each applied row gets the file's next change number, so "what is new since n" is a
+/// range of an index. A reader remembers, per peer, the number up to which it has read and the
+/// nonce of the peer's file; a file that was made anew has another nonce and is read from 0.
+///
+/// What holds:
+///
+/// - Content is bytes. Two texts that differ in Unicode form are two texts; nothing is normalised,
+///   neither keys nor values.
+/// - Content is one JSON object in canonical form: members sorted by their names' bytes, no blanks,
+///   shortest escapes, numbers as they were written. Equal content has equal bytes on all nodes.
+/// - Losing this file loses nothing that the peers do not have: a damaged file is set aside under
+///   another name and a new one filled from them. No failure here touches a count.
+///
+/// The tables are laid out in docs/formats/catalog.md.
+package enum CatalogLimits {
+    /// One row's canonical JSON.
+    package static let rowMax = 64 << 10
+    package static let columnsMax = 1024
+    package static let jsonDepthMax = 32
+    package static let versionAheadMax: Duration = .seconds(300)
+    /// Files up to this size are checked page by page when they are opened; larger ones would hold
+    /// up the start, and are found damaged when the damaged page is read.
+    package static let checkedAtOpenMax = 256 << 20
+    package static let busyTimeout: Duration = .seconds(2)
+    /// Rows per answer to `changes` when the caller's limit in bytes would allow more.
+    package static let changesMax = 10_000
+}
+
+/// The content of a row without its version: what a user hands in.
+package struct AttributeEntry: Hashable, Sendable {
+    package var key: [UInt8]
+    /// Canonical JSON; nil deletes.
+    package var json: [UInt8]?
+
+    package init(key: [UInt8], json: [UInt8]?) {
+        self.key = key
+        self.json = json
+    }
+}
+
+/// One version of one key's attributes, as it is stored and spread.
+package struct AttributeRow: Hashable, Sendable {
+    package var key: [UInt8]
+    /// Milliseconds since 1970.
+    package var version: Int64
+    /// Canonical JSON; nil is a tombstone.
+    package var json: [UInt8]?
+
+    package init(key: [UInt8], version: Int64, json: [UInt8]?) {
+        self.key = key
+        self.version = version
+        self.json = json
+    }
+
+    /// Breaks ties between rows of one version, alike on all nodes.
+    package var hash: Hash128 {
+        var bytes: [UInt8] = [json == nil ? 1 : 0]
+        withUnsafeBytes(of: UInt32(key.count).littleEndian) { bytes.append(contentsOf: $0) }
+        bytes.append(contentsOf: key)
+        bytes.append(contentsOf: json ?? [])
+        return Hash128(SipHash.hash(bytes, key: AttributeRow.hashKey))
+    }
+
+    /// What a peer sent is checked like what a user sent.
+    package var isValid: Bool {
+        guard AttributeRow.isKey(key), version >= 0 else { return false }
+        guard let json else { return true }
+        return json.count <= CatalogLimits.rowMax && JSONCanonical.isCanonicalObject(json)
+    }
+
+    package static func isKey(_ key: [UInt8]) -> Bool {
+        !key.isEmpty && key.count <= Limits.keyMax
+            && String(validating: key, as: UTF8.self) != nil
+    }
+
+    private static let hashKey = SipKey(low: 0x6174_7472_6962_7574, high: 0x652d_726f_772d_3031)
+}

@@ -1,0 +1,40 @@
+import Core
+import Ring
+
+extension ClusterConfiguration {
+    /// What the nodes of this cluster must agree on; compared at each handshake.
+    ///
+    /// The digest key is shown by a check value. The founding members are part of it, because the
+    /// ring of the first epoch is computed from them on each node by itself.
+    package var fingerprint: ClusterFingerprint {
+        ClusterFingerprint([
+            .init("cluster_name", clusterName),
+            .init("partitions", "\(partitions)"),
+            .init("token", "murmur3"),
+            .init("replication_factor", replicationFactor.description),
+            .init("window", "\(window.milliseconds) ms"),
+            .init("rules", rules),
+            .init("digest_key", digestCheck),
+            .init("nodes", memberList),
+        ])
+    }
+
+    /// The table of rule versions with their first segments: everything that decides what a batch's
+    /// bytes fold to.
+    private var rules: String {
+        let late = lateness.map { "\($0.milliseconds) ms" } ?? "unlimited"
+        return "\(RuleVersion.first.number) from the beginning "
+            + "(future_limit \(futureLimit.milliseconds) ms, lateness \(late), "
+            + "key \(Limits.keyMax), type \(Limits.typeMax), line \(Limits.lineMax))"
+    }
+
+    /// Changes with the key and does not give it away.
+    private var digestCheck: String {
+        let check = SipHash.hash(Array("quipu digest key check".utf8), key: digestKey)
+        return Hash128(check).description.prefix(16).description
+    }
+
+    private var memberList: String {
+        nodes.map { "\($0.node)@\($0.dc)/\($0.rack)" }.joined(separator: " ")
+    }
+}

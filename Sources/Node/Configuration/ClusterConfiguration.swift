@@ -1,0 +1,111 @@
+package import Core
+package import Ring
+
+/// The cluster's configuration: one file, the same on every node.
+///
+/// `cluster.conf` is YAML with the names of cassandra.yaml where the meaning is the same. Reading
+/// it is strict: an unknown key, a value of the wrong kind, a key that stands twice or a mixture
+/// that no cluster could run with stops the start with one line that says where, what and how to
+/// mend it. A typing error that is ignored is a default that nobody asked for.
+///
+/// Any scalar can be overridden by `QUIPU_<NAME>`: the key's path in capitals, joined by `_`
+/// (`QUIPU_GOSSIP_INTERVAL`, `QUIPU_NODES_N1_HTTP`).
+///
+/// What follows from the file and must be alike on all nodes is summed up in `fingerprint`, which
+/// peers compare before they say anything else.
+package struct ClusterConfiguration: Hashable, Sendable {
+    /// Tells clusters apart. No default.
+    package var clusterName: String
+    /// The number of arcs of the ring; fixed for the cluster's life. Default 256. Too few: work is
+    /// spread unevenly. Too many: more digests to compare.
+    package var partitions: Int
+    /// Copies of each partition. Default: 3, or the number of nodes where there are fewer.
+    package var replicationFactor: ReplicationFactor
+    /// The base length of a window. Default 1m. Divides an hour.
+    package var window: WindowLength
+    /// Between two rounds of gossip. Default 1s. Shorter: failures show sooner, at a cost.
+    package var gossipInterval: Duration
+    /// How long a client's request may take. Default 5s; then the answer is 504.
+    package var requestTimeout: Duration
+    /// How old a batch may be when it is admitted. Default 1h. Longer keeps more ids in memory.
+    package var horizon: Duration
+    /// How far after its batch an event may lie. Default 1d; beyond it is a dead letter.
+    package var futureLimit: Duration
+    /// How far before its batch an event may lie; nil (the default) is any distance.
+    package var lateness: Duration?
+    /// A memtable of this size is flushed. Default 64MiB. Larger: fewer files, a longer restart.
+    package var memtableSize: Int
+    /// A memtable of this age is flushed, whatever its size. Default 10m.
+    package var memtableFlushAge: Duration
+    /// The key of all digests. By default derived from the cluster's name, which tells honest
+    /// clusters apart and keeps nobody out.
+    package var digestKey: SipKey
+    /// The folder of all nodes' own folders, made absolute against the file's place.
+    package var dataDirectory: String
+    /// How long each granularity is kept; nil is for ever.
+    package var retention: [RetentionRule]
+    /// Whom a node asks first. Default: all nodes.
+    package var seeds: [NodeID]
+    package var logLevel: LogLevel
+    /// Ascending by name: the order in the file means nothing.
+    package var nodes: [NodeEntry]
+    /// What is allowed and deserves a line at the start.
+    package var warnings: [String]
+
+    package struct NodeEntry: Hashable, Sendable {
+        package var node: NodeID
+        package var http: Endpoint
+        package var peer: Endpoint
+        package var dc: String
+        package var rack: String
+
+        package var member: RingMember { RingMember(node: node, dc: dc, rack: rack) }
+    }
+
+    package struct RetentionRule: Hashable, Sendable {
+        package var window: WindowLength
+        package var keep: Duration?
+    }
+
+    package enum LogLevel: String, Hashable, Sendable, CaseIterable {
+        case trace, debug, info, notice, warning, error, critical
+    }
+
+    /// The entry of `--name`.
+    package func entry(
+        named name: String, file: String
+    ) throws(ConfigurationError) -> NodeEntry {
+        if let entry = nodes.first(where: { $0.node.name == name }) { return entry }
+        let known = nodes.map(\.node.name)
+        throw .unknownNode(
+            name, file: file, known: known, nearest: NameDistance.nearest(to: name, among: known))
+    }
+
+    /// A node's own folder, unless `--data` names another.
+    package func dataDirectory(of node: NodeID) -> String {
+        dataDirectory.hasSuffix("/") ? dataDirectory + node.name : dataDirectory + "/" + node.name
+    }
+
+    package var members: [RingMember] { nodes.map(\.member) }
+
+    /// The peer addresses of all nodes but one.
+    package func peers(of node: NodeID) -> [NodeID: Endpoint] {
+        var peers: [NodeID: Endpoint] = [:]
+        for entry in nodes where entry.node != node { peers[entry.node] = entry.peer }
+        return peers
+    }
+}
+
+/// The bounds of what the file may say.
+package enum ConfigurationLimits {
+    package static let fileMax = 1 << 20
+    package static let nameMax = 64
+    package static let gossipInterval = Duration.milliseconds(50)...Duration.seconds(60)
+    package static let requestTimeout = Duration.milliseconds(100)...Duration.seconds(600)
+    package static let horizon = Duration.seconds(60)...Duration.seconds(7 * 86_400)
+    package static let eventDistance = Duration.zero...Duration.seconds(36_500 * 86_400)
+    package static let window = Duration.seconds(1)...Duration.seconds(3600)
+    package static let memtableSize = (1 << 20)...(4 << 30)
+    package static let memtableFlushAge = Duration.seconds(1)...Duration.seconds(7 * 86_400)
+    package static let retention = Duration.seconds(3600)...Duration.seconds(36_500 * 86_400)
+}

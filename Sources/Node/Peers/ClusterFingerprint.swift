@@ -1,0 +1,52 @@
+/// What all nodes of one cluster must agree on, as names and values: two nodes that differ are not
+/// of one cluster, and the first differing field says why.
+///
+/// Names and values are text, so that a node can name a field it has never heard of.
+package struct ClusterFingerprint: Hashable, Sendable {
+    package struct Field: Hashable, Sendable {
+        package var name: String
+        package var value: String
+
+        package init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    package struct Difference: Hashable, Sendable {
+        package var field: String
+        package var ours: String
+        package var theirs: String
+    }
+
+    /// In the order in which they are compared.
+    package var fields: [Field]
+
+    package init(_ fields: [Field]) {
+        self.fields = fields
+    }
+
+    /// The first field that differs, or that only one side has. Bytes are compared: equal letters
+    /// in another Unicode form are another value.
+    package func difference(from theirs: ClusterFingerprint) -> Difference? {
+        for field in fields {
+            let other = theirs.value(of: field.name)
+            if other.map({ Array($0.utf8) == Array(field.value.utf8) }) != true {
+                return Difference(
+                    field: field.name, ours: field.value, theirs: other ?? ClusterFingerprint.absent
+                )
+            }
+        }
+        for field in theirs.fields where value(of: field.name) == nil {
+            return Difference(
+                field: field.name, ours: ClusterFingerprint.absent, theirs: field.value)
+        }
+        return nil
+    }
+
+    package func value(of name: String) -> String? {
+        fields.first { $0.name == name }?.value
+    }
+
+    private static let absent = "(absent)"
+}

@@ -1,0 +1,120 @@
+import Core
+import Crypto
+import Ingest
+import Node
+import Testing
+
+@Suite struct HTTPEventRequestTests {
+    private func request(
+        _ headers: [String: String], query: String = ""
+    ) throws -> EventRequest {
+        var headers = headers
+        if headers["Content-Type"] == nil { headers["Content-Type"] = "application/x-ndjson" }
+        return try EventRequest(query: try HTTPQuery(query)) { headers[$0] }
+    }
+
+    @Test("The producer's three headers become the batch's identity")
+    func identity() throws {
+        let seal = try request([
+            "Quipu-Producer": "01234567-89ab-cdef-0123-456789abcdef",
+            "Quipu-Sequence": "18446744073709551615", "Quipu-Created": "1767225600000",
+        ]).seal
+        #expect(seal?.id.producer == 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)
+        #expect(seal?.id.sequence == .max)
+        #expect(seal?.createdAt.milliseconds == 1_767_225_600_000)
+        #expect(try request([:]).seal == nil)
+    }
+
+    @Test("Two of the three headers are refused, and the message names the third")
+    func incomplete() {
+        let problem = #expect(throws: Problem.self) {
+            try request(["Quipu-Producer": "\(UUIDText.format(1))", "Quipu-Sequence": "1"])
+        }
+        #expect(problem?.status == 400)
+        #expect(problem?.detail.contains("Quipu-Created") == true)
+        #expect(problem?.outcome == .notAttempted)
+        #expect(throws: Problem.self) {
+            try request([
+                "Quipu-Producer": "x", "Quipu-Sequence": "1", "Quipu-Created": "1",
+            ])
+        }
+        #expect(throws: Problem.self) {
+            try request([
+                "Quipu-Producer": UUIDText.format(1), "Quipu-Sequence": "-1", "Quipu-Created": "1",
+            ])
+        }
+        #expect(throws: Problem.self) {
+            try request([
+                "Quipu-Producer": UUIDText.format(1), "Quipu-Sequence": "1",
+                "Quipu-Created": "9223372036854775807",
+            ])
+        }
+    }
+
+    @Test("An idempotency key is hashed to a producer; bare and quoted are the same key")
+    func idempotencyKey() throws {
+        let bare = try request(["Idempotency-Key": "order 17", "Quipu-Created": "5"]).seal
+        let quoted = try request(["Idempotency-Key": "\"order 17\"", "Quipu-Created": "5"]).seal
+        #expect(bare == quoted)
+        let digest = SHA256.hash(data: Array("order 17".utf8))
+        let expected = digest.prefix(16).reduce(UInt128(0)) { $0 << 8 | UInt128($1) }
+        #expect(bare?.id == BatchID(producer: expected, sequence: 0))
+    }
+
+    @Test("A UUIDv7 brings its own time; another key needs Quipu-Created")
+    func keyTime() throws {
+        let uuid = "019b7690-5c00-7abc-8def-0123456789ab"
+        let seal = try request(["Idempotency-Key": uuid]).seal
+        #expect(seal?.createdAt.milliseconds == 0x019b_7690_5c00)
+        let problem = #expect(throws: Problem.self) { try request(["Idempotency-Key": "plain"]) }
+        #expect(problem?.detail.contains("Quipu-Created") == true)
+        #expect(throws: Problem.self) {
+            try request(["Idempotency-Key": uuid, "Quipu-Created": "5"])
+        }
+        #expect(throws: Problem.self) {
+            try request([
+                "Idempotency-Key": String(repeating: "k", count: 256), "Quipu-Created": "5",
+            ])
+        }
+        #expect(throws: Problem.self) {
+            try request([
+                "Idempotency-Key": "k", "Quipu-Created": "5", "Quipu-Producer": UUIDText.format(1),
+            ])
+        }
+    }
+
+    @Test("Types and encodings that are not known are 415")
+    func mediaTypes() throws {
+        #expect(try request(["Content-Type": "text/CSV; charset=utf-8"]).parameters.format == .csv)
+        #expect(try request(["Content-Type": "text/x-clf"]).parameters.format == .commonLog)
+        for type in ["application/x-www-form-urlencoded", "application/cloudevents+json", ""] {
+            let problem = #expect(throws: Problem.self) { try request(["Content-Type": type]) }
+            #expect(problem?.status == 415)
+        }
+        let problem = #expect(throws: Problem.self) { try request(["Content-Encoding": "br"]) }
+        #expect(problem?.status == 415)
+        #expect(try request(["Content-Encoding": "gzip"]).isGzip)
+    }
+
+    @Test("Whatever decides what is counted changes the content hash, and nothing else does")
+    func contentHash() {
+        func hash(
+            _ text: String, _ parameters: ParseParameters, _ created: Int64, _ rule: UInt16 = 1
+        ) -> Hash128 {
+            Array(text.utf8).withUnsafeBytes {
+                ContentHash.of(
+                    $0, parameters: parameters, createdAt: WallTime(milliseconds: created),
+                    rule: RuleVersion(rule))
+            }
+        }
+        let plain = ParseParameters(format: .ndjson)
+        let base = hash("{}", plain, 1)
+        #expect(base == hash("{}", plain, 1))
+        #expect(base != hash("{} ", plain, 1))
+        #expect(base != hash("{}", plain, 2))
+        #expect(base != hash("{}", plain, 1, 2))
+        #expect(base != hash("{}", ParseParameters(format: .csv), 1))
+        #expect(base != hash("{}", ParseParameters(format: .ndjson, defaultType: "view"), 1))
+        #expect(base != hash("{}", ParseParameters(format: .ndjson, keyField: "view"), 1))
+    }
+}
