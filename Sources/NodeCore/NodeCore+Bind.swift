@@ -36,7 +36,7 @@ extension NodeCore {
         let id = bind.header.id
         let hash = bind.header.contentHash
         guard let entry = index[id] else {
-            if !bind.isBound, let refusal = admission(bind.header, now) {
+            if !bind.isBound, !bind.isAdmitted, let refusal = admission(bind.header, now) {
                 answerBind(bind.tag, refusal, to: peer, into: &effects)
             } else {
                 take(bind, from: peer, wasBound: false, now, into: &effects)

@@ -80,6 +80,7 @@ extension NodeCore {
                 waiters.append(.held(hold(record, now, into: &effects), id))
             }
             decideBound(id, now, into: &effects)
+            if need.isFinished { finish(id, record.header.contentHash, into: &effects) }
         case .slices:
             guard record.partitions.isSubset(of: mine),
                 holdSlices(record, now, into: &effects)

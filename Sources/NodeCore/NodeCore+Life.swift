@@ -88,7 +88,11 @@ extension NodeCore {
             if reply.remembers > identity.incarnation {
                 recover(
                     "\(peer) remembers a later life of this node", reply.remembers, now,
-                     into: &effects)
+                    into: &effects)
+            } else if reply.remembers < identity.incarnation {
+                strangers.insert(peer)
+            } else {
+                strangers.remove(peer)
             }
         case .recovering:
             break
@@ -108,9 +112,26 @@ extension NodeCore {
         }
         let isComplete = heard.count == peers.count
         if identity.incarnation > .none {
-            if isComplete || now.monotonic >= since + Self.askFor { vote(into: &effects) }
+            guard isComplete || now.monotonic >= since + Self.askFor else { return }
+            for peer in peers {
+                guard let reply = heard[peer], reply.remembers < identity.incarnation else { continue }
+                strangers.insert(peer)
+            }
+            goOn(now, into: &effects)
         } else if isComplete {
             promote(Incarnation(1), awaiting: Set(peers), now, into: &effects)
+        }
+    }
+
+    /// A restart. A life that ended before its promotion was complete is promoted again: else it could
+    /// be lost with its disk, and nobody would know that there was one.
+    private mutating func goOn(_ now: Now, into effects: inout [Effect]) {
+        let incarnation = identity.incarnation
+        if memory[configuration.node] == incarnation || peers.isEmpty {
+            vote(into: &effects)
+        } else {
+            life = .promoting(incarnation, awaiting: Set(peers), isStored: true, newTag())
+            lifeRepeatAt = now.monotonic
         }
     }
 
@@ -133,7 +154,12 @@ extension NodeCore {
             for peer in awaiting.sorted() {
                 send(.remember(tag, incarnation), to: peer, into: &effects)
             }
-        case .promoting, .voting:
+        case .voting:
+            guard !strangers.isEmpty, isTimeToRepeat(now) else { return }
+            for peer in strangers.sorted() where isReachable(peer) {
+                send(.remember(strangersTag, identity.incarnation), to: peer, into: &effects)
+            }
+        case .promoting:
             break
         }
     }
@@ -214,6 +240,7 @@ extension NodeCore {
     mutating func receiveRemembered(
         _ tag: Tag, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
+        if tag == strangersTag { strangers.remove(peer) }
         guard case .promoting(let incarnation, var awaiting, let isStored, tag) = life else {
             return
         }
@@ -224,6 +251,14 @@ extension NodeCore {
 
     private mutating func vote(into effects: inout [Effect]) {
         life = .voting
+        strangersTag = newTag()
+        if memory[configuration.node] != identity.incarnation {
+            // A note to itself: the promotion is complete.
+            memory[configuration.node] = identity.incarnation
+            let note = PeerMemory(node: configuration.node, incarnation: identity.incarnation)
+            effects.append(.append(log.append(kind: LogKind.peer.rawValue, payload: note.encoded)))
+            effects.append(.sync)
+        }
         effects.append(.report(.voting(incarnation: identity.incarnation)))
         announceLife()
     }

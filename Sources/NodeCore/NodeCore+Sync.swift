@@ -125,7 +125,8 @@ extension NodeCore {
         let hasRecord = ask.partitions.contains(entry.home) && entry.record?.isDurable == true
         guard hasRecord || !applied.isEmpty else { return nil }
         return SyncEntry(
-            header: entry.header, home: entry.home, hasRecord: hasRecord, applied: applied)
+            header: entry.header, home: entry.home, hasRecord: hasRecord, applied: applied,
+            isFinished: entry.isFinished)
     }
 
     // MARK: - Learning
@@ -138,6 +139,9 @@ extension NodeCore {
             // The peer says that it is bound; the same content here is bound as well.
             if index[entry.header.id]?.header.contentHash == entry.header.contentHash {
                 decideBound(entry.header.id, now, into: &effects)
+                if entry.isFinished {
+                    finish(entry.header.id, entry.header.contentHash, into: &effects)
+                }
             }
         }
         var steps: [SyncSession.Effect] = []
@@ -163,7 +167,7 @@ extension NodeCore {
         guard wantsRecord || !partitions.isEmpty else { return nil }
         return SyncNeed(
             header: listed.header, home: listed.home, wantsRecord: wantsRecord,
-            partitions: partitions)
+            partitions: partitions, isFinished: listed.isFinished)
     }
 
     mutating func carry(

@@ -40,13 +40,11 @@ extension NodeCore {
         if header.createdAt > now.wall + Limits.admissionAheadMax {
             return refuse(.aheadOfClock, into: &effects)
         }
-        let voters = ring.replicas(of: record.home)
-        let required = consistency.required(of: voters.count)
         if header.createdAt < now.wall - configuration.horizon {
             // What is already known is looked up before age is judged.
             beginStatus(
                 request, record.header.id,
-                .expiredWrite(header.contentHash, required: required), deadline, into: &effects)
+                .expiredWrite(record, consistency), deadline, into: &effects)
             return
         }
         let reachable = reachableNodes
@@ -153,17 +151,28 @@ extension NodeCore {
     }
 
     mutating func receive(
-        _ reply: StatusReply, from peer: NodeID, into effects: inout [Effect]
+        _ reply: StatusReply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
         guard reply.vote.isVoting || reply.held?.isBound == true, let session = statuses[reply.tag]
         else { return }
         var changed = session
         let reachable = reachableNodes
-        let answer = changed.receive(reply, from: peer) { reachable.contains($0) }
+        let verdict = changed.receive(reply, from: peer) { reachable.contains($0) }
         statuses[reply.tag] = changed
-        guard let answer else { return }
+        guard let verdict else { return }
         statuses[reply.tag] = nil
-        effects.append(.reply(session.request, answer))
+        switch verdict {
+        case .answer(let response):
+            effects.append(.reply(session.request, response))
+        case .complete(let record, let consistency):
+            startWrite(
+                WriteSession(
+                    tag: newTag(), request: session.request, header: record.header,
+                    home: record.home, touched: record.partitions, record: record,
+                    consistency: consistency, isKnownBound: true,
+                    replicas: { ring.replicas(of: $0) }, deadline: session.deadline,
+                    now: now.monotonic), now, into: &effects)
+        }
     }
 
     // MARK: - Driving on

@@ -79,6 +79,9 @@ package struct NodeCore: ~Copyable {
     var flushRequests: [RequestID] = []
     var flushRetryAt: Instant?
     var lifeRepeatAt: Instant
+    /// Peers that have lost their memory of this life, or never had it; they are told until they have it.
+    var strangers: Set<NodeID> = []
+    var strangersTag = Tag(0)
 
     /// Messages to itself, handled before `handle` returns.
     var inbox: [ReplicationMessage] = []
@@ -190,7 +193,7 @@ package struct NodeCore: ~Copyable {
         case .applyReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .finished(let id, let hash): finish(id, hash, into: &effects)
         case .statusAsk(let tag, let id): answerStatus(tag, id, to: peer, into: &effects)
-        case .statusReply(let reply): receive(reply, from: peer, into: &effects)
+        case .statusReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .read(let ask): serve(ask, from: peer, now, into: &effects)
         case .readReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .syncAsk(let ask): answerSync(ask, to: peer, now, into: &effects)

@@ -201,10 +201,7 @@ extension ReadSession {
     private mutating func launch(
         _ nodes: [NodeID], _ partitions: PartitionSet, now: Instant, into effects: inout [Effect]
     ) {
-        let tag = nextTag
-        nextTag = Tag(nextTag.number + 1)
-        precondition(
-            nextTag.number < self.tag.number + Self.tagsMax, "a read made a million attempts")
+        let tag = takeTag()
         groups[tag] = Group(
             partitions: partitions, base: nodes[0], partners: Array(nodes.dropFirst()),
             startedAt: now)
@@ -212,6 +209,14 @@ extension ReadSession {
             let role: ReadAsk.Role = node == nodes[0] || isMaximumRead ? .data : .digest
             effects.append(.send(.read(ask(tag, partitions, role)), to: node))
         }
+    }
+
+    private mutating func takeTag() -> Tag {
+        let tag = nextTag
+        nextTag = Tag(nextTag.number + 1)
+        precondition(
+            nextTag.number < self.tag.number + Self.tagsMax, "a read made a million attempts")
+        return tag
     }
 
     private func ask(
@@ -237,10 +242,15 @@ extension ReadSession {
             group.isConverging = true
             group.startedAt = now
             group.result = nil
+            // Under a tag of its own: a second copy of the first answer must not be taken for this one.
+            groups[tag] = nil
+            let convergence = takeTag()
+            groups[convergence] = group
             effects.append(
                 .send(
-                    .read(ask(tag, group.partitions, .converge(with: group.partners))),
+                    .read(ask(convergence, group.partitions, .converge(with: group.partners))),
                     to: group.base))
+            return
         }
         groups[tag] = group
     }

@@ -63,11 +63,14 @@ extension ByteReader {
         let header = try header()
         let home = try partition()
         let isBound = try flag()
+        let isAdmitted = try flag()
         let record = try flag() ? try record() : nil
         if let record, record.header != header || record.home != home || record.kind != .home {
             throw fail("a bind whose record is another's")
         }
-        return Bind(tag: tag, header: header, home: home, record: record, isBound: isBound)
+        return Bind(
+            tag: tag, header: header, home: home, record: record, isBound: isBound,
+            isAdmitted: isAdmitted)
     }
 
     fileprivate mutating func bindAnswer() throws(DecodeError) -> BindAnswer {
@@ -175,11 +178,11 @@ extension ByteReader {
         let isSource = try flag()
         let rest = try segments()
         var listing: [SyncEntry] = []
-        for _ in 0..<(try count(ofSize: 54)) {
+        for _ in 0..<(try count(ofSize: 55)) {
             listing.append(
                 SyncEntry(
                     header: try header(), home: try partition(), hasRecord: try flag(),
-                    applied: try partitions()))
+                    applied: try partitions(), isFinished: try flag()))
         }
         return SyncReply(
             tag: tag, listing: listing, rest: rest, olderDiffers: olderDiffers, isSource: isSource)

@@ -13,6 +13,7 @@ extension ReplicationMessage {
             writer.write(bind.header)
             writer.write(fixed: bind.home.index)
             writer.write(flag: bind.isBound)
+            writer.write(flag: bind.isAdmitted)
             writer.write(flag: bind.record != nil)
             if let record = bind.record { writer.write(sized: record.bytes) }
         case .bindReply(let reply):
@@ -184,6 +185,7 @@ extension ReplicationMessage {
             writer.write(fixed: entry.home.index)
             writer.write(flag: entry.hasRecord)
             writer.write(entry.applied)
+            writer.write(flag: entry.isFinished)
         }
     }
 }

@@ -58,15 +58,19 @@ package struct Bind: Hashable, Sendable {
     package var record: BatchRecord?
     /// The sender saw a majority hold this content: another, unbound one gives way.
     package var isBound: Bool
+    /// A home voter holds it and drives it on: it was admitted, so its age is judged no more.
+    package var isAdmitted: Bool
 
     package init(
-        tag: Tag, header: BatchHeader, home: PartitionID, record: BatchRecord?, isBound: Bool
+        tag: Tag, header: BatchHeader, home: PartitionID, record: BatchRecord?, isBound: Bool,
+        isAdmitted: Bool
     ) {
         self.tag = tag
         self.header = header
         self.home = home
         self.record = record
         self.isBound = isBound
+        self.isAdmitted = isAdmitted
     }
 }
 

@@ -1,4 +1,5 @@
 package import Core
+package import Wire
 
 /// Asks a batch's home what became of it. One voter that knows it as bound is enough; that nobody knows
 /// it is said only after all that can be reached have answered.
@@ -6,7 +7,14 @@ package struct StatusSession: Sendable {
     package enum Purpose: Hashable, Sendable {
         case status
         /// A write that is too old to be admitted: it may be known all the same.
-        case expiredWrite(Hash128, required: Int)
+        case expiredWrite(BatchRecord, Consistency)
+    }
+
+    package enum Verdict: Sendable {
+        case answer(ClientResponse)
+        /// The old write is bound: its coordinator completes it like any other, since a majority of its
+        /// home says nothing of the voters that must have applied it.
+        case complete(BatchRecord, Consistency)
     }
 
     package let request: RequestID
@@ -27,15 +35,15 @@ package struct StatusSession: Sendable {
     /// The answer, once it is known; `isLast` where nobody else will speak.
     package mutating func receive(
         _ reply: StatusReply, from node: NodeID, reachable: (NodeID) -> Bool
-    ) -> ClientResponse? {
+    ) -> Verdict? {
         guard voters.contains(node) else { return nil }
         replies[node] = reply
-        if let response = decided() { return response }
+        if let verdict = decided() { return verdict }
         let isComplete = voters.allSatisfy { replies[$0] != nil || !reachable($0) }
         guard isComplete, replies.count >= Consistency.quorum.required(of: voters.count) else {
             return nil
         }
-        return undecided()
+        return .answer(undecided())
     }
 
     package func expire() -> ClientResponse {
@@ -44,16 +52,17 @@ package struct StatusSession: Sendable {
         return .failed(.timedOut(required: required, answered: replies.count))
     }
 
-    private func decided() -> ClientResponse? {
+    private func decided() -> Verdict? {
         for node in voters {
             guard let held = replies[node]?.held, held.isBound else { continue }
             switch purpose {
             case .status:
-                return .status(.counted(held.totals))
-            case .expiredWrite(let hash, let required):
-                guard held.contentHash == hash else { return .write(.conflict) }
-                return .write(
-                    .counted(duplicate: true, required: required, acknowledged: required))
+                return .answer(.status(.counted(held.totals)))
+            case .expiredWrite(let record, let consistency):
+                guard held.contentHash == record.header.contentHash else {
+                    return .answer(.write(.conflict))
+                }
+                return .complete(record, consistency)
             }
         }
         return nil

@@ -66,11 +66,17 @@ package struct SyncEntry: Hashable, Sendable {
     package var hasRecord: Bool
     /// Asked partitions in which it has applied the batch.
     package var applied: PartitionSet
+    /// It knows that every touched partition has a quorum that applied.
+    package var isFinished: Bool
 
-    package init(header: BatchHeader, home: PartitionID, hasRecord: Bool, applied: PartitionSet) {
+    package init(
+        header: BatchHeader, home: PartitionID, hasRecord: Bool, applied: PartitionSet,
+        isFinished: Bool
+    ) {
         self.header = header
         self.home = home
         self.hasRecord = hasRecord
         self.applied = applied
+        self.isFinished = isFinished
     }
 }

@@ -128,13 +128,16 @@ package struct SyncNeed: Hashable, Sendable {
     package var home: PartitionID
     package var wantsRecord: Bool
     package var partitions: PartitionSet
+    package var isFinished: Bool
 
     package init(
-        header: BatchHeader, home: PartitionID, wantsRecord: Bool, partitions: PartitionSet
+        header: BatchHeader, home: PartitionID, wantsRecord: Bool, partitions: PartitionSet,
+        isFinished: Bool = false
     ) {
         self.header = header
         self.home = home
         self.wantsRecord = wantsRecord
         self.partitions = partitions
+        self.isFinished = isFinished
     }
 }

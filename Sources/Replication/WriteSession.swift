@@ -38,11 +38,11 @@ package struct WriteSession: Sendable {
     private var votes: Set<NodeID> = []
     /// The same and those that hold it without a vote.
     private var holders: Set<NodeID> = []
-    private var isBound = false
+    private var isBound: Bool
     /// No content has a majority and none can get one; this one has the smallest hash, so the others
     /// are told to give way. It is bound when a majority has done so.
     private var isForced = false
-    private var isDuplicate = false
+    private var isDuplicate: Bool
     private var told: Set<NodeID> = []
     private var applied: [NodeID: PartitionSet] = [:]
     private var nonVoting: Set<NodeID> = []
@@ -59,8 +59,8 @@ package struct WriteSession: Sendable {
 
     package init(
         tag: Tag, request: RequestID?, header: BatchHeader, home: PartitionID, touched: PartitionSet,
-        record: BatchRecord?, consistency: Consistency, replicas: (PartitionID) -> [NodeID],
-        deadline: Instant, now: Instant
+        record: BatchRecord?, consistency: Consistency, isKnownBound: Bool = false,
+        replicas: (PartitionID) -> [NodeID], deadline: Instant, now: Instant
     ) {
         self.tag = tag
         self.request = request
@@ -69,6 +69,8 @@ package struct WriteSession: Sendable {
         self.record = record
         self.consistency = consistency
         self.deadline = deadline
+        isBound = isKnownBound
+        isDuplicate = isKnownBound
         homeVoters = replicas(home)
         var voters: [PartitionID: [NodeID]] = [:]
         var shares: [NodeID: PartitionSet] = [:]
@@ -179,7 +181,7 @@ extension WriteSession {
     private func bind(withRecord: Bool = true) -> Bind {
         Bind(
             tag: tag, header: header, home: home, record: withRecord ? record : nil,
-            isBound: isBound || isForced)
+            isBound: isBound || isForced, isAdmitted: request == nil)
     }
 
     private mutating func sendRecord(to node: NodeID, into effects: inout [Effect]) {
@@ -344,20 +346,25 @@ extension WriteSession {
             }
         }
         let isWhole = shares.allSatisfy { applied[$0.key]?.isSuperset(of: $0.value) == true }
-        if isWhole, hasFinished, holders.count == homeVoters.count, !hasEnded {
+        // A client waits on, while some that hold it have no vote yet.
+        let isWaitedFor = request != nil && !hasAnswered
+        if isWhole, hasFinished, holders.count == homeVoters.count, !isWaitedFor, !hasEnded {
             hasEnded = true
             effects.append(.end)
         }
     }
 
     private mutating func repeatAll(into effects: inout [Effect]) {
-        for node in homeVoters where !holders.contains(node) {
-            effects.append(.send(.bind(bind()), to: node))
+        for node in homeVoters where !votes.contains(node) {
+            effects.append(.send(.bind(bind(withRecord: !holders.contains(node))), to: node))
         }
         guard isBound else { return }
         for node in shares.keys.sorted() {
             let share = shares[node] ?? PartitionSet()
-            guard applied[node]?.isSuperset(of: share) != true else { continue }
+            // What a node without a vote said is asked again: it may vote by now.
+            guard applied[node]?.isSuperset(of: share) != true || nonVoting.contains(node) else {
+                continue
+            }
             if holders.contains(node), !needsSlices.contains(node) {
                 effects.append(.send(apply(to: node), to: node))
             } else if !homeVoters.contains(node) || needsSlices.contains(node) {

@@ -78,7 +78,7 @@ struct MessageCodecTests {
                     listing: [
                         SyncEntry(
                             header: header, home: PartitionID(3), hasRecord: true,
-                            applied: partitions)
+                            applied: partitions, isFinished: true)
                     ], rest: [Segment(9)], olderDiffers: true, isSource: false)),
             .readReply(ReadReply(tag: tag, answer: .notVoting("why"))),
             .readReply(ReadReply(tag: tag, answer: .failed("how"))),

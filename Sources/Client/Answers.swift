@@ -1,0 +1,171 @@
+/// What a cell or a total holds: how many events and, where they carried values, sum, minimum,
+/// maximum and average as exact decimals.
+public struct MeasureAnswer: Hashable, Sendable {
+    /// How many events.
+    public let count: Int
+    /// The sum of their values; nil where none carried one.
+    public let sum: String?
+    /// The least value.
+    public let min: String?
+    /// The greatest value.
+    public let max: String?
+    /// The average, rounded as the node rounds it.
+    public let average: String?
+
+    package init?(json: JSONValue) {
+        guard let count = json["count"]?.int else { return nil }
+        self.count = count
+        sum = json["sum"]?.plain
+        min = json["min"]?.plain
+        max = json["max"]?.plain
+        average = json["avg"]?.plain
+    }
+}
+
+/// The counts of one key: per window, and in total.
+public struct CountsAnswer: Hashable, Sendable {
+    /// One window with events.
+    public struct Window: Hashable, Sendable {
+        /// The window's start, RFC 3339.
+        public let start: String
+        /// What the window holds.
+        public let measure: MeasureAnswer
+        /// `open`, `closing` or `final`.
+        public let state: String
+    }
+
+    /// The key's attributes (title, channel…), empty where none are known.
+    public let attributes: [JSONValue.Member]
+    /// Over the whole range.
+    public let total: MeasureAnswer
+    /// Ascending by start; windows without events are left out.
+    public let windows: [Window]
+    /// The consistency at which the answer holds.
+    public let consistency: String
+    /// The replicas that gave it.
+    public let replicas: [String]
+
+    package init?(json: JSONValue) {
+        guard let total = json["total"].flatMap(MeasureAnswer.init(json:)),
+            let windows = json["windows"]?.array
+        else { return nil }
+        self.total = total
+        self.windows = windows.compactMap { window in
+            guard let start = window["start"]?.string, let measure = MeasureAnswer(json: window)
+            else { return nil }
+            return Window(start: start, measure: measure, state: window["state"]?.plain ?? "")
+        }
+        // A window that this version cannot read must not vanish from a count.
+        guard self.windows.count == windows.count else { return nil }
+        attributes = json["attributes"]?.members ?? []
+        consistency = json["consistency"]?.plain ?? ""
+        replicas = json["replicas"]?.array?.map(\.plain) ?? []
+    }
+}
+
+/// The greatest keys (or groups) of a type.
+public struct TopAnswer: Hashable, Sendable {
+    /// One of them.
+    public struct Row: Hashable, Sendable {
+        /// 1 is the greatest.
+        public let rank: Int
+        /// The key, or the attribute's value where the answer is grouped.
+        public let key: String
+        /// What it holds.
+        public let measure: MeasureAnswer
+        /// The key's attributes.
+        public let attributes: [JSONValue.Member]
+    }
+
+    /// In the order of their rank.
+    public let rows: [Row]
+    /// Whether the answer is exact; Quipu's are.
+    public let isExact: Bool
+
+    package init?(json: JSONValue) {
+        guard let rows = json["rows"]?.array else { return nil }
+        self.rows = rows.compactMap { row in
+            guard let rank = row["rank"]?.int, let key = row["key"],
+                let measure = MeasureAnswer(json: row)
+            else { return nil }
+            return Row(
+                rank: rank, key: key.plain, measure: measure,
+                attributes: row["attributes"]?.members ?? [])
+        }
+        guard self.rows.count == rows.count else { return nil }
+        isExact = json["exact"]?.bool ?? false
+    }
+}
+
+/// One page of a list.
+public struct ListAnswer: Hashable, Sendable {
+    /// The page's items.
+    public let items: [JSONValue]
+    /// What to ask for the next page; nil on the last.
+    public let next: String?
+
+    package init?(json: JSONValue) {
+        guard let items = json["items"]?.array else { return nil }
+        self.items = items
+        next = json["next"]?.string
+    }
+}
+
+/// What the cluster knows of a batch.
+public struct BatchAnswer: Hashable, Sendable {
+    /// `counted`, `not-counted` or `unknown`.
+    public let outcome: String
+    /// Whether the outcome can no longer change.
+    public let isFinal: Bool
+    /// The batch's counts, where it is counted.
+    public let counts: BatchCounts?
+
+    package init?(json: JSONValue) {
+        guard let outcome = json["outcome"]?.string else { return nil }
+        self.outcome = outcome
+        isFinal = json["final"]?.bool ?? false
+        if let events = json["events"]?.int, let counted = json["counted"]?.int,
+            let dead = json["dead"]?.int
+        {
+            counts = BatchCounts(events: events, counted: counted, dead: dead)
+        } else {
+            counts = nil
+        }
+    }
+}
+
+/// The cluster as one node sees it.
+public struct ClusterAnswer: Hashable, Sendable {
+    /// One node of it.
+    public struct Node: Hashable, Sendable {
+        /// The node's name.
+        public let name: String
+        /// `UN`, `DN`, `UR`…: up or down; normal, recovering, joining, leaving.
+        public let state: String
+        /// Where it answers HTTP.
+        public let http: NodeAddress?
+        /// Everything that the answer says of it.
+        public let json: JSONValue
+    }
+
+    /// The cluster's name.
+    public let cluster: String
+    /// Who says all this.
+    public let asSeenBy: String
+    /// The version of the ring.
+    public let epoch: Int?
+    /// In the order of the answer.
+    public let nodes: [Node]
+
+    package init?(json: JSONValue) {
+        guard let nodes = json["nodes"]?.array else { return nil }
+        self.nodes = nodes.map { node in
+            Node(
+                name: node["name"]?.plain ?? "?", state: node["state"]?.plain ?? "??",
+                http: node["http"]?.string.flatMap { NodeAddress($0) }, json: node)
+        }
+        cluster = json["cluster"]?.plain ?? ""
+        asSeenBy = json["as_seen_by"]?.plain ?? ""
+        epoch = json["epoch"]?.int
+    }
+}

@@ -1,0 +1,100 @@
+/// What one attempt at a batch brought, as the producer must understand it.
+///
+/// The difference that matters is whether the batch may have been counted: only an answer that says
+/// `not-attempted`, or a connection that never came about, says that this attempt changed nothing.
+package enum AttemptResult: Hashable, Sendable {
+    /// Counted, now or by an earlier attempt.
+    case counted(BatchCounts, duplicate: Bool)
+    /// Finally not counted: for its bytes, or because its segment closed without it.
+    case notCounted(String)
+    /// The request is unusable and will be for every node; nothing was sent on.
+    case unusable(String)
+    /// `createdAt` lies ahead of this node's clock; another node's clock may differ.
+    case clockAhead(String)
+    /// This attempt sent nothing; another may succeed.
+    case notAttempted(String)
+    /// The batch may be counted or not; the same bytes may be sent again.
+    case unknown(String)
+    /// Too old to be sent again, and its fate is not decided or no longer known: more attempts
+    /// bring nothing, asking for the batch may.
+    case undecided(String)
+
+    package init(failure: TransportFailure) {
+        switch failure {
+        case .notConnected: self = .notAttempted(failure.text)
+        case .broken, .timedOut: self = .unknown(failure.text)
+        }
+    }
+
+    package init(reply: HTTPReply) {
+        let answer = Answer(body: reply.body)
+        let detail = answer.detail ?? "status \(reply.status)"
+        switch reply.status {
+        case 200:
+            if let counts = answer.counts {
+                self = .counted(counts, duplicate: answer.duplicate)
+            } else {
+                self = .unknown("an answer 200 that names no counts")
+            }
+        case 410:
+            self = AttemptResult.tooOld(answer, detail: detail)
+        case 409:
+            self = .clockAhead(detail)
+        case 413, 422:
+            self = .notCounted(detail)
+        case 429 where answer.outcome != "unknown":
+            self = .notAttempted(detail)
+        case 503 where answer.outcome == "not-attempted":
+            self = .notAttempted(detail)
+        case 408, 429:
+            self = .unknown(detail)
+        case 400..<500:
+            self = answer.outcome == "not-counted" ? .notCounted(detail) : .unusable(detail)
+        default:
+            self = .unknown(detail)
+        }
+    }
+
+    /// 410: the batch is older than the horizon; the node says what it knows of it.
+    private static func tooOld(_ answer: Answer, detail: String) -> AttemptResult {
+        switch answer.outcome {
+        case "counted":
+            if let counts = answer.counts { return .counted(counts, duplicate: true) }
+            return .unknown("an answer 410 'counted' that names no counts")
+        case "not-counted":
+            return .notCounted(detail)
+        case "not-attempted":
+            return .unusable(detail)
+        default:
+            return .undecided(detail)
+        }
+    }
+
+    /// The fields of interest of an answer or a problem, whichever came. What is no JSON is an
+    /// answer without fields, judged by its status alone.
+    private struct Answer {
+        private let json: JSONValue?
+
+        init(body: [UInt8]) {
+            do {
+                json = try JSONValue(parsing: body)
+            } catch {
+                json = nil
+            }
+        }
+
+        var outcome: String? { json?["outcome"]?.string }
+        var duplicate: Bool { json?["duplicate"]?.bool ?? false }
+        var detail: String? { json?["detail"]?.string ?? json?["title"]?.string }
+
+        var counts: BatchCounts? {
+            guard let events = json?["events"]?.int, let counted = json?["counted"]?.int,
+                let dead = json?["dead"]?.int
+            else { return nil }
+            let errors = json?["errors"]?.array ?? []
+            return BatchCounts(
+                events: events, counted: counted, dead: dead,
+                errors: errors.compactMap(EventError.init(json:)))
+        }
+    }
+}

@@ -1,0 +1,68 @@
+package import Core
+
+/// The life of one sealed batch at its producer, from the first attempt to an outcome.
+///
+/// Invariant: once an attempt's fate is unknown, no refusal makes the batch "not attempted" again;
+/// only a final word (`counted`, `not-counted`) ends the doubt.
+package struct BatchAttempts: Hashable, Sendable {
+    package enum Step: Hashable, Sendable {
+        case finished(BatchOutcome)
+        /// Send the same bytes again, to the next node.
+        case again
+    }
+
+    private let deadline: Instant
+    private let nodes: Int
+    package private(set) var attempts = 0
+    private var mayBeCounted = false
+    private var clockRefusals = 0
+    private var last = "no node could be asked"
+
+    package init(deadline: Instant, nodes: Int) {
+        self.deadline = deadline
+        self.nodes = nodes
+    }
+
+    /// The time an attempt may take, nil when there is none left.
+    package func timeout(at now: Instant, attemptMax: Duration) -> Duration? {
+        let left = deadline - now
+        return left > .zero ? min(left, attemptMax) : nil
+    }
+
+    /// The longest wait that still leaves time for an attempt; nil when there is none left.
+    package func wait(_ delay: Duration, at now: Instant) -> Duration? {
+        now + delay < deadline ? delay : nil
+    }
+
+    package mutating func record(_ result: AttemptResult) -> Step {
+        attempts += 1
+        switch result {
+        case .counted(let counts, let duplicate):
+            return .finished(.counted(counts, duplicate: duplicate))
+        case .notCounted(let detail):
+            return .finished(.notCounted(detail))
+        case .unusable(let detail):
+            last = detail
+            return .finished(gaveUp())
+        case .clockAhead(let detail):
+            last = detail
+            clockRefusals += 1
+            // Every node's clock says so: the time is wrong, not a clock.
+            return clockRefusals >= nodes ? .finished(gaveUp()) : .again
+        case .notAttempted(let detail):
+            last = detail
+            return .again
+        case .unknown(let detail):
+            last = detail
+            mayBeCounted = true
+            return .again
+        case .undecided(let detail):
+            return .finished(.unknown(detail))
+        }
+    }
+
+    /// The outcome where no more attempts are made.
+    package func gaveUp() -> BatchOutcome {
+        mayBeCounted ? .unknown(last) : .notAttempted(last)
+    }
+}

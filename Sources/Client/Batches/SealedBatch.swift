@@ -1,0 +1,83 @@
+package import Core
+
+/// A batch as its producer sealed it: id, time and bytes. Every attempt sends exactly these, since
+/// a batch is counted once by its id and refused when its content under that id differs.
+package struct SealedBatch: Hashable, Sendable {
+    package let id: BatchID
+    package let createdAt: WallTime
+    package let contentType: String
+    package let body: [UInt8]
+    /// As counted while cutting: for progress and pace. What counts is what the node says.
+    package let events: Int
+
+    package init(
+        id: BatchID, createdAt: WallTime, contentType: String, body: [UInt8], events: Int
+    ) {
+        self.id = id
+        self.createdAt = createdAt
+        self.contentType = contentType
+        self.body = body
+        self.events = events
+    }
+
+    /// The request that every attempt repeats unchanged.
+    package func call(target: String) -> HTTPCall {
+        HTTPCall(
+            .post, target,
+            headers: [
+                HTTPCall.Header("Content-Type", contentType),
+                HTTPCall.Header("Quipu-Producer", UUIDText.format(id.producer)),
+                HTTPCall.Header("Quipu-Sequence", String(id.sequence)),
+                HTTPCall.Header("Quipu-Created", String(createdAt.milliseconds)),
+            ], body: body)
+    }
+}
+
+/// What became of a batch, for its producer.
+public enum BatchOutcome: Hashable, Sendable {
+    /// Every event of it is counted or a dead letter, durably. `duplicate`: by an earlier attempt.
+    case counted(BatchCounts, duplicate: Bool)
+    /// Finally not counted, for the reason given.
+    case notCounted(String)
+    /// No attempt was accepted by any node within the time: as if it had never been sent.
+    case notAttempted(String)
+    /// An attempt may have been counted. Only the same bytes under the same id may be sent again.
+    case unknown(String)
+}
+
+/// The events of a batch: `counted + dead = events`.
+public struct BatchCounts: Hashable, Sendable {
+    /// The batch's events.
+    public let events: Int
+    /// Those that were counted.
+    public let counted: Int
+    /// Those that could not be counted and lie among the dead letters.
+    public let dead: Int
+    /// The first dead letters, for people.
+    public let errors: [EventError]
+
+    /// Counts as a node answered them.
+    public init(events: Int, counted: Int, dead: Int, errors: [EventError] = []) {
+        self.events = events
+        self.counted = counted
+        self.dead = dead
+        self.errors = errors
+    }
+}
+
+/// Why one event of a batch became a dead letter.
+public struct EventError: Hashable, Sendable {
+    /// The line or array position within the batch, from 1.
+    public let line: Int
+    /// The reason, one of a closed list (`bad-json`, `bad-time`…).
+    public let reason: String
+    /// What exactly was wrong.
+    public let detail: String?
+
+    init?(json: JSONValue) {
+        guard let line = json["line"]?.int, let reason = json["reason"]?.string else { return nil }
+        self.line = line
+        self.reason = reason
+        detail = json["detail"]?.string
+    }
+}

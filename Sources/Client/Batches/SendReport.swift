@@ -1,0 +1,37 @@
+/// What a producer's batches came to.
+public struct SendReport: Hashable, Sendable {
+    /// A batch that did not end counted.
+    public struct Failure: Hashable, Sendable {
+        /// The batch's sequence.
+        public let sequence: UInt64
+        /// The time it was sealed with.
+        public let createdAt: Timestamp
+        /// What is known of it; never `counted`.
+        public let outcome: BatchOutcome
+    }
+
+    /// The events of the counted batches, as the nodes read them: `counted + dead = events`.
+    public internal(set) var events = 0
+    /// Events that were counted.
+    public internal(set) var counted = 0
+    /// Events that became dead letters.
+    public internal(set) var dead = 0
+    /// Batches that an earlier attempt or run had counted already.
+    public internal(set) var duplicates = 0
+    /// Batches that ended counted.
+    public internal(set) var batches = 0
+    /// Attempts beyond each batch's first.
+    public internal(set) var retries = 0
+    /// The batches that did not end counted, in the order in which they ended.
+    public internal(set) var failures: [Failure] = []
+    /// The first dead letters, with their batch's sequence; at most `Limits.errorsInAnswerMax`.
+    public internal(set) var deadLetters: [DeadLetterSample] = []
+
+    /// One dead letter of one batch.
+    public struct DeadLetterSample: Hashable, Sendable {
+        /// The batch's sequence.
+        public let sequence: UInt64
+        /// Where in the batch, and why.
+        public let error: EventError
+    }
+}

@@ -1,0 +1,141 @@
+internal import Core
+internal import Foundation
+
+/// The bytes of a file or of standard input (`-`) in pieces, gzip undone where the first two bytes
+/// say so. It holds two buffers and never more of the file.
+package final class ByteSource {
+    private static let bufferBytes = 1 << 20
+
+    package let path: String
+    /// Bytes read from the file, before gzip is undone: what progress is measured by.
+    package private(set) var bytesRead = 0
+
+    package var isStandardInput: Bool { descriptor == STDIN_FILENO }
+
+    private let descriptor: Int32
+    private let input: UnsafeMutableRawBufferPointer
+    private var output: UnsafeMutableRawBufferPointer?
+    private var inflater: Inflater?
+    /// What of `input` is read but not given out.
+    private var unread = 0..<0
+    private var isAtEnd = false
+    private var isStarted = false
+
+    package init(path: String) throws(FileFailure) {
+        self.path = path == "-" ? "standard input" : path
+        descriptor = path == "-" ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw FileFailure(
+                path: path, reason: "cannot be opened: \(String(cString: strerror(errno)))")
+        }
+        var status = stat()
+        let known = fstat(descriptor, &status) == 0
+        let kind = status.st_mode & S_IFMT
+        input = .allocate(byteCount: ByteSource.bufferBytes, alignment: 16)
+        if known, kind == S_IFDIR {
+            throw FileFailure(path: path, reason: "is a directory; name its files")
+        }
+    }
+
+    /// The size of a file that can be known before it is read; nil for pipes and missing files.
+    package static func size(ofFile path: String) -> Int? {
+        var status = stat()
+        guard path != "-", stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            return nil
+        }
+        return Int(status.st_size)
+    }
+
+    /// Why a file cannot be opened, found out without opening it; nil where nothing speaks against.
+    package static func reasonNotToOpen(_ path: String) -> FileFailure? {
+        guard path != "-", access(path, R_OK) != 0 else { return nil }
+        return FileFailure(
+            path: path, reason: "cannot be opened: \(String(cString: strerror(errno)))")
+    }
+
+    deinit {
+        input.deallocate()
+        output?.deallocate()
+        if descriptor != STDIN_FILENO, descriptor >= 0 { close(descriptor) }
+    }
+
+    /// Whether `read` would return at once: bytes are there, or the end is. Waits for that at most
+    /// so long.
+    package func isReady(within wait: Duration) -> Bool {
+        if !unread.isEmpty || isAtEnd { return true }
+        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        // An interrupted or failed poll says nothing: `read` will find out.
+        return poll(&request, 1, Int32(clamping: wait.milliseconds)) != 0
+    }
+
+    /// The next bytes, valid until the next call; empty at the end.
+    package func read() throws(FileFailure) -> UnsafeRawBufferPointer {
+        if !isStarted { try begin() }
+        guard let inflater, let output else {
+            if unread.isEmpty { try fill() }
+            let bytes = UnsafeRawBufferPointer(rebasing: input[unread])
+            unread = 0..<0
+            return bytes
+        }
+        while true {
+            if unread.isEmpty { try fill() }
+            if unread.isEmpty {
+                guard !inflater.isWithinMember else {
+                    throw FileFailure(
+                        path: path, reason: "the gzip stream breaks off at byte \(bytesRead)")
+                }
+                return UnsafeRawBufferPointer(start: nil, count: 0)
+            }
+            do {
+                let step = try inflater.step(
+                    from: UnsafeRawBufferPointer(rebasing: input[unread]), to: output)
+                unread = (unread.lowerBound + step.read)..<unread.upperBound
+                if step.written > 0 {
+                    return UnsafeRawBufferPointer(rebasing: output[..<step.written])
+                }
+            } catch {
+                switch error {
+                case .damaged(let reason):
+                    throw FileFailure(
+                        path: path,
+                        reason: "damaged gzip near byte \(bytesRead - unread.count): \(reason)")
+                }
+            }
+        }
+    }
+
+    /// Reads enough to know whether this is gzip.
+    private func begin() throws(FileFailure) {
+        isStarted = true
+        while unread.count < 4, !isAtEnd { try fill() }
+        guard unread.count >= 2, input[0] == 0x1f, input[1] == 0x8b else { return }
+        inflater = Inflater()
+        output = .allocate(byteCount: ByteSource.bufferBytes, alignment: 16)
+    }
+
+    /// Reads behind what is unread, which begins at 0 or is empty.
+    private func fill() throws(FileFailure) {
+        guard !isAtEnd else { return }
+        let kept = unread.count
+        while true {
+            // Reads at most what is left of the buffer behind the bytes kept at its start.
+            let count = Foundation.read(
+                descriptor, input.baseAddress.map { $0 + kept }, input.count - kept)
+            if count > 0 {
+                bytesRead += count
+                unread = 0..<(kept + count)
+                return
+            }
+            if count == 0 {
+                isAtEnd = true
+                return
+            }
+            guard errno == EINTR else {
+                throw FileFailure(
+                    path: path,
+                    reason: "cannot be read at byte \(bytesRead): "
+                        + String(cString: strerror(errno)))
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+internal import Core
+internal import Foundation
+
+/// Cuts line formats: NDJSON and logs (a record is a line), TSV (lines after a header) and CSV
+/// (records after a header, RFC 4180: a quoted field may hold newlines).
+///
+/// The header goes in front of every batch. Blank lines travel along but are not events. A line
+/// longer than `Limits.lineMax` is a dead letter by that alone; of such a line only as many bytes
+/// are kept as prove its length, so that memory stays bounded whatever a file holds. A CSV record
+/// that long over several lines is most often a quote without its mate: the batch ends at that
+/// line's end and reading begins anew behind it. No byte is lost by that, and the node takes such a
+/// row to end at its first line, so that one stray quote costs one dead letter and not the rest of
+/// the file.
+package struct RecordCutter: BatchCutter {
+    package enum Framing: Sendable {
+        case lines
+        case linesAfterHeader
+        case quotedRecordsAfterHeader
+    }
+
+    private enum Header {
+        case none
+        case awaited
+        case known([UInt8])
+    }
+
+    /// Where in a CSV record the last byte left off.
+    private enum Quote {
+        case fieldStart
+        case bare
+        case quoted
+        /// After a quote within a quoted field: its end, or the first half of an escaped quote.
+        case maybeEnd
+    }
+
+    private let limits: CutLimits
+    private let quotes: Bool
+    private var header: Header
+    private var quote = Quote.fieldStart
+    private var body: [UInt8] = []
+    private var events = 0
+    /// Of the line under way; stays at `lineMax + 1` once it is longer.
+    private var lineLength = 0
+    /// Of the lines of the CSV record under way before this one.
+    private var linesBefore = 0
+    package private(set) var isFull = false
+
+    package init(framing: Framing, limits: CutLimits) {
+        self.limits = limits
+        quotes = framing == .quotedRecordsAfterHeader
+        header = framing == .lines ? .none : .awaited
+    }
+
+    package mutating func take(_ input: UnsafeRawBufferPointer) -> Int {
+        guard let base = input.baseAddress else { return 0 }
+        var position = 0
+        // Bytes from here to `position` are taken but not yet copied: one copy per call, not per
+        // line.
+        var start = 0
+        while position < input.count, !isFull {
+            // memchr reads `input.count - position` bytes from `position`: all within `input`.
+            let found = memchr(base + position, 0x0a, input.count - position)
+            let newline = found.map { UnsafeRawPointer($0) - base }
+            let end = newline ?? input.count
+            let room = Limits.lineMax + 1 - lineLength
+            if end - position > room {
+                body.append(contentsOf: input[start..<(position + room)])
+                start = end
+                lineLength = Limits.lineMax + 1
+            } else {
+                lineLength += end - position
+            }
+            if quotes { follow(UnsafeRawBufferPointer(rebasing: input[position..<end])) }
+            guard let newline else {
+                position = end
+                break
+            }
+            position = newline + 1
+            if quote == .quoted, linesBefore + lineLength <= Limits.lineMax {
+                linesBefore += lineLength + 1
+                lineLength = 0
+                continue
+            }
+            endRecord(input, &start, position)
+        }
+        body.append(contentsOf: input[start..<position])
+        return position
+    }
+
+    /// A record ends before `position`; its bytes from `start` on are not copied yet.
+    private mutating func endRecord(
+        _ input: UnsafeRawBufferPointer, _ start: inout Int, _ position: Int
+    ) {
+        let length = linesBefore + lineLength
+        linesBefore = 0
+        lineLength = 0
+        quote = .fieldStart
+        if case .awaited = header {
+            if length > 0 {
+                body.append(contentsOf: input[start..<position])
+                header = .known(body)
+            }
+            start = position
+        } else if length > 0 {
+            events += 1
+            isFull =
+                events >= limits.events || body.count + position - start >= limits.bytes
+                || (quotes && length > Limits.lineMax)
+        }
+    }
+
+    /// Follows the quotes of CSV over bytes without a newline. A quote opens a field only as its
+    /// first byte; within a quoted field two quotes are one.
+    private mutating func follow(_ bytes: UnsafeRawBufferPointer) {
+        guard let base = bytes.baseAddress, let last = bytes.last else { return }
+        if memchr(base, 0x22, bytes.count) == nil {
+            if quote != .quoted { quote = last == RecordCutter.comma ? .fieldStart : .bare }
+            return
+        }
+        for byte in bytes {
+            switch (quote, byte) {
+            case (.quoted, RecordCutter.quoteMark): quote = .maybeEnd
+            case (.quoted, _): break
+            case (.fieldStart, RecordCutter.quoteMark), (.maybeEnd, RecordCutter.quoteMark):
+                quote = .quoted
+            case (_, RecordCutter.comma): quote = .fieldStart
+            default: quote = .bare
+            }
+        }
+    }
+
+    private static let quoteMark = UInt8(ascii: "\"")
+    private static let comma = UInt8(ascii: ",")
+
+    package var isBetweenRecords: Bool { events > 0 && linesBefore + lineLength == 0 }
+
+    package mutating func finish() {
+        guard linesBefore + lineLength > 0 else { return }
+        if case .awaited = header { return }
+        events += 1
+        linesBefore = 0
+        lineLength = 0
+        isFull = true
+    }
+
+    package mutating func cut() -> CutBody? {
+        let result = events > 0 ? CutBody(bytes: body, events: events) : nil
+        let capacity = body.count
+        body = []
+        body.reserveCapacity(capacity + capacity / 8)
+        if case .known(let bytes) = header { body.append(contentsOf: bytes) }
+        events = 0
+        isFull = false
+        return result
+    }
+}

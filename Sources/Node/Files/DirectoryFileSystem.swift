@@ -1,0 +1,104 @@
+package import Storage
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// The files of one node, below one directory, through the operating system's own calls. Every call
+/// blocks: the shell makes them on its file threads.
+package final class DirectoryFileSystem: FileSystem {
+    private let root: String
+
+    /// - Parameter root: an existing directory.
+    package init(root: String) {
+        self.root = root
+    }
+
+    /// Makes the directory and its parents where they are missing, and syncs the parent, so that
+    /// what is later synced inside cannot vanish with its name.
+    package static func creating(root: String) throws(StorageError) -> DirectoryFileSystem {
+        var path = root.hasPrefix("/") ? "/" : ""
+        for part in root.split(separator: "/") {
+            let parent = path.isEmpty ? "." : path
+            path += (path.isEmpty || path.hasSuffix("/") ? "" : "/") + part
+            let system = DirectoryFileSystem(root: parent)
+            if try system.makeDirectory(at: path) { try system.syncDirectory(".") }
+        }
+        return DirectoryFileSystem(root: root)
+    }
+
+    /// A path for people and for the system's calls.
+    func absolute(_ path: String) -> String {
+        path == "." ? root : root + "/" + path
+    }
+
+    package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StoredFile {
+        let flags: Int32 =
+            switch mode {
+            case .read: O_RDONLY
+            case .write: O_RDWR | O_CREAT
+            case .replace: O_RDWR | O_CREAT | O_TRUNC
+            }
+        let full = absolute(path)
+        let descriptor = SystemCall.retrying {
+            SystemCall.open(full, flags | O_CLOEXEC, permissions: 0o600)
+        }
+        guard descriptor >= 0 else { throw SystemCall.error("open", full) }
+        return DescriptorFile(path: full, descriptor: descriptor)
+    }
+
+    package func list(_ directory: String) throws(StorageError) -> [String] {
+        let full = absolute(directory)
+        guard let stream = opendir(full) else { throw SystemCall.error("list", full) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else { break }
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        guard errno == 0 else { throw SystemCall.error("list", full) }
+        return names.sorted()
+    }
+
+    package func rename(_ path: String, to target: String) throws(StorageError) {
+        let full = absolute(path)
+        let fullTarget = absolute(target)
+        guard SystemCall.rename(full, fullTarget) == 0 else {
+            throw SystemCall.error("rename to \(fullTarget)", full)
+        }
+    }
+
+    package func remove(_ path: String) throws(StorageError) {
+        let full = absolute(path)
+        guard unlink(full) == 0 else { throw SystemCall.error("remove", full) }
+    }
+
+    package func createDirectory(_ path: String) throws(StorageError) {
+        _ = try makeDirectory(at: absolute(path))
+    }
+
+    package func syncDirectory(_ path: String) throws(StorageError) {
+        let full = absolute(path)
+        let descriptor = SystemCall.retrying {
+            SystemCall.open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC, permissions: 0)
+        }
+        guard descriptor >= 0 else { throw SystemCall.error("open", full) }
+        defer { close(descriptor) }
+        guard SystemCall.retrying({ fsync(descriptor) }) == 0 else {
+            throw .syncFailed(path: full, detail: SystemCall.message(errno))
+        }
+    }
+
+    /// True where it was made, false where it stood already.
+    private func makeDirectory(at full: String) throws(StorageError) -> Bool {
+        if mkdir(full, 0o700) == 0 { return true }
+        guard errno == EEXIST else { throw SystemCall.error("create directory", full) }
+        return false
+    }
+}

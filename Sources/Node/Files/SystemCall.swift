@@ -1,0 +1,62 @@
+import Storage
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// The system's calls as the files here need them: tried again when a signal came between, and
+/// their failures as values.
+enum SystemCall {
+    static func retrying<Number: SignedInteger>(_ call: () -> Number) -> Number {
+        while true {
+            let result = call()
+            if result != -1 || errno != EINTR { return result }
+        }
+    }
+
+    /// Two of them need another name than the methods that call them.
+    static func open(_ path: String, _ flags: Int32, permissions: mode_t) -> Int32 {
+        #if canImport(Glibc)
+            Glibc.open(path, flags, permissions)
+        #else
+            Darwin.open(path, flags, permissions)
+        #endif
+    }
+
+    static func rename(_ path: String, _ target: String) -> Int32 {
+        #if canImport(Glibc)
+            Glibc.rename(path, target)
+        #else
+            Darwin.rename(path, target)
+        #endif
+    }
+
+    /// What `errno` says of an operation that just failed.
+    static func error(_ operation: String, _ path: String) -> StorageError {
+        let code = errno
+        return switch code {
+        case ENOENT: .notFound(path: path)
+        case ENOSPC, EDQUOT: .diskFull(operation: operation, path: path)
+        default: .failed(operation: operation, path: path, detail: message(code))
+        }
+    }
+
+    static func message(_ code: Int32) -> String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        let status = buffer.withUnsafeMutableBufferPointer { buffer in
+            describe(code, buffer.baseAddress, buffer.count)
+        }
+        guard status == 0 else { return "error \(code)" }
+        let bytes = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    private static func describe(
+        _ code: Int32, _ buffer: UnsafeMutablePointer<CChar>?, _ count: Int
+    ) -> Int32 {
+        guard let buffer else { return -1 }
+        return strerror_r(code, buffer, count)
+    }
+}

@@ -1,0 +1,174 @@
+internal import Core
+package import HummingbirdCore
+internal import Ingest
+internal import NIOCore
+
+/// A request's body as it streams in, decoded, in parts that each become one batch.
+///
+/// With the client's own id there is exactly one part, and what does not fit is refused. Without one a
+/// body may be of any length: as soon as a part is as large as a batch may be, it is cut behind its last
+/// whole event, and the rest begins the next. Used by one task.
+package final class EventParts {
+    private let request: EventRequest
+    private let budget: ByteBudget
+    private let metrics: NodeMetrics
+    private let limits: EventPartLimits
+    private var chunks: RequestBody.AsyncIterator
+    private let inflater: GzipInflater?
+    /// Decoded and not handed out.
+    private var buffer: [UInt8] = []
+    private var sentOfPart = 0
+    private var isOver = false
+    private var isFinished = false
+    /// Bytes of the budget that this body holds.
+    private var reserved = 0
+    private var cutter: EventCutter
+
+    package init(
+        request: EventRequest, body: RequestBody, budget: ByteBudget, metrics: NodeMetrics,
+        limits: EventPartLimits = EventPartLimits()
+    ) {
+        self.request = request
+        self.budget = budget
+        self.metrics = metrics
+        self.limits = limits
+        chunks = body.makeAsyncIterator()
+        inflater = request.isGzip ? GzipInflater() : nil
+        cutter = EventCutter(format: request.parameters.format)
+    }
+
+    deinit {
+        budget.give(back: reserved)
+    }
+
+    /// The next part; nil after the last. There is always one, be it empty.
+    package func next() async throws(Problem) -> [UInt8]? {
+        if isFinished { return nil }
+        while true {
+            if isPartFull { return try cut() }
+            if isOver { break }
+            if let chunk = try await chunk() {
+                metrics.bytesReceived.increment(by: chunk.readableBytes)
+                try take(chunk)
+            } else {
+                isOver = true
+                try end()
+            }
+        }
+        isFinished = true
+        var last: [UInt8] = []
+        swap(&last, &buffer)
+        return last
+    }
+
+    /// The part of so many bytes is dealt with.
+    package func release(_ bytes: Int) {
+        let given = min(bytes, reserved)
+        reserved -= given
+        budget.give(back: given)
+    }
+
+    private var isPartFull: Bool {
+        request.seal == nil
+            && (sentOfPart > limits.sentMax || buffer.count > limits.decodedMax)
+    }
+
+    private func chunk() async throws(Problem) -> ByteBuffer? {
+        do {
+            return try await chunks.next()
+        } catch {
+            throw .badRequest("the body ended early: \(error)", outcome: .notAttempted)
+        }
+    }
+
+    private func take(_ chunk: ByteBuffer) throws(Problem) {
+        var chunk = chunk
+        // Small pieces, so that what one of them decodes to stays small as well.
+        while let piece = chunk.readSlice(length: min(chunk.readableBytes, limits.piece)),
+            piece.readableBytes > 0
+        {
+            sentOfPart += piece.readableBytes
+            if request.seal != nil, sentOfPart > limits.sentMax {
+                throw .bodyTooLarge("more than \(limits.sentMax) bytes are sent")
+            }
+            let before = buffer.count
+            try append(piece)
+            let grown = buffer.count - before
+            guard budget.take(grown) else {
+                throw .overloaded("all bodies together hold \(budget.max) bytes")
+            }
+            reserved += grown
+        }
+    }
+
+    private func append(_ piece: ByteBuffer) throws(Problem) {
+        guard let inflater else {
+            piece.withUnsafeReadableBytes { buffer.append(contentsOf: $0) }
+            return
+        }
+        // Without an id the part is cut afterwards, so one piece may lead beyond the bound.
+        let max = request.seal == nil ? limits.decodedMax * 2 : limits.decodedMax
+        let result = piece.withUnsafeReadableBytes { bytes in
+            Result { () throws(GzipInflater.Failure) in
+                try inflater.inflate(bytes, into: &buffer, max: max)
+            }
+        }
+        if case .failure(let failure) = result { throw failure.problem }
+    }
+
+    private func end() throws(Problem) {
+        if let inflater {
+            do throws(GzipInflater.Failure) {
+                try inflater.finish()
+            } catch {
+                throw error.problem
+            }
+        }
+        if buffer.count > limits.decodedMax, request.seal != nil {
+            throw GzipInflater.Failure.tooLarge(max: limits.decodedMax).problem
+        }
+    }
+
+    private func cut() throws(Problem) -> [UInt8] {
+        guard let part = cutter.cut(&buffer, max: limits.decodedMax) else {
+            throw Problem(
+                413, "too-large", "The body is too large",
+                "no event ends in \(buffer.count) bytes of the body; send smaller events",
+                outcome: .notCounted)
+        }
+        // What is left over was sent, in about this proportion, with the next part.
+        sentOfPart = min(sentOfPart, buffer.count)
+        return part
+    }
+}
+
+package struct EventPartLimits {
+    /// As sent, of one batch.
+    package var sentMax: Int
+    /// Decoded, of one batch.
+    package var decodedMax: Int
+    /// Sent bytes that are decoded at once: gzip makes at most about a thousand times as many of them.
+    package var piece: Int
+
+    package init(
+        sentMax: Int = Limits.bodySentMax, decodedMax: Int = Limits.bodyDecodedMax,
+        piece: Int = 16 << 10
+    ) {
+        self.sentMax = sentMax
+        self.decodedMax = decodedMax
+        self.piece = piece
+    }
+}
+
+extension GzipInflater.Failure {
+    var problem: Problem {
+        switch self {
+        case .damaged, .cutOff:
+            return .badRequest("\(self); compress and send it again", outcome: .notAttempted)
+        case .tooLarge:
+            return Problem(
+                413, "too-large", "The body is too large", "\(self); send smaller batches",
+                outcome: .notCounted)
+        }
+    }
+}

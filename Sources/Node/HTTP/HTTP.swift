@@ -1,0 +1,40 @@
+/// # HTTP: what users and programs speak with a node
+///
+/// Hummingbird gives bytes, heads and connections; everything else is here. A request goes
+///
+///     HTTPServer → HTTPCall (method, path decoded once, query, headers, body)
+///                → HTTPAPI: one method per resource → HTTPReply (status, type, bytes)
+///
+/// and only the two ends know the server library, so that every answer can be tested without a socket.
+/// There is no router by patterns: the dozen paths are one `switch` over decoded segments, which also
+/// decides what Hummingbird leaves open, namely that `%2F` in a key is a character and no separator.
+///
+/// Answers are written by `JSONWriter`, fields in the documented order, numbers exactly. Errors are
+/// `application/problem+json` (RFC 9457); for writes they carry an `outcome` that says whether the same
+/// batch may still have been counted. A client never hears "not counted" where that is not certain.
+///
+/// ## Invariants
+///
+/// 1. Nothing is read before it is bounded: the body by what may be sent and by what it may decode to,
+///    all bodies together by `RuntimeLimits.bodiesBytesMax`, the connections by `HTTPLimits`.
+/// 2. A slow client holds one connection and nothing else; after `HTTPLimits.stallMax` not even that.
+/// 3. Attributes are decoration: where the catalog fails, counts are answered without them, and say so.
+package enum HTTPLimits {
+    package static let connectionsMax = 1024
+    /// Bytes of all header fields together.
+    package static let headersMax = 64 << 10
+    package static let headerCountMax = 200
+    /// An idle connection is closed.
+    package static let idleMax: Duration = .seconds(75)
+    /// A request whose body makes no progress for so long is closed.
+    package static let stallMax: Duration = .seconds(30)
+    package static let topDefault = 10
+    package static let topMax = 10_000
+    package static let pageDefault = 100
+    package static let pageMax = 10_000
+    /// Windows in one answer; a query for more must choose a coarser step or a shorter range.
+    package static let windowsMax = 1 << 20
+    package static let idempotencyKeyMax = 255
+    package static let attributesBodyMax = 16 << 20
+    package static let retryAfterSeconds = 1
+}

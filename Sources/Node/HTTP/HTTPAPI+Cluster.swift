@@ -1,0 +1,256 @@
+internal import Core
+internal import Gossip
+internal import NodeCore
+internal import Replication
+internal import Ring
+
+/// What the node knows of itself, of the others and of the ring.
+extension HTTPAPI {
+    private func view() async throws(Problem) -> NodeView {
+        guard let view = await core.view() else {
+            throw RequestFailure.notReady("the node is shutting down").problem(consistency: nil)
+        }
+        return view
+    }
+
+    private func viewing(_ call: HTTPCall) async throws(Problem) -> NodeView {
+        try allow(call, ["GET", "HEAD"])
+        try call.query.expect(only: [])
+        return try await view()
+    }
+
+    func cluster(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        let view = try await viewing(call)
+        return .json { json in
+            json.field("cluster", view.clusterName)
+            json.field("epoch", view.ring.epoch)
+            json.field("as_seen_by", view.node.name)
+            json.field(
+                "nodes",
+                array: { json in
+                    for member in view.members {
+                        json.object { HTTPAPI.write(member, of: view, to: &$0) }
+                    }
+                })
+        }
+    }
+
+    private static func write(
+        _ member: NodeView.Member, of view: NodeView, to json: inout JSONWriter
+    ) {
+        json.field("name", member.node.name)
+        json.field("state", state(member))
+        json.field("http", member.http)
+        json.field("peer", member.peer)
+        json.key("load")
+        if let load = load(member, of: view) { json.number(load) } else { json.null() }
+        json.key("owns")
+        json.raw(DecimalValue.text(millionths: Int128((member.owns * 1_000_000).rounded())))
+        json.field("host_id", member.hostID)
+        json.field("dc", member.dc)
+        json.field("rack", member.rack)
+        json.key("generation")
+        if let generation = member.generation { json.number(generation) } else { json.null() }
+        json.key("phi")
+        if let phi = member.phi {
+            json.raw(DecimalValue.text(millionths: Int128(phi) * 1000))
+        } else {
+            json.null()
+        }
+        json.field("voting", member.isVoting)
+    }
+
+    /// nodetool's two letters: up or down; normal, recovering, joining, leaving.
+    private static func state(_ member: NodeView.Member) -> String {
+        let letter =
+            switch member.status {
+            case .normal?, .shutdown?, nil: "N"
+            case .recovering?: "R"
+            case .joining?: "J"
+            case .leaving?, .left?: "L"
+            }
+        return (member.isUp ? "U" : "D") + letter
+    }
+
+    /// Bytes in files: this node's own as it knows them, the others' as they told.
+    private static func load(_ member: NodeView.Member, of view: NodeView) -> UInt64? {
+        if member.node == view.node { return view.tableBytes }
+        return member.values.first { $0.key == "LOAD" }.flatMap { UInt64($0.value) }
+    }
+
+    func gossip(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        let view = try await viewing(call)
+        return .json { json in
+            json.field("as_seen_by", view.node.name)
+            json.field(
+                "nodes",
+                array: { json in
+                    for member in view.members {
+                        json.object { json in
+                            json.field("name", member.node.name)
+                            json.field("generation", "\(member.generation ?? 0)")
+                            json.field("heartbeat", "\(member.heartbeat ?? 0)")
+                            for value in member.values { json.field(value.key, value.value) }
+                        }
+                    }
+                })
+        }
+    }
+
+    func info(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        let view = try await viewing(call)
+        let uptime = clock().monotonic - settings.startedAt.monotonic
+        let own = view.members.first { $0.node == view.node }
+        return .json { json in
+            json.field("name", view.node.name)
+            json.field("cluster", view.clusterName)
+            json.field("version", settings.version)
+            json.field("host_id", own?.hostID)
+            json.field("incarnation", view.incarnation.number)
+            json.field("generation", own?.generation ?? 0)
+            json.field("voting", own?.isVoting ?? false)
+            json.field("ready", view.notReady.isEmpty)
+            json.field("reasons", strings: view.notReady)
+            json.field("uptime_seconds", uptime.milliseconds / 1000)
+            json.field("load", view.tableBytes)
+            json.field("tables", view.tables)
+            json.field("table_cells", view.tableCells)
+            json.field("memtable_bytes", view.memtableBytes)
+            json.field("memtable_cells", view.memtableCells)
+            json.field("batches", view.batches)
+            json.field("in_doubt", view.inDoubt)
+            json.field("unfinished", view.unfinished)
+            json.field("log_lsn", view.logLast.number)
+            json.field("log_synced", view.logSynced.number)
+            json.field("writes", view.counters.writes)
+            json.field("reads", view.counters.reads)
+            json.field("healed", view.counters.healed)
+            json.field("conflicts", view.counters.conflicts)
+            json.field("window_ms", settings.window.milliseconds)
+            json.field("horizon_ms", settings.horizon.milliseconds)
+        }
+    }
+
+    func ring(_ call: HTTPCall) throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        try call.query.expect(only: [])
+        return .json { json in
+            json.field("partitions", partitioning.count)
+            json.key("replication_factor")
+            switch settings.replication {
+            case .everywhere(let factor):
+                json.number(factor)
+            case .perDataCentre(let factors):
+                json.object { json in
+                    for (name, factor) in factors.sorted(by: { $0.key < $1.key }) {
+                        json.field(name, factor)
+                    }
+                }
+            }
+            json.field("owners", strings: settings.ring.owners.map(\.name))
+        }
+    }
+
+    func endpoints(_ call: HTTPCall, key: String) throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        try call.query.expect(only: [])
+        let token = Murmur3.token(of: try self.key(key))
+        let partition = partitioning.partition(of: token)
+        return .json { json in
+            // A string: 64-bit tokens do not survive the numbers of JavaScript.
+            json.field("token", "\(token.value)")
+            json.field("partition", partition.index)
+            json.field("replicas", strings: settings.ring.replicas(of: partition).map(\.name))
+        }
+    }
+
+    func partitions(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        let view = try await viewing(call)
+        return .json { json in
+            json.field(
+                "items",
+                array: { json in
+                    for partition in view.ring.partitioning.all {
+                        let replicas = view.ring.replicas(of: partition)
+                        json.object { json in
+                            json.field("partition", partition.index)
+                            json.field("owner", view.ring.owner(of: partition).name)
+                            json.field("replicas", strings: replicas.map(\.name))
+                            json.field("here", replicas.contains(view.node))
+                            let end = view.ring.partitioning.end(of: partition)
+                            json.field("end", "\(end.value)")
+                        }
+                    }
+                })
+            json.field("next", nil as String?)
+        }
+    }
+
+    // MARK: - Maintenance
+
+    func flush(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["POST"])
+        try call.query.expect(only: [])
+        let response = await core.request(.flush, deadline: clock().monotonic + .seconds(60))
+        switch response {
+        case .flushed: return .json { $0.field("flushed", true) }
+        case .failed(let failure): throw failure.problem(consistency: nil)
+        case .write, .status, .read: throw .unexpectedAnswer
+        }
+    }
+
+    // MARK: - For balancers and Prometheus
+
+    func ready(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        var reasons = await core.view().map(\.notReady) ?? ["the node is shutting down"]
+        if state.isDraining { reasons.append("the node is shutting down") }
+        if let reason = state.readOnlyReason { reasons.append(reason) }
+        return .json(status: reasons.isEmpty ? 200 : 503) { json in
+            json.field("ready", reasons.isEmpty)
+            json.field("reasons", strings: reasons)
+        }
+    }
+
+    func metricsText(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        var gauges = self.gauges()
+        gauges.bodiesBytes = bodies.inUse
+        gauges.foldsWaiting = folds.waiting
+        gauges.uptimeSeconds =
+            Int((clock().monotonic - settings.startedAt.monotonic).milliseconds / 1000)
+        if let view = await core.view() {
+            gauges.isReady =
+                view.notReady.isEmpty && !state.isDraining && state.readOnlyReason == nil
+            gauges.isVoting = view.members.first { $0.node == view.node }?.isVoting ?? false
+            gauges.peers = view.members.map { ($0.node.name, $0.isUp) }
+            gauges.core = HTTPAPI.coreGauges(view)
+        }
+        return .text(metrics.text(gauges), type: "text/plain; version=0.0.4; charset=utf-8")
+    }
+
+    private static func coreGauges(
+        _ view: NodeView
+    ) -> [(name: String, help: String, value: Int)] {
+        [
+            ("quipu_memtable_bytes", "Bytes not yet in files.", view.memtableBytes),
+            ("quipu_memtable_cells", "Cells not yet in files.", view.memtableCells),
+            ("quipu_tables", "Table files.", view.tables),
+            ("quipu_table_bytes", "Bytes of table files.", Int(clamping: view.tableBytes)),
+            ("quipu_table_cells", "Cells in table files.", Int(clamping: view.tableCells)),
+            ("quipu_batches_known", "Ids in the applied index.", view.batches),
+            ("quipu_batches_in_doubt", "Held and not known to be bound.", view.inDoubt),
+            ("quipu_batches_unfinished", "Bound and not applied everywhere.", view.unfinished),
+            ("quipu_pending_bytes", "Records between bind and apply.", view.pendingBytes),
+            ("quipu_sessions", "Writes, reads and syncs under way.", view.sessions),
+            (
+                "quipu_log_unsynced_records", "Records that wait for an fsync.",
+                Int(clamping: view.logLast.number - min(view.logSynced.number, view.logLast.number))
+            ),
+            ("quipu_syncs", "Comparisons with peers since the start.",
+                Int(clamping: view.counters.syncs)),
+            ("quipu_healed", "Batches that a comparison brought here since the start.",
+                Int(clamping: view.counters.healed)),
+        ]
+    }
+}

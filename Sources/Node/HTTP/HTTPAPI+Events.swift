@@ -1,0 +1,187 @@
+internal import Core
+internal import Ingest
+internal import NIOCore
+internal import Replication
+
+/// `POST /v1/events`: collect, fold beside the core, count.
+extension HTTPAPI {
+    func events(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["POST"])
+        let request = try EventRequest(query: call.query, header: call.header)
+        try admit()
+        if let length = call.header("Content-Length").flatMap(Int.init), request.seal != nil,
+            length > Limits.bodySentMax
+        {
+            throw .bodyTooLarge("\(length) bytes are sent, the limit is \(Limits.bodySentMax)")
+        }
+        let parts = EventParts(
+            request: request, body: call.body, budget: bodies, metrics: metrics)
+        var answer = WriteAnswer(consistency: request.consistency)
+        // The client's own identity holds for one batch; without one, each part gets the next.
+        while let bytes = try await next(parts, answer) {
+            let seal =
+                request.seal
+                ?? EventRequest.Seal(id: sealer.next(), createdAt: clock().wall)
+            do throws(Problem) {
+                answer.add(try await count(bytes, seal, request))
+            } catch {
+                throw answer.parts.isEmpty ? error : error.after(answer.parts)
+            }
+            parts.release(bytes.count)
+        }
+        return answer.reply
+    }
+
+    private func next(
+        _ parts: EventParts, _ answer: WriteAnswer
+    ) async throws(Problem) -> [UInt8]? {
+        do throws(Problem) {
+            return try await parts.next()
+        } catch {
+            throw answer.parts.isEmpty ? error : error.after(answer.parts)
+        }
+    }
+
+    /// Turns writes away before their bodies are read.
+    private func admit() throws(Problem) {
+        if state.isDraining {
+            throw Problem.notReadyToWrite("the node is shutting down; send to another node")
+        }
+        if let reason = state.readOnlyReason {
+            throw Problem.notReadyToWrite("\(reason); send to another node")
+        }
+    }
+
+    private func count(
+        _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest
+    ) async throws(Problem) -> WriteAnswer.Part {
+        let began = clock().monotonic
+        defer { metrics.write.observe(clock().monotonic - began) }
+        let folded: FoldedRecord
+        do throws(FoldFailure) {
+            folded = try await folds.fold(
+                bytes, id: seal.id, createdAt: seal.createdAt, parameters: request.parameters)
+        } catch {
+            countOutcome(error.problem.outcome)
+            throw error.problem
+        }
+        let response = await core.request(
+            .write(folded.record, consistency: request.consistency), deadline: deadline)
+        switch WriteAnswer.judge(response, folded, request.consistency) {
+        case .success(let part):
+            if part.isDuplicate {
+                metrics.batchesDuplicate.increment()
+            } else {
+                metrics.batchesCounted.increment()
+                metrics.eventsCounted.increment(by: Int(part.totals.counted))
+                metrics.eventsDead.increment(by: Int(part.totals.dead))
+            }
+            return part
+        case .failure(let problem):
+            countOutcome(problem.outcome)
+            throw problem
+        }
+    }
+
+    private func countOutcome(_ outcome: Outcome?) {
+        switch outcome {
+        case .notCounted?: metrics.batchesNotCounted.increment()
+        case .notAttempted?: metrics.batchesNotAttempted.increment()
+        case .unknown?: metrics.batchesUnknown.increment()
+        case .counted?: metrics.batchesDuplicate.increment()
+        case nil: break
+        }
+    }
+
+    // MARK: - Outcomes
+
+    /// `GET /v1/batches/{producer}/{sequence}[?created=MS]`
+    func batch(
+        _ call: HTTPCall, _ producer: String, _ sequence: String
+    ) async throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        try call.query.expect(only: ["created"])
+        guard let producer = UUIDText.parse(producer) else {
+            throw .badRequest("the producer \(producer) is no UUID")
+        }
+        guard let sequence = UInt64(sequence) else {
+            throw .badRequest("the sequence \(sequence) is no number below 2^64")
+        }
+        var created: WallTime?
+        if let text = call.query["created"] {
+            guard let milliseconds = Int64(text), milliseconds >= 0,
+                milliseconds <= 253_402_300_799_999
+            else { throw .badRequest("created=\(text) is no time in epoch milliseconds") }
+            created = WallTime(milliseconds: milliseconds)
+        }
+        let id = BatchID(producer: producer, sequence: sequence)
+        let response = await core.request(.status(id, createdAt: created), deadline: deadline)
+        switch response {
+        case .status(.counted(let totals)):
+            return .json { json in
+                json.field("outcome", Outcome.counted.rawValue)
+                json.field("final", true)
+                json.field("events", totals.events)
+                json.field("counted", totals.counted)
+                json.field("dead", totals.dead)
+            }
+        case .status(.unknown(let heldBy)):
+            return .json { json in
+                json.field("outcome", Outcome.unknown.rawValue)
+                json.field("final", false)
+                json.field("held_by", heldBy)
+            }
+        case .failed(let failure):
+            throw failure.problem(consistency: nil)
+        case .write, .read, .flushed:
+            throw .unexpectedAnswer
+        }
+    }
+}
+
+extension FoldFailure {
+    var problem: Problem {
+        switch self {
+        case .busy:
+            return .overloaded("\(RuntimeLimits.foldsMax) batches wait to be read")
+        case .tooLarge(let bytes):
+            return Problem(
+                413, "too-large", "The batch is too large",
+                "the batch folds to \(bytes) bytes, the limit is \(FoldPool.recordBytesMax); "
+                    + "send smaller batches", outcome: .notCounted)
+        case .refused(let error):
+            switch error {
+            case .bodyTooLarge, .tooManyCells, .tooManyDeadLetters, .resultTooLarge:
+                return Problem(
+                    413, "too-large", "The batch is too large", "\(error)", outcome: .notCounted)
+            case .notAnArray, .arrayNotClosed, .bytesAfterArray, .missingColumn, .badHeader,
+                .unknownField, .badParameter:
+                return .badRequest("\(error)", outcome: .notCounted)
+            }
+        }
+    }
+}
+
+extension Problem {
+    static func overloaded(_ what: String) -> Problem {
+        var problem = Problem(
+            429, "overloaded", "Too many requests are under way",
+            "\(what); try again after the time in Retry-After, or send to another node",
+            outcome: .notAttempted)
+        problem.retryAfter = HTTPLimits.retryAfterSeconds
+        return problem
+    }
+
+    static func notReadyToWrite(_ reason: String) -> Problem {
+        var problem = Problem(
+            503, "not-ready", "The node takes no writes now", reason, outcome: .notAttempted)
+        problem.retryAfter = HTTPLimits.retryAfterSeconds
+        return problem
+    }
+
+    static func bodyTooLarge(_ what: String) -> Problem {
+        Problem(
+            413, "too-large", "The body is too large", "\(what); send smaller batches",
+            outcome: .notAttempted)
+    }
+}

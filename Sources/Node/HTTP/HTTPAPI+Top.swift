@@ -1,0 +1,122 @@
+internal import Catalog
+package import Core
+package import Replication
+internal import Storage
+
+/// `GET /v1/top/{type}`
+extension HTTPAPI {
+    func top(_ call: HTTPCall, type: String) async throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        try call.query.expect(only: ["from", "to", "k", "by", "measure", "consistency"])
+        let bounds = try WindowBounds(call.query, window: settings.window, now: clock().wall)
+        let k = try call.query.number("k", default: HTTPLimits.topDefault, in: 1...HTTPLimits.topMax)
+        let by = call.query["by"] ?? "key"
+        let order = try order(call.query["measure"])
+        let spec = ScanSpec(
+            partitions: PartitionSet(), type: try self.type(type), from: bounds.first,
+            to: bounds.end, output: .totalsByKey)
+        // By an attribute any key may matter, so all totals come here and are joined by this node's
+        // catalog: one table, one answer.
+        let spot = by == "key" ? TopSpec(k: k, order: order) : nil
+        let answer = try await read(.scan(spec, top: spot), try call.query.consistency())
+        guard case .scan(.totals(let totals)) = answer.result else { throw .unexpectedAnswer }
+        let known = await attributes.attributes(of: totals.map(\.key))
+        var groups: [TopGroup] = []
+        if by != "key" {
+            guard let known else {
+                throw Problem(
+                    503, "catalog", "The attributes cannot be read",
+                    "this node's catalog does not answer; ask by=key, or ask another node")
+            }
+            groups = TopGroup.group(totals, by: by, attributes: known, k: k, order: order)
+        }
+        return .json { json in
+            json.field("type", type)
+            json.field("by", by)
+            json.field("measure", order == .count ? "count" : "sum")
+            bounds.write(to: &json)
+            json.field("consistency", answer.consistency.name)
+            json.field(
+                "rows",
+                array: { json in
+                    if by == "key" {
+                        HTTPAPI.write(totals, known, to: &json)
+                    } else {
+                        for (rank, group) in groups.enumerated() {
+                            json.object { group.write(rank: rank + 1, to: &$0) }
+                        }
+                    }
+                })
+            json.field("exact", true)
+            json.field("replicas", strings: answer.replicas.map(\.name))
+        }
+    }
+
+    private func order(_ text: String?) throws(Problem) -> TopSpec.Order {
+        switch text {
+        case nil, "count"?: return .count
+        case "sum"?: return .sum
+        case let text?: throw .badRequest("measure=\(text) is neither count nor sum")
+        }
+    }
+
+    private static func write(
+        _ totals: [ScanRows.KeyTotal], _ known: [[UInt8]: [UInt8]]?, to json: inout JSONWriter
+    ) {
+        for (rank, total) in totals.enumerated() {
+            json.object { json in
+                json.field("rank", rank + 1)
+                json.key("key")
+                json.string(total.key)
+                json.measure(total.measure)
+                json.attributes(known.map { $0[total.key] })
+            }
+        }
+    }
+}
+
+/// What the keys with one value of an attribute come to together.
+package struct TopGroup: Hashable, Sendable {
+    /// nil: keys without the attribute.
+    package var value: [UInt8]?
+    package var measure: Measure
+    package var keys: Int
+
+    package static func group(
+        _ totals: [ScanRows.KeyTotal], by name: String, attributes: [[UInt8]: [UInt8]], k: Int,
+        order: TopSpec.Order
+    ) -> [TopGroup] {
+        let name = Array(name.utf8)
+        var groups: [[UInt8]?: TopGroup] = [:]
+        for total in totals {
+            let value = attributes[total.key].flatMap { JSONCanonical.plainValue(of: name, in: $0) }
+            groups[value, default: TopGroup(value: value, measure: .zero, keys: 0)].add(total)
+        }
+        let sorted = groups.values.sorted { left, right in
+            let (first, second) = (left.rank(order), right.rank(order))
+            if first != second { return first > second }
+            return (left.value ?? []).lexicographicallyPrecedes(right.value ?? [])
+        }
+        return Array(sorted.prefix(k))
+    }
+
+    private mutating func add(_ total: ScanRows.KeyTotal) {
+        measure.add(total.measure)
+        keys += 1
+    }
+
+    private func rank(_ order: TopSpec.Order) -> Int128 {
+        switch order {
+        case .count: Int128(measure.count)
+        case .sum: measure.values?.sum ?? .min
+        }
+    }
+
+    func write(rank: Int, to json: inout JSONWriter) {
+        json.field("rank", rank)
+        json.key("key")
+        if let value { json.string(value) } else { json.null() }
+        json.measure(measure)
+        json.field("keys", keys)
+    }
+}

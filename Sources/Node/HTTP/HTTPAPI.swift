@@ -1,0 +1,237 @@
+package import Core
+package import NodeCore
+package import Replication
+package import Ring
+
+/// Where the API asks the core. `NodeRuntime` answers in production.
+package protocol CoreAsking: Sendable {
+    func request(_ request: ClientRequest, deadline: Instant) async -> ClientResponse
+    func view() async -> NodeView?
+}
+
+/// What the API needs to know and does not ask the core for.
+package struct HTTPSettings: Sendable {
+    package var node: NodeID
+    package var clusterName: String
+    package var version: String
+    package var window: WindowLength
+    package var requestTimeout: Duration
+    package var horizon: Duration
+    package var ring: RingView
+    package var replication: ReplicationFactor
+    package var members: [CoreConfiguration.Member]
+    package var startedAt: Now
+
+    package init(
+        node: NodeID, clusterName: String, version: String, window: WindowLength,
+        requestTimeout: Duration, horizon: Duration, ring: RingView,
+        replication: ReplicationFactor, members: [CoreConfiguration.Member], startedAt: Now
+    ) {
+        self.node = node
+        self.clusterName = clusterName
+        self.version = version
+        self.window = window
+        self.requestTimeout = requestTimeout
+        self.horizon = horizon
+        self.ring = ring
+        self.replication = replication
+        self.members = members
+        self.startedAt = startedAt
+    }
+}
+
+/// The node's answers to HTTP requests. A value without state of its own: all state is behind what it
+/// refers to, so that any number of requests are answered at once.
+package struct HTTPAPI: Sendable {
+    let settings: HTTPSettings
+    let core: any CoreAsking
+    let folds: FoldPool
+    let sealer: BatchSealer
+    let attributes: any AttributeServing
+    let metrics: NodeMetrics
+    let bodies: ByteBudget
+    /// Whether writes must wait for room on the disk, and what operators see of queues.
+    let gauges: @Sendable () -> MetricGauges
+    let state: ServingState
+    let clock: @Sendable () -> Now
+
+    package init(
+        settings: HTTPSettings, core: any CoreAsking, folds: FoldPool, sealer: BatchSealer,
+        attributes: any AttributeServing, metrics: NodeMetrics,
+        bodies: ByteBudget = ByteBudget(max: RuntimeLimits.bodiesBytesMax),
+        state: ServingState = ServingState(),
+        gauges: @escaping @Sendable () -> MetricGauges = { MetricGauges() },
+        clock: @escaping @Sendable () -> Now = { SystemClock.now }
+    ) {
+        self.settings = settings
+        self.core = core
+        self.folds = folds
+        self.sealer = sealer
+        self.attributes = attributes
+        self.metrics = metrics
+        self.bodies = bodies
+        self.state = state
+        self.gauges = gauges
+        self.clock = clock
+    }
+
+    package var partitioning: Partitioning { settings.ring.partitioning }
+
+    package func answer(_ call: HTTPCall) async -> HTTPReply {
+        var reply: HTTPReply
+        do throws(Problem) {
+            reply = try await route(call)
+        } catch {
+            reply = error.reply
+        }
+        metrics.answered(status: reply.status)
+        if call.method == "HEAD" { reply.body = [] }
+        return reply
+    }
+
+    private func route(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        let path = call.path
+        switch (path.first, path.count) {
+        case (nil, _): return try page(call)
+        case ("v1"?, 2...): return try await version1(call, path[1], Array(path.dropFirst(2)))
+        case ("livez"?, 1): return try reading(call) { _ in .text("ok\n") }
+        case ("readyz"?, 1): return try await ready(call)
+        case ("metrics"?, 1): return try await metricsText(call)
+        case ("openapi.json"?, 1):
+            return try reading(call) { _ in
+                HTTPReply(
+                    status: 200, contentType: "application/json", body: Array(OpenAPI.document.utf8))
+            }
+        default: throw unknownPath(call)
+        }
+    }
+
+    private func version1(
+        _ call: HTTPCall, _ resource: String, _ rest: [String]
+    ) async throws(Problem) -> HTTPReply {
+        switch (resource, rest.count) {
+        case ("events", 0): return try await events(call)
+        case ("batches", 2): return try await batch(call, rest[0], rest[1])
+        case ("counts", 2): return try await counts(call, type: rest[0], key: rest[1])
+        case ("top", 1): return try await top(call, type: rest[0])
+        case ("types", 0): return try await types(call)
+        case ("keys", 1): return try await keys(call, type: rest[0])
+        case ("dead-letters", 0): return try await deadLetters(call)
+        case ("dead-letters", 1) where rest[0] == "replay":
+            throw .notInThisVersion("replaying dead letters")
+        case ("attributes", 0): return try await putAttributes(call)
+        case ("attributes", 1): return try await attributes(call, key: rest[0])
+        case ("partitions", 0): return try await partitions(call)
+        case ("cluster", 0): return try await cluster(call)
+        case ("ring", 0): return try ring(call)
+        case ("endpoints", 1): return try endpoints(call, key: rest[0])
+        case ("gossip", 0): return try await gossip(call)
+        case ("info", 0): return try await info(call)
+        case ("flush", 0): return try await flush(call)
+        case ("audit", 0), ("compact", 0), ("repair", 0), ("verify", 0), ("drain", 0):
+            throw .notInThisVersion(resource)
+        default: throw unknownPath(call)
+        }
+    }
+
+    private func unknownPath(_ call: HTTPCall) -> Problem {
+        Problem(
+            404, "not-found", "No such resource",
+            "\(call.method) \(call.target) is no resource of this node; /openapi.json lists them")
+    }
+
+    // MARK: - What several resources share
+
+    /// Answers GET and HEAD and nothing else.
+    func reading(
+        _ call: HTTPCall, _ body: (HTTPCall) throws(Problem) -> HTTPReply
+    ) throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        return try body(call)
+    }
+
+    func allow(_ call: HTTPCall, _ methods: [String]) throws(Problem) {
+        if methods.contains(call.method) { return }
+        let list = methods.joined(separator: ", ")
+        var problem = Problem(
+            405, "method-not-allowed", "The resource does not take this method",
+            "\(call.method) is not possible here; use \(list)")
+        problem.allow = list
+        throw problem
+    }
+
+    var deadline: Instant { clock().monotonic + settings.requestTimeout }
+
+    /// Asks a question of the core; failures become problems.
+    func read(_ query: ReadQuery, _ consistency: Consistency) async throws(Problem) -> ReadAnswer {
+        metrics.queries.increment()
+        let began = clock().monotonic
+        defer { metrics.read.observe(clock().monotonic - began) }
+        let response = await core.request(
+            .read(query, consistency: consistency), deadline: deadline)
+        switch response {
+        case .read(let answer): return answer
+        case .failed(let failure): throw failure.problem(consistency: consistency)
+        case .write, .status, .flushed: throw .unexpectedAnswer
+        }
+    }
+
+    /// nil for `*`.
+    func type(_ name: String) throws(Problem) -> [UInt8]? {
+        if name == "*" { return nil }
+        let bytes = Array(name.utf8)
+        guard !bytes.isEmpty, bytes.count <= Limits.typeMax else {
+            throw .badRequest("a type has 1 to \(Limits.typeMax) bytes, this one \(bytes.count)")
+        }
+        return bytes
+    }
+
+    func key(_ name: String) throws(Problem) -> [UInt8] {
+        let bytes = Array(name.utf8)
+        guard !bytes.isEmpty, bytes.count <= Limits.keyMax else {
+            throw .badRequest("a key has 1 to \(Limits.keyMax) bytes, this one \(bytes.count)")
+        }
+        return bytes
+    }
+}
+
+extension RequestFailure {
+    /// What a query's client hears. Never a wrong number instead.
+    package func problem(consistency: Consistency?) -> Problem {
+        switch self {
+        case .tooFewReplicas(let required, let alive):
+            var problem = Problem(
+                503, "too-few-replicas", "Too few replicas can be reached",
+                "\(consistency.map { "\($0.name) needs" } ?? "this needs") \(required) voting replicas, "
+                    + "\(alive) can be reached; try again, or ask with a lower consistency")
+            problem.required = required
+            problem.alive = alive
+            problem.retryAfter = HTTPLimits.retryAfterSeconds
+            return problem
+        case .timedOut(let required, let answered):
+            var problem = Problem(
+                504, "no-answer-in-time", "No answer in time",
+                "\(answered) of \(required) replicas answered before the deadline; try again")
+            problem.required = required
+            problem.answered = answered
+            return problem
+        case .notReady(let reason):
+            var problem = Problem(
+                503, "not-ready", "The node cannot answer now",
+                "\(reason); try again, or ask another node")
+            problem.retryAfter = HTTPLimits.retryAfterSeconds
+            return problem
+        case .storage(let what):
+            return Problem(
+                500, "storage", "A file cannot be read",
+                "\(what); ask another node, and see this node's log")
+        }
+    }
+}
+
+extension Problem {
+    /// The core answered with something else than what was asked: a bug, and no number.
+    static let unexpectedAnswer = Problem(
+        500, "internal", "The node made a mistake",
+        "the core gave an answer of another kind; see the node's log")
+}

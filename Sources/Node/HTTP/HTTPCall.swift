@@ -1,0 +1,39 @@
+package import HummingbirdCore
+
+/// A request, before anything is made of it.
+package struct HTTPCall: Sendable {
+    package var method: String
+    /// The path and query as they came, for messages.
+    package var target: String
+    /// The path's segments, each percent-decoded once; `/` alone has none.
+    package var path: [String]
+    package var query: HTTPQuery
+    package var header: @Sendable (String) -> String?
+    package var body: RequestBody
+
+    /// Splits at `/` before it decodes, so that `%2F` belongs to its segment. An empty segment at the
+    /// end (`/v1/types/`) is dropped, others are kept: an empty key is an error, not another path.
+    package init(
+        method: String, target: String, header: @escaping @Sendable (String) -> String?,
+        body: RequestBody
+    ) throws(Problem) {
+        self.method = method
+        self.target = target
+        self.header = header
+        self.body = body
+        let withoutFragment = target.prefix { $0 != "#" }
+        let parts = withoutFragment.split(
+            separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        var segments = (parts.first ?? "").split(separator: "/", omittingEmptySubsequences: false)
+        if segments.first == "" { segments.removeFirst() }
+        if segments.last == "" { segments.removeLast() }
+        path = []
+        for segment in segments {
+            guard let text = PercentText.text(segment) else {
+                throw .badRequest("the path's \(segment) is not percent-encoded UTF-8")
+            }
+            path.append(text)
+        }
+        query = try HTTPQuery(parts.count > 1 ? String(parts[1]) : nil)
+    }
+}

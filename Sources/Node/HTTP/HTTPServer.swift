@@ -1,0 +1,106 @@
+internal import Core
+internal import HTTPTypes
+internal import Hummingbird
+internal import HummingbirdCore
+package import Logging
+package import NIOCore
+internal import ServiceLifecycle
+
+/// The API behind a socket: Hummingbird's server, with bounds on all that a client can take its time for.
+package struct HTTPServer {
+    private let api: HTTPAPI
+    private let endpoint: Endpoint
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    /// Told the port that is listened on.
+    private let onListening: @Sendable (Int) -> Void
+
+    package init(
+        api: HTTPAPI, endpoint: Endpoint, group: any EventLoopGroup, logger: Logger,
+        onListening: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
+        self.api = api
+        self.endpoint = endpoint
+        self.group = group
+        self.logger = logger
+        self.onListening = onListening
+    }
+
+    /// Serves until the task's service group shuts down.
+    package func run() async throws {
+        var quiet = logger
+        // Its own lines repeat what the node says; its warnings do not.
+        quiet.logLevel = max(logger.logLevel, .warning)
+        let application = Application(
+            responder: HTTPResponderAdapter(api: api),
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [HTTPGuard()],
+                    idleTimeout: TimeAmount(HTTPLimits.idleMax),
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: HTTPLimits.headersMax,
+                        maxHeaderListSize: HTTPLimits.headersMax,
+                        maxHeaderFieldCount: HTTPLimits.headerCountMax))),
+            configuration: ApplicationConfiguration(
+                address: .hostname(endpoint.host, port: endpoint.port), serverName: "quipu",
+                availableConnectionsDelegate: MaximumAvailableConnections(
+                    HTTPLimits.connectionsMax, logger: quiet)),
+            onServerRunning: { [onListening, endpoint] channel in
+                onListening(channel.localAddress?.port ?? endpoint.port)
+            },
+            eventLoopGroupProvider: .shared(group), logger: quiet)
+        do {
+            try await application.run()
+        } catch let error as IOError {
+            throw HTTPServerError.cannotBind(endpoint, "\(error)")
+        }
+    }
+}
+
+package enum HTTPServerError: Error, CustomStringConvertible {
+    case cannotBind(Endpoint, String)
+
+    package var description: String {
+        switch self {
+        case .cannotBind(let endpoint, let reason):
+            "the HTTP address \(endpoint) cannot be bound (\(reason)): "
+                + "stop what uses it, or change the node's http address in cluster.conf"
+        }
+    }
+}
+
+/// Between Hummingbird's requests and the API's calls.
+struct HTTPResponderAdapter: HTTPResponder {
+    let api: HTTPAPI
+
+    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+        let headers = request.headers
+        let reply: HTTPReply
+        do throws(Problem) {
+            let call = try HTTPCall(
+                method: request.method.rawValue, target: request.head.path ?? "/",
+                header: { name in HTTPField.Name(name).flatMap { headers[$0] } },
+                body: request.body)
+            reply = await api.answer(call)
+        } catch {
+            reply = error.reply
+        }
+        return response(reply, to: request)
+    }
+
+    private func response(_ reply: HTTPReply, to request: Request) -> Response {
+        var fields = HTTPFields()
+        fields[.contentType] = reply.contentType
+        for header in reply.headers {
+            if let name = HTTPField.Name(header.name) { fields[name] = header.value }
+        }
+        // An answer that came before the body's end (413, 429…) leaves the rest unread: without a close
+        // the client would be listened to for nothing.
+        if reply.status >= 400, request.method == .post || request.method == .put {
+            fields[.connection] = "close"
+        }
+        return Response(
+            status: HTTPResponse.Status(code: reply.status), headers: fields,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: reply.body)))
+    }
+}

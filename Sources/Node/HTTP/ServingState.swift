@@ -1,0 +1,27 @@
+internal import Synchronization
+
+/// What the shell itself knows about whether requests can be served.
+package final class ServingState: Sendable {
+    private struct State {
+        var isDraining = false
+        var diskReason: String?
+    }
+
+    private let state = Mutex(State())
+
+    package init() {}
+
+    /// From SIGTERM on: requests under way are finished, new ones are turned away.
+    package var isDraining: Bool { state.withLock(\.isDraining) }
+
+    package func drain() {
+        state.withLock { $0.isDraining = true }
+    }
+
+    /// Why the node takes no writes at the moment although it answers queries; nil where it does.
+    package var readOnlyReason: String? { state.withLock(\.diskReason) }
+
+    package func setReadOnly(_ reason: String?) {
+        state.withLock { $0.diskReason = reason }
+    }
+}

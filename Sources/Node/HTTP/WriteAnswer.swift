@@ -1,0 +1,186 @@
+package import Core
+package import Replication
+internal import Wire
+
+/// What a request to count events is told: of one batch, or of the several that a long body was cut into.
+package struct WriteAnswer: Sendable {
+    package struct Part: Hashable, Sendable {
+        package var id: BatchID
+        package var totals: BatchTotals
+        package var isDuplicate: Bool
+        package var required: Int
+        package var acknowledged: Int
+        package var errors: [DeadLetter]
+    }
+
+    package let consistency: Consistency
+    package private(set) var parts: [Part] = []
+
+    package init(consistency: Consistency) {
+        self.consistency = consistency
+    }
+
+    package mutating func add(_ part: Part) {
+        parts.append(part)
+    }
+
+    /// The core's word on one batch, as a part of the answer or as the problem that it is.
+    package static func judge(
+        _ response: ClientResponse, _ folded: FoldedRecord, _ consistency: Consistency
+    ) -> Result<Part, Problem> {
+        switch response {
+        case .write(let outcome):
+            return judge(outcome, folded, consistency)
+        case .failed(let failure):
+            var problem = failure.problem(consistency: consistency)
+            if case .notReady = failure {
+                problem.outcome = .notAttempted
+            } else {
+                problem.outcome = .unknown
+            }
+            return .failure(problem)
+        case .status, .read, .flushed:
+            var problem = Problem.unexpectedAnswer
+            problem.outcome = .unknown
+            return .failure(problem)
+        }
+    }
+
+    private static func judge(
+        _ outcome: WriteOutcome, _ folded: FoldedRecord, _ consistency: Consistency
+    ) -> Result<Part, Problem> {
+        let id = folded.record.header.id
+        switch outcome {
+        case .counted(let isDuplicate, let required, let acknowledged):
+            return .success(
+                Part(
+                    id: id, totals: folded.record.totals, isDuplicate: isDuplicate,
+                    required: required, acknowledged: acknowledged, errors: folded.errors))
+        case .conflict:
+            return .failure(
+                Problem(
+                    422, "conflict", "Another content is bound under this id",
+                    "batch \(id) was counted with other bytes, parameters or Quipu-Created; "
+                        + "this content will never be counted: seal it under a new id",
+                    outcome: .notCounted))
+        case .notAttempted(let reason):
+            return .failure(problem(reason, consistency))
+        case .expired(let status):
+            return .failure(expired(status, id))
+        case .unknown(let required, let answered):
+            var problem = Problem(
+                504, "no-answer-in-time", "No answer in time",
+                "\(answered) of \(required) replicas answered; the batch may or may not be counted: "
+                    + "send the same bytes under the same id again", outcome: .unknown)
+            problem.required = required
+            problem.answered = answered
+            return .failure(problem)
+        }
+    }
+
+    private static func problem(
+        _ reason: WriteOutcome.NotAttempted, _ consistency: Consistency
+    ) -> Problem {
+        switch reason {
+        case .tooFewReplicas(let required, let alive):
+            var problem = RequestFailure.tooFewReplicas(required: required, alive: alive)
+                .problem(consistency: consistency)
+            problem.outcome = .notAttempted
+            return problem
+        case .aheadOfClock:
+            return Problem(
+                409, "ahead-of-clock", "The batch was sealed in the future",
+                "createdAt is more than \(Limits.admissionAheadMax.milliseconds / 60_000) min ahead of "
+                    + "this node's clock; correct the producer's clock, or this node's",
+                outcome: .notAttempted)
+        case .overloaded:
+            return .overloaded("this node has too many requests under way")
+        case .notReady(let reason):
+            return .notReadyToWrite("\(reason); send to another node")
+        }
+    }
+
+    private static func expired(_ status: BatchStatus, _ id: BatchID) -> Problem {
+        var problem = Problem(
+            410, "expired", "The batch is too old to be taken", "", outcome: .unknown)
+        switch status {
+        case .counted(let totals):
+            problem.outcome = .counted
+            problem.isFinal = true
+            problem.totals = totals
+            problem.detail = "batch \(id) is older than the horizon, and was counted before"
+        case .unknown(let heldBy):
+            problem.isFinal = false
+            problem.detail =
+                "batch \(id) is older than the horizon and not known to be counted "
+                + "(\(heldBy) replicas hold it); GET /v1/batches/… tells when that is decided"
+        }
+        return problem
+    }
+
+    // MARK: - As JSON
+
+    package var reply: HTTPReply {
+        .json { json in
+            if parts.count == 1 {
+                json.key("batch")
+            WriteAnswer.write(parts[0].id, to: &json)
+            } else {
+                json.field(
+                    "batches",
+                    array: { json in
+                        for part in parts { WriteAnswer.write(part, to: &json) }
+                    })
+            }
+            json.field("outcome", Outcome.counted.rawValue)
+            json.field("events", parts.reduce(0) { $0 + UInt64($1.totals.events) })
+            json.field("counted", parts.reduce(0) { $0 + UInt64($1.totals.counted) })
+            json.field("dead", parts.reduce(0) { $0 + UInt64($1.totals.dead) })
+            json.field("duplicate", !parts.isEmpty && parts.allSatisfy(\.isDuplicate))
+            json.field("consistency", consistency.name)
+            json.field("required", parts.map(\.required).max() ?? 0)
+            json.field("acknowledged", parts.map(\.acknowledged).min() ?? 0)
+            json.field(
+                "errors",
+                array: { json in
+                    for letter in parts.flatMap(\.errors).prefix(Limits.errorsInAnswerMax) {
+                        json.object { json in
+                            json.field("line", letter.line)
+                            json.field("reason", letter.reason.name)
+                            json.field("detail", letter.detail)
+                        }
+                    }
+                })
+        }
+    }
+
+    static func write(_ id: BatchID, to json: inout JSONWriter) {
+        json.object { json in
+            json.field("producer", UUIDText.format(id.producer))
+            json.field("sequence", id.sequence)
+        }
+    }
+
+    static func write(_ part: Part, to json: inout JSONWriter) {
+        json.object { json in
+            json.key("batch")
+            write(part.id, to: &json)
+            json.field("outcome", Outcome.counted.rawValue)
+            json.field("events", part.totals.events)
+            json.field("counted", part.totals.counted)
+            json.field("dead", part.totals.dead)
+        }
+    }
+}
+
+extension Problem {
+    /// The same problem, met after parts of the body were counted.
+    func after(_ parts: [WriteAnswer.Part]) -> Problem {
+        var problem = self
+        problem.counted = parts
+        problem.detail =
+            "part \(parts.count + 1) of the body failed, the \(parts.count) before it are counted: "
+            + detail
+        return problem
+    }
+}

@@ -1,0 +1,117 @@
+/// What is read from elsewhere at the moment of a scrape.
+package struct MetricGauges: Sendable {
+    package var isReady = false
+    package var isVoting = false
+    package var uptimeSeconds = 0
+    package var inboxWaiting = 0
+    package var requestsWaiting = 0
+    package var foldsWaiting = 0
+    package var storageJobsWaiting = 0
+    package var catalogJobsWaiting = 0
+    package var bodiesBytes = 0
+    package var logBacklogBytes = 0
+    package var diskFreeBytes = 0
+    /// Names and whether they are up, ascending.
+    package var peers: [(String, Bool)] = []
+    /// The core's own gauges: name, help, value.
+    package var core: [(name: String, help: String, value: Int)] = []
+
+    package init() {}
+}
+
+extension NodeMetrics {
+    package func text(_ gauges: MetricGauges) -> String {
+        var out = MetricText()
+        traffic(&out)
+        errors(&out)
+        latency(&out)
+        saturation(gauges, &out)
+        state(gauges, &out)
+        return out.text
+    }
+
+    private func traffic(_ out: inout MetricText) {
+        out.counter("quipu_events_counted_total", "Events counted.", eventsCounted.value)
+        out.counter("quipu_events_dead_total", "Events that became dead letters.", eventsDead.value)
+        out.counter(
+            "quipu_batches_total", "Batches by outcome, on this coordinator.", by: "outcome",
+            [
+                ("counted", batchesCounted.value), ("duplicate", batchesDuplicate.value),
+                ("not-counted", batchesNotCounted.value),
+                ("not-attempted", batchesNotAttempted.value), ("unknown", batchesUnknown.value),
+            ])
+        out.counter("quipu_body_bytes_total", "Bytes of event bodies as sent.", bytesReceived.value)
+        out.counter("quipu_queries_total", "Queries asked of this node.", queries.value)
+        out.counter(
+            "quipu_http_answers_total", "HTTP answers by class of status.", by: "status",
+            answers.enumerated().map { ("\($0.offset + 1)xx", $0.element.value) })
+        out.counter("quipu_peer_messages_in_total", "Messages of peers.", messagesIn.value)
+        out.counter("quipu_peer_messages_out_total", "Messages to peers.", messagesOut.value)
+    }
+
+    private func errors(_ out: inout MetricText) {
+        out.counter(
+            "quipu_peer_messages_unreadable_total", "Messages of peers that could not be read.",
+            messagesUnreadable.value)
+        out.counter(
+            "quipu_peer_messages_dropped_total", "Messages of peers dropped at the inbox's bound.",
+            messagesDropped.value)
+        out.counter(
+            "quipu_peer_messages_unsent_total", "Messages for peers that were not connected or full.",
+            messagesUnsent.value)
+        out.counter(
+            "quipu_requests_refused_total", "Requests refused because too many were under way.",
+            requestsRefused.value)
+        out.counter(
+            "quipu_conflicts_total", "Batches whose id was bound to another content.",
+            conflicts.value)
+        out.counter(
+            "quipu_disk_full_total", "Attempts to write the log to a full disk.", diskFull.value)
+    }
+
+    private func latency(_ out: inout MetricText) {
+        out.histogram("quipu_write_seconds", "From a body's end to its answer.", write)
+        out.histogram("quipu_read_seconds", "Queries, from question to answer.", read)
+        out.histogram("quipu_fold_seconds", "Inflating, hashing and folding a batch.", fold)
+        out.histogram("quipu_log_sync_seconds", "Writing and syncing a group of records.", logSync)
+        out.histogram("quipu_storage_job_seconds", "Jobs on the file threads.", storageJob)
+        out.histogram("quipu_core_turn_seconds", "One turn of the core over its inbox.", coreTurn)
+    }
+
+    private func saturation(_ gauges: MetricGauges, _ out: inout MetricText) {
+        out.gauge(
+            "quipu_queue_length", "What waits, by queue.", by: "queue",
+            [
+                ("core", gauges.inboxWaiting), ("requests", gauges.requestsWaiting),
+                ("folds", gauges.foldsWaiting), ("storage", gauges.storageJobsWaiting),
+                ("catalog", gauges.catalogJobsWaiting),
+            ])
+        out.gauge("quipu_bodies_bytes", "Bytes of bodies held by requests.", gauges.bodiesBytes)
+        out.gauge("quipu_log_backlog_bytes", "Log bytes not yet written.", gauges.logBacklogBytes)
+        out.gauge("quipu_disk_free_bytes", "Free on the data directory's disk.", gauges.diskFreeBytes)
+    }
+
+    private func state(_ gauges: MetricGauges, _ out: inout MetricText) {
+        out.gauge("quipu_ready", "1 where /readyz answers 200.", gauges.isReady ? 1 : 0)
+        out.gauge("quipu_voting", "1 where this node may be counted.", gauges.isVoting ? 1 : 0)
+        out.gauge("quipu_uptime_seconds", "Since the start.", gauges.uptimeSeconds)
+        out.gauge(
+            "quipu_node_up", "1 where this node sees that one up.", by: "node",
+            gauges.peers.map { ($0.0, $0.1 ? 1 : 0) })
+        for gauge in gauges.core { out.gauge(gauge.name, gauge.help, gauge.value) }
+        out.counter("quipu_log_groups_total", "Groups of records synced together.", logGroups.value)
+        out.counter("quipu_log_records_total", "Records written to the log.", logRecords.value)
+        out.counter("quipu_log_bytes_total", "Bytes written to the log.", logBytes.value)
+        out.counter("quipu_core_inputs_total", "Inputs that the core took.", coreInputs.value)
+        out.counter("quipu_flushes_total", "Memtables written to files.", flushes.value)
+        out.counter("quipu_flushes_failed_total", "Flushes that failed.", flushesFailed.value)
+        out.counter(
+            "quipu_caught_up_batches_total", "Batches learnt from peers afterwards.", caughtUp.value)
+        out.counter(
+            "quipu_driven_on_batches_total", "Batches finished for a coordinator that was gone.",
+            drivenOn.value)
+        out.counter(
+            "quipu_attributes_received_total", "Attribute rows learnt from peers.",
+            attributesReceived.value)
+    }
+}

@@ -1,0 +1,43 @@
+package import Core
+package import Crypto
+package import Ingest
+
+/// The hash that names a batch's content: the first 128 bits of SHA-256 over
+///
+///     1 byte   version of this layout, 1
+///     2 bytes  rule version, little-endian
+///     8 bytes  createdAt in epoch milliseconds, little-endian
+///     4 bytes  length of the parse parameters, little-endian
+///     …        the parse parameters, canonical
+///     …        the decoded bytes
+///
+/// All that decides what is counted is in it, and nothing else: two attempts with the same hash fold to
+/// the same cells, and whoever changes a byte, a field's name or the time gets another hash.
+package enum ContentHash {
+    private static let layout: UInt8 = 1
+
+    package static func of(
+        _ bytes: UnsafeRawBufferPointer, parameters: ParseParameters, createdAt: WallTime,
+        rule: RuleVersion
+    ) -> Hash128 {
+        let canonical = parameters.canonicalBytes
+        var prefix: [UInt8] = [layout]
+        append(rule.number, to: &prefix)
+        append(createdAt.milliseconds, to: &prefix)
+        append(UInt32(canonical.count), to: &prefix)
+        prefix.append(contentsOf: canonical)
+        var hasher = SHA256()
+        hasher.update(data: prefix)
+        hasher.update(bufferPointer: bytes)
+        return Hash128(first128(hasher.finalize()))
+    }
+
+    /// The first sixteen bytes, big-endian, so that the number reads like the usual hexadecimal form.
+    package static func first128(_ digest: SHA256.Digest) -> UInt128 {
+        digest.prefix(16).reduce(0) { $0 << 8 | UInt128($1) }
+    }
+
+    private static func append(_ value: some FixedWidthInteger, to bytes: inout [UInt8]) {
+        withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+    }
+}

@@ -1,0 +1,88 @@
+package import Core
+package import NodeCore
+
+/// What waits for the core, in the order of its arrival.
+package final class CoreInbox: Sendable {
+    package enum Entry: Sendable {
+        case input(Input)
+        /// Give the core's view of the cluster to whoever asks.
+        case view(@Sendable (NodeView) -> Void)
+        /// Say farewell to the peers, then say that it is done.
+        case leave(@Sendable () -> Void)
+        /// Nothing is taken after this.
+        case stop
+    }
+
+    private struct State {
+        var entries: [Entry] = []
+        var bytes = 0
+        var isStopped = false
+    }
+
+    private let entriesMax: Int
+    private let bytesMax: Int
+    private let monitor = Monitor(State())
+
+    package init(
+        entriesMax: Int = RuntimeLimits.inboxMax, bytesMax: Int = RuntimeLimits.inboxBytesMax
+    ) {
+        self.entriesMax = entriesMax
+        self.bytesMax = bytesMax
+    }
+
+    package var waiting: Int { monitor.withLock(\.entries.count) }
+
+    /// Offers an input that may be refused at the bound: a request, or a message of a peer, of
+    /// `bytes` bytes.
+    package func offer(_ input: Input, bytes: Int = 0) -> Bool {
+        monitor.signal { state in
+            guard !state.isStopped, state.entries.count < entriesMax,
+                state.bytes == 0 || state.bytes + bytes <= bytesMax
+            else { return false }
+            state.entries.append(.input(input))
+            state.bytes += bytes
+            return true
+        }
+    }
+
+    /// Posts what must not be lost and is bounded by its cause: a completion, a change of a link.
+    package func post(_ entry: Entry) {
+        monitor.signal { state in
+            if state.isStopped { return }
+            state.entries.append(entry)
+            if case .stop = entry { state.isStopped = true }
+        }
+    }
+
+    /// Asks for the core's view; false where the core takes nothing any more. Whoever is taken before
+    /// the stop is answered.
+    package func ask(_ receive: @escaping @Sendable (NodeView) -> Void) -> Bool {
+        ask(.view(receive))
+    }
+
+    /// Asks the core to say farewell.
+    package func leave(_ receive: @escaping @Sendable () -> Void) -> Bool {
+        ask(.leave(receive))
+    }
+
+    private func ask(_ entry: Entry) -> Bool {
+        monitor.signal { state in
+            guard !state.isStopped else { return false }
+            state.entries.append(entry)
+            return true
+        }
+    }
+
+    /// Everything that waits; empty only when `deadline` came first.
+    package func take(until deadline: Instant) -> [Entry] {
+        monitor.wait(until: deadline) { state in
+            if state.entries.isEmpty { return nil }
+            state.bytes = 0
+            var taken: [Entry] = []
+            // Both arrays keep growing to the same size, so nothing is copied or reallocated for long.
+            taken.reserveCapacity(state.entries.count)
+            swap(&taken, &state.entries)
+            return taken
+        } ?? []
+    }
+}

@@ -1,0 +1,230 @@
+package import Core
+internal import Foundation
+package import Logging
+package import NodeCore
+package import Replication
+package import Storage
+
+/// The way out to the other nodes, as the runtime sees it.
+package protocol PeerSending: Sendable {
+    /// False where the message was dropped: no connection, or too much waits for this peer.
+    func send(_ message: PeerMessage, to node: NodeID) -> Bool
+}
+
+/// The owner of the core: one thread, which takes what the inbox holds, runs the machine over it and
+/// carries the effects out in their order.
+package final class NodeRuntime: Sendable {
+    package let inbox: CoreInbox
+    package let replies: ReplyBook
+    package let log: LogThread
+    package let storage: WorkerPool
+    private let runner: StorageRunner
+    private let peers: any PeerSending
+    private let metrics: NodeMetrics
+    private let logger: Logger
+    private let onReport: @Sendable (Report) -> Void
+    private let onHalt: @Sendable (String) -> Void
+    private let ended = Monitor(false)
+
+    /// `onReport` gets what the core tells operators, on the core's thread; `onHalt` ends the process,
+    /// tests give another.
+    package init(
+        runner: StorageRunner, peers: any PeerSending, metrics: NodeMetrics, logger: Logger,
+        inbox: CoreInbox = CoreInbox(), replies: ReplyBook = ReplyBook(),
+        onReport: @escaping @Sendable (Report) -> Void = { _ in },
+        onHalt: @escaping @Sendable (String) -> Void
+    ) {
+        self.runner = runner
+        self.peers = peers
+        self.metrics = metrics
+        self.logger = logger
+        self.inbox = inbox
+        self.replies = replies
+        self.onReport = onReport
+        self.onHalt = onHalt
+        log = LogThread()
+        storage = WorkerPool(
+            name: "files", threads: RuntimeLimits.storageThreads,
+            queueMax: RuntimeLimits.storageJobsMax)
+    }
+
+    /// Starts the log and the core. `make` builds the machine on the thread that will own it.
+    package func start<Machine: CoreMachine & ~Copyable>(
+        writer: sending LogWriter, make: @escaping @Sendable (inout [Effect]) -> Machine
+    ) {
+        log.start(writer) { [self] event in logDid(event) }
+        let thread = Thread { [self] in
+            var effects: [Effect] = []
+            var machine = make(&effects)
+            carryOut(&effects)
+            drive(&machine)
+            ended.broadcast { $0 = true }
+        }
+        thread.name = "core"
+        thread.stackSize = 8 << 20
+        thread.start()
+    }
+
+    /// Asks the core. Exactly one answer comes back, at the latest shortly after the deadline.
+    package func request(_ request: ClientRequest, deadline: Instant) async -> ClientResponse {
+        await withCheckedContinuation { continuation in
+            let id = replies.open(deadline: deadline + RuntimeLimits.replyGrace) {
+                continuation.resume(returning: $0)
+            }
+            guard let id else {
+                metrics.requestsRefused.increment()
+                continuation.resume(returning: Self.overloaded(request))
+                return
+            }
+            if !inbox.offer(.request(id, request, deadline: deadline)) {
+                metrics.requestsRefused.increment()
+                replies.answer(id, Self.overloaded(request))
+            }
+        }
+    }
+
+    private static func overloaded(_ request: ClientRequest) -> ClientResponse {
+        switch request {
+        case .write: .write(.notAttempted(.overloaded))
+        case .status, .read, .flush: .failed(.notReady("too many requests are under way"))
+        }
+    }
+
+    /// A copy of what the core knows, for status pages and metrics; nil where the core has ended.
+    package func view() async -> NodeView? {
+        await withCheckedContinuation { continuation in
+            let isPosted = inbox.ask { continuation.resume(returning: $0) }
+            if !isPosted { continuation.resume(returning: nil) }
+        }
+    }
+
+    /// Tells the peers that this node goes; returns when the words are on their way.
+    package func leave() async {
+        await withCheckedContinuation { continuation in
+            let isPosted = inbox.leave { continuation.resume() }
+            if !isPosted { continuation.resume() }
+        }
+    }
+
+    /// Ends the core, then the log (all that was appended is written and synced), then the file threads.
+    package func stop(by deadline: Instant) {
+        inbox.post(.stop)
+        let hasEnded: Bool? = ended.wait(until: deadline) { $0 ? true : nil }
+        if hasEnded == nil { logger.warning("the core did not end in time") }
+        if !log.stop(by: deadline) { logger.warning("the log was not closed in time") }
+        if !storage.stop(by: deadline) { logger.warning("file jobs did not end in time") }
+        replies.closeAll()
+    }
+}
+
+// MARK: - The thread
+
+extension NodeRuntime {
+    private func drive<Machine: CoreMachine & ~Copyable>(_ machine: inout Machine) {
+        var effects: [Effect] = []
+        var nextExpiry = SystemClock.monotonic
+        while true {
+            let entries = inbox.take(until: min(machine.nextDeadline, nextExpiry))
+            var now = SystemClock.now
+            let began = now.monotonic
+            if machine.nextDeadline <= now.monotonic {
+                machine.handle(.tick, at: now, into: &effects)
+            }
+            for entry in entries {
+                switch entry {
+                case .input(let input):
+                    now = SystemClock.now
+                    machine.handle(input, at: now, into: &effects)
+                case .view(let receive):
+                    receive(machine.view(at: now))
+                case .leave(let receive):
+                    machine.leave(into: &effects)
+                    carryOut(&effects)
+                    receive()
+                case .stop:
+                    carryOut(&effects)
+                    return
+                }
+                // A long batch must not hold back what its first inputs want done.
+                if effects.count >= Self.effectsPerTurn { carryOut(&effects) }
+            }
+            carryOut(&effects)
+            if nextExpiry <= now.monotonic {
+                nextExpiry = now.monotonic + .seconds(1)
+                expire(at: now, &machine)
+            }
+            metrics.turn(inputs: entries.count, took: SystemClock.monotonic - began)
+        }
+    }
+
+    private static let effectsPerTurn = 256
+
+    private func expire<Machine: CoreMachine & ~Copyable>(
+        at now: Now, _ machine: inout Machine
+    ) {
+        var effects: [Effect] = []
+        for id in replies.expire(at: now.monotonic) {
+            logger.warning("request \(id.number) had no answer long after its deadline")
+            machine.handle(.cancel(id), at: now, into: &effects)
+        }
+        carryOut(&effects)
+    }
+
+    /// Carries effects out in their order; appends in a row go to the log together.
+    private func carryOut(_ effects: inout [Effect]) {
+        if effects.isEmpty { return }
+        var appends: [LogAppend] = []
+        for effect in effects {
+            switch effect {
+            case .append(let append):
+                appends.append(append)
+            case .sync:
+                log.append(appends, sync: true)
+                appends.removeAll()
+            case .send(let message, let node):
+                metrics.sent(peers.send(message, to: node))
+            case .run(let id, let job):
+                run(id, job)
+            case .reply(let id, let response):
+                replies.answer(id, response)
+            case .report(let report):
+                metrics.count(report)
+                report.log(to: logger)
+                onReport(report)
+            case .halt(let reason):
+                onHalt(reason)
+            }
+        }
+        log.append(appends, sync: false)
+        effects.removeAll(keepingCapacity: true)
+    }
+
+    private func run(_ id: JobID, _ job: StorageJob) {
+        let isTaken = storage.submit { [self] in
+            let began = SystemClock.monotonic
+            let result = runner.run(job)
+            metrics.storageJob.observe(SystemClock.monotonic - began)
+            if case .failure(let error) = result {
+                logger.error("storage: \(error)")
+                if error.isFatal { onHalt("storage: \(error)") }
+            }
+            inbox.post(.input(.completed(id, result)))
+        }
+        precondition(isTaken, "more than \(RuntimeLimits.storageJobsMax) storage jobs wait")
+    }
+
+    private func logDid(_ event: LogThread.Event) {
+        switch event {
+        case .synced(let last, let records, let bytes, let took):
+            metrics.logGroup(records: records, bytes: bytes, took: took)
+            inbox.post(.input(.logSynced(through: last)))
+        case .full(let error):
+            metrics.diskFull.increment()
+            logger.error("log: \(error); writes wait until there is room")
+        case .failed(let error):
+            onHalt("log: \(error)")
+        }
+    }
+}
+
+extension NodeRuntime: CoreAsking {}

@@ -1,0 +1,114 @@
+internal import Core
+internal import Foundation
+internal import Glibc
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import ServiceLifecycle
+internal import UnixSignals
+
+/// A whole node as a process: what is started in which order, and ended in the reverse.
+///
+///     lock the directory → recover, store the new generation → catalog → core and log → peers → HTTP
+///
+/// SIGTERM drains: no new connections, requests under way finish, the memtable is flushed, the peers are
+/// told, files are closed. All of it takes at most `drainMax` and `closeMax`, and what was not flushed by
+/// then is in the log.
+package enum NodeService {
+    /// For requests under way and the flush.
+    package static let drainMax: Duration = .seconds(20)
+    package static let flushMax: Duration = .seconds(10)
+    /// For threads to end and files to close.
+    package static let closeMax: Duration = .seconds(6)
+
+    /// Runs a node until SIGTERM or SIGINT. Errors are for people: one line each.
+    package static func run(
+        configurationPath: String, name: String, dataDirectory: String?
+    ) async throws {
+        let configuration = try ClusterConfiguration.load(
+            file: configurationPath, environment: ProcessInfo.processInfo.environment)
+        let entry = try configuration.entry(named: name, file: configurationPath)
+        var logger = Logger(label: name, factory: { StreamLogHandler.standardError(label: $0) })
+        logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
+        for warning in configuration.warnings { logger.warning("\(warning)") }
+        // A client that goes away while it is written to is an error of that write, not of the process.
+        signal(SIGPIPE, SIG_IGN)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: max(2, System.coreCount))
+        let node = try await RunningNode.open(
+            configuration, entry: entry,
+            directory: dataDirectory ?? configuration.dataDirectory(of: entry.node), group: group,
+            logger: logger)
+        let server = HTTPServer(
+            api: node.api, endpoint: entry.http, group: group, logger: logger,
+            onListening: { [logger] port in
+                logger.notice("HTTP is listened to on \(entry.http.host):\(port)")
+            })
+        var services = ServiceGroupConfiguration(
+            services: [
+                .init(service: CoreService(node: node)),
+                .init(
+                    service: HTTPService(server: server, state: node.state),
+                    successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup),
+            ],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        services.maximumGracefulShutdownDuration = drainMax
+        do {
+            try await ServiceGroup(configuration: services).run()
+        } catch is CancellationError {
+            logger.warning("some requests were not finished in time")
+        }
+        logger.notice("stopped")
+        try await group.shutdownGracefully()
+    }
+
+    /// Ends the process at once: what it could still say or write may be wrong.
+    @Sendable
+    static func halt(_ reason: String) {
+        let line = Array("quipu: halted: \(reason)\n".utf8)
+        _ = line.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        Glibc._exit(RuntimeLimits.haltStatus)
+    }
+
+    /// Ends after HTTP has: flush, farewell, files.
+    private struct CoreService: Service {
+        let node: RunningNode
+
+        func run() async throws {
+            var hasTime = true
+            do {
+                try await gracefulShutdown()
+            } catch {
+                hasTime = false
+            }
+            await node.close(flush: hasTime)
+        }
+    }
+
+    /// Turns new requests away while those under way finish.
+    private struct HTTPService: Service {
+        let server: HTTPServer
+        let state: ServingState
+
+        func run() async throws {
+            try await withGracefulShutdownHandler {
+                try await server.run()
+            } onGracefulShutdown: {
+                state.drain()
+            }
+        }
+    }
+}
+
+/// Why a node does not start.
+package enum NodeStartError: Error, CustomStringConvertible {
+    case damaged(directory: String, [String])
+
+    package var description: String {
+        switch self {
+        case .damaged(let directory, let damage):
+            "\(directory) is damaged (\(damage.count) places, the first: \(damage.first ?? "?")): "
+                + "move it away and start the node empty, its peers hold what it held"
+        }
+    }
+}

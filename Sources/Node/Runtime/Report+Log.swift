@@ -1,0 +1,38 @@
+internal import Core
+package import Logging
+package import NodeCore
+
+extension Report {
+    /// One line for the operator, at the level it deserves.
+    package func log(to logger: Logger) {
+        switch self {
+        case .peerUp(let node):
+            logger.notice("\(node) is up")
+        case .peerDown(let node):
+            logger.warning("\(node) is down")
+        case .voting(let incarnation):
+            logger.notice("voting, incarnation \(incarnation.number)")
+        case .recovering(let reason):
+            logger.warning("recovering, without a vote: \(reason)")
+        case .waiting(let reason):
+            logger.notice("waiting: \(reason)")
+        case .inDoubt(let batches):
+            logger.notice("settling \(batches) batches in doubt")
+        case .caughtUp(let node, let batches):
+            logger.info("caught up \(batches) batches from \(node)")
+        case .flushed(let cells, let tables):
+            logger.info("flushed \(cells) cells to \(tables) tables")
+        case .flushFailed(let reason):
+            logger.error("a flush failed and is tried again: \(reason)")
+        case .generationRefused(let node, let generation):
+            logger.warning(
+                "\(node) shows generation \(generation), far in the future: check its clock")
+        case .drivenOn(let id):
+            logger.info("drove on batch \(id), whose coordinator is gone")
+        case .conflict(let id):
+            logger.warning("batch \(id) came with another content than the one that is bound")
+        case .malformed(let node, let what):
+            logger.warning("\(node) sent what cannot be read: \(what)")
+        }
+    }
+}

@@ -1,0 +1,222 @@
+internal import Catalog
+internal import Core
+internal import Foundation
+internal import Ingest
+internal import Logging
+internal import NIOCore
+internal import NodeCore
+internal import Replication
+internal import Ring
+internal import Storage
+
+/// All parts of a node but HTTP, started and connected; and how they are ended.
+struct RunningNode: Sendable {
+    let runtime: NodeRuntime
+    let api: HTTPAPI
+    let state: ServingState
+    private let transport: PeerTransport
+    private let attributes: AttributeService?
+    private let folds: FoldPool
+    /// Held until the last file is closed.
+    private let lock: DirectoryLock
+    private let diskWatch: OneShot<RepeatedTask>
+    private let logger: Logger
+
+    /// Starts in the order in which things depend on each other. Nothing is said to anybody before the
+    /// new generation is on disk.
+    static func open(
+        _ configuration: ClusterConfiguration, entry: ClusterConfiguration.NodeEntry,
+        directory: String, group: any EventLoopGroup, logger: Logger
+    ) async throws -> RunningNode {
+        let files = try DirectoryFileSystem.creating(root: directory)
+        let lock = try DirectoryLock(root: directory)
+        let core = configuration.core(for: entry.node)
+        let ring = try core.ring()
+        let options = StorageOptions(
+            digestKey: configuration.digestKey, window: configuration.window)
+        let began = SystemClock.now
+        let start = try NodeStart(
+            core, ring: ring, fileSystem: files, options: options, hostID: drawHostID(),
+            nonce: .random(in: 1 ... .max), wall: began.wall)
+        let damage = start.damage
+        guard damage.isEmpty else {
+            throw NodeStartError.damaged(directory: directory, damage)
+        }
+        let identity = start.identity
+        let recovery = SystemClock.monotonic - began.monotonic
+        logger.notice(
+            "\(directory) recovered in \(recovery.milliseconds) ms, generation \(identity.generation)")
+        return try await assemble(
+            configuration, entry, core, consume start, identity, files, lock, directory, group,
+            logger)
+    }
+
+    private static func assemble(
+        _ configuration: ClusterConfiguration, _ entry: ClusterConfiguration.NodeEntry,
+        _ core: CoreConfiguration, _ start: consuming sending NodeStart, _ identity: NodeIdentity,
+        _ files: DirectoryFileSystem, _ lock: DirectoryLock, _ directory: String,
+        _ group: any EventLoopGroup, _ logger: Logger
+    ) async throws -> RunningNode {
+        let ring = start.ring
+        let metrics = NodeMetrics()
+        let inbox = CoreInbox()
+        let mailbox = AttributeMailbox()
+        let bridge = PeerBridge(
+            inbox: inbox, metrics: metrics, logger: logger,
+            onAttributes: { mailbox.deliver($0, from: $1) },
+            onTwin: { NodeService.halt("this process must stop: \($0)") })
+        let transport = PeerTransport(
+            identity: PeerIdentity(
+                node: entry.node, incarnation: identity.incarnation,
+                startNonce: identity.startNonce),
+            fingerprint: configuration.fingerprint, group: group, seed: .random(in: .min ... .max),
+            logger: logger, onFrame: { bridge.received($1, from: $0) },
+            onState: { bridge.changed($0, $1) })
+        bridge.attach(transport)
+        let runtime = NodeRuntime(
+            runner: start.runner, peers: bridge, metrics: metrics, logger: logger, inbox: inbox,
+            onReport: { report in
+                if case .voting(let incarnation) = report { transport.setIncarnation(incarnation) }
+            },
+            onHalt: NodeService.halt)
+        let attributes = openCatalog(directory, core, bridge, metrics, logger)
+        if let attributes { mailbox.connect(attributes) }
+        let folds = FoldPool(
+            threads: max(1, System.coreCount),
+            rules: FoldRules(
+                version: .first, window: configuration.window,
+                futureLimit: configuration.futureLimit, lateness: configuration.lateness),
+            partitioning: ring.partitioning, metrics: metrics)
+        let state = ServingState()
+        let free = FreeDisk()
+        let watch = watchDisk(directory, state, free, group, logger)
+        let bodies = ByteBudget(max: RuntimeLimits.bodiesBytesMax)
+        let api = HTTPAPI(
+            settings: HTTPSettings(
+                node: entry.node, clusterName: configuration.clusterName,
+                version: Release.version, window: configuration.window,
+                requestTimeout: configuration.requestTimeout, horizon: configuration.horizon,
+                ring: ring, replication: core.replication, members: core.members,
+                startedAt: SystemClock.now),
+            core: runtime, folds: folds,
+            sealer: BatchSealer(producer: drawHostID()),
+            attributes: attributes ?? NoCatalog(), metrics: metrics, bodies: bodies, state: state,
+            gauges: {
+                var gauges = MetricGauges()
+                gauges.inboxWaiting = inbox.waiting
+                gauges.requestsWaiting = runtime.replies.count
+                gauges.storageJobsWaiting = runtime.storage.waiting
+                gauges.catalogJobsWaiting = attributes?.waiting ?? 0
+                gauges.logBacklogBytes = runtime.log.backlog
+                gauges.diskFreeBytes = free.bytes
+                return gauges
+            })
+        let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
+        let handed = OneShot(start)
+        let seed = UInt64.random(in: .min ... .max)
+        runtime.start(writer: writer) { effects in
+            var start = handed.take()
+            return NodeCore(core, start: &start, seed: seed, now: SystemClock.now, into: &effects)
+        }
+        let port = try await transport.bind(to: entry.peer)
+        logger.notice("peers are listened to on \(entry.peer.host):\(port)")
+        transport.connect(to: configuration.peers(of: entry.node))
+        attributes?.start()
+        return RunningNode(
+            runtime: runtime, api: api, state: state, transport: transport,
+            attributes: attributes, folds: folds, lock: lock, diskWatch: OneShot(watch),
+            logger: logger)
+    }
+
+    /// Ends what `open` started. `flush`: there is time to write the memtable to files, so that the next
+    /// start has little to replay.
+    func close(flush: Bool) async {
+        if flush {
+            let deadline = SystemClock.monotonic + NodeService.flushMax
+            if case .failed(let failure) = await runtime.request(.flush, deadline: deadline) {
+                logger.warning("not flushed, the next start replays the log: \(failure)")
+            }
+        }
+        diskWatch.take().cancel()
+        await runtime.leave()
+        let deadline = SystemClock.monotonic + NodeService.closeMax
+        await withCheckedContinuation { continuation in
+            let thread = Thread { [self] in
+                folds.stop(by: deadline)
+                attributes?.stop(by: deadline)
+                runtime.stop(by: deadline)
+                continuation.resume()
+            }
+            thread.start()
+        }
+        await transport.shutDown()
+        withExtendedLifetime(lock) {}
+    }
+
+    // MARK: - Parts
+
+    private static func drawHostID() -> UInt128 {
+        UInt128(UInt64.random(in: .min ... .max)) << 64 | UInt128(UInt64.random(in: .min ... .max))
+    }
+
+    /// nil where the catalog cannot be opened: the node counts and answers without attributes.
+    private static func openCatalog(
+        _ directory: String, _ core: CoreConfiguration, _ bridge: PeerBridge,
+        _ metrics: NodeMetrics, _ logger: Logger
+    ) -> AttributeService? {
+        do throws(CatalogError) {
+            let catalog = try AttributeCatalog(file: "\(directory)/catalog.sqlite") {
+                .random(in: 1 ... .max)
+            }
+            for incident in catalog.incidents { logger.warning("\(incident)") }
+            return AttributeService(
+                catalog: catalog, peers: core.members.map(\.node).filter { $0 != core.node },
+                metrics: metrics, logger: logger, send: { bridge.send($0, to: $1) })
+        } catch {
+            logger.error("answers go out without attributes: \(error)")
+            return nil
+        }
+    }
+
+    private static func watchDisk(
+        _ directory: String, _ state: ServingState, _ free: FreeDisk, _ group: any EventLoopGroup,
+        _ logger: Logger
+    ) -> RepeatedTask {
+        let watch = Monitor(DiskWatch(path: directory))
+        return group.next().scheduleRepeatedTask(
+            initialDelay: .zero, delay: .seconds(1)
+        ) { _ in
+            let reason = watch.withLock { watch in
+                watch.free.map { bytes in
+                    free.bytes = Int(clamping: bytes)
+                    return watch.judge(free: bytes)
+                }
+            }
+            guard let reason else { return }
+            if reason != nil, state.readOnlyReason == nil { logger.error("read-only: \(reason ?? "")") }
+            if reason == nil, state.readOnlyReason != nil { logger.notice("writes are taken again") }
+            state.setReadOnly(reason)
+        }
+    }
+}
+
+extension ClusterConfiguration {
+    /// What the core is told of this file.
+    func core(for node: NodeID) -> CoreConfiguration {
+        var core = CoreConfiguration(
+            node: node, clusterName: clusterName,
+            members: nodes.map { entry in
+                CoreConfiguration.Member(
+                    node: entry.node, http: entry.http.description,
+                    peer: entry.peer.description, dc: entry.dc, rack: entry.rack)
+            },
+            partitions: partitions, replication: replicationFactor, digestKey: digestKey)
+        core.window = window
+        core.gossipInterval = gossipInterval
+        core.requestTimeout = requestTimeout
+        core.horizon = horizon
+        core.memtableBytesMax = memtableSize
+        core.memtableAgeMax = memtableFlushAge
+        return core
+    }
+}

@@ -1,0 +1,110 @@
+import Core
+import Replication
+import Storage
+
+/// What the checkers remember between their looks.
+package struct Checks {
+    /// By partition: what a quorum read has shown, and every later one must show (S4).
+    var floors: [ContentSet] = []
+    /// The same for dead letters, over all homes.
+    var letterFloor = ContentSet()
+    /// The content that was seen bound or applied for an id, anywhere, ever (S6).
+    var decided: [BatchID: Int] = [:]
+    /// After convergence: what every answer must be the fold of (L3, L4).
+    var final: ContentSet?
+    var wipes = 0
+    /// How often each rare path was taken: a simulator that never reaches a path proves nothing of it.
+    package var marks: [CoverageMark: Int] = [:]
+    private var states: [Int: [PartitionID: StateDigest]] = [:]
+
+    init() {}
+
+    mutating func hit(_ mark: CoverageMark) {
+        marks[mark, default: 0] += 1
+    }
+
+    /// What an answer at a level must contain, if it is asked for now.
+    func mustBeSeen(_ level: Consistency, _ ledger: Ledger) -> ContentSet {
+        level == .one ? ContentSet() : ledger.acknowledged(at: .quorum)
+    }
+
+    func floor(_ partition: PartitionID) -> ContentSet {
+        Int(partition.index) < floors.count ? floors[Int(partition.index)] : ContentSet()
+    }
+
+    mutating func raiseFloor(_ partition: PartitionID, _ seen: ContentSet) {
+        while floors.count <= Int(partition.index) { floors.append(ContentSet()) }
+        floors[Int(partition.index)].formUnion(seen)
+    }
+
+    /// The state digest of one content in one partition, recounted from the events as they were made.
+    mutating func state(_ content: Content, _ partition: PartitionID) -> StateDigest {
+        if let known = states[content.number] { return known[partition] ?? .zero }
+        var digests: [PartitionID: StateDigest] = [:]
+        for cell in content.cells {
+            let terms = cell.name.key.withUnsafeBytes { key in
+                cell.name.type.withUnsafeBytes { type in
+                    SeriesTerms(key: key, type: type, digestKey: VirtualCluster.digestKey)
+                }
+            }
+            let day = floorDivide(cell.name.window, 24 * 60)
+            digests[cell.partition, default: .zero].add(cell.measure, term: terms.term(day: day))
+        }
+        states[content.number] = digests
+        return digests[partition] ?? .zero
+    }
+
+    /// S6: one content per id, for ever and everywhere.
+    mutating func decide(_ content: Content, _ where: String) throws(Violation) {
+        guard let first = decided[content.id] else {
+            decided[content.id] = content.number
+            return
+        }
+        guard first == content.number else {
+            throw Violation(
+                "S6",
+                "\(`where`) counts c\(content.number) of \(content.id), c\(first) was decided")
+        }
+    }
+}
+
+/// Rare paths.
+package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable {
+    case acknowledged
+    case acknowledgedDuplicate = "acknowledged-duplicate"
+    case conflict
+    case expired
+    case notAttempted = "not-attempted"
+    case unknown
+    case readFailed = "read-failed"
+    case quorumRead = "quorum-read"
+    case crash
+    case wipe
+    case recovered
+    case inDoubt = "in-doubt"
+    case drivenOn = "driven-on"
+    case caughtUp = "caught-up"
+    case flushed
+    case tornStart = "torn-start"
+
+    package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
+        left.rawValue < right.rawValue
+    }
+}
+
+/// A read under way: what its answer will be held against.
+package struct ReadCheck {
+    var query: ReadQuery
+    var level: Consistency
+    /// Acknowledged at QUORUM before the read began; empty at level ONE.
+    var acknowledged: ContentSet
+    var floors: [ContentSet]
+    var letterFloor: ContentSet
+    /// Asked after convergence: the answer must be exact.
+    var isFinal: Bool
+    /// At level ONE after convergence: the replica that must have answered.
+    func floor(_ partition: PartitionID) -> ContentSet {
+        guard level != .one, Int(partition.index) < floors.count else { return ContentSet() }
+        return floors[Int(partition.index)]
+    }
+}

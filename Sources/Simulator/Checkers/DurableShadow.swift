@@ -1,0 +1,165 @@
+package import Core
+import Replication
+import Storage
+import Wire
+
+/// What the disk of one node certainly holds: read from its log's records as they are synced, so it shares
+/// nothing with what the node believes. The ground of S1, S3, S5 and S10.
+package struct DurableShadow {
+    package struct Holding: Hashable, Sendable {
+        package var hash: Hash128
+        /// The home record, from which every slice can be applied.
+        package var hasRecord = false
+        /// Partitions whose slices came alone.
+        package var slices = PartitionSet()
+        /// Partitions of which a mark says that they were applied.
+        package var marked = PartitionSet()
+
+        package init(hash: Hash128) {
+            self.hash = hash
+        }
+
+        package func contains(_ partition: PartitionID) -> Bool {
+            hasRecord || slices.contains(partition)
+        }
+    }
+
+    /// A record as a recovery read it.
+    package struct Record {
+        var kind: UInt8
+        var lsn: LSN
+        var payload: [UInt8]
+    }
+
+    private(set) var holdings: [BatchID: Holding] = [:]
+    /// A checksum of each record that the node gave to its log thread, from LSN 1 on.
+    private var appended: [UInt32] = []
+    private var unsynced: [LogAppend] = []
+    private(set) var synced = LSN.zero
+
+    init() {}
+
+    /// Whether the disk holds this content so that it can be shown in the partition after any crash.
+    package func holds(_ content: Content, _ partition: PartitionID) -> Bool {
+        guard let holding = holdings[content.id] else { return false }
+        return holding.hash == content.hash && holding.contains(partition)
+    }
+
+    package func holdsRecord(_ content: Content) -> Bool {
+        guard let holding = holdings[content.id] else { return false }
+        return holding.hash == content.hash && holding.hasRecord
+    }
+
+    // MARK: - The log grows
+
+    mutating func append(_ record: LogAppend) {
+        precondition(
+            record.lsn.number == UInt64(appended.count) + 1,
+            "LSN \(record.lsn) follows \(appended.count)")
+        appended.append(Self.checksum(record.kind, record.payload))
+        unsynced.append(record)
+    }
+
+    mutating func sync(through lsn: LSN, _ ledger: Ledger) throws(Violation) {
+        for record in unsynced where record.lsn <= lsn {
+            try absorb(record.kind, record.payload, ledger)
+        }
+        unsynced.removeAll { $0.lsn <= lsn }
+        synced = max(synced, lsn)
+    }
+
+    // MARK: - The node starts again
+
+    /// S10: synced ⊆ recovered ⊆ appended. What was recovered is what the disk holds from now on.
+    mutating func restart(
+        _ records: [Record], _ ledger: Ledger
+    ) throws(Violation) {
+        var last = LSN.zero
+        holdings = [:]
+        unsynced = []
+        for record in records {
+            guard record.lsn == last.next else {
+                throw Violation("S10", "recovered LSN \(record.lsn) behind \(last)")
+            }
+            last = record.lsn
+            guard last.number <= UInt64(appended.count),
+                appended[Int(last.number) - 1] == Self.checksum(record.kind, record.payload)
+            else { throw Violation("S10", "recovered LSN \(last) is not what was appended") }
+            try absorb(record.kind, record.payload, ledger)
+        }
+        guard last >= synced else {
+            throw Violation("S10", "synced through \(synced), recovered through \(last)")
+        }
+        appended.removeLast(appended.count - Int(last.number))
+        synced = last
+    }
+
+    mutating func wipe() {
+        self = DurableShadow()
+    }
+
+    // MARK: - Records
+
+    private mutating func absorb(
+        _ kind: UInt8, _ payload: [UInt8], _ ledger: Ledger
+    ) throws(Violation) {
+        guard let kind = LogKind(rawValue: kind) else {
+            throw Violation("S13", "a log record of unknown kind \(kind)")
+        }
+        do {
+            switch kind {
+            case .home, .slices: try hold(BatchRecord(decoding: payload), ledger)
+            case .applied: try mark(AppliedMark(decoding: payload))
+            case .progress, .peer: break
+            }
+        } catch let violation as Violation {
+            throw violation
+        } catch {
+            throw Violation("S13", "a log record cannot be decoded: \(error)")
+        }
+    }
+
+    private mutating func hold(_ record: BatchRecord, _ ledger: Ledger) throws(Violation) {
+        let id = record.header.id
+        let hash = record.header.contentHash
+        guard let number = ledger.number(of: hash), ledger.contents[number].id == id else {
+            throw Violation("S1", "a log holds \(id) with a content that nobody made")
+        }
+        guard ledger.submitted.contains(number) else {
+            throw Violation("S1", "a log holds c\(number), which was never sent")
+        }
+        var holding = holdings[id] ?? Holding(hash: hash)
+        if holding.hash != hash {
+            guard holding.marked.isEmpty else {
+                throw Violation("S6", "c\(number) replaces an applied content of \(id)")
+            }
+            holding = Holding(hash: hash)
+        }
+        switch record.kind {
+        case .home:
+            guard record.bytes == ledger.contents[number].record.bytes else {
+                throw Violation("S1", "the home record of c\(number) is not what was sent")
+            }
+            holding.hasRecord = true
+        case .slices:
+            holding.slices.formUnion(record.partitions)
+        }
+        holdings[id] = holding
+    }
+
+    private mutating func mark(_ mark: AppliedMark) throws(Violation) {
+        guard var holding = holdings[mark.id] else {
+            throw Violation("S1", "\(mark.id) is marked as applied, but not held")
+        }
+        let twice = holding.marked.intersection(mark.partitions)
+        guard twice.isEmpty else {
+            throw Violation("S5", "\(mark.id) is applied twice in \(Array(twice))")
+        }
+        holding.marked.formUnion(mark.partitions)
+        holdings[mark.id] = holding
+    }
+
+    private static func checksum(_ kind: UInt8, _ payload: [UInt8]) -> UInt32 {
+        Checksum.crc32c(payload, extending: UInt32(kind))
+    }
+}

@@ -1,0 +1,52 @@
+package import Core
+package import NodeCore
+import Replication
+import Ring
+import Storage
+
+/// What a node believes, taken out for the checkers.
+package struct NodeAudit {
+    package struct Held: Hashable, Sendable {
+        var id: BatchID
+        var hash: Hash128
+        var hasRecord: Bool
+        var isBound: Bool
+        var applied: PartitionSet
+    }
+
+    var isVoting: Bool
+    /// Every member is up in its eyes.
+    var seesAll: Bool
+    /// It votes, and holds nothing in doubt.
+    var answersQuorum: Bool
+    /// Every batch that it knows, ascending by id.
+    var held: [Held]
+    /// By partition.
+    var setDigests: [SetDigest]
+    var stateDigests: [StateDigest]
+    private var shown: [Hash128: PartitionSet] = [:]
+
+    package init(_ core: borrowing NodeCore, at now: Now) {
+        let own = core.configuration.node
+        let view = core.view(at: now)
+        seesAll = view.members.allSatisfy(\.isUp)
+        isVoting = view.members.contains { $0.node == own && $0.isVoting }
+        answersQuorum = core.isVotingOnReads
+        let index = core.batches
+        held = index.ids.compactMap { id in
+            index[id].map { entry in
+                Held(
+                    id: id, hash: entry.header.contentHash, hasRecord: entry.record != nil,
+                    isBound: entry.isBound, applied: entry.applied)
+            }
+        }
+        let partitions = core.ring.partitioning.all.map { $0 }
+        setDigests = partitions.map { index.digests.total($0) }
+        stateDigests = partitions.map { core.stateDigest(of: $0) }
+        for held in held { shown[held.hash] = held.applied }
+    }
+
+    func shows(_ content: Content, _ partition: PartitionID) -> Bool {
+        shown[content.hash]?.contains(partition) == true
+    }
+}

@@ -1,0 +1,129 @@
+import Core
+import NodeCore
+import Ring
+import Storage
+import Wire
+
+/// S1, S2, S5, S6 over everything that every running node believes.
+extension VirtualCluster {
+    func inspect() throws(Violation) {
+        var audits: [NodeAudit?] = []
+        for node in nodes {
+            guard let process = node.process else {
+                audits.append(nil)
+                continue
+            }
+            let audit = audit(node, process)
+            note(audit, of: node)
+            try checkHeld(audit, node)
+            try checkFold(audit, node)
+            try checkCells(audit, node, process)
+            try checkSizes(node, process)
+            audits.append(audit)
+        }
+        try checkHoldings(audits)
+    }
+
+    func audit(_ node: VirtualNode, _ process: VirtualProcess) -> NodeAudit {
+        NodeAudit(process.core, at: clocks(of: node, process))
+    }
+
+    func note(_ audit: NodeAudit, of node: VirtualNode) {
+        node.isVoting = audit.isVoting
+        if audit.isVoting, node.isWiped {
+            node.isWiped = false
+            checks.hit(.recovered)
+        }
+    }
+
+    /// S1: nothing is held that was not sent. S6: nothing is decided against a decision.
+    private func checkHeld(_ audit: NodeAudit, _ node: VirtualNode) throws(Violation) {
+        for held in audit.held {
+            guard let number = ledger.number(of: held.hash), ledger.contents[number].id == held.id
+            else { throw Violation("S1", "\(node.id) holds \(held.id), which nobody made") }
+            guard ledger.submitted.contains(number) else {
+                throw Violation("S1", "\(node.id) holds c\(number), which was never sent")
+            }
+            guard held.isBound || !held.applied.isEmpty else { continue }
+            try checks.decide(ledger.contents[number], node.id.name)
+            guard !ledger.refused.contains(number) else {
+                throw Violation("S15", "\(node.id) counts c\(number), finally not counted")
+            }
+        }
+    }
+
+    /// S2 and S5: both digests of each partition are the sums over the set that the node says it applied.
+    private func checkFold(_ audit: NodeAudit, _ node: VirtualNode) throws(Violation) {
+        var sets = Array(repeating: SetDigest.empty, count: swarm.partitions)
+        var states = Array(repeating: StateDigest.zero, count: swarm.partitions)
+        for held in audit.held {
+            guard let number = ledger.number(of: held.hash) else { continue }
+            let content = ledger.contents[number]
+            for partition in held.applied {
+                guard let slice = content.record.slice(of: partition) else {
+                    throw Violation("S2", "\(node.id) applied c\(number) in \(partition)")
+                }
+                let term = SetDigest.term(content.id, slice.hash, key: Self.digestKey)
+                sets[Int(partition.index)].insert(term)
+                states[Int(partition.index)].merge(checks.state(content, partition))
+            }
+        }
+        for index in 0..<swarm.partitions {
+            guard audit.setDigests[index] == sets[index] else {
+                throw Violation("S2", "\(node.id)'s digest of p\(index) is not that of its set")
+            }
+            guard audit.stateDigests[index] == states[index] else {
+                throw Violation(
+                    "S2", "\(node.id)'s state of p\(index) is not the fold of its set"
+                        + suspicion(audit, node, PartitionID(index), states[index]))
+            }
+        }
+    }
+
+    /// S2 cell by cell: memory and files of one key against the fold of the set, each time another key.
+    private func checkCells(
+        _ audit: NodeAudit, _ node: VirtualNode, _ process: VirtualProcess
+    ) throws(Violation) {
+        let keys = ledger.keys
+        guard !keys.isEmpty else { return }
+        let key = keys[trace.events % keys.count]
+        let query = seriesQuery(key)
+        guard ring.partitions(of: node.id).contains(query.partition) else { return }
+        let held = process.core.heldRows(query)
+        let job = StorageJob.series(query, held.snapshot, base: held.rows)
+        guard case .success(.rows(let rows)) = process.runner.run(job) else {
+            throw Violation("S2", "\(node.id) cannot read \(query)")
+        }
+        let expected = ledger.rows(of: key, in: audit.set(query.partition, ledger))
+        guard rows == expected else {
+            throw Violation("S2", "\(node.id)'s cells of \(query) are not the fold of its set")
+        }
+    }
+
+    /// S11: nothing is larger than its limit.
+    private func checkSizes(
+        _ node: VirtualNode, _ process: VirtualProcess
+    ) throws(Violation) {
+        for (name, size, limit) in process.core.sizes where size > limit {
+            throw Violation("S11", "\(node.id) has \(size) \(name), \(limit) are allowed")
+        }
+    }
+
+    /// Which single content, once more or once less, would explain a wrong state.
+    private func suspicion(
+        _ audit: NodeAudit, _ node: VirtualNode, _ partition: PartitionID, _ expected: StateDigest
+    ) -> String {
+        let found = audit.stateDigests[Int(partition.index)]
+        for content in ledger.contents {
+            let state = checks.state(content, partition)
+            guard state != .zero else { continue }
+            var more = expected
+            more.merge(state)
+            if more == found { return ": c\(content.number) is in it once more (S5)" }
+            var less = found
+            less.merge(state)
+            if less == expected { return ": c\(content.number) is missing from it" }
+        }
+        return ""
+    }
+}

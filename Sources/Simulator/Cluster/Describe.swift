@@ -1,0 +1,163 @@
+import Core
+import NodeCore
+import Replication
+import Storage
+import Wire
+
+/// Short words for histories. Called only where a history is kept.
+enum Describe {
+    static func message(_ message: PeerMessage) -> String {
+        switch message {
+        case .gossip: "gossip"
+        case .replication(let message): writing(message) ?? reading(message)
+        }
+    }
+
+    private static func writing(_ message: ReplicationMessage) -> String? {
+        switch message {
+        case .bind(let bind):
+            "bind \(name(bind.header))\(bind.isBound ? ", bound" : "")"
+                + (bind.record == nil ? ", bare" : "")
+        case .bindReply(let reply): "bindReply \(answer(reply.answer)), \(vote(reply.vote))"
+        case .apply(let apply): "apply \(name(apply.header)) \(set(apply.partitions))"
+        case .applySlices(_, let record):
+            "applySlices \(name(record.header)) \(set(record.partitions))"
+        case .applyReply(let reply):
+            "applyReply \(set(reply.applied))\(reply.isMissing ? ", missing" : ""), "
+                + vote(reply.vote)
+        case .finished(let id, _): "finished \(name(id))"
+        case .statusAsk(_, let id): "statusAsk \(name(id))"
+        case .statusReply(let reply):
+            "statusReply \(reply.held.map { $0.isBound ? "bound" : "held" } ?? "nothing")"
+        case .read, .readReply, .syncAsk, .syncReply, .fetch, .fetched, .pull, .pulled, .hello,
+            .helloReply, .remember, .remembered:
+            nil
+        }
+    }
+
+    private static func reading(_ message: ReplicationMessage) -> String {
+        switch message {
+        case .read(let ask): "read \(role(ask.role)) of \(set(ask.partitions))"
+        case .readReply(let reply): "readReply \(answer(reply.answer))"
+        case .syncAsk(let ask): "syncAsk \(set(ask.partitions))"
+        case .syncReply(let reply):
+            "syncReply " + reply.listing.map { name($0.header) }.joined(separator: " ")
+                + (reply.isSource ? ", source" : "")
+        case .fetch(_, let items):
+            "fetch "
+                + items.map { "\(name($0.id))\($0.wantsRecord ? " whole" : "")\(set($0.partitions))" }
+                .joined(separator: " ")
+        case .fetched(_, let records, let isLast):
+            "fetched " + records.map { "\(name($0.header))\(set($0.partitions))" }
+                .joined(separator: " ") + (isLast ? ", last" : "")
+        case .pull(_, let partitions): "pull \(set(partitions))"
+        case .pulled: "pulled"
+        case .hello(let hello): "hello of \(hello.incarnation.number)"
+        case .helloReply(let reply):
+            "helloReply of \(reply.incarnation.number), remembers \(reply.remembers.number)"
+        case .remember(_, let incarnation): "remember \(incarnation.number)"
+        case .remembered: "remembered"
+        case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
+            .statusReply:
+            ""
+        }
+    }
+
+    static func request(_ request: ClientRequest) -> String {
+        switch request {
+        case .write(let record, let level):
+            "write \(name(record.header)) at \(level.name), home \(record.home) \(set(record.partitions))"
+        case .status(let id, _): "status \(name(id))"
+        case .read(.series(let query), let level):
+            "read \(text(query.key)) in \(query.partition) at \(level.name)"
+        case .read(.scan, let level): "scan at \(level.name)"
+        case .read(.deadLetters, let level): "dead letters at \(level.name)"
+        case .flush: "flush"
+        }
+    }
+
+    static func response(_ response: ClientResponse) -> String {
+        switch response {
+        case .write(let outcome): "\(outcome)"
+        case .status(let status): "\(status)"
+        case .read(let answer):
+            "rows from " + answer.replicas.map(\.name).joined(separator: " ")
+        case .flushed: "flushed"
+        case .failed(let failure): "\(failure)"
+        }
+    }
+
+    static func job(_ job: StorageJob) -> String {
+        switch job {
+        case .writeTables(let memtable, let id): "writeTables \(id) through \(memtable.through)"
+        case .commit(let edit):
+            "commit +\(edit.addTables.count) tables"
+                + (edit.coveredThrough.map { ", covered through \($0)" } ?? "")
+                + (edit.identity.map { ", incarnation \($0.incarnation.number)" } ?? "")
+        case .series(let query, _, _): "series \(text(query.key))"
+        case .scan: "scan"
+        case .readLog(let positions): "readLog of \(positions.count)"
+        case .removeLogs: "removeLogs"
+        case .removeTables: "removeTables"
+        case .verify: "verify"
+        }
+    }
+
+    static func result(_ result: Result<StorageResult, StorageError>) -> String {
+        switch result {
+        case .success: "done"
+        case .failure(let error): "\(error)"
+        }
+    }
+
+    // MARK: - Names
+
+    private static func name(_ header: BatchHeader) -> String {
+        name(header.id) + "#" + String(header.contentHash.description.prefix(4))
+    }
+
+    private static func name(_ id: BatchID) -> String {
+        "\(String(id.producer))/\(id.sequence)"
+    }
+
+    private static func set(_ partitions: PartitionSet) -> String {
+        "[" + partitions.map { "\($0.index)" }.joined(separator: " ") + "]"
+    }
+
+    private static func text(_ bytes: [UInt8]) -> String {
+        String(decoding: bytes, as: UTF8.self)
+    }
+
+    private static func vote(_ vote: Vote) -> String {
+        "\(vote.isVoting ? "votes" : "does not vote") as \(vote.incarnation.number)"
+    }
+
+    private static func answer(_ answer: BindAnswer) -> String {
+        switch answer {
+        case .holds(let wasBound): wasBound ? "holds, was bound" : "holds"
+        case .missing: "missing"
+        case .conflict(let hash, let isBound):
+            "conflict #\(hash.description.prefix(4))\(isBound ? ", bound" : "")"
+        case .tooOld: "too old"
+        case .ahead: "ahead"
+        }
+    }
+
+    private static func answer(_ answer: ReadReply.Answer) -> String {
+        switch answer {
+        case .read(let result, let digest):
+            "\(result == nil ? "digest" : "rows") over \(digest.count)"
+        case .notVoting(let why): "not voting: \(why)"
+        case .failed(let why): "failed: \(why)"
+        }
+    }
+
+    private static func role(_ role: ReadAsk.Role) -> String {
+        switch role {
+        case .data: "rows"
+        case .digest: "digest"
+        case .converge(let others):
+            "converging with " + others.map(\.name).joined(separator: " ")
+        }
+    }
+}

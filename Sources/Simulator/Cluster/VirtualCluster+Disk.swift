@@ -1,0 +1,116 @@
+import Core
+import NodeCore
+import Storage
+
+/// The threads of a node that block: the log's and those of the jobs.
+extension VirtualCluster {
+    func diskDelay() -> Duration {
+        let latency = isHealed ? Duration.milliseconds(1) : swarm.diskLatency
+        return .microseconds(50) + diskRandom.duration(below: latency)
+    }
+
+    func askSync(_ node: VirtualNode, _ process: VirtualProcess) {
+        switch process.log.phase {
+        case .idle:
+            process.log.phase = .waiting
+            put(.writeLog, to: node.index, process.instance, after: diskDelay())
+        case .waiting:
+            break
+        case .written:
+            process.log.isWanted = true
+        }
+    }
+
+    func deliverDisk(
+        _ event: ProcessEvent, to node: VirtualNode, _ process: VirtualProcess
+    ) throws(Violation) {
+        switch event {
+        case .writeLog: try writeLog(node, process)
+        case .syncLog: try syncLog(node, process)
+        case .logSynced(let lsn):
+            trace.note(.logSynced, at: now, node: node.index, lsn.number)
+            try handle(.logSynced(through: lsn), node, process)
+        case .runJob(let job, let work): try run(job, work, node, process)
+        case .finishJob(let job, let result):
+            trace.note(.jobDone, at: now, node: node.index, job.number)
+            try handle(.completed(job, result), node, process)
+        case .tick, .message, .connect, .connected, .disconnected, .idle, .request, .cancel,
+            .overdue, .resume:
+            preconditionFailure("no event of a disk")
+        }
+    }
+
+    private func writeLog(
+        _ node: VirtualNode, _ process: VirtualProcess
+    ) throws(Violation) {
+        let group = process.log.pending
+        process.log.pending = []
+        process.log.phase = .written(group)
+        for record in group { node.shadow.append(record) }
+        let isTorn = tearsNext(1, in: 60)
+        if isTorn { failSoon(node, within: 3) }
+        do throws(StorageError) {
+            try process.log.writer.append(group)
+        } catch {
+            guard isTorn else { throw Violation("S10", "\(node.id)'s log: \(error)") }
+        }
+        trace.note(.logWritten, at: now, node: node.index, UInt64(group.count))
+        if isTorn {
+            crash(node, "in the middle of a log write")
+        } else {
+            put(.syncLog, to: node.index, process.instance, after: diskDelay())
+        }
+    }
+
+    private func syncLog(
+        _ node: VirtualNode, _ process: VirtualProcess
+    ) throws(Violation) {
+        guard case .written(let group) = process.log.phase else {
+            preconditionFailure("a sync follows a write")
+        }
+        do throws(StorageError) {
+            try process.log.writer.sync()
+        } catch {
+            throw Violation("S10", "\(node.id)'s log: \(error)")
+        }
+        if let last = group.last {
+            try node.shadow.sync(through: last.lsn, ledger)
+            log("\(node.id)'s log is synced through \(last.lsn)")
+            put(.logSynced(last.lsn), to: node.index, process.instance, after: .microseconds(20))
+        }
+        process.log.phase = .idle
+        if process.log.isWanted {
+            process.log.isWanted = false
+            askSync(node, process)
+        }
+    }
+
+    private func run(
+        _ job: JobID, _ work: StorageJob, _ node: VirtualNode, _ process: VirtualProcess
+    ) throws(Violation) {
+        trace.note(.jobRun, at: now, node: node.index, job.number)
+        let isTorn = tearsNext(1, in: 30)
+        if isTorn { failSoon(node, within: 16) }
+        let result = process.runner.run(work)
+        log("\(node.id) ran \(Describe.job(work)): \(Describe.result(result))")
+        if isTorn {
+            crash(node, "in the middle of a job")
+            return
+        }
+        if case .failure(let error) = result {
+            throw Violation("S4", "\(node.id): a job failed on a healthy disk: \(error)")
+        }
+        put(.finishJob(job, result), to: node.index, process.instance, after: diskDelay())
+    }
+
+    func tearsNext(_ chance: Int, in bound: Int) -> Bool {
+        !isHealed && swarm.has(.tornJobs) && diskRandom.chance(chance, in: bound)
+    }
+
+    /// One of the next operations fails, and all after it: the process is as good as dead.
+    func failSoon(_ node: VirtualNode, within operations: Int) {
+        node.disk.fail(
+            at: node.disk.operations + diskRandom.below(operations), with: .inputOutput,
+            onward: true)
+    }
+}

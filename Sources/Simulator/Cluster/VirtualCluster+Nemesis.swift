@@ -1,0 +1,107 @@
+import Core
+import NodeCore
+import Storage
+
+/// The faults: who is crashed, wiped, cut off or paused, and when it ends.
+extension VirtualCluster {
+    func strike() throws(Violation) {
+        guard !isHealed else { return }
+        let kinds = swarm.faults.filter { Self.acts.contains($0) }
+        guard !kinds.isEmpty else { return }
+        let spread = swarm.faultInterval.nanoseconds * 2
+        put(.strike, after: nemesisRandom.duration(below: .nanoseconds(spread)))
+        let kind = nemesisRandom.pick(kinds)
+        let node = nemesisRandom.pick(nodes)
+        trace.note(.nemesis, at: now, node: node.index)
+        switch kind {
+        case .crashes: crash(node, "by the nemesis")
+        case .killAll:
+            guard nemesisRandom.chance(1, in: 4) else { return }
+            for node in nodes { crash(node, "with all others") }
+        case .wipes: wipe(node)
+        case .cuts: cut(node)
+        case .pauses: pause(node)
+        case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew: break
+        }
+    }
+
+    private static let acts: [FaultClass] = [.crashes, .killAll, .wipes, .cuts, .pauses]
+
+    /// The process is gone, at once; what its disk had not synced is lost, torn or kept.
+    func crash(_ node: VirtualNode, _ reason: String) {
+        guard let process = node.process else { return }
+        trace.note(.crash, at: now, node: node.index)
+        log("\(node.id) crashes \(reason)")
+        node.process = nil
+        loseDisk(node)
+        resetLinks(to: node)
+        loseCalls(of: process)
+        let quickly = nemesisRandom.chance(1, in: 3)
+        let down = Duration.milliseconds(quickly ? 20 : 200 + nemesisRandom.below(3000))
+        put(.restart(node: node.index), after: down)
+    }
+
+    /// What the crash leaves: after a power cut what was synced and some of the rest; after the death of
+    /// the process alone everything is readable, and still not synced.
+    func loseDisk(_ node: VirtualNode) {
+        if diskRandom.chance(1, in: 3) {
+            node.disk = node.disk.clone()
+            node.disk.clearFaults()
+        } else {
+            node.disk = node.disk.crash(&diskRandom)
+        }
+    }
+
+    /// A new, empty disk. In the budget: one at a time, and only while everybody votes, since the union
+    /// of both others is what restores it (design §8).
+    private func wipe(_ node: VirtualNode) {
+        guard swarm.replication == 3, nodes.allSatisfy({ $0.isUp && $0.isVoting && !$0.isWiped })
+        else { return }
+        crash(node, "and loses its disk")
+        trace.note(.wipe, at: now, node: node.index)
+        node.disk = .init()
+        node.shadow.wipe()
+        node.isWiped = true
+        node.isVoting = false
+        checks.wipes += 1
+    }
+
+    private func cut(_ node: VirtualNode) {
+        let length = Duration.milliseconds(200 + nemesisRandom.below(7000))
+        let direction = nemesisRandom.below(4)
+        let isLonely = nemesisRandom.chance(1, in: 2)
+        let other = nemesisRandom.pick(nodes)
+        for peer in nodes where peer.index != node.index {
+            guard isLonely || peer.index == other.index else { continue }
+            if direction != 1 { sever(node, peer, length) }
+            if direction != 0 { sever(peer, node, length) }
+        }
+    }
+
+    private func sever(_ from: VirtualNode, _ to: VirtualNode, _ length: Duration) {
+        log("cut: \(from.id) ⇢ \(to.id) for \(length)")
+        network.setCut(true, from: from.index, to: to.index)
+        put(.mend(from: from.index, to: to.index), after: length)
+        watchIdle(from, to: to.index)
+        watchIdle(to, to: from.index)
+    }
+
+    private func pause(_ node: VirtualNode) {
+        guard let process = node.process, process.pausedUntil <= now else { return }
+        let length = Duration.milliseconds(100 + nemesisRandom.below(4000))
+        log("\(node.id) is paused for \(length)")
+        process.pausedUntil = now + length
+        put(.resume, to: node.index, process.instance, after: length)
+    }
+
+    /// Ends all faults for good: every node runs, every wire works.
+    package func heal() throws(Violation) {
+        log("everything is healed")
+        isHealed = true
+        network.heal()
+        for node in nodes {
+            node.process?.pausedUntil = now
+            if !node.isUp { put(.restart(node: node.index), after: .milliseconds(10)) }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+import Core
+import NodeCore
+import Replication
+
+/// What nodes report of themselves counts as coverage.
+extension VirtualCluster {
+    func note(_ report: Report, of node: VirtualNode) throws(Violation) {
+        switch report {
+        case .inDoubt: checks.hit(.inDoubt)
+        case .caughtUp: checks.hit(.caughtUp)
+        case .flushed: checks.hit(.flushed)
+        case .drivenOn: checks.hit(.drivenOn)
+        case .malformed(let peer, let what):
+            throw Violation("S13", "\(node.id) cannot read \(peer): \(what)")
+        case .peerUp, .peerDown, .voting, .recovering, .waiting, .conflict:
+            break
+        case .flushFailed(let what):
+            throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")
+        case .generationRefused(let peer, let generation):
+            throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
+        }
+    }
+}

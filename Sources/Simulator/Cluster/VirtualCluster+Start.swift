@@ -1,0 +1,126 @@
+import Core
+import Gossip
+import NodeCore
+import Replication
+import Ring
+import Storage
+
+/// The start of a node through `NodeStart`, as the real shell does it, with a crash in the middle now and
+/// then.
+extension VirtualCluster {
+    /// First of all events: every node starts, at nearly the same time.
+    package func begin() {
+        for node in nodes {
+            put(
+                .restart(node: node.index),
+                after: startRandom.duration(below: .milliseconds(300)))
+        }
+        beginWorkload()
+        put(.inspect, after: .milliseconds(400))
+        put(.strike, after: swarm.faultInterval)
+    }
+
+    var storageOptions: StorageOptions {
+        StorageOptions(digestKey: Self.digestKey, logFileMax: swarm.logFileMax)
+    }
+
+    func start(_ node: VirtualNode) throws(Violation) {
+        guard !node.isUp else { return }
+        trace.note(.start, at: now, node: node.index)
+        let isTorn = tearsNext(1, in: 6)
+        if isTorn { failSoon(node, within: 40) }
+        let opened: NodeStart
+        do throws(StorageError) {
+            opened = try NodeStart(
+                configuration(of: node), ring: ring, fileSystem: node.disk,
+                options: storageOptions, hostID: UInt128(startRandom.next()),
+                nonce: startRandom.next(), wall: wall + node.skew)
+        } catch {
+            guard isTorn else { throw Violation("S10", "\(node.id) cannot start: \(error)") }
+            tearDown(node)
+            return
+        }
+        guard !isTorn else {
+            tearDown(node)
+            return
+        }
+        guard opened.damage.isEmpty else {
+            throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
+        }
+        try checkRecovery(node)
+        try launch(node, opened)
+    }
+
+    /// The process dies while it starts.
+    private func tearDown(_ node: VirtualNode) {
+        log("\(node.id) crashes while it starts")
+        loseDisk(node)
+        put(.restart(node: node.index), after: .milliseconds(20 + nemesisRandom.below(500)))
+    }
+
+    private func launch(
+        _ node: VirtualNode, _ opened: consuming NodeStart
+    ) throws(Violation) {
+        nextInstance += 1
+        var opened = opened
+        let cursor = opened.recovered.cursor
+        let runner = opened.runner
+        let generation = opened.identity.generation
+        let offset = Duration.seconds(Int64(startRandom.below(1_000_000)))
+        let clocks = Now(monotonic: now + offset, wall: wall + node.skew)
+        var effects: [Effect] = []
+        let core = NodeCore(
+            configuration(of: node), start: &opened, seed: startRandom.next(), now: clocks,
+            into: &effects)
+        let writer = LogWriter(fileSystem: node.disk, cursor: cursor)
+        let process = VirtualProcess(
+            instance: nextInstance, core: core, log: VirtualLog(writer: writer), runner: runner,
+            clockOffset: offset, nodes: nodes.count)
+        node.process = process
+        log("\(node.id) starts, generation \(generation)")
+        connectAll(node, process)
+        try carryOut(effects, node, process)
+    }
+
+    func configuration(of node: VirtualNode) -> CoreConfiguration {
+        let members = nodes.map {
+            CoreConfiguration.Member(
+                node: $0.id, http: "\($0.id):80", peer: "\($0.id):70", dc: "dc1",
+                rack: "r\($0.index + 1)")
+        }
+        var configuration = CoreConfiguration(
+            node: node.id, clusterName: "simulation", members: members,
+            partitions: swarm.partitions, replication: .everywhere(swarm.replication),
+            digestKey: Self.digestKey)
+        configuration.gossipInterval = swarm.gossipInterval
+        configuration.requestTimeout = swarm.requestTimeout
+        configuration.horizon = swarm.horizon
+        configuration.memtableBytesMax = swarm.memtableBytesMax
+        configuration.memtableAgeMax = swarm.memtableAgeMax
+        configuration.driveAfter = swarm.driveAfter
+        configuration.catchUpInterval = swarm.catchUpInterval
+        configuration.catchUpAge = swarm.catchUpAge
+        configuration.readAttemptTimeout = swarm.readAttemptTimeout
+        configuration.mutants = mutants
+        return configuration
+    }
+
+    /// S10: what the disk held is still there, and recovering twice leaves the same bytes.
+    private func checkRecovery(_ node: VirtualNode) throws(Violation) {
+        let copy = node.disk.clone()
+        var records: [DurableShadow.Record] = []
+        do throws(StorageError) {
+            _ = try Recovery.open(copy, options: storageOptions) { (record, _) in
+                records.append(
+                    .init(kind: record.kind, lsn: record.lsn, payload: record.payload))
+            }
+        } catch {
+            throw Violation("S10", "\(node.id) cannot recover a second time: \(error)")
+        }
+        let before = node.disk.contents.sorted { $0.key < $1.key }
+        let after = copy.contents.sorted { $0.key < $1.key }
+        guard before.map(\.key) == after.map(\.key), before.map(\.value) == after.map(\.value)
+        else { throw Violation("S10", "\(node.id) recovers to other bytes the second time") }
+        try node.shadow.restart(records, ledger)
+    }
+}

@@ -1,0 +1,163 @@
+package import Core
+package import NodeCore
+package import Replication
+package import Ring
+package import Storage
+
+/// A whole cluster in virtual time: the queue of what is to happen, the nodes, the network, the workload
+/// and the account of it. `Run` drives it through its two phases.
+package final class VirtualCluster {
+    package let swarm: Swarm
+    let mutants: Set<Mutant>
+    package let ring: RingView
+    package internal(set) var nodes: [VirtualNode] = []
+    package internal(set) var now = Instant.zero
+    package internal(set) var trace = Trace()
+    package var journal: Journal?
+    var queue = EventQueue<VirtualEvent>()
+    var network: VirtualNetwork
+    var ledger = Ledger()
+    var workload: Workload
+    var checks = Checks()
+    /// No more faults: the second phase.
+    package internal(set) var isHealed = false
+    var nextInstance: UInt64 = 0
+
+    // One generator per concern, so that a draw added to one does not shift the others.
+    var diskRandom: RandomSource
+    var nemesisRandom: RandomSource
+    var clientRandom: RandomSource
+    var linkRandom: RandomSource
+    var startRandom: RandomSource
+
+    /// 2026-01-01T00:00:00Z.
+    static let wallStart = WallTime(milliseconds: 1_767_225_600_000)
+    static let digestKey = SipKey(low: 0x7175_6970, high: 0x7369_6d75)
+
+    package init(seed: UInt64, swarm: Swarm, mutants: Set<Mutant>) throws(Violation) {
+        var random = RandomSource(seed: seed ^ 0x5851_f42d_4c95_7f2d)
+        self.swarm = swarm
+        self.mutants = mutants
+        network = VirtualNetwork(swarm, random: random.fork())
+        diskRandom = random.fork()
+        nemesisRandom = random.fork()
+        clientRandom = random.fork()
+        linkRandom = random.fork()
+        startRandom = random.fork()
+        ring = try Self.makeRing(swarm)
+        workload = Workload(swarm, partitioning: ring.partitioning, random: random.fork())
+        for index in 0..<swarm.nodes {
+            let skew = Duration.milliseconds(
+                Int64(random.below(2 * Int(swarm.skewMax.milliseconds) + 1))
+                    - swarm.skewMax.milliseconds)
+            nodes.append(VirtualNode(id: Self.name(index), index: index, skew: skew))
+        }
+    }
+
+    static func name(_ index: Int) -> NodeID { NodeID("n\(index + 1)") }
+
+    func index(of id: NodeID) -> Int {
+        guard let index = nodes.firstIndex(where: { $0.id == id }) else {
+            preconditionFailure("\(id) is no node of this run")
+        }
+        return index
+    }
+
+    private static func makeRing(_ swarm: Swarm) throws(Violation) -> RingView {
+        let members = (0..<swarm.nodes).map {
+            RingMember(node: name($0), dc: "dc1", rack: "r\($0 + 1)")
+        }
+        let replication = ReplicationFactor.everywhere(swarm.replication)
+        do throws(RingError) {
+            let partitioning = try Partitioning(partitions: swarm.partitions)
+            let ownership = try Ownership.plan(
+                partitioning, previous: nil, members: members, replication: replication)
+            return try RingView(
+                epoch: 1, ownership: ownership, members: members, replication: replication)
+        } catch {
+            throw Violation("setup", "no ring for \(swarm): \(error)")
+        }
+    }
+
+    // MARK: - Clocks
+
+    /// The true wall time, which nobody in the cluster knows.
+    var wall: WallTime { Self.wallStart + (now - Instant.zero) }
+
+    func clocks(of node: VirtualNode, _ process: VirtualProcess) -> Now {
+        Now(monotonic: process.local(now), wall: wall + node.skew)
+    }
+
+    // MARK: - Events
+
+    func put(_ event: VirtualEvent, after delay: Duration) {
+        queue.put(event, at: now + delay)
+    }
+
+    func put(_ event: ProcessEvent, to node: Int, _ instance: UInt64, after delay: Duration) {
+        queue.put(.process(node: node, instance: instance, event), at: now + delay)
+    }
+
+    /// Delivers the next event; false when nothing is left.
+    package func step() throws(Violation) -> Bool {
+        guard let (time, event) = queue.take() else { return false }
+        now = max(now, time)
+        guard trace.events < SimulatorLimits.eventsMax else {
+            throw Violation("L2", "\(trace.events) events and no end: a livelock")
+        }
+        try deliver(event)
+        return true
+    }
+
+    /// Delivers events until `end`.
+    package func run(until end: Instant) throws(Violation) {
+        while let next = queue.nextTime, next <= end { _ = try step() }
+        now = max(now, end)
+    }
+
+    func log(_ line: @autoclosure () -> String) {
+        guard journal != nil else { return }
+        let micros = String((now - Instant.zero).nanoseconds / 1000)
+        let padded = String(repeating: " ", count: max(0, 10 - micros.utf8.count)) + micros
+        journal?.note("\(padded) µs  \(line())")
+    }
+}
+
+/// Everything that can be in the queue.
+package enum VirtualEvent {
+    /// For one life of a node; dropped when it is over, late when it is paused.
+    case process(node: Int, instance: UInt64, ProcessEvent)
+    case restart(node: Int)
+    /// A cut ends.
+    case mend(from: Int, to: Int)
+    /// The nemesis strikes.
+    case strike
+    /// nil: the connection was lost.
+    case answer(RequestID, ClientResponse?)
+    case produce(Int)
+    case submit(effort: Int)
+    case ask(reader: Int)
+    /// The checkers look at everything.
+    case inspect
+}
+
+package enum ProcessEvent {
+    case tick
+    case message([UInt8], from: Int)
+    /// The transport tries to connect to a peer.
+    case connect(Int)
+    case connected(Int, UInt64)
+    case disconnected(Int, refused: Bool)
+    /// The transport hears nothing from a peer any more.
+    case idle(Int)
+    case writeLog
+    case syncLog
+    case logSynced(LSN)
+    case runJob(JobID, StorageJob)
+    case finishJob(JobID, Result<StorageResult, StorageError>)
+    case request(RequestID, ClientRequest, patience: Duration)
+    case cancel(RequestID)
+    /// By now the call must have been answered.
+    case overdue(RequestID)
+    case resume
+}

@@ -1,0 +1,85 @@
+package import Core
+package import NodeCore
+package import Storage
+
+/// One life of a node: the core with all that a crash takes with it.
+package final class VirtualProcess {
+    /// Unique over the whole run: events of an earlier life find nobody.
+    package let instance: UInt64
+    package var core: NodeCore
+    package var log: VirtualLog
+    package let runner: StorageRunner
+    /// What the monotonic clock of this process showed at the beginning of the run.
+    let clockOffset: Duration
+    /// The tick that is on its way; earlier ones that were overtaken are ignored.
+    var tickAt: Instant?
+    /// Paused as by SIGSTOP until then: what arrives waits.
+    var pausedUntil = Instant.zero
+    /// Outgoing links that the core was told are up: by node, to which of its lives.
+    var links: [UInt64?]
+
+    init(
+        instance: UInt64, core: consuming NodeCore, log: VirtualLog, runner: StorageRunner,
+        clockOffset: Duration, nodes: Int
+    ) {
+        self.instance = instance
+        self.core = core
+        self.log = log
+        self.runner = runner
+        self.clockOffset = clockOffset
+        links = Array(repeating: nil, count: nodes)
+    }
+
+    func local(_ time: Instant) -> Instant { time + clockOffset }
+
+    func global(_ time: Instant) -> Instant { time - clockOffset }
+}
+
+/// The log thread of a node: takes what waits, writes it, syncs it, says so. Between the write and the
+/// sync the bytes are at the mercy of a crash.
+package struct VirtualLog {
+    enum Phase {
+        /// Nothing to do until a `sync` is asked for.
+        case idle
+        /// A write is about to happen; what arrives before joins it.
+        case waiting
+        /// Written through here, not yet synced.
+        case written([LogAppend])
+    }
+
+    var writer: LogWriter
+    var phase = Phase.idle
+    var pending: [LogAppend] = []
+    /// A `sync` came while the last one was under way.
+    var isWanted = false
+
+    package init(writer: LogWriter) {
+        self.writer = writer
+    }
+}
+
+/// A node of the cluster: what survives a crash.
+package final class VirtualNode {
+    package let id: NodeID
+    package let index: Int
+    package var disk: MemoryFileSystem
+    package var process: VirtualProcess?
+    /// How far its wall clock is from the truth.
+    let skew: Duration
+    /// What its disk certainly holds, kept by reading its log as it is synced.
+    package var shadow: DurableShadow
+    /// As it last said of itself; a node that is down keeps its disk's vote.
+    package var isVoting = false
+    /// Its disk was lost and it has not voted since.
+    var isWiped = false
+
+    init(id: NodeID, index: Int, skew: Duration) {
+        self.id = id
+        self.index = index
+        self.skew = skew
+        disk = MemoryFileSystem()
+        shadow = DurableShadow()
+    }
+
+    var isUp: Bool { process != nil }
+}

@@ -1,0 +1,45 @@
+import Core
+package import NodeCore
+
+/// One seed from its draw to its verdict.
+package struct SeedRun: Sendable {
+    package let seed: UInt64
+    package let swarm: Swarm
+    package let violation: Violation?
+    package let trace: Trace
+    package let marks: [CoverageMark: Int]
+    /// Batches that count in the end.
+    package let counted: Int
+    /// Simulated time.
+    package let length: Duration
+    /// The last events; only of a run that was asked to keep them.
+    package let history: [String]
+
+    /// Runs a seed. `keepsHistory` changes nothing but what is remembered of it.
+    package init(seed: UInt64, mutant: Mutant? = nil, keepsHistory: Int = 0) {
+        var random = RandomSource(seed: seed)
+        let swarm = Swarm(&random)
+        self.seed = seed
+        self.swarm = swarm
+        var finished: VirtualCluster?
+        var found: Violation?
+        do throws(Violation) {
+            let cluster = try VirtualCluster(
+                seed: random.next(), swarm: swarm, mutants: Set([mutant].compactMap(\.self)))
+            if keepsHistory > 0 { cluster.journal = Journal(max: keepsHistory) }
+            finished = cluster
+            cluster.begin()
+            try cluster.run(until: Instant.zero + swarm.chaos)
+            try cluster.heal()
+            try cluster.converge()
+        } catch {
+            found = error
+        }
+        violation = found
+        trace = finished?.trace ?? Trace()
+        marks = finished?.checks.marks ?? [:]
+        counted = finished?.checks.final?.members.count ?? 0
+        length = (finished?.now ?? .zero) - .zero
+        history = finished?.journal?.last ?? []
+    }
+}

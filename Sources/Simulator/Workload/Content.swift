@@ -1,0 +1,160 @@
+package import Core
+package import Ring
+package import Wire
+
+/// Names one cell of the whole cluster.
+package struct CellName: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package var key: [UInt8]
+    package var type: [UInt8]
+    package var window: Int64
+
+    package init(key: [UInt8], type: [UInt8], window: Int64) {
+        self.key = key
+        self.type = type
+        self.window = window
+    }
+
+    package static func < (left: CellName, right: CellName) -> Bool {
+        if left.key != right.key { return left.key.lexicographicallyPrecedes(right.key) }
+        if left.type != right.type { return left.type.lexicographicallyPrecedes(right.type) }
+        return left.window < right.window
+    }
+
+    package var description: String {
+        "\(String(decoding: key, as: UTF8.self))/\(String(decoding: type, as: UTF8.self))@\(window)"
+    }
+}
+
+/// What one content puts into one cell.
+package struct ContentCell: Hashable, Sendable {
+    package var name: CellName
+    package var partition: PartitionID
+    package var measure: Measure
+}
+
+/// One sealed batch as a producer made it: the record that is sent, and beside it what it means.
+package struct Content: Sendable {
+    package let number: Int
+    package let record: BatchRecord
+    /// Sorted by partition, then name.
+    package let cells: [ContentCell]
+    package let deadLetters: [DeadLetter]
+
+    package var id: BatchID { record.header.id }
+    package var hash: Hash128 { record.header.contentHash }
+
+    /// Contents of one group use the same windows, each with its own bit.
+    package static let groupSize = 24
+
+    package static func bit(_ number: Int) -> UInt64 { 1 << UInt64(number % groupSize) }
+}
+
+/// Makes contents: mostly some cells of a few hot keys, some with dead letters, some all dead, some empty.
+package struct ContentMaker {
+    private let keys: [[UInt8]]
+    private let types: [[UInt8]] = [Array("like".utf8), Array("view".utf8)]
+    private let partitioning: Partitioning
+    private var random: RandomSource
+
+    package init(keys: Int, partitioning: Partitioning, random: RandomSource) {
+        self.keys = (0..<keys).map { Array("k\($0)".utf8) }
+        self.partitioning = partitioning
+        self.random = random
+    }
+
+    package mutating func make(_ number: Int, id: BatchID, createdAt: WallTime) -> Content {
+        let shape = random.below(20)
+        let cells = shape < 2 ? [] : makeCells(number)
+        let dead = shape == 0 ? 0 : (shape < 6 ? 1 + random.below(3) : 0)
+        let letters = (0..<dead).map { line in
+            DeadLetter(
+                line: UInt32(line + 1), reason: random.pick(DeadLetterReason.allCases),
+                detail: "content \(number)", raw: Array("{line \(line) of \(number)".utf8))
+        }
+        let record = encode(number, id: id, createdAt: createdAt, cells, letters)
+        return Content(number: number, record: record, cells: cells, deadLetters: letters)
+    }
+
+    private mutating func makeCells(_ number: Int) -> [ContentCell] {
+        var cells: [CellName: ContentCell] = [:]
+        for _ in 0..<1 + random.below(8) {
+            // The first keys are hot.
+            let key = keys[min(random.below(keys.count), random.below(keys.count))]
+            let name = CellName(key: key, type: random.pick(types), window: makeWindow(number))
+            var measure = Measure(count: Content.bit(number))
+            if random.chance(1, in: 4) {
+                let value = Int64(random.below(2_000_000)) - 1_000_000
+                measure.values = .init(count: 1, sum: Int128(value), min: value, max: value)
+            }
+            cells[name] = ContentCell(
+                name: name, partition: partitioning.partition(of: Murmur3.token(of: key)),
+                measure: measure)
+        }
+        return cells.values.sorted { ($0.partition, $0.name) < ($1.partition, $1.name) }
+    }
+
+    /// Now, long ago, or before 1970: of its group alone.
+    private mutating func makeWindow(_ number: Int) -> Int64 {
+        let group = Int64(number / Content.groupSize)
+        return switch random.below(8) {
+        case 0: 18_408_960 + group
+        case 1: -100 - group
+        default: 29_400_000 + group * 16 + Int64(random.below(3))
+        }
+    }
+
+    private func encode(
+        _ number: Int, id: BatchID, createdAt: WallTime, _ cells: [ContentCell],
+        _ letters: [DeadLetter]
+    ) -> BatchRecord {
+        var writer = SliceWriter()
+        var slices: [(partition: PartitionID, offset: Int, length: Int, cells: Int)] = []
+        var start = 0
+        while start < cells.count {
+            let partition = cells[start].partition
+            let end = cells[start...].firstIndex { $0.partition != partition } ?? cells.count
+            let offset = writer.count
+            Self.write(cells[start..<end], to: &writer)
+            slices.append((partition, offset, writer.count - offset, end - start))
+            start = end
+        }
+        let counted = cells.reduce(0) { $0 + $1.measure.count }
+        let totals = BatchTotals(
+            events: UInt32(counted) + UInt32(letters.count), counted: UInt32(counted),
+            dead: UInt32(letters.count))
+        var identity = ByteWriter()
+        identity.write(count: number)
+        identity.write(raw: writer.bytes())
+        let hash = SipHash.hash(identity.bytes, key: SipKey(low: 1, high: 2))
+        let header = BatchHeader(
+            id: id, createdAt: createdAt, contentHash: Hash128(hash), rule: .first)
+        return BatchRecord.home(
+            header: header, home: partitioning.home(of: id), totals: totals, slices: slices,
+            cells: writer.bytes(), deadLetters: letters)
+    }
+
+    private static func write(_ cells: ArraySlice<ContentCell>, to writer: inout SliceWriter) {
+        var start = cells.startIndex
+        while start < cells.endIndex {
+            let name = cells[start].name
+            let isOther = { (cell: ContentCell) in
+                cell.name.key != name.key || cell.name.type != name.type
+            }
+            let end = cells[start...].firstIndex(where: isOther) ?? cells.endIndex
+            name.key.withUnsafeBytes { key in
+                name.type.withUnsafeBytes { type in
+                    writer.beginSeries(key: key, type: type, cells: end - start)
+                }
+            }
+            for cell in cells[start..<end] {
+                if let values = cell.measure.values {
+                    writer.append(
+                        window: cell.name.window, count: cell.measure.count, values: values)
+                } else {
+                    writer.append(window: cell.name.window, count: cell.measure.count)
+                }
+            }
+            start = end
+        }
+    }
+}

@@ -1,0 +1,142 @@
+package import Core
+package import Storage
+
+/// The simulator's own account: every content that was made, what was sent, what was answered.
+package struct Ledger {
+    package struct Share: Sendable {
+        package var content: Int
+        package var measure: Measure
+    }
+
+    package private(set) var contents: [Content] = []
+    private var numbers: [Hash128: Int] = [:]
+    private var ids: [BatchID: [Int]] = [:]
+    private var shares: [CellName: [Share]] = [:]
+    /// Contents with a cell of the key.
+    private var byKey: [[UInt8]: ContentSet] = [:]
+
+    /// Sent at least once, by an attempt that may have left something behind.
+    package private(set) var submitted = ContentSet()
+    /// Answered as counted, by the level that was asked; a level includes the higher ones.
+    private var acknowledged: [ContentSet] = Array(repeating: ContentSet(), count: 4)
+    /// Answered as a conflict: finally not counted.
+    package private(set) var refused = ContentSet()
+    /// A status said that they are counted.
+    package private(set) var confirmed = ContentSet()
+    /// Attempts that may have left something behind, by content.
+    private var attempts: [Int: Int] = [:]
+
+    package init() {}
+
+    package mutating func add(_ content: Content) {
+        precondition(content.number == contents.count, "contents are numbered in order")
+        contents.append(content)
+        numbers[content.hash] = content.number
+        ids[content.id, default: []].append(content.number)
+        for cell in content.cells {
+            shares[cell.name, default: []].append(
+                Share(content: content.number, measure: cell.measure))
+            byKey[cell.name.key, default: ContentSet()].insert(content.number)
+        }
+    }
+
+    package func number(of hash: Hash128) -> Int? { numbers[hash] }
+
+    package func rivals(of id: BatchID) -> [Int] { ids[id] ?? [] }
+
+    package func contents(touching key: [UInt8]) -> ContentSet { byKey[key] ?? ContentSet() }
+
+    package func shares(of name: CellName) -> [Share] { shares[name] ?? [] }
+
+    /// All keys that any content has, ascending.
+    package var keys: [[UInt8]] {
+        byKey.keys.sorted { $0.lexicographicallyPrecedes($1) }
+    }
+
+    package func acknowledged(at level: Consistency) -> ContentSet {
+        acknowledged[Int(level.rawValue)]
+    }
+
+    // MARK: - What happens
+
+    package mutating func submit(_ number: Int) {
+        attempts[number, default: 0] += 1
+        submitted.insert(number)
+    }
+
+    /// An attempt ended before it sent anything: where all did, nobody may hold the content.
+    package mutating func withdraw(_ number: Int) {
+        let left = attempts[number, default: 1] - 1
+        attempts[number] = left
+        if left == 0 { submitted.remove(number) }
+    }
+
+    package mutating func acknowledge(_ number: Int, at level: Consistency) {
+        for lower in Consistency.allCases where lower.rawValue <= level.rawValue {
+            acknowledged[Int(lower.rawValue)].insert(number)
+        }
+    }
+
+    package mutating func refuse(_ number: Int) { refused.insert(number) }
+
+    package mutating func confirm(_ number: Int) { confirmed.insert(number) }
+
+    // MARK: - Recounting
+
+    /// The fold of a set of contents over one key, sorted by (type, window).
+    package func rows(of key: [UInt8], in set: ContentSet) -> [SeriesRow] {
+        var cells: [CellName: Measure] = [:]
+        for number in contents(touching: key).intersection(set).members {
+            for cell in contents[number].cells where cell.name.key == key {
+                cells[cell.name, default: .zero].add(cell.measure)
+            }
+        }
+        return cells.sorted { $0.key < $1.key }.map { name, measure in
+            SeriesRow(type: name.type, window: name.window, measure: measure)
+        }
+    }
+
+    /// The contents that rows of one key spell. A violation where they spell no set of contents, each
+    /// with all its cells that the query selects.
+    package func decode(
+        _ rows: [SeriesRow], _ query: SeriesQuery
+    ) throws(Violation) -> ContentSet {
+        var seen: [Int: Int] = [:]
+        for row in rows {
+            let name = CellName(key: query.key, type: row.type, window: row.window)
+            for content in try decode(row.measure, name) { seen[content, default: 0] += 1 }
+        }
+        for (number, count) in seen.sorted(by: { $0.key < $1.key }) {
+            let expected = contents[number].cells.count { query.selects($0.name) }
+            guard count == expected else {
+                throw Violation(
+                    "S4", "an answer has \(count) of the \(expected) cells of c\(number): \(query)")
+            }
+        }
+        return ContentSet(seen.keys)
+    }
+
+    /// The contents that one cell spells, ascending.
+    package func decode(_ measure: Measure, _ name: CellName) throws(Violation) -> [Int] {
+        var fold = Measure.zero
+        var found: [Int] = []
+        for share in shares(of: name) where measure.count & share.measure.count != 0 {
+            found.append(share.content)
+            fold.add(share.measure)
+        }
+        guard fold == measure else {
+            throw Violation(
+                "S2",
+                "cell \(name) is \(measure), which no set of contents adds up to (nearest: "
+                    + "\(ContentSet(found)) = \(fold))")
+        }
+        return found
+    }
+}
+
+extension SeriesQuery {
+    func selects(_ name: CellName) -> Bool {
+        key == name.key && (type.map { $0 == name.type } ?? true)
+            && (from.map { $0 <= name.window } ?? true) && (to.map { name.window < $0 } ?? true)
+    }
+}

@@ -1,0 +1,203 @@
+import Core
+import Replication
+
+/// The clients: producers.
+extension VirtualCluster {
+    func beginWorkload() {
+        for producer in 0..<swarm.producers {
+            put(.produce(producer), after: .milliseconds(200 + workload.random.below(400)))
+        }
+        for reader in 0..<swarm.readers {
+            put(.ask(reader: reader), after: .milliseconds(400 + workload.random.below(400)))
+        }
+    }
+
+    func pause() -> Duration {
+        workload.random.duration(below: swarm.pace * 2)
+    }
+
+    // MARK: - Producing
+
+    func produce(_ producer: Int) {
+        guard !isHealed, ledger.contents.count < swarm.contents else { return }
+        let id = BatchID(
+            producer: UInt128(producer + 1), sequence: workload.sequences[producer])
+        workload.sequences[producer] += 1
+        let createdAt = sealTime()
+        send(makeContent(id, createdAt))
+        if swarm.has(.rogues), workload.random.chance(1, in: 3) {
+            // The same id again, with other bytes, and sometimes with another time.
+            let other = workload.random.chance(1, in: 4) ? sealTime() : createdAt
+            send(makeContent(id, other))
+        }
+        put(.produce(producer), after: pause())
+    }
+
+    private func makeContent(_ id: BatchID, _ createdAt: WallTime) -> Int {
+        let content = workload.maker.make(ledger.contents.count, id: id, createdAt: createdAt)
+        ledger.add(content)
+        log("c\(content.number) = \(id), \(content.cells.count) cells")
+        return content.number
+    }
+
+    /// Mostly now; sometimes a batch that waited in a spool, sometimes one from a clock that is wrong.
+    private func sealTime() -> WallTime {
+        let spread = Duration.milliseconds(workload.random.below(1000))
+        return switch workload.random.below(20) {
+        case 0...2: wall - spread * 60
+        case 3: wall + .seconds(400)
+        default: wall - spread
+        }
+    }
+
+    private func send(_ content: Int) {
+        let level: Consistency =
+            switch workload.random.below(10) {
+            case 0: .one
+            case 1: .all
+            default: .quorum
+            }
+        let efforts = workload.random.chance(1, in: 8) ? 2 : 1
+        for _ in 0..<efforts {
+            let patience = workload.random.chance(1, in: 10) ? 1 : Int.max
+            workload.efforts.append(
+                .init(content: content, level: level, patience: patience))
+            put(.submit(effort: workload.efforts.count - 1), after: clientDelay())
+        }
+    }
+
+    // MARK: - Sending and retrying
+
+    func submit(_ number: Int) {
+        let effort = workload.efforts[number]
+        guard !effort.isOver else { return }
+        let content = ledger.contents[effort.content]
+        let timeout = swarm.requestTimeout
+        guard
+            call(
+                .write(content.record, consistency: effort.level), .write(effort: number), timeout)
+        else {
+            retry(number)
+            return
+        }
+        workload.efforts[number].attempts += 1
+        ledger.submit(effort.content)
+    }
+
+    private func retry(_ number: Int) {
+        guard workload.efforts[number].attempts < workload.efforts[number].patience else {
+            workload.efforts[number].isOver = true
+            return
+        }
+        put(
+            .submit(effort: number),
+            after: .milliseconds(20 + workload.random.below(isHealed ? 200 : 600)))
+    }
+
+    func finish(_ number: Int, _ response: ClientResponse?) throws(Violation) {
+        let content = workload.efforts[number].content
+        guard let response else {
+            retry(number)
+            return
+        }
+        switch response {
+        case .write(.counted(_, let required, let acknowledged)):
+            guard acknowledged >= required else {
+                throw Violation(
+                    "S3", "c\(content) is counted by \(acknowledged) of \(required) voters")
+            }
+            workload.efforts[number].isOver = true
+            ledger.acknowledge(content, at: workload.efforts[number].level)
+            try checkAcknowledged(content, workload.efforts[number].level)
+        case .write(.conflict):
+            workload.efforts[number].isOver = true
+            ledger.refuse(content)
+            try checkRefused(content)
+        case .write(.notAttempted(let reason)):
+            ledger.withdraw(content)
+            if reason == .aheadOfClock { workload.efforts[number].isOver = true }
+            retryUnlessOver(number)
+        case .write(.expired):
+            workload.efforts[number].isOver = true
+        case .write(.unknown), .failed:
+            retry(number)
+        case .status, .read, .flushed:
+            throw Violation("S4", "a write was answered by \(response)")
+        }
+    }
+
+    private func retryUnlessOver(_ number: Int) {
+        if !workload.efforts[number].isOver { retry(number) }
+    }
+
+    // MARK: - Calls
+
+    func clientDelay() -> Duration {
+        .microseconds(200) + clientRandom.duration(below: .milliseconds(4))
+    }
+
+    /// Sends a request to a node; false where its port refused. Some clients leave early.
+    func call(
+        _ request: ClientRequest, _ purpose: Workload.Purpose, _ timeout: Duration,
+        through chosen: Int? = nil
+    ) -> Bool {
+        let index = chosen ?? clientRandom.below(nodes.count)
+        guard let process = nodes[index].process else { return false }
+        workload.nextRequest += 1
+        let id = RequestID(workload.nextRequest)
+        let delay = clientDelay()
+        workload.calls[id] = .init(
+            purpose: purpose, node: index, instance: process.instance,
+            deadline: now + delay + timeout)
+        put(
+            .request(id, request, patience: timeout), to: index, process.instance, after: delay)
+        if !isHealed, clientRandom.chance(1, in: 30) {
+            let early = delay + clientRandom.duration(below: timeout)
+            put(.cancel(id), to: index, process.instance, after: early + .microseconds(1))
+            put(.answer(id, nil), after: early + .microseconds(1))
+        }
+        return true
+    }
+
+    func reply(_ response: ClientResponse, to request: RequestID, from node: VirtualNode) {
+        trace.note(.reply, at: now, node: node.index, request.number)
+        log("\(node.id) → client: \(Describe.response(response)) (\(request.number))")
+        put(.answer(request, response), after: clientDelay())
+    }
+
+    func receive(_ response: ClientResponse?, for id: RequestID) throws(Violation) {
+        guard let call = workload.calls.removeValue(forKey: id) else { return }
+        trace.note(.client, at: now, node: call.node, id.number)
+        switch call.purpose {
+        case .write(let effort):
+            try finish(effort, response)
+        case .read(let check, let reader):
+            if let response { try finish(check, response, call.node) }
+            askAgain(reader)
+        case .status(let content, let reader):
+            if let response { try checkStatus(response, of: content) }
+            askAgain(reader)
+        case .flush:
+            break
+        }
+    }
+
+    /// The node died: whoever waits for it hears that the connection is gone.
+    func loseCalls(of process: VirtualProcess) {
+        let lost = workload.calls.filter { $0.value.instance == process.instance }
+        for id in lost.keys.sorted() { put(.answer(id, nil), after: clientDelay()) }
+    }
+
+    /// L2: every call ends.
+    func checkOverdue(_ id: RequestID, _ process: VirtualProcess) throws(Violation) {
+        guard let call = workload.calls[id] else { return }
+        let graceEnd =
+            max(call.deadline, process.pausedUntil) + SimulatorLimits.callGrace
+        guard now < graceEnd else {
+            throw Violation(
+                "L2", "\(nodes[call.node].id) never answered request \(id.number)")
+        }
+        queue.put(
+            .process(node: call.node, instance: process.instance, .overdue(id)), at: graceEnd)
+    }
+}

@@ -1,0 +1,99 @@
+import Core
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// The clients: readers. Each asks, checks the answer, and asks again.
+extension VirtualCluster {
+    func askAgain(_ reader: Int?) {
+        guard let reader else { return }
+        put(.ask(reader: reader), after: pause())
+    }
+
+    func ask(_ reader: Int) {
+        guard !isHealed else { return }
+        let isSent =
+            switch workload.random.below(20) {
+            case 0...12: askSeries(reader)
+            case 13...14: askScan(reader)
+            case 15...16: askDeadLetters(reader)
+            case 17...18: askStatus(reader)
+            default: askFlush(reader)
+            }
+        if !isSent { askAgain(reader) }
+    }
+
+    private func level() -> Consistency {
+        switch workload.random.below(10) {
+        case 0...1: .one
+        case 2: .all
+        default: .quorum
+        }
+    }
+
+    private func patience() -> Duration {
+        workload.random.chance(1, in: 4) ? swarm.requestTimeout / 4 : swarm.requestTimeout
+    }
+
+    private func askSeries(_ reader: Int) -> Bool {
+        let keys = ledger.keys
+        guard !keys.isEmpty else { return false }
+        let key = keys[min(workload.random.below(keys.count), workload.random.below(keys.count))]
+        var query = seriesQuery(key)
+        if workload.random.chance(1, in: 4) { query.type = Array("view".utf8) }
+        if workload.random.chance(1, in: 6) { query.from = 29_400_000 }
+        if workload.random.chance(1, in: 6) { query.to = 29_400_001 }
+        return read(.series(query), level(), patience(), reader: reader)
+    }
+
+    func seriesQuery(_ key: [UInt8]) -> SeriesQuery {
+        SeriesQuery(
+            partition: ring.partitioning.partition(of: Murmur3.token(of: key)), key: key)
+    }
+
+    private func askScan(_ reader: Int) -> Bool {
+        let output: ScanSpec.Output =
+            switch workload.random.below(3) {
+            case 0: .types
+            case 1: .keys(prefix: Array("k".utf8), after: nil, limit: 100)
+            default: .totalsByKey
+            }
+        let type = workload.random.chance(1, in: 2) ? Array("view".utf8) : nil
+        let top =
+            output == .totalsByKey
+            ? TopSpec(k: 1 + workload.random.below(5), order: .count) : nil
+        let spec = ScanSpec(
+            partitions: PartitionSet(), type: output == .types ? nil : type, output: output)
+        return read(.scan(spec, top: top), level(), patience(), reader: reader)
+    }
+
+    private func askDeadLetters(_ reader: Int) -> Bool {
+        read(.deadLetters(DeadLetterQuery(limit: 10_000)), level(), patience(), reader: reader)
+    }
+
+    private func askStatus(_ reader: Int) -> Bool {
+        guard !ledger.contents.isEmpty else { return false }
+        let content = ledger.contents[workload.random.below(ledger.contents.count)]
+        return call(
+            .status(content.id, createdAt: content.record.header.createdAt),
+            .status(content: content.number, reader: reader), patience())
+    }
+
+    private func askFlush(_ reader: Int) -> Bool {
+        _ = call(.flush, .flush, swarm.requestTimeout)
+        return false
+    }
+
+    func read(
+        _ query: ReadQuery, _ level: Consistency, _ timeout: Duration, reader: Int?,
+        through node: Int? = nil
+    ) -> Bool {
+        let check = ReadCheck(
+            query: query, level: level, acknowledged: checks.mustBeSeen(level, ledger),
+            floors: checks.floors, letterFloor: checks.letterFloor,
+            isFinal: checks.final != nil)
+        return call(
+            .read(query, consistency: level), .read(check, reader: reader), timeout, through: node)
+    }
+}

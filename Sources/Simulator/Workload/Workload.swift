@@ -1,0 +1,49 @@
+import Core
+import Replication
+import Ring
+
+/// Producers that retry the same bytes through any node until they know, and readers that check every
+/// answer. What they remember lies here; what they do is in the extensions of `VirtualCluster`.
+package struct Workload {
+    /// A producer's work on one content until its outcome is final.
+    struct Effort {
+        var content: Int
+        var level: Consistency
+        /// It gives up after so many attempts, and never learns.
+        var patience: Int
+        var attempts = 0
+        var isOver = false
+    }
+
+    /// A call that a node has not answered yet.
+    struct Call {
+        var purpose: Purpose
+        var node: Int
+        var instance: UInt64
+        var deadline: Instant
+    }
+
+    enum Purpose {
+        case write(effort: Int)
+        case read(ReadCheck, reader: Int?)
+        case status(content: Int, reader: Int?)
+        case flush
+    }
+
+    var maker: ContentMaker
+    var random: RandomSource
+    var efforts: [Effort] = []
+    /// Looked up by id, never walked unsorted.
+    var calls: [RequestID: Call] = [:]
+    var nextRequest: UInt64 = 0
+    var sequences: [UInt64]
+
+    init(_ swarm: Swarm, partitioning: Partitioning, random: RandomSource) {
+        var random = random
+        maker = ContentMaker(keys: swarm.keys, partitioning: partitioning, random: random.fork())
+        self.random = random
+        sequences = Array(repeating: 0, count: swarm.producers)
+    }
+
+    var openEfforts: [Effort] { efforts.filter { !$0.isOver } }
+}

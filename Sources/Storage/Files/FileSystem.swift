@@ -1,0 +1,74 @@
+/// The few file operations on which the store rests. All block; paths are relative to the node's
+/// directory (`log/0000000001.log`, `sstables/….sst`, `MANIFEST`), `.` is the directory itself.
+///
+/// Durability is what POSIX promises and no more: data is durable after `StoredFile.sync`, names
+/// are durable after `syncDirectory`, `rename` is atomic but durable only after the directory's
+/// sync.
+package protocol FileSystem: Sendable {
+    func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StoredFile
+    /// The names in a directory, ascending.
+    func list(_ directory: String) throws(StorageError) -> [String]
+    func rename(_ path: String, to target: String) throws(StorageError)
+    func remove(_ path: String) throws(StorageError)
+    /// Nothing where it exists already.
+    func createDirectory(_ path: String) throws(StorageError)
+    func syncDirectory(_ path: String) throws(StorageError)
+}
+
+/// An open file: stays readable after its name is removed, until the last reference goes.
+package protocol StoredFile: AnyObject, Sendable {
+    var path: String { get }
+    func size() throws(StorageError) -> UInt64
+    /// Fewer than `count` bytes only where the file ends.
+    func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8]
+    /// Writes all pieces, one after the other, or throws; a part may have been written then.
+    func write(_ pieces: [[UInt8]], at offset: UInt64) throws(StorageError)
+    func truncate(to size: UInt64) throws(StorageError)
+    func sync() throws(StorageError)
+}
+
+package enum OpenMode: Sendable {
+    /// The file must exist.
+    case read
+    /// Created where missing, kept where it exists.
+    case write
+    /// Created where missing, emptied where it exists.
+    case replace
+}
+
+/// The names of the files in a node's directory.
+package enum FileNames {
+    package static let logDirectory = "log"
+    package static let tableDirectory = "sstables"
+    package static let manifest = "MANIFEST"
+    package static let manifestDraft = "MANIFEST.new"
+    package static let tableSuffix = ".sst"
+    package static let draftSuffix = ".tmp"
+
+    package static func log(_ number: UInt32) -> String {
+        "\(logDirectory)/\(padded(UInt64(number), to: 10)).log"
+    }
+
+    package static func table(_ id: UInt64) -> String {
+        "\(tableDirectory)/\(padded(id, to: 20))\(tableSuffix)"
+    }
+
+    /// The number of a log file's name, nil for any other name.
+    package static func logNumber(_ name: String) -> UInt32? {
+        guard name.hasSuffix(".log"), name.utf8.count == 14 else { return nil }
+        // The last number is left out, so that there is always a next one.
+        return UInt32(name.dropLast(4)).flatMap { $0 < .max ? $0 : nil }
+    }
+
+    private static func padded(_ number: UInt64, to width: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+}
+
+extension FileSystem {
+    package func readAll(_ path: String) throws(StorageError) -> [UInt8] {
+        let file = try open(path, .read)
+        return try file.read(at: 0, count: Int(clamping: try file.size()))
+    }
+}

@@ -1,0 +1,295 @@
+import Core
+import Synchronization
+
+/// A file system in memory that knows what was synced, per file and per directory entry, so that a
+/// crash can lose exactly what a real one may lose. After the idea of pebble's `vfs.MemFS` and of
+/// LevelDB's `fault_injection_test`.
+///
+/// A failed sync behaves as on Linux: the file still reads as written, but those bytes are never
+/// made durable by any later sync.
+package final class MemoryFileSystem: FileSystem {
+    /// What the next operations should suffer.
+    package enum Fault: Hashable, Sendable {
+        case inputOutput
+        case diskFull
+        /// Only half of a write arrives before the error; other operations fail whole.
+        case shortWrite
+    }
+
+    struct Inode {
+        var data: [UInt8] = []
+        /// What a crash leaves for certain.
+        var durable: [UInt8] = []
+        /// What was done since the last sync, in order.
+        var pending: [PendingData] = []
+    }
+
+    enum PendingData {
+        case write(offset: Int, bytes: [UInt8])
+        case truncate(size: Int)
+    }
+
+    enum PendingName {
+        case link(path: String, inode: Int)
+        case unlink(path: String)
+        case rename(path: String, target: String, inode: Int)
+    }
+
+    struct State {
+        var inodes: [Int: Inode] = [:]
+        var nextInode = 0
+        var names: [String: Int] = [:]
+        var durableNames: [String: Int] = [:]
+        var pendingNames: [PendingName] = []
+        var directories: Set<String> = ["."]
+        var operations = 0
+        var failAt: Int?
+        var failsOnward = false
+        var fault = Fault.inputOutput
+        var capacity = Int.max
+        var syncFailures = 0
+    }
+
+    let state: Mutex<State>
+
+    package init() {
+        state = Mutex(State())
+    }
+
+    init(state: sending State) {
+        self.state = Mutex(state)
+    }
+
+    // MARK: Faults
+
+    /// How many operations were asked for so far: the coordinate of `fail(at:)`.
+    package var operations: Int { state.withLock { $0.operations } }
+
+    /// Makes the operation with this number fail, and with `onward` every later one too.
+    package func fail(at operation: Int, with fault: Fault, onward: Bool = false) {
+        state.withLock { state in
+            state.failAt = operation
+            state.fault = fault
+            state.failsOnward = onward
+        }
+    }
+
+    package func clearFaults() {
+        state.withLock { state in
+            state.failAt = nil
+            state.syncFailures = 0
+        }
+    }
+
+    /// Makes the next `count` file syncs fail and drop what they were to make durable.
+    package func failSyncs(_ count: Int) {
+        state.withLock { $0.syncFailures = count }
+    }
+
+    /// The bytes that all files together may hold.
+    package func setCapacity(_ bytes: Int) {
+        state.withLock { $0.capacity = bytes }
+    }
+
+    // MARK: Looking from outside
+
+    /// Every file with its bytes, for comparing two recoveries.
+    package var contents: [String: [UInt8]] {
+        state.withLock { state in
+            state.names.mapValues { state.inodes[$0]?.data ?? [] }
+        }
+    }
+
+    /// Changes bytes behind the store's back, durable at once: bit rot.
+    package func overwrite(_ path: String, with bytes: [UInt8]) {
+        state.withLock { state in
+            let inode = state.names[path] ?? state.makeInode()
+            state.names[path] = inode
+            state.durableNames[path] = inode
+            state.inodes[inode] = Inode(data: bytes, durable: bytes)
+        }
+    }
+
+    /// A copy that shares nothing, synced or not as this one.
+    package func clone() -> MemoryFileSystem {
+        MemoryFileSystem(state: state.withLock { $0.copy() })
+    }
+
+    // MARK: FileSystem
+
+    package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StoredFile {
+        let inode = try state.withLock { state throws(StorageError) in
+            try state.count("open", path)
+            if let inode = state.names[path] {
+                if mode == .replace { state.truncate(inode, to: 0) }
+                return inode
+            }
+            guard mode != .read else { throw .notFound(path: path) }
+            guard state.directories.contains(Self.directory(of: path)) else {
+                throw .notFound(path: Self.directory(of: path))
+            }
+            let inode = state.makeInode()
+            state.names[path] = inode
+            state.pendingNames.append(.link(path: path, inode: inode))
+            return inode
+        }
+        return MemoryFile(path: path, inode: inode, fileSystem: self)
+    }
+
+    package func list(_ directory: String) throws(StorageError) -> [String] {
+        try state.withLock { state throws(StorageError) in
+            try state.count("list", directory)
+            guard state.directories.contains(directory) else { throw .notFound(path: directory) }
+            return state.names.keys.filter { Self.directory(of: $0) == directory }
+                .map { directory == "." ? $0 : String($0.dropFirst(directory.count + 1)) }
+                .sorted()
+        }
+    }
+
+    package func rename(_ path: String, to target: String) throws(StorageError) {
+        try state.withLock { state throws(StorageError) in
+            try state.count("rename", path)
+            guard let inode = state.names.removeValue(forKey: path) else {
+                throw .notFound(path: path)
+            }
+            state.names[target] = inode
+            state.pendingNames.append(.rename(path: path, target: target, inode: inode))
+        }
+    }
+
+    package func remove(_ path: String) throws(StorageError) {
+        try state.withLock { state throws(StorageError) in
+            try state.count("remove", path)
+            guard state.names.removeValue(forKey: path) != nil else { throw .notFound(path: path) }
+            state.pendingNames.append(.unlink(path: path))
+        }
+    }
+
+    /// Directories are made once at a node's first start; they are durable at once here.
+    package func createDirectory(_ path: String) throws(StorageError) {
+        try state.withLock { state throws(StorageError) in
+            try state.count("create directory", path)
+            state.directories.insert(path)
+        }
+    }
+
+    package func syncDirectory(_ path: String) throws(StorageError) {
+        try state.withLock { state throws(StorageError) in
+            try state.count("sync directory", path)
+            let (mine, others) = state.splitPendingNames(of: path)
+            for change in mine { change.apply(to: &state.durableNames) }
+            state.pendingNames = others
+        }
+    }
+
+    static func directory(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return String(path[..<slash])
+    }
+}
+
+extension MemoryFileSystem.PendingName {
+    /// The directory whose sync makes this durable. A rename stays within one directory here.
+    var directory: String {
+        switch self {
+        case .link(let path, _), .unlink(let path), .rename(let path, _, _):
+            MemoryFileSystem.directory(of: path)
+        }
+    }
+
+    func apply(to names: inout [String: Int]) {
+        switch self {
+        case .link(let path, let inode):
+            names[path] = inode
+        case .unlink(let path):
+            names[path] = nil
+        case .rename(let path, let target, let inode):
+            names[path] = nil
+            names[target] = inode
+        }
+    }
+}
+
+extension MemoryFileSystem.PendingData {
+    func apply(to bytes: inout [UInt8]) {
+        switch self {
+        case .write(let offset, let written):
+            if bytes.count < offset + written.count {
+                bytes.append(
+                    contentsOf: repeatElement(0, count: offset + written.count - bytes.count))
+            }
+            bytes.replaceSubrange(offset..<offset + written.count, with: written)
+        case .truncate(let size):
+            if bytes.count > size {
+                bytes.removeLast(bytes.count - size)
+            } else {
+                bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
+            }
+        }
+    }
+}
+
+extension MemoryFileSystem.State {
+    func copy() -> MemoryFileSystem.State { self }
+
+    mutating func makeInode() -> Int {
+        nextInode += 1
+        inodes[nextInode] = MemoryFileSystem.Inode()
+        return nextInode
+    }
+
+    /// Counts an operation and fails it where a fault was asked for.
+    mutating func count(_ operation: String, _ path: String) throws(StorageError) {
+        if let fault = nextFault() { throw Self.error(fault, operation, path) }
+    }
+
+    mutating func nextFault() -> MemoryFileSystem.Fault? {
+        defer { operations += 1 }
+        guard let failAt else { return nil }
+        return operations == failAt || (failsOnward && operations > failAt) ? fault : nil
+    }
+
+    static func error(
+        _ fault: MemoryFileSystem.Fault, _ operation: String, _ path: String
+    ) -> StorageError {
+        switch fault {
+        case .inputOutput, .shortWrite:
+            .failed(operation: operation, path: path, detail: "input/output error")
+        case .diskFull:
+            .diskFull(operation: operation, path: path)
+        }
+    }
+
+    var usedBytes: Int {
+        names.values.reduce(0) { $0 + (inodes[$1]?.data.count ?? 0) }
+    }
+
+    func splitPendingNames(
+        of directory: String
+    ) -> (mine: [MemoryFileSystem.PendingName], others: [MemoryFileSystem.PendingName]) {
+        (
+            pendingNames.filter { $0.directory == directory },
+            pendingNames.filter { $0.directory != directory }
+        )
+    }
+
+    mutating func change(_ inode: Int, _ change: MemoryFileSystem.PendingData) {
+        var file = inodes[inode] ?? MemoryFileSystem.Inode()
+        inodes[inode] = nil
+        change.apply(to: &file.data)
+        file.pending.append(change)
+        inodes[inode] = file
+    }
+
+    mutating func truncate(_ inode: Int, to size: Int) {
+        change(inode, .truncate(size: size))
+    }
+
+    mutating func sync(_ inode: Int) {
+        var file = inodes[inode] ?? MemoryFileSystem.Inode()
+        inodes[inode] = nil
+        for change in file.pending { change.apply(to: &file.durable) }
+        file.pending = []
+        inodes[inode] = file
+    }
+}

@@ -1,0 +1,81 @@
+package import Core
+
+/// What a question about the past reads beside the live memtable. A value: it stays as it was when
+/// it was taken, whatever is flushed or removed meanwhile.
+package struct TableSnapshot: Hashable, Sendable {
+    package var frozen: [FrozenMemtable]
+    package var tables: [TableHandle]
+
+    package init(frozen: [FrozenMemtable] = [], tables: [TableHandle] = []) {
+        self.frozen = frozen
+        self.tables = tables
+    }
+}
+
+/// Blocking work that the core asks for and the shell (or the simulator) runs with a
+/// `StorageRunner`.
+package enum StorageJob: Equatable, Sendable {
+    /// Writes a flush's tables, from this id on, one per time bucket. They count after a `commit`.
+    case writeTables(FrozenMemtable, firstID: UInt64)
+    /// Makes one manifest edit durable. The next is asked for after this one's result.
+    case commit(ManifestEdit)
+    /// Adds what snapshots hold to rows of the live memtable.
+    case series(SeriesQuery, TableSnapshot, base: [SeriesRow])
+    /// Adds what snapshots hold to an aggregate of the live memtable, which carries its spec.
+    case scan(TableSnapshot, base: ScanAggregate)
+    case readLog([LogPosition])
+    /// Removes log files that `ManifestEdit.logStart` let go of before.
+    case removeLogs(before: UInt32)
+    /// Removes the files of tables that an edit removed before.
+    case removeTables([UInt64])
+    /// Reads every cell again and recomputes all digests.
+    case verify([TableHandle])
+}
+
+package enum StorageResult: Equatable, Sendable {
+    /// Of `writeTables`; none for an empty memtable.
+    case tables([TableHandle])
+    case committed(ManifestState)
+    /// Merged and sorted by (type, window).
+    case rows([SeriesRow])
+    case scanned(ScanAggregate)
+    /// In the order that was asked for.
+    case records([LogRecord])
+    case removed
+    /// One entry per damaged table; empty when all is well.
+    case verified([Damage])
+}
+
+/// What a recovery or a scrub found broken. The node does not vote for what it touches until the
+/// other replicas have filled it again.
+package enum Damage: Hashable, Sendable, CustomStringConvertible {
+    /// Records from `missing` on, as far as that is known, are gone from the log.
+    case log(path: String, offset: UInt64, what: String, missing: LSN?)
+    /// A table that cannot be read: what it held for these partitions is not here.
+    case table(meta: TableMeta, what: String)
+
+    package var description: String {
+        switch self {
+        case .log(let path, let offset, let what, let missing):
+            "\(path), byte \(offset): \(what)" + (missing.map { "; missing from LSN \($0)" } ?? "")
+        case .table(let meta, let what):
+            "\(meta.path): \(what); it held \(meta.cells) cells of \(meta.partitions.count) partitions"
+        }
+    }
+}
+
+extension TableHandle: Hashable {
+    package static func == (left: TableHandle, right: TableHandle) -> Bool { left === right }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(ObjectIdentifier(self))
+    }
+}
+
+extension FrozenMemtable: Hashable {
+    package static func == (left: FrozenMemtable, right: FrozenMemtable) -> Bool { left === right }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(ObjectIdentifier(self))
+    }
+}

@@ -1,0 +1,100 @@
+import Core
+import Synchronization
+
+/// Runs storage jobs. Any thread may run any job; commits wait for one another.
+package struct StorageRunner: Sendable {
+    private let fileSystem: any FileSystem
+    private let options: StorageOptions
+    private let manifest = ManifestLock()
+
+    /// The manifest as it is written to, opened by the first commit.
+    private final class ManifestLock: Sendable {
+        let file = Mutex<ManifestFile?>(nil)
+    }
+
+    /// One runner serves a data directory, after `Recovery.open`.
+    package init(fileSystem: any FileSystem, options: StorageOptions) {
+        self.fileSystem = fileSystem
+        self.options = options
+    }
+
+    package func run(_ job: StorageJob) -> Result<StorageResult, StorageError> {
+        do throws(StorageError) {
+            return .success(try perform(job))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func perform(_ job: StorageJob) throws(StorageError) -> StorageResult {
+        switch job {
+        case .writeTables(let memtable, let firstID):
+            let flush = TableFlush(fileSystem: fileSystem, options: options)
+            return .tables(try flush.write(memtable, firstID: firstID))
+        case .commit(let edit):
+            return .committed(try commit(edit))
+        case .series(let query, let snapshot, let base):
+            var rows = base
+            for memtable in snapshot.frozen { rows.append(contentsOf: memtable.series(query)) }
+            for table in snapshot.tables { try table.series(query, into: &rows) }
+            return .rows(SeriesRow.merge(rows))
+        case .scan(let snapshot, let base):
+            var aggregate = base
+            for memtable in snapshot.frozen { memtable.scan(into: &aggregate) }
+            for table in snapshot.tables { try table.scan(into: &aggregate) }
+            guard aggregate.isWithinLimit else { throw .scanTooLarge(bytes: aggregate.byteCount) }
+            return .scanned(aggregate)
+        case .readLog(let positions):
+            return .records(try LogReader.read(positions, from: fileSystem))
+        case .removeLogs(let start):
+            try removeLogs(before: start)
+            return .removed
+        case .removeTables(let ids):
+            for id in ids { try removeIfPresent(FileNames.table(id)) }
+            try fileSystem.syncDirectory(FileNames.tableDirectory)
+            return .removed
+        case .verify(let tables):
+            return .verified(try verify(tables))
+        }
+    }
+
+    private func commit(_ edit: ManifestEdit) throws(StorageError) -> ManifestState {
+        try manifest.file.withLock { file throws(StorageError) in
+            var open: ManifestFile
+            if let file { open = file } else { open = try ManifestFile.open(fileSystem) }
+            defer { file = open }
+            try open.commit(edit)
+            return open.state
+        }
+    }
+
+    private func removeLogs(before start: UInt32) throws(StorageError) {
+        for name in try fileSystem.list(FileNames.logDirectory) {
+            guard let number = FileNames.logNumber(name), number < start else { continue }
+            try removeIfPresent(FileNames.log(number))
+        }
+        try fileSystem.syncDirectory(FileNames.logDirectory)
+    }
+
+    /// A removal that a crash interrupted is done again.
+    private func removeIfPresent(_ path: String) throws(StorageError) {
+        do throws(StorageError) {
+            try fileSystem.remove(path)
+        } catch {
+            guard case .notFound = error else { throw error }
+        }
+    }
+
+    private func verify(_ tables: [TableHandle]) throws(StorageError) -> [Damage] {
+        var damage: [Damage] = []
+        for table in tables {
+            do throws(StorageError) {
+                try table.verify()
+            } catch {
+                guard case .damaged = error else { throw error }
+                damage.append(.table(meta: table.meta, what: error.description))
+            }
+        }
+        return damage
+    }
+}

@@ -1,0 +1,162 @@
+import Core
+
+/// Reads the whole log at a start, in the order of its files.
+struct LogScan {
+    let fileSystem: any FileSystem
+    let options: StorageOptions
+    /// The first file that must be there, and what the tables cover.
+    let start: UInt32
+    let covered: LSN
+
+    private var damage: [Damage] = []
+    private var chain: RecordScan.Chain?
+    private var lastLSN = LSN.zero
+
+    init(fileSystem: any FileSystem, options: StorageOptions, start: UInt32, covered: LSN) {
+        self.fileSystem = fileSystem
+        self.options = options
+        self.start = start
+        self.covered = covered
+    }
+
+    /// Visits every valid record, cuts a torn tail, removes files before `start`, and returns where
+    /// the log goes on.
+    mutating func run(
+        visit: (LogRecord) -> Void
+    ) throws(StorageError) -> (cursor: LogCursor, damage: [Damage]) {
+        let numbers = try usableFiles()
+        var end: UInt64?
+        for (index, number) in numbers.enumerated() {
+            let expected = index == 0 ? start : numbers[index - 1] + 1
+            if number != expected {
+                damage.append(
+                    .log(
+                        path: FileNames.log(expected), offset: 0,
+                        what: "log files \(expected) to \(number - 1) are missing",
+                        missing: chain?.next))
+                chain = nil
+            }
+            let isLast = index == numbers.count - 1
+            end = try scan(number, isLast: isLast, visit: visit)
+        }
+        if lastLSN < covered {
+            damage.append(
+                .log(
+                    path: FileNames.log(numbers.last ?? start), offset: end ?? 0,
+                    what: "the log ends at LSN \(lastLSN), the tables cover \(covered)",
+                    missing: lastLSN.next))
+            end = nil
+        }
+        return (try finish(numbers, end: end), damage)
+    }
+
+    private func usableFiles() throws(StorageError) -> [UInt32] {
+        var numbers: [UInt32] = []
+        for name in try fileSystem.list(FileNames.logDirectory) {
+            guard let number = FileNames.logNumber(name) else { continue }
+            if number < start {
+                // The manifest had let go of it before a crash kept it from being removed.
+                try fileSystem.remove(FileNames.log(number))
+            } else {
+                numbers.append(number)
+            }
+        }
+        return numbers
+    }
+
+    /// The offset at which the file can go on; nil where nothing may be appended to it.
+    private mutating func scan(
+        _ number: UInt32, isLast: Bool, visit: (LogRecord) -> Void
+    ) throws(StorageError) -> UInt64? {
+        let path = FileNames.log(number)
+        let bytes = try fileSystem.readAll(path)
+        var first = LogFileHeader.size
+        switch LogFileHeader.read(bytes, file: number) {
+        case .newer(let version):
+            throw .newerFormat(path: path, version: version, known: LogFileHeader.version)
+        case .header(let header):
+            let given = RecordScan.Chain(
+                next: header.first, previousChecksum: header.previousChecksum)
+            if let chain, chain != given {
+                damage.append(
+                    .log(
+                        path: path, offset: 0,
+                        what: "the file begins with LSN \(header.first), not \(chain.next)",
+                        missing: chain.next))
+            } else if chain == nil, number == start, header.first > covered.next {
+                damage.append(
+                    .log(
+                        path: path, offset: 0,
+                        what:
+                            "the log begins with LSN \(header.first), the tables end at \(covered)",
+                        missing: covered.next))
+            }
+            chain = given
+        case .invalid:
+            // The walk finds no record at byte 0 and judges by what follows.
+            first = 0
+        }
+        let from = chain ?? RecordScan.Chain(next: LSN(1), previousChecksum: 0)
+        var walk = RecordScan(bytes, from: first, chain: from, isSealed: !isLast)
+        var end: UInt64? = 0
+        if first == 0, !isLast, bytes.isEmpty {
+            damage.append(
+                .log(path: path, offset: 0, what: "the file is empty", missing: from.next))
+        }
+        while let event = walk.next() {
+            switch event {
+            case .record(let header, let offset):
+                visit(record(header, offset, number, bytes))
+                lastLSN = max(lastLSN, header.lsn)
+            case .damage(let offset, let what, let missing):
+                damage.append(
+                    .log(path: path, offset: UInt64(offset), what: what, missing: missing))
+                end = nil
+            case .tornTail(let offset):
+                try cut(path, at: UInt64(offset))
+                end = end == nil ? nil : UInt64(offset)
+            case .end(let offset):
+                end = end == nil ? nil : UInt64(offset)
+            }
+        }
+        chain = walk.chain
+        return end
+    }
+
+    private func record(
+        _ header: RecordFrame.Header, _ offset: Int, _ number: UInt32, _ bytes: [UInt8]
+    ) -> LogRecord {
+        let payload = offset + RecordFrame.size
+        return LogRecord(
+            kind: header.kind, lsn: header.lsn,
+            position: LogPosition(
+                file: number, offset: UInt64(offset),
+                length: UInt32(RecordFrame.size + header.length)),
+            payload: Array(bytes[payload..<payload + header.length]))
+    }
+
+    private func cut(_ path: String, at offset: UInt64) throws(StorageError) {
+        let file = try fileSystem.open(path, .write)
+        try file.truncate(to: offset)
+        try file.sync()
+    }
+
+    /// What was read must be durable before anyone hears of it: a process that was killed leaves
+    /// bytes that are only in the page cache.
+    private func finish(_ numbers: [UInt32], end: UInt64?) throws(StorageError) -> LogCursor {
+        if let last = numbers.last {
+            try fileSystem.open(FileNames.log(last), .write).sync()
+        }
+        try fileSystem.syncDirectory(FileNames.logDirectory)
+        let last = max(lastLSN, covered)
+        let checksum = chain?.previousChecksum ?? 0
+        guard let number = numbers.last else {
+            return LogCursor(
+                next: last.next, file: start, offset: 0, previousChecksum: checksum, synced: last,
+                fileMax: options.logFileMax)
+        }
+        return LogCursor(
+            next: last.next, file: end == nil ? number + 1 : number, offset: end ?? 0,
+            previousChecksum: checksum, synced: last, fileMax: options.logFileMax)
+    }
+}

@@ -1,0 +1,134 @@
+import Core
+
+/// Walks the records of one file and judges what stands behind the last good one.
+///
+/// The walk knows which record must come next: its LSN and the checksum that it names. Where
+/// another stands, or none, everything behind is searched for a valid record that vouches for the
+/// missing one, that is, one framed when the missing one was known to be synced. Found: damage. Not
+/// found: a torn tail, since a record that nobody knew to be synced was never acknowledged.
+struct RecordScan {
+    /// What must come next.
+    struct Chain: Hashable, Sendable {
+        var next: LSN
+        var previousChecksum: UInt32
+    }
+
+    enum Event {
+        case record(RecordFrame.Header, offset: Int)
+        /// The records from `missing` on are gone or changed; the walk goes on at `resumesAt`.
+        case damage(offset: Int, what: String, missing: LSN)
+        /// Nothing from here on was ever acknowledged.
+        case tornTail(offset: Int)
+        case end(offset: Int)
+    }
+
+    private let bytes: [UInt8]
+    private var offset: Int
+    private(set) var chain: Chain
+    /// A later file exists: then everything here had been synced.
+    private let isSealed: Bool
+    private var probeBudget: Int
+    private var resumesAt: Int?
+    private var isFinished = false
+
+    init(_ bytes: [UInt8], from offset: Int, chain: Chain, isSealed: Bool) {
+        self.bytes = bytes
+        self.offset = offset
+        self.chain = chain
+        self.isSealed = isSealed
+        probeBudget = max(1 << 20, bytes.count * StorageLimits.tailProbeFactor)
+    }
+
+    /// The next thing that stands in the file; nil after the end or a torn tail.
+    mutating func next() -> Event? {
+        guard !isFinished else { return nil }
+        if let resumed = resumesAt {
+            resumesAt = nil
+            offset = resumed
+            guard offset < bytes.count else {
+                isFinished = true
+                return .end(offset: offset)
+            }
+        } else if offset >= bytes.count {
+            isFinished = true
+            return .end(offset: offset)
+        } else if let what = flaw(at: offset) {
+            return judge(what)
+        }
+        guard case .success(let header) = parse(at: offset) else {
+            preconditionFailure("a record that was just found valid is not")
+        }
+        let start = offset
+        chain = Chain(next: header.lsn.next, previousChecksum: header.checksum)
+        offset += RecordFrame.size + header.length
+        return .record(header, offset: start)
+    }
+
+    private func parse(at offset: Int) -> Result<RecordFrame.Header, RecordFrame.Flaw> {
+        bytes.withUnsafeBytes { RecordFrame.parse($0, at: offset) }
+    }
+
+    /// What is wrong with the record at `offset`; nil where it is the one that must come next.
+    private func flaw(at offset: Int) -> String? {
+        switch parse(at: offset) {
+        case .failure(let flaw):
+            flaw.what
+        case .success(let header) where header.lsn != chain.next:
+            "record \(header.lsn) stands where \(chain.next) belongs"
+        case .success(let header) where header.previousChecksum != chain.previousChecksum:
+            "record \(header.lsn) does not follow the one before it"
+        case .success:
+            nil
+        }
+    }
+
+    private mutating func judge(_ what: String) -> Event {
+        let start = offset
+        let missing = chain.next
+        var firstValid: Int?
+        var vouched = isSealed
+        var position = start
+        while let found = nextValid(from: position) {
+            if found.header.lsn >= missing, firstValid == nil { firstValid = found.offset }
+            if found.header.synced >= missing { vouched = true }
+            if vouched, firstValid != nil { break }
+            position = found.offset + RecordFrame.size + found.header.length
+        }
+        if probeBudget < 0 { vouched = true }
+        guard vouched else {
+            isFinished = true
+            return .tornTail(offset: start)
+        }
+        resumesAt = firstValid ?? bytes.count
+        return .damage(offset: start, what: what, missing: missing)
+    }
+
+    /// The next place where a whole record stands, from `position` on.
+    private mutating func nextValid(
+        from position: Int
+    ) -> (offset: Int, header: RecordFrame.Header)? {
+        var position = position
+        while position + RecordFrame.size <= bytes.count, probeBudget >= 0 {
+            let start = position
+            let plausible = bytes.withUnsafeBytes { buffer -> Int? in
+                var candidate = start
+                while candidate + RecordFrame.size <= buffer.count {
+                    if RecordFrame.isPlausible(buffer, at: candidate) { return candidate }
+                    candidate += 1
+                }
+                return nil
+            }
+            guard let plausible else { return nil }
+            if case .success(let header) = parse(at: plausible) { return (plausible, header) }
+            probeBudget -= claimedLength(at: plausible)
+            position = plausible + 1
+        }
+        return nil
+    }
+
+    /// How many bytes the check of a candidate had to read.
+    private func claimedLength(at offset: Int) -> Int {
+        let length = (0..<4).reduce(0) { $0 | Int(bytes[offset + 4 + $1]) << ($1 * 8) }
+        return length <= bytes.count - offset ? length : 0
+    }
+}

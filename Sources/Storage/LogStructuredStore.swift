@@ -1,0 +1,118 @@
+/// # What a node keeps on its disk
+///
+/// A log-structured store in the manner of Bigtable (Chang et al., OSDI 2006) and its descendants
+/// Cassandra and LevelDB, reduced to what exact counting needs and hardened where sums are at
+/// stake:
+///
+/// - `Log`: one sequence of append-only files. Commit log, batch log and repair source at once.
+/// - `Memtable`: the sum of all applied slices since the last flush, in memory.
+/// - `Tables`: immutable sorted files, each with the cells of one granularity and one time bucket.
+/// - `Manifest`: which tables there are and which LSN they cover; one checksummed edit at a time.
+/// - `Jobs`: blocking functions over a `FileSystem` that the shell runs on its file threads and the
+///   simulator as one effect and one completion. Nothing here owns a thread or a clock.
+/// - `Recovery`: what a start reads; `Inspection`: what a person reads.
+///
+/// ## Where it differs from its models
+///
+/// Sums are not idempotent. A log-structured store usually forgives a record that is replayed
+/// although a table already holds it; here it would be counted twice. So coverage is exact: every
+/// application of a batch has a log record with an LSN, a flush freezes the *whole* memtable
+/// together with the last such LSN, and all tables of one flush enter the manifest in *one* edit
+/// that also says `coveredThrough`. Replay applies only what lies beyond it
+/// (docs/decisions/0004-flush-coverage.md).
+///
+/// A torn tail and a damaged record look alike at their first byte. Here each record also says
+/// through which LSN the log was known to be synced when it was framed. An invalid record is a
+/// *torn tail* when no later record vouches that it was synced, and then it is cut: it was never
+/// acknowledged. Else it is *damage*: nothing is cut, and the node must not vote
+/// (docs/formats/log.md).
+///
+/// ## Invariants
+///
+/// 1. What `LogWriter.sync` returned for is recovered after any crash; nothing is recovered that
+/// was
+///    not appended; recovering twice leaves the same bytes.
+/// 2. A table enters the manifest only after its cells were read back from the file and their state
+///    digest and checksum equal those of the memtable they came from.
+/// 3. Every byte of every file is covered by a checksum that binds it to its place. Damage is an
+///    error that names file and offset, never another number.
+/// 4. After a failed fsync the writer is dead: no later call succeeds (Rebello et al., ATC 2020).
+/// 5. Hash order never reaches a file or an answer: both are sorted.
+package import Core
+
+/// The bounds of this module, by name. A test reaches each.
+package enum StorageLimits {
+    /// A log record's payload: as much as a frame between peers.
+    package static let logPayloadMax = 96 << 20
+    /// How many bytes a recovery may checksum in search of a record behind a torn tail, in
+    /// multiples of the file's size; beyond it the tail counts as damaged, which is the safe side.
+    package static let tailProbeFactor = 16
+    /// The manifest is rewritten as one edit when it has grown past this.
+    package static let manifestFileMax = 4 << 20
+    /// The raw bytes of a table's block at which it is closed.
+    package static let blockTarget = 32 << 10
+    /// The most raw bytes that a block may claim: the target and one more series with one cell.
+    package static let blockRawMax = 64 << 10
+    /// The most raw bytes of an index, a filter or a footer.
+    package static let sectionRawMax = 256 << 20
+    /// The time that one table may span.
+    package static let bucketSpan: Duration = .seconds(32 * 86_400)
+    /// Windows before 1970 share the first bucket and windows after about 2136 the last, so that
+    /// dates from a hostile producer cannot make more tables than this in one flush.
+    package static let bucketsMax = 1900
+    /// No window starts further from 1970, in milliseconds, than this: a little beyond the years
+    /// 0001 and 9999. (`Duration` in nanoseconds ends after 292 years.)
+    package static let windowReachMilliseconds: Int64 = 400_000_000_000_000
+    /// The events that a stored or received measure may claim, so that sums of them cannot
+    /// overflow.
+    package static let measureCountMax = UInt64(1) << 56
+    /// Bytes of keys and totals that one scan may hold.
+    package static let scanBytesMax = 1 << 30
+    /// Keys that one page of a listing may ask for.
+    package static let keysPageMax = 100_000
+}
+
+/// What the shell chooses once for a node's storage.
+package struct StorageOptions: Hashable, Sendable {
+    /// The cluster's digest key.
+    package var digestKey: SipKey
+    package var window: WindowLength
+    /// A log file is closed before it would exceed this; one record may be larger.
+    package var logFileMax: UInt64
+
+    package init(digestKey: SipKey, window: WindowLength = .minute, logFileMax: UInt64 = 64 << 20) {
+        self.digestKey = digestKey
+        self.window = window
+        self.logFileMax = logFileMax
+    }
+
+    package var buckets: TimeBuckets { TimeBuckets(window: window) }
+}
+
+/// Cuts windows into the time buckets of tables, and into the days of state digests.
+package struct TimeBuckets: Hashable, Sendable {
+    package let window: WindowLength
+    private let windowsPerBucket: Int64
+    private let reach: Int64
+
+    package init(window: WindowLength) {
+        self.window = window
+        windowsPerBucket = max(1, StorageLimits.bucketSpan.milliseconds / window.milliseconds)
+        reach = StorageLimits.windowReachMilliseconds / window.milliseconds
+    }
+
+    /// Windows beyond this are refused wherever bytes come from outside.
+    package func isPlausible(window index: Int64) -> Bool {
+        index >= -reach && index <= reach
+    }
+
+    package func bucket(of index: Int64) -> Int64 {
+        let bucket = floorDivide(index, windowsPerBucket)
+        return min(max(bucket, -1), Int64(StorageLimits.bucketsMax) - 2)
+    }
+
+    /// The UTC day in which a plausible window starts.
+    package func day(of index: Int64) -> Int64 {
+        floorDivide(index * window.milliseconds, 86_400_000)
+    }
+}

@@ -1,0 +1,107 @@
+package import Core
+
+/// Which life of which node a data directory holds.
+package struct NodeIdentity: Hashable, Sendable {
+    package var hostID: UInt128
+    package var incarnation: Incarnation
+    /// Of the gossip: rises with every start.
+    package var generation: Int64
+    /// Drawn at every start, so that two live processes of one name can be told apart.
+    package var startNonce: UInt64
+
+    package init(
+        hostID: UInt128, incarnation: Incarnation, generation: Int64, startNonce: UInt64
+    ) {
+        self.hostID = hostID
+        self.incarnation = incarnation
+        self.generation = generation
+        self.startNonce = startNonce
+    }
+}
+
+/// One change of the manifest: all of it happens or none.
+package struct ManifestEdit: Hashable, Sendable {
+    package var addTables: [TableMeta]
+    package var removeTables: [UInt64]
+    /// Replay applies only what lies beyond; never goes back.
+    package var coveredThrough: LSN?
+    package var identity: NodeIdentity?
+    /// Log files before this one may be removed; never goes back.
+    package var logStart: UInt32?
+
+    package init(
+        addTables: [TableMeta] = [], removeTables: [UInt64] = [], coveredThrough: LSN? = nil,
+        identity: NodeIdentity? = nil, logStart: UInt32? = nil
+    ) {
+        self.addTables = addTables
+        self.removeTables = removeTables
+        self.coveredThrough = coveredThrough
+        self.identity = identity
+        self.logStart = logStart
+    }
+}
+
+/// What all edits so far amount to.
+package struct ManifestState: Hashable, Sendable {
+    /// Ascending by id.
+    package private(set) var tables: [TableMeta] = []
+    package private(set) var coveredThrough = LSN.zero
+    package private(set) var identity: NodeIdentity?
+    /// The first log file that must be there.
+    package private(set) var logStart: UInt32 = 1
+    /// No table had this id or a greater one.
+    package private(set) var nextTableID: UInt64 = 1
+
+    package init() {}
+
+    /// Why an edit does not follow this state; nil where it does.
+    func objection(to edit: ManifestEdit) -> String? {
+        let removed = Set(edit.removeTables)
+        let present = Set(tables.map(\.id))
+        if let missing = edit.removeTables.first(where: { !present.contains($0) }) {
+            return "table \(missing) is removed but not there"
+        }
+        if removed.count != edit.removeTables.count { return "a table is removed twice" }
+        if Set(edit.addTables.map(\.id)).count != edit.addTables.count {
+            return "a table is added twice"
+        }
+        if let old = edit.addTables.first(where: { $0.id < nextTableID || $0.id > Self.idMax }) {
+            return "table \(old.id) is not new"
+        }
+        if let covered = edit.coveredThrough, covered < coveredThrough {
+            return "coverage goes back from \(coveredThrough) to \(covered)"
+        }
+        if let start = edit.logStart, start < logStart {
+            return "the log's start goes back from file \(logStart) to \(start)"
+        }
+        return nil
+    }
+
+    /// The edit has no `objection`.
+    mutating func apply(_ edit: ManifestEdit) {
+        let removed = Set(edit.removeTables)
+        tables.removeAll { removed.contains($0.id) }
+        tables.append(contentsOf: edit.addTables)
+        tables.sort { $0.id < $1.id }
+        for added in edit.addTables { nextTableID = max(nextTableID, added.id + 1) }
+        coveredThrough = edit.coveredThrough ?? coveredThrough
+        identity = edit.identity ?? identity
+        logStart = edit.logStart ?? logStart
+    }
+
+    /// Beyond any id that is ever given, and far enough from the end of the integers to count on.
+    private static let idMax = UInt64(1) << 62
+}
+
+extension ManifestState {
+    init(
+        tables: [TableMeta], coveredThrough: LSN, identity: NodeIdentity?, logStart: UInt32,
+        nextTableID: UInt64
+    ) {
+        self.tables = tables
+        self.coveredThrough = coveredThrough
+        self.identity = identity
+        self.logStart = logStart
+        self.nextTableID = nextTableID
+    }
+}

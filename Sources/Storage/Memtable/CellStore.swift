@@ -1,0 +1,253 @@
+import Core
+import Wire
+
+/// The cells of a memtable, live or frozen.
+///
+/// Keys and types are interned in one arena. A key lists its series, a series lists its cells; both
+/// lists are chains of indexes into flat arrays, so that adding a cell allocates nothing but an
+/// array's growth. Two hash indexes find a key by its bytes and a cell by (series, window); a
+/// series is found by its key's latest series first and else by a third index. The term of the
+/// state digest is kept once per (series, day), so that a cell costs a multiplication and an
+/// addition.
+struct CellStore: Sendable {
+    /// The end of a chain, and no values.
+    static let none = UInt32.max
+
+    struct Key: Sendable {
+        var offset: Int
+        var length: UInt16
+        var partition: UInt16
+        var firstSeries: UInt32
+    }
+
+    struct Series: Sendable {
+        var terms: SeriesTerms
+        var key: UInt32
+        var type: UInt32
+        var nextOfKey: UInt32
+        /// The cell that was made last: the head of the chain.
+        var lastMade: UInt32
+        /// The cell that was touched last: most slices hit it again.
+        var lastTouched: UInt32
+        /// The latest day and its term, which the next cell most likely shares.
+        var term: UInt128
+        var day: Int64?
+    }
+
+    struct Cell: Sendable {
+        /// Of the state digest: the same for all cells of one series and day.
+        var term: UInt128
+        var window: Int64
+        var count: UInt64
+        var values: UInt32
+        var next: UInt32
+        var series: UInt32
+    }
+
+    struct TypeName: Sendable {
+        var offset: Int
+        var length: Int
+    }
+
+    let buckets: TimeBuckets
+    let digestKey: SipKey
+    let seed: UInt64
+    var arena: [UInt8] = []
+    var types: [TypeName] = []
+    var keys: [Key] = []
+    var series: [Series] = []
+    var cells: [Cell] = []
+    var values: [Measure.Values] = []
+    /// Terms of the state digest, one per series and day (and again where a series returns to a
+    /// day).
+    var terms: [UInt128] = []
+    var digests: [StateDigest]
+    private var typeIndex = HashIndex()
+    private var keyIndex = HashIndex()
+    private var seriesIndex = HashIndex()
+    private var cellIndex = HashIndex()
+    private var lastType = 0
+
+    init(partitions: Int, digestKey: SipKey, buckets: TimeBuckets) {
+        precondition(
+            partitions > 0 && partitions <= Limits.partitionsMax, "\(partitions) partitions")
+        self.buckets = buckets
+        self.digestKey = digestKey
+        seed = digestKey.low ^ 0x6d65_6d74_6162_6c65
+        digests = Array(repeating: .zero, count: partitions)
+    }
+
+    /// About the memory held.
+    var byteCount: Int {
+        arena.count + keys.count * MemoryLayout<Key>.stride
+            + series.count * MemoryLayout<Series>.stride + cells.count * MemoryLayout<Cell>.stride
+            + values.count * MemoryLayout<Measure.Values>.stride
+            + keyIndex.byteCount + seriesIndex.byteCount + cellIndex.byteCount
+    }
+
+    // MARK: Adding
+
+    /// Adds all cells of a slice that `SliceReader.validate` has passed.
+    mutating func add(validated bytes: UnsafeRawBufferPointer, partition: PartitionID) {
+        var reader = SliceReader(bytes, length: buckets.window)
+        var current = 0
+        var digest = StateDigest.zero
+        do throws(SliceError) {
+            while let cell = try reader.next() {
+                if cell.startsSeries {
+                    current = intern(partition, key: cell.key, type: cell.type)
+                }
+                let term = add(cell.measure, window: cell.window, to: current)
+                digest.add(cell.measure, term: term)
+            }
+        } catch {
+            preconditionFailure("a slice that was valid is not: \(error)")
+        }
+        digests[Int(partition.index)].merge(digest)
+    }
+
+    /// Adds to one cell; the term of its (series, day).
+    private mutating func add(_ measure: Measure, window: Int64, to current: Int) -> UInt128 {
+        let cell = slot(window: window, of: current)
+        cells[cell].count += measure.count
+        if let added = measure.values {
+            let slot = cells[cell].values
+            if slot == Self.none {
+                cells[cell].values = UInt32(values.count)
+                values.append(added)
+            } else {
+                let mine = values[Int(slot)]
+                values[Int(slot)] = Measure.Values(
+                    count: mine.count + added.count, sum: mine.sum + added.sum,
+                    min: min(mine.min, added.min), max: max(mine.max, added.max))
+            }
+        }
+        return cells[cell].term
+    }
+
+    private mutating func slot(window: Int64, of current: Int) -> Int {
+        let touched = series[current].lastTouched
+        if touched != Self.none, cells[Int(touched)].window == window { return Int(touched) }
+        let hash = TableHash.hash(UInt64(current), UInt64(bitPattern: window), seed: seed)
+        let found = cellIndex.find(hash) {
+            cells[$0].window == window && Int(cells[$0].series) == current
+        }
+        if let found {
+            series[current].lastTouched = UInt32(found)
+            return found
+        }
+        let day = buckets.day(of: window)
+        if series[current].day != day {
+            series[current].day = day
+            series[current].term = series[current].terms.term(day: day)
+        }
+        let cell = cells.count
+        cells.append(
+            Cell(
+                term: series[current].term, window: window, count: 0, values: Self.none,
+                next: series[current].lastMade, series: UInt32(current)))
+        series[current].lastMade = UInt32(cell)
+        series[current].lastTouched = UInt32(cell)
+        cellIndex.insert(hash, cell)
+        return cell
+    }
+
+    // MARK: Interning
+
+    private mutating func intern(
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer
+    ) -> Int {
+        let type = intern(type: type)
+        let owner = intern(partition, key: key)
+        let first = keys[owner].firstSeries
+        if first != Self.none, Int(series[Int(first)].type) == type { return Int(first) }
+        let hash = TableHash.hash(UInt64(owner), UInt64(type), seed: seed)
+        if let found = findSeries(hash, owner, type) { return found }
+        let terms = withBytes(types[type].offset, types[type].length) { typeBytes in
+            SeriesTerms(key: key, type: typeBytes, digestKey: digestKey)
+        }
+        series.append(
+            Series(
+                terms: terms, key: UInt32(owner), type: UInt32(type), nextOfKey: first,
+                lastMade: Self.none, lastTouched: Self.none, term: 0, day: nil))
+        keys[owner].firstSeries = UInt32(series.count - 1)
+        seriesIndex.insert(hash, series.count - 1)
+        return series.count - 1
+    }
+
+    private func findSeries(_ hash: UInt64, _ key: Int, _ type: Int) -> Int? {
+        seriesIndex.find(hash) { Int(series[$0].key) == key && Int(series[$0].type) == type }
+    }
+
+    private mutating func intern(type: UnsafeRawBufferPointer) -> Int {
+        if lastType < types.count, isType(lastType, type) { return lastType }
+        let hash = TableHash.hash(type, seed: seed)
+        if let found = typeIndex.find(hash, { isType($0, type) }) {
+            lastType = found
+            return found
+        }
+        types.append(TypeName(offset: arena.count, length: type.count))
+        arena.append(contentsOf: type)
+        lastType = types.count - 1
+        typeIndex.insert(hash, lastType)
+        return lastType
+    }
+
+    private mutating func intern(_ partition: PartitionID, key: UnsafeRawBufferPointer) -> Int {
+        let hash = keyHash(partition, key)
+        if let found = findKey(hash, partition, key) { return found }
+        keys.append(
+            Key(
+                offset: arena.count, length: UInt16(key.count), partition: partition.index,
+                firstSeries: Self.none))
+        arena.append(contentsOf: key)
+        keyIndex.insert(hash, keys.count - 1)
+        return keys.count - 1
+    }
+
+    private func keyHash(_ partition: PartitionID, _ key: UnsafeRawBufferPointer) -> UInt64 {
+        TableHash.hash(key, seed: seed ^ UInt64(partition.index) << 48)
+    }
+
+    private func findKey(
+        _ hash: UInt64, _ partition: PartitionID, _ key: UnsafeRawBufferPointer
+    ) -> Int? {
+        arena.withUnsafeBytes { arena in
+            keyIndex.find(hash) { candidate in
+                let held = keys[candidate]
+                let end = held.offset + Int(held.length)
+                return held.partition == partition.index
+                    && ByteOrder.areEqual(
+                        UnsafeRawBufferPointer(rebasing: arena[held.offset..<end]), key)
+            }
+        }
+    }
+
+    private func isType(_ index: Int, _ type: UnsafeRawBufferPointer) -> Bool {
+        withBytes(types[index].offset, types[index].length) { ByteOrder.areEqual($0, type) }
+    }
+
+    // MARK: Looking up
+
+    func withBytes<Result>(
+        _ offset: Int, _ length: Int, _ body: (UnsafeRawBufferPointer) -> Result
+    ) -> Result {
+        arena.withUnsafeBytes {
+            body(UnsafeRawBufferPointer(rebasing: $0[offset..<offset + length]))
+        }
+    }
+
+    func typeBytes(_ type: UInt32) -> [UInt8] {
+        let name = types[Int(type)]
+        return Array(arena[name.offset..<name.offset + name.length])
+    }
+
+    func measure(_ cell: Cell) -> Measure {
+        Measure(
+            count: cell.count, values: cell.values == Self.none ? nil : values[Int(cell.values)])
+    }
+
+    func find(_ partition: PartitionID, key: [UInt8]) -> Int? {
+        key.withUnsafeBytes { findKey(keyHash(partition, $0), partition, $0) }
+    }
+}

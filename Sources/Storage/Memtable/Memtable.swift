@@ -1,0 +1,77 @@
+package import Core
+package import Wire
+
+/// The sum of all slices that were applied since the last flush. It is moved, never copied: a flush
+/// takes it out whole, and a fresh one takes its place.
+package struct Memtable: ~Copyable {
+    private var store: CellStore
+
+    /// - Parameters:
+    ///   - partitions: how many the cluster has.
+    ///   - digestKey: the cluster's.
+    package init(partitions: Int, digestKey: SipKey, window: WindowLength) {
+        store = CellStore(
+            partitions: partitions, digestKey: digestKey, buckets: TimeBuckets(window: window))
+    }
+
+    /// Adds a slice's cells, all of them or, if it is malformed, none. The caller has checked that
+    /// the partition exists.
+    package mutating func apply(
+        slice bytes: UnsafeRawBufferPointer, partition: PartitionID
+    ) throws(SliceError) {
+        try SliceReader.validate(bytes, length: store.buckets.window)
+        store.add(validated: bytes, partition: partition)
+    }
+
+    /// About the memory held: what a flush by size looks at.
+    package var bytes: Int { store.byteCount }
+
+    package var cells: Int { store.cells.count }
+
+    package var isEmpty: Bool { store.cells.isEmpty }
+
+    /// The whole memtable, immutable from here on. `through` is the LSN of the last application in
+    /// it: what `coveredThrough` becomes when its tables are in the manifest.
+    package consuming func freeze(through: LSN) -> FrozenMemtable {
+        FrozenMemtable(store: store, through: through)
+    }
+
+    package func series(_ query: SeriesQuery) -> [SeriesRow] {
+        store.rows(query)
+    }
+
+    package func scan(into aggregate: inout ScanAggregate) {
+        store.scan(into: &aggregate)
+    }
+
+    package func stateDigest(of partition: PartitionID) -> StateDigest {
+        store.digests[Int(partition.index)]
+    }
+}
+
+/// A memtable on its way to the disk: answers the same questions, changes no more.
+package final class FrozenMemtable: Sendable {
+    let store: CellStore
+    package let through: LSN
+
+    init(store: CellStore, through: LSN) {
+        self.store = store
+        self.through = through
+    }
+
+    package var bytes: Int { store.byteCount }
+
+    package var cells: Int { store.cells.count }
+
+    package func series(_ query: SeriesQuery) -> [SeriesRow] {
+        store.rows(query)
+    }
+
+    package func scan(into aggregate: inout ScanAggregate) {
+        store.scan(into: &aggregate)
+    }
+
+    package func stateDigest(of partition: PartitionID) -> StateDigest {
+        store.digests[Int(partition.index)]
+    }
+}

@@ -1,0 +1,177 @@
+package import Core
+
+/// The answer to a `ScanSpec` while it is gathered. Aggregates of disjoint cells merge; the order
+/// in which cells and aggregates come never matters.
+package struct ScanAggregate: Sendable {
+    package let spec: ScanSpec
+    private let seed: UInt64
+    private var table: MeasureTable
+    private var statistics: [PartitionID: PartitionStatistics] = [:]
+    /// True when keys were left out of a `keys` listing because it was full.
+    package private(set) var hasMore = false
+
+    /// - Parameter seed: of the hash table; draw it, so that nobody can choose colliding keys.
+    package init(_ spec: ScanSpec, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3) {
+        self.spec = spec
+        table = MeasureTable(seed: seed)
+        self.seed = seed
+    }
+
+    init(
+        _ spec: ScanSpec, seed: UInt64, table: MeasureTable,
+        statistics: [PartitionID: PartitionStatistics], hasMore: Bool
+    ) {
+        self.spec = spec
+        self.seed = seed
+        self.table = table
+        self.statistics = statistics
+        self.hasMore = hasMore
+    }
+
+    package enum Order: UInt8, Sendable {
+        case count = 1
+        case sum = 2
+    }
+
+    package struct Row: Hashable, Sendable {
+        package let key: [UInt8]
+        package let measure: Measure
+    }
+
+    /// Keys or types held so far.
+    package var count: Int { table.count }
+
+    package var byteCount: Int { table.byteCount }
+
+    /// False once it holds more than `StorageLimits.scanBytesMax`: the answer must then be an
+    /// error.
+    package var isWithinLimit: Bool { byteCount <= StorageLimits.scanBytesMax }
+
+    // MARK: Gathering
+
+    package func wants(_ partition: PartitionID) -> Bool {
+        spec.partitions.contains(partition)
+    }
+
+    @inline(__always)
+    func wants(type: UnsafeRawBufferPointer) -> Bool {
+        guard let wanted = spec.type else { return true }
+        return wanted.withUnsafeBytes { ByteOrder.areEqual($0, type) }
+    }
+
+    /// Adds one cell, if the spec selects it: how a coordinator adds what a missing slice
+    /// contributes.
+    package mutating func add(
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
+        window: Int64, _ measure: Measure
+    ) {
+        guard wants(partition), wants(type: type), spec.windows.contains(window) else { return }
+        var part = SeriesPart()
+        part.add(window: window, measure)
+        add(partition, key: key, type: type, part)
+    }
+
+    /// Adds selected cells of one series. The caller has asked `wants` and looked at the windows.
+    mutating func add(
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
+        _ part: SeriesPart
+    ) {
+        guard part.cells > 0 else { return }
+        switch spec.output {
+        case .totalsByKey:
+            table.add(key, part.total)
+        case .types:
+            table.add(type, part.total)
+        case .keys(let prefix, let after, let limit):
+            guard key.starts(with: prefix), isBeyond(after, key) else { return }
+            table.add(key, .zero)
+            prune(to: bounded(limit), slack: bounded(limit) + 1024)
+        case .statistics:
+            statistics[partition, default: PartitionStatistics()].add(part)
+        }
+    }
+
+    package mutating func merge(_ other: ScanAggregate) {
+        precondition(spec.output == other.spec.output, "aggregates of two questions do not merge")
+        for entry in 0..<other.table.count {
+            other.table.key(entry).withUnsafeBytes { table.add($0, other.table.measure(entry)) }
+        }
+        for (partition, theirs) in other.statistics.sorted(by: { $0.key < $1.key }) {
+            statistics[partition, default: PartitionStatistics()].merge(theirs)
+        }
+        hasMore = hasMore || other.hasMore
+        if case .keys(_, _, let limit) = spec.output { prune(to: bounded(limit), slack: 0) }
+    }
+
+    private func bounded(_ limit: Int) -> Int {
+        min(max(0, limit), StorageLimits.keysPageMax)
+    }
+
+    private func isBeyond(_ after: [UInt8]?, _ key: UnsafeRawBufferPointer) -> Bool {
+        guard let after else { return true }
+        return after.withUnsafeBytes { ByteOrder.compare(key, $0) > 0 }
+    }
+
+    /// Keeps the first `limit` keys once there are `slack` more than that.
+    private mutating func prune(to limit: Int, slack: Int) {
+        guard table.count > limit + slack else { return }
+        var kept = MeasureTable(seed: seed)
+        for entry in table.sorted().prefix(limit) {
+            table.key(entry).withUnsafeBytes { kept.add($0, .zero) }
+        }
+        table = kept
+        hasMore = true
+    }
+
+    // MARK: Answers
+
+    /// All rows by ascending key (or type).
+    package var rows: [Row] {
+        table.sorted().map { Row(key: table.key($0), measure: table.measure($0)) }
+    }
+
+    package func measure(of key: [UInt8]) -> Measure? {
+        table.measure(of: key)
+    }
+
+    /// The `count` greatest, ties by ascending key. By sum: only keys whose events carry values.
+    package func top(_ count: Int, by order: Order) -> [Row] {
+        guard count > 0 else { return [] }
+        // A heap of the best so far, the worst of them on top, over (weight, entry).
+        var heap = BoundedHeap<(weight: Int128, entry: Int)>(capacity: count) { left, right in
+            left.weight != right.weight
+                ? left.weight < right.weight : table.compare(left.entry, right.entry) > 0
+        }
+        for entry in 0..<table.count {
+            let measure = table.measure(entry)
+            switch order {
+            case .count: heap.offer((Int128(measure.count), entry))
+            case .sum: if let values = measure.values { heap.offer((values.sum, entry)) }
+            }
+        }
+        return heap.descending().map {
+            Row(key: table.key($0.entry), measure: table.measure($0.entry))
+        }
+    }
+
+    /// The first keys of a `keys` listing and whether more follow.
+    package func keys() -> (keys: [[UInt8]], hasMore: Bool) {
+        guard case .keys(_, _, let limit) = spec.output else { return ([], false) }
+        let sorted = table.sorted()
+        let page = sorted.prefix(bounded(limit))
+        return (page.map { table.key($0) }, hasMore || sorted.count > page.count)
+    }
+
+    /// By ascending partition.
+    package var partitionStatistics: [(partition: PartitionID, statistics: PartitionStatistics)] {
+        statistics.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+}
+
+extension ScanAggregate: Equatable {
+    /// Equal answers, in whatever order they were gathered.
+    package static func == (left: ScanAggregate, right: ScanAggregate) -> Bool {
+        left.spec == right.spec && left.statistics == right.statistics
+            && left.hasMore == right.hasMore && left.rows == right.rows
+    }
+}

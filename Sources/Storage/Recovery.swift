@@ -1,0 +1,91 @@
+import Core
+
+/// What a start found on the disk.
+package struct Recovered: Sendable {
+    package let manifest: ManifestState
+    /// The listed tables that could be opened, ascending by id.
+    package let tables: [TableHandle]
+    /// Where the log goes on. Everything before it is durable.
+    package let cursor: LogCursor
+    /// Empty after any crash; not empty after bit rot, lost files or another's hand.
+    package let damage: [Damage]
+}
+
+/// Reads a data directory before the core starts. Repeatable: a recovery that is interrupted, or
+/// done again, finds and leaves the same.
+package enum Recovery {
+    /// - Parameter visit: gets every valid record of the log, ascending, with the manifest, whose
+    ///   `coveredThrough` says which applications the tables hold already.
+    package static func open(
+        _ fileSystem: any FileSystem, options: StorageOptions,
+        visit: (_ record: LogRecord, _ manifest: ManifestState) -> Void
+    ) throws(StorageError) -> Recovered {
+        try prepareDirectories(fileSystem)
+        let manifest = try ManifestFile.open(fileSystem).state
+        try removeUnlistedTables(fileSystem, manifest)
+        let (tables, tableDamage) = try openTables(fileSystem, manifest, options)
+        var scan = LogScan(
+            fileSystem: fileSystem, options: options, start: manifest.logStart,
+            covered: manifest.coveredThrough)
+        let (cursor, logDamage) = try scan.run { visit($0, manifest) }
+        return Recovered(
+            manifest: manifest, tables: tables, cursor: cursor, damage: logDamage + tableDamage)
+    }
+
+    private static func prepareDirectories(
+        _ fileSystem: any FileSystem
+    ) throws(StorageError) {
+        try fileSystem.createDirectory(FileNames.logDirectory)
+        try fileSystem.createDirectory(FileNames.tableDirectory)
+        try fileSystem.syncDirectory(".")
+        guard try !fileSystem.list(".").contains(FileNames.manifest) else { return }
+        // A new directory gets its manifest before its first log file or table. Without a manifest
+        // all tables would be taken for leftovers, and removed.
+        let hasLog = try !fileSystem.list(FileNames.logDirectory).isEmpty
+        let hasTables = try !fileSystem.list(FileNames.tableDirectory).isEmpty
+        guard !hasLog, !hasTables else {
+            throw .damaged(
+                path: FileNames.manifest, offset: 0,
+                what: "it is missing beside a log or tables; restore it, or empty the directory")
+        }
+    }
+
+    /// Drafts and tables of a flush that a crash kept from the manifest: the log still covers them.
+    private static func removeUnlistedTables(
+        _ fileSystem: any FileSystem, _ manifest: ManifestState
+    ) throws(StorageError) {
+        let listed = Set(manifest.tables.map(\.path))
+        var removed = false
+        for name in try fileSystem.list(FileNames.tableDirectory) {
+            let path = "\(FileNames.tableDirectory)/\(name)"
+            let isOurs =
+                name.hasSuffix(FileNames.tableSuffix)
+                || name.hasSuffix(FileNames.tableSuffix + FileNames.draftSuffix)
+            guard isOurs, !listed.contains(path) else { continue }
+            try fileSystem.remove(path)
+            removed = true
+        }
+        if removed { try fileSystem.syncDirectory(FileNames.tableDirectory) }
+    }
+
+    private static func openTables(
+        _ fileSystem: any FileSystem, _ manifest: ManifestState, _ options: StorageOptions
+    ) throws(StorageError) -> ([TableHandle], [Damage]) {
+        var tables: [TableHandle] = []
+        var damage: [Damage] = []
+        for meta in manifest.tables {
+            do throws(StorageError) {
+                tables.append(try TableHandle.open(meta, in: fileSystem, options: options))
+            } catch {
+                switch error {
+                case .damaged, .notFound:
+                    damage.append(.table(meta: meta, what: error.description))
+                case .failed, .diskFull, .syncFailed, .writerDead, .newerFormat, .locked,
+                    .digestMismatch, .scanTooLarge:
+                    throw error
+                }
+            }
+        }
+        return (tables, damage)
+    }
+}

@@ -1,0 +1,87 @@
+import Core
+import Wire
+
+/// The frame around every block and section of a table (docs/formats/sstable.md):
+///
+///     offset  bytes
+///          0      1  kind
+///          1      1  codec: 0 stored, 1 LZ4
+///          2      2  zero
+///          4      4  raw length
+///          8      4  stored length
+///         12      4  checksum: CRC-32C of the file's id and this offset (8 bytes each), bytes
+///                    0 ..< 12 and the stored bytes
+///         16         stored bytes
+///
+/// The checksum binds the bytes to their place: a block of another file, or of another offset,
+/// fails as surely as a changed one. It is checked before anything is decompressed.
+enum SectionFrame {
+    static let size = 16
+
+    enum Kind: UInt8 {
+        case block = 1
+        case index = 2
+        case filter = 3
+        case footer = 4
+    }
+
+    static func encode(_ kind: Kind, _ raw: [UInt8], table: UInt64, at offset: UInt64) -> [UInt8] {
+        let compressed = raw.withUnsafeBytes { LZ4Block.compress($0) }
+        let stored = compressed ?? raw
+        var writer = ByteWriter(capacity: size + stored.count)
+        writer.write(kind.rawValue)
+        writer.write(UInt8(compressed == nil ? 0 : 1))
+        writer.write(fixed: UInt16(0))
+        writer.write(fixed: UInt32(raw.count))
+        writer.write(fixed: UInt32(stored.count))
+        let bound = Checksum.crc32c(writer.bytes, extending: place(table, offset))
+        writer.write(fixed: Checksum.crc32c(stored, extending: bound))
+        writer.write(raw: stored)
+        return writer.bytes
+    }
+
+    /// The raw bytes of a frame that fills `bytes` exactly.
+    static func decode(
+        _ kind: Kind, _ bytes: [UInt8], table: UInt64, at offset: UInt64, rawMax: Int
+    ) throws(DecodeError) -> [UInt8] {
+        var reader = ByteReader(bytes)
+        let kindFound = try reader.byte()
+        let codec = try reader.byte()
+        let reserved: UInt16 = try reader.fixed()
+        let rawLength: UInt32 = try reader.fixed()
+        let storedLength: UInt32 = try reader.fixed()
+        let checksum: UInt32 = try reader.fixed()
+        guard Int(storedLength) == reader.remaining else {
+            throw reader.fail("a block of \(storedLength) bytes in \(reader.remaining)")
+        }
+        let found = bytes.withUnsafeBytes { buffer in
+            Checksum.crc32c(
+                UnsafeRawBufferPointer(rebasing: buffer[size...]),
+                extending: Checksum.crc32c(
+                    UnsafeRawBufferPointer(rebasing: buffer[0..<12]),
+                    extending: place(table, offset)))
+        }
+        guard found == checksum else { throw reader.fail("a block's checksum does not match") }
+        guard kindFound == kind.rawValue, codec <= 1, reserved == 0, Int(rawLength) <= rawMax else {
+            throw reader.fail("a block of kind \(kindFound) with \(rawLength) raw bytes")
+        }
+        guard codec == 1 else {
+            guard rawLength == storedLength else { throw reader.fail("a block's lengths differ") }
+            return Array(bytes[size...])
+        }
+        // A closure cannot carry a typed error through the library's rethrows.
+        return try bytes.withUnsafeBytes { buffer in
+            Result { () throws(DecodeError) in
+                try LZ4Block.decompress(
+                    UnsafeRawBufferPointer(rebasing: buffer[size...]), count: Int(rawLength))
+            }
+        }.get()
+    }
+
+    private static func place(_ table: UInt64, _ offset: UInt64) -> UInt32 {
+        var writer = ByteWriter(capacity: 16)
+        writer.write(fixed: table)
+        writer.write(fixed: offset)
+        return Checksum.crc32c(writer.bytes)
+    }
+}

@@ -1,0 +1,102 @@
+import Core
+
+/// Writes a frozen memtable as tables, one per time bucket, and believes them only after reading
+/// them back: the cells in the files must add up to the memtable's state digests, partition by
+/// partition.
+struct TableFlush {
+    let fileSystem: any FileSystem
+    let options: StorageOptions
+
+    private struct Draft {
+        var path: String
+        var id: UInt64
+        var file: any StoredFile
+    }
+
+    /// The tables under their final names, durable. They do not count before the manifest lists
+    /// them.
+    func write(
+        _ memtable: FrozenMemtable, firstID: UInt64
+    ) throws(StorageError) -> [TableHandle] {
+        let store = memtable.store
+        let sorted = store.sorted()
+        var drafts: [Draft] = []
+        var found = Array(repeating: StateDigest.zero, count: store.digests.count)
+        var start = 0
+        while start < sorted.runs.count {
+            let bucket = sorted.runs[start].bucket
+            var end = start
+            while end < sorted.runs.count, sorted.runs[end].bucket == bucket { end += 1 }
+            let draft = try open(firstID + UInt64(drafts.count))
+            var writer = TableWriter(
+                file: draft.file, id: draft.id, bucket: bucket, options: options)
+            try Self.copy(sorted, start..<end, of: store, to: &writer)
+            let statistics = try writer.finish()
+            try check(draft, against: statistics)
+            for held in statistics.partitions {
+                found[Int(held.partition.index)].merge(held.digest)
+            }
+            drafts.append(draft)
+            start = end
+        }
+        for partition in found.indices where found[partition] != store.digests[partition] {
+            try discard(drafts)
+            throw .digestMismatch(
+                path: FileNames.tableDirectory, what: "the state digest of p\(partition) differs")
+        }
+        return try publish(drafts)
+    }
+
+    private func open(_ id: UInt64) throws(StorageError) -> Draft {
+        let path = FileNames.table(id) + FileNames.draftSuffix
+        return Draft(path: path, id: id, file: try fileSystem.open(path, .replace))
+    }
+
+    private static func copy(
+        _ sorted: CellStore.SortedCells, _ runs: Range<Int>, of store: CellStore,
+        to writer: inout TableWriter
+    ) throws(StorageError) {
+        for run in sorted.runs[runs] {
+            let series = store.series[run.series]
+            let key = store.keys[Int(series.key)]
+            writer.begin(
+                PartitionID(Int(key.partition)),
+                key: Array(store.arena[key.offset..<key.offset + Int(key.length)]),
+                type: store.typeBytes(series.type))
+            for position in run.cells {
+                let cell = store.cells[Int(sorted.order[position])]
+                try writer.add(window: cell.window, store.measure(cell))
+            }
+        }
+    }
+
+    /// Reads the draft back from its file.
+    private func check(
+        _ draft: Draft, against statistics: TableStatistics
+    ) throws(StorageError) {
+        let handle = try TableHandle.open(
+            draft.file, id: draft.id, as: draft.path, options: options)
+        try handle.verify()
+        guard handle.footer.partitions == statistics.partitions,
+            handle.footer.checksum == statistics.checksum
+        else {
+            throw .digestMismatch(path: draft.path, what: "its footer differs")
+        }
+    }
+
+    private func publish(_ drafts: [Draft]) throws(StorageError) -> [TableHandle] {
+        var handles: [TableHandle] = []
+        for draft in drafts {
+            let path = FileNames.table(draft.id)
+            try fileSystem.rename(draft.path, to: path)
+            handles.append(
+                try TableHandle.open(draft.file, id: draft.id, as: path, options: options))
+        }
+        if !drafts.isEmpty { try fileSystem.syncDirectory(FileNames.tableDirectory) }
+        return handles
+    }
+
+    private func discard(_ drafts: [Draft]) throws(StorageError) {
+        for draft in drafts { try fileSystem.remove(draft.path) }
+    }
+}

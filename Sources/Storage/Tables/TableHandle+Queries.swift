@@ -1,0 +1,153 @@
+import Core
+import Wire
+
+extension TableHandle {
+    /// Appends the rows of one key, in order.
+    package func series(
+        _ query: SeriesQuery, into rows: inout [SeriesRow]
+    ) throws(StorageError) {
+        guard mayHold(query) else { return }
+        let start = TablePoint(
+            partition: query.partition, key: query.key, type: query.type ?? [],
+            window: query.type == nil ? .min : query.from ?? .min)
+        var number = index.block(of: start)
+        while number < index.entries.count, !isBeyond(query, index.entries[number].first) {
+            var block = try block(number)
+            let offset = index.entries[number].offset
+            try Self.decoded(path, offset) { () throws(DecodeError) in
+                try Self.collect(query, from: &block, into: &rows)
+            }
+            number += 1
+        }
+    }
+
+    /// Adds what the aggregate's spec selects.
+    package func scan(into aggregate: inout ScanAggregate) throws(StorageError) {
+        guard aggregate.spec.windows.overlaps(meta.firstWindow, meta.lastWindow) else { return }
+        for number in index.entries.indices where isWanted(number, aggregate) {
+            var block = try block(number)
+            try Self.decoded(path, index.entries[number].offset) { () throws(DecodeError) in
+                try Self.collect(from: &block, into: &aggregate)
+            }
+            guard aggregate.isWithinLimit else {
+                throw .scanTooLarge(bytes: aggregate.byteCount)
+            }
+        }
+    }
+
+    /// Reads every cell and holds what they add up to against the footer: what the scrubber does,
+    /// and what a flush does before it believes its own file.
+    package func verify() throws(StorageError) {
+        let found = try recount()
+        guard found.partitions == footer.partitions, found.checksum == footer.checksum,
+            found.series == footer.series, found.keys == footer.keys,
+            found.firstWindow == footer.firstWindow || footer.cells == 0
+        else {
+            throw .damaged(
+                path: path, offset: footer.indexOffset,
+                what: "its cells do not add up to its footer")
+        }
+    }
+
+    /// What the cells in the file add up to.
+    func recount() throws(StorageError) -> TableStatistics {
+        var statistics = TableStatistics(options: options)
+        for number in index.entries.indices {
+            var block = try block(number)
+            let entry = index.entries[number]
+            let cells = try Self.decoded(path, entry.offset) { () throws(DecodeError) in
+                var cells = 0
+                while try block.nextSeries() {
+                    statistics.begin(block.partition, key: block.key, type: block.type)
+                    while let cell = try block.nextCell() {
+                        guard options.buckets.bucket(of: cell.window) == meta.bucket else {
+                            throw DecodeError("window \(cell.window) of another bucket", at: 0)
+                        }
+                        statistics.add(window: cell.window, cell.measure)
+                        cells += 1
+                    }
+                }
+                return cells
+            }
+            guard cells == entry.cells else {
+                throw .damaged(
+                    path: path, offset: entry.offset,
+                    what: "the block holds \(cells) cells, the index says \(entry.cells)")
+            }
+        }
+        return statistics
+    }
+
+    private func mayHold(_ query: SeriesQuery) -> Bool {
+        meta.partitions.contains(query.partition)
+            && query.windows.overlaps(meta.firstWindow, meta.lastWindow)
+            && ByteOrder.compare(query.key, meta.firstKey) >= 0
+            && ByteOrder.compare(query.key, meta.lastKey) <= 0
+            && filter.mayHold(
+                query.key.withUnsafeBytes { KeyFilter.hash(query.partition, $0) })
+    }
+
+    /// Whether nothing from `point` on can answer the query.
+    private func isBeyond(_ query: SeriesQuery, _ point: TablePoint) -> Bool {
+        if point.partition != query.partition { return point.partition > query.partition }
+        let keys = ByteOrder.compare(point.key, query.key)
+        guard keys == 0, let type = query.type else { return keys > 0 }
+        let types = ByteOrder.compare(point.type, type)
+        guard types == 0, let to = query.to else { return types > 0 }
+        return point.window >= to
+    }
+
+    /// Blocks are sorted by partition first: a block spans those from its first cell's to the next
+    /// block's first cell's.
+    private func isWanted(_ number: Int, _ aggregate: ScanAggregate) -> Bool {
+        let first = index.entries[number].first.partition
+        let last =
+            number + 1 < index.entries.count
+            ? index.entries[number + 1].first.partition
+            : footer.partitions.last?.partition ?? first
+        guard first < last else { return aggregate.wants(first) }
+        return footer.partitions.contains {
+            $0.partition >= first && $0.partition <= last && aggregate.wants($0.partition)
+        }
+    }
+
+    private static func collect(
+        _ query: SeriesQuery, from block: inout TableBlockReader, into rows: inout [SeriesRow]
+    ) throws(DecodeError) {
+        let windows = query.windows
+        while try block.nextSeries() {
+            guard block.partition == query.partition else {
+                if block.partition > query.partition { return }
+                continue
+            }
+            let order = ByteOrder.compare(block.key, query.key)
+            if order > 0 { return }
+            guard order == 0 else { continue }
+            if let type = query.type, type != block.type { continue }
+            while let cell = try block.nextCell() {
+                guard windows.contains(cell.window) else { continue }
+                rows.append(
+                    SeriesRow(type: block.type, window: cell.window, measure: cell.measure))
+            }
+        }
+    }
+
+    private static func collect(
+        from block: inout TableBlockReader, into aggregate: inout ScanAggregate
+    ) throws(DecodeError) {
+        let windows = aggregate.spec.windows
+        while try block.nextSeries() {
+            let wanted = block.type.withUnsafeBytes { aggregate.wants(type: $0) }
+            guard wanted, aggregate.wants(block.partition) else { continue }
+            var part = SeriesPart()
+            while let cell = try block.nextCell() {
+                if windows.contains(cell.window) { part.add(window: cell.window, cell.measure) }
+            }
+            block.key.withUnsafeBytes { key in
+                block.type.withUnsafeBytes { type in
+                    aggregate.add(block.partition, key: key, type: type, part)
+                }
+            }
+        }
+    }
+}

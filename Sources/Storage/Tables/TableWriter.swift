@@ -1,0 +1,105 @@
+import Core
+import Wire
+
+/// Writes one table from cells that come in order: blocks, index, filter, footer. The file is a
+/// draft until its writer's owner has looked at it and renamed it.
+struct TableWriter {
+    let id: UInt64
+    let bucket: Int64
+    private let file: any StoredFile
+    private let options: StorageOptions
+    private var statistics: TableStatistics
+    private var index = TableIndex()
+    private var block = TableBlockBuilder()
+    private var partition = PartitionID(0)
+    private var key: [UInt8] = []
+    private var type: [UInt8] = []
+    private var isSeriesOpen = false
+    private var pending: [[UInt8]] = []
+    private var pendingBytes = 0
+    private var written: UInt64 = 0
+
+    /// Bytes that are gathered for one write.
+    private static let writeSize = 1 << 20
+
+    init(file: any StoredFile, id: UInt64, bucket: Int64, options: StorageOptions) {
+        self.file = file
+        self.id = id
+        self.bucket = bucket
+        self.options = options
+        statistics = TableStatistics(options: options)
+    }
+
+    private var offset: UInt64 { written + UInt64(pendingBytes) }
+
+    mutating func begin(_ partition: PartitionID, key: [UInt8], type: [UInt8]) {
+        statistics.begin(partition, key: key, type: type)
+        self.partition = partition
+        self.key = key
+        self.type = type
+        isSeriesOpen = false
+    }
+
+    mutating func add(window: Int64, _ measure: Measure) throws(StorageError) {
+        if block.rawSize >= StorageLimits.blockTarget { try closeBlock() }
+        if isSeriesOpen {
+            block.add(window: window, measure)
+        } else {
+            block.begin(partition, key: key, type: type, window: window, measure)
+            isSeriesOpen = true
+        }
+        statistics.add(window: window, measure)
+    }
+
+    /// Writes what is left and syncs the file; what the cells added up to.
+    mutating func finish() throws(StorageError) -> TableStatistics {
+        try closeBlock()
+        let indexOffset = offset
+        try append(.index, index.bytes)
+        let filterOffset = offset
+        try append(.filter, KeyFilter(hashes: statistics.keyHashes).bytes)
+        let footerOffset = offset
+        let footer = TableFooter(
+            id: id, bucket: bucket, window: options.window, statistics: statistics,
+            indexOffset: indexOffset, filterOffset: filterOffset)
+        try append(.footer, footer.bytes)
+        var tail = ByteWriter(capacity: TableFooter.tailSize)
+        tail.write(fixed: footerOffset)
+        tail.write(fixed: UInt32(offset - footerOffset))
+        tail.write(fixed: TableFooter.version)
+        tail.write(fixed: UInt16(0))
+        tail.write(raw: TableFooter.magic)
+        pending.append(tail.bytes)
+        pendingBytes += tail.bytes.count
+        try flush()
+        try file.sync()
+        return statistics
+    }
+
+    private mutating func closeBlock() throws(StorageError) {
+        guard let first = block.first else { return }
+        let cells = block.cells
+        let start = offset
+        try append(.block, block.finish())
+        index.append(
+            TableIndex.Entry(offset: start, length: Int(offset - start), cells: cells, first: first)
+        )
+        isSeriesOpen = false
+    }
+
+    private mutating func append(
+        _ kind: SectionFrame.Kind, _ raw: [UInt8]
+    ) throws(StorageError) {
+        let frame = SectionFrame.encode(kind, raw, table: id, at: offset)
+        pending.append(frame)
+        pendingBytes += frame.count
+        if pendingBytes >= Self.writeSize { try flush() }
+    }
+
+    private mutating func flush() throws(StorageError) {
+        try file.write(pending, at: written)
+        written += UInt64(pendingBytes)
+        pending = []
+        pendingBytes = 0
+    }
+}

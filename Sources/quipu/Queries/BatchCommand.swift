@@ -1,0 +1,48 @@
+import ArgumentParser
+import Client
+import Core
+
+struct BatchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "batch",
+        abstract: "The outcome of a batch.",
+        discussion: """
+            Without --created an id that nobody holds stays unknown; with it the cluster can say \
+            that it is finally not counted.
+
+            Example: quipu batch 0190e1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b 7 --created 1424639820000
+            """)
+
+    @Argument(help: "The producer's UUID.")
+    var producer: String
+
+    @Argument(help: "The batch's sequence.")
+    var sequence: UInt64
+
+    @Option(help: "The time the batch was sealed with.")
+    var created: Timestamp?
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var result: ResultOptions
+
+    func validate() throws {
+        guard UUIDText.parse(producer) != nil else {
+            throw ValidationError("\(producer) is no UUID: give the producer's, then the sequence")
+        }
+    }
+
+    func run() async throws {
+        let call = QueryCall.batch(producer: producer, sequence: sequence, createdAt: created)
+        let reply = try await connection.withClient { try await $0.perform(call) }
+        if result.json {
+            Output.body(reply.body)
+            return
+        }
+        let answer = try reply.reading(BatchAnswer.init(json:))
+        var text = "\(producer)/\(sequence): \(answer.outcome)\(answer.isFinal ? " (final)" : "")"
+        if let counts = answer.counts {
+            text += ", \(counts.events) events: \(counts.counted) counted, \(counts.dead) dead"
+        }
+        print(text)
+    }
+}

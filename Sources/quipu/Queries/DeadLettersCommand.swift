@@ -1,0 +1,80 @@
+import ArgumentParser
+import Client
+import Core
+
+struct DeadLettersCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dlq",
+        abstract: "Events that could not be counted, with their reasons.",
+        discussion: "Example: quipu dlq list --reason bad-time --limit 20",
+        subcommands: [DeadLettersListCommand.self])
+}
+
+struct DeadLettersListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "List dead letters of the whole cluster.",
+        discussion: "Example: quipu dlq list --reason bad-time --limit 20")
+
+    private static let detailColumns = 48
+
+    @Option(help: "Only those with this reason.")
+    var reason: String?
+
+    @Option(help: "Only those of this type.")
+    var type: String?
+
+    @Option(help: "How many on a page.")
+    var limit = 50
+
+    @Option(help: "The page after another, by the token that it ended with.")
+    var page: String?
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var result: ResultOptions
+
+    func validate() throws {
+        guard limit > 0 else { throw ValidationError("--limit \(limit): give at least 1") }
+        let reasons = DeadLetterReason.allCases.map(\.name)
+        if let reason, !reasons.contains(reason) {
+            throw ValidationError(
+                "--reason \(reason): give one of \(reasons.joined(separator: ", "))")
+        }
+    }
+
+    func run() async throws {
+        let call = QueryCall.deadLetters(reason: reason, type: type, limit: limit, page: page)
+        let reply = try await connection.withClient { try await $0.perform(call) }
+        if result.json {
+            Output.body(reply.body)
+            return
+        }
+        let json = try reply.json()
+        let answer = try reply.reading(ListAnswer.init(json:))
+        var table = TextTable([
+            ("Batch", .left), ("Line", .right), ("Reason", .left), ("Type", .left),
+            ("Key", .left), ("Detail", .left),
+        ])
+        for item in answer.items {
+            let detail = item["detail"]?.plain ?? ""
+            table.add([
+                DeadLettersListCommand.batch(item["batch"]), item["line"]?.plain ?? "",
+                item["reason"]?.plain ?? "", item["type"]?.plain ?? "", item["key"]?.plain ?? "",
+                TextTable.cut(detail, columns: DeadLettersListCommand.detailColumns),
+            ])
+        }
+        if !table.isEmpty { table.print() }
+        let total = json["total"]?.int.map { " of \(Quantity.grouped($0))" } ?? ""
+        print("\(Quantity.grouped(answer.items.count))\(total) dead letters")
+        if let next = answer.next { print("next page: --page \(next)") }
+    }
+
+    /// `producer/sequence`, whether the answer writes it as text or as an object.
+    private static func batch(_ json: JSONValue?) -> String {
+        guard let json else { return "" }
+        guard let producer = json["producer"], let sequence = json["sequence"] else {
+            return json.plain
+        }
+        return "\(producer.plain)/\(sequence.plain)"
+    }
+}

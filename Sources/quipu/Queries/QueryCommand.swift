@@ -1,0 +1,78 @@
+import ArgumentParser
+import Client
+
+struct QueryCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "query",
+        abstract: "Count the events of a key, per window and in total.",
+        discussion: """
+            Examples: quipu query watch BurntSushi/xsv --from 2015-02-22 --step 1h
+                      quipu query '*' -2-9ZncFOHk --from -15m --format chart
+            """)
+
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case table
+        case json
+        case csv
+        case chart
+    }
+
+    enum Step: String, ExpressibleByArgument, CaseIterable {
+        case minute = "1m"
+        case hour = "1h"
+        case day = "1d"
+        case all
+
+        /// The length of a window; nil for `all`.
+        var seconds: Int? {
+            switch self {
+            case .minute: 60
+            case .hour: 3600
+            case .day: 86_400
+            case .all: nil
+            }
+        }
+    }
+
+    @Argument(help: "The events' type; '*' sums all types.")
+    var type: String
+
+    @Argument(help: "The key.")
+    var key: String
+
+    @OptionGroup var range: RangeOptions
+
+    @Option(help: "The length of a window: 1m, 1h, 1d or all.")
+    var step = Step.minute
+
+    @Option(help: "ONE, QUORUM or ALL.")
+    var consistency = ConsistencyLevel.quorum
+
+    @Option(help: "table, json, csv or chart.")
+    var format = Format.table
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var result: ResultOptions
+
+    func run() async throws {
+        let call = QueryCall.counts(
+            type: type, key: key, range: range.range, step: step.rawValue,
+            consistency: consistency)
+        let reply = try await connection.withClient { try await $0.perform(call) }
+        switch result.json ? .json : format {
+        case .json:
+            Output.body(reply.body)
+        case .table:
+            let answer = try reply.reading(CountsAnswer.init(json:))
+            for line in CountsTable(answer, type: type, key: key).lines() { print(line) }
+        case .csv:
+            let answer = try reply.reading(CountsAnswer.init(json:))
+            for line in CountsTable.csv(answer) { print(line) }
+        case .chart:
+            let answer = try reply.reading(CountsAnswer.init(json:))
+            let chart = CountsChart(
+                answer, type: type, key: key, stepSeconds: step.seconds, columns: Output.columns)
+            for line in chart.lines() { print(line) }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+import ArgumentParser
+import Client
+import Core
+
+/// What `quipu send` can be told.
+struct SendOptions: ParsableArguments {
+    @Argument(help: ArgumentHelp("Files, in this order; - is standard input.", valueName: "file"))
+    var files: [String]
+
+    @Option(help: "auto, ndjson, json, cloudevents, csv, tsv or clf.")
+    var format = "auto"
+
+    @Option(help: "The type of events that name none.")
+    var type: String?
+
+    @Option(help: "The field with the key, as a dotted path (clf: path, host, status, method).")
+    var keyField: String?
+
+    @Option(help: "The field with the time.")
+    var timeField: String?
+
+    @Option(help: "The field with the type.")
+    var typeField: String?
+
+    @Option(help: "The field with the value.")
+    var valueField: String?
+
+    @Option(help: "ONE, QUORUM, ALL or ANY.")
+    var consistency = ConsistencyLevel.quorum
+
+    @Option(help: "Events in a batch (also at most 4 MiB).")
+    var batch = 10_000
+
+    @Option(help: "Batches under way at once.")
+    var inFlight = 4
+
+    @Option(help: "The producer's UUID, together with --created: repeats a run under the same ids.")
+    var producer: String?
+
+    @Option(help: "The time that every batch is sealed with.")
+    var created: Timestamp?
+
+    @Option(help: "Not in this version.")
+    var spool: String?
+
+    @Option(help: "How long a batch may take with all its retries.")
+    var timeout = "60s"
+
+    @Flag(help: "Exit 1 when any event becomes a dead letter.")
+    var strict = false
+
+    @Option(help: ArgumentHelp("Events per second at most.", valueName: "n/s"))
+    var rate: String?
+
+    func validate() throws {
+        if spool != nil { throw ValidationError("--spool: not in this version") }
+        guard (1...1_000_000).contains(batch) else {
+            throw ValidationError("--batch \(batch): give 1 to 1000000 events")
+        }
+        guard (1...256).contains(inFlight) else {
+            throw ValidationError("--in-flight \(inFlight): give 1 to 256 batches")
+        }
+        guard (producer == nil) == (created == nil) else {
+            throw ValidationError(
+                "--producer and --created belong together: they repeat a run under the same ids")
+        }
+        _ = try producerOptions()
+        _ = try eventFormat()
+        _ = try eventsPerSecond()
+    }
+
+    /// Nil for `auto`.
+    func eventFormat() throws -> EventFormat? {
+        if format == "auto" { return nil }
+        if format == "binary" { throw ValidationError("--format binary: not in this version") }
+        guard let known = EventFormat(rawValue: format) else {
+            let names = EventFormat.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--format \(format): give auto, \(names)")
+        }
+        return known
+    }
+
+    func eventsPerSecond() throws -> Int? {
+        guard let rate else { return nil }
+        guard let number = Quantity.rate(rate) else {
+            throw ValidationError("--rate \(rate): give events per second, such as 5000/s")
+        }
+        return number
+    }
+
+    func producerOptions() throws -> ProducerOptions {
+        var options = ProducerOptions()
+        if let producer {
+            guard let id = UUIDText.parse(producer) else {
+                throw ValidationError("--producer \(producer): give a UUID")
+            }
+            options.producer = id
+        }
+        guard let limit = Quantity.duration(timeout) else {
+            throw ValidationError("--timeout \(timeout): give a duration, such as 60s or 2m")
+        }
+        options.timeout = limit
+        options.createdAt = created
+        options.consistency = consistency
+        options.batchEvents = batch
+        options.inFlight = inFlight
+        options.type = type
+        options.keyField = keyField
+        options.timeField = timeField
+        options.typeField = typeField
+        options.valueField = valueField
+        return options
+    }
+
+    /// A paced run sends about a second's events at a time, unless its batches must stay as they
+    /// were.
+    func cutLimits(_ options: ProducerOptions) throws -> CutLimits {
+        var events = batch
+        if producer == nil, let rate = try eventsPerSecond() { events = min(events, rate) }
+        return CutLimits(events: events, bytes: options.batchBytes)
+    }
+}

@@ -1,0 +1,132 @@
+import Client
+import Core
+import Testing
+
+@Suite("What an attempt means for its batch")
+struct BatchAttemptsTests {
+    private func attempts(nodes: Int = 3) -> BatchAttempts {
+        BatchAttempts(deadline: .zero + .seconds(60), nodes: nodes)
+    }
+
+    private func result(_ status: Int, _ body: String = "{}") -> AttemptResult {
+        AttemptResult(reply: HTTPReply(status: status, body: Array(body.utf8)))
+    }
+
+    @Test("a counted answer ends the batch with its counts")
+    func counted() {
+        var batch = attempts()
+        let body = """
+            {"outcome": "counted", "events": 10, "counted": 9, "dead": 1, "duplicate": true,
+             "errors": [{"line": 3, "reason": "bad-time", "detail": "no time"}]}
+            """
+        let step = batch.record(result(200, body))
+        guard case .finished(.counted(let counts, duplicate: true)) = step else {
+            Issue.record("\(step)")
+            return
+        }
+        #expect((counts.events, counts.counted, counts.dead) == (10, 9, 1))
+        #expect(counts.errors.map(\.line) == [3])
+        #expect(counts.errors.map(\.reason) == ["bad-time"])
+    }
+
+    @Test("an answer 200 without counts is not taken for a success")
+    func emptySuccess() {
+        var batch = attempts()
+        #expect(batch.record(result(200)) == .again)
+        #expect(batch.record(result(200, "no json")) == .again)
+        guard case .unknown = batch.gaveUp() else {
+            Issue.record("\(batch.gaveUp())")
+            return
+        }
+    }
+
+    @Test("an unknown stays unknown through later refusals that send nothing")
+    func unknownSticks() {
+        var batch = attempts()
+        #expect(batch.record(AttemptResult(failure: .timedOut)) == .again)
+        #expect(batch.record(AttemptResult(failure: .notConnected("refused"))) == .again)
+        #expect(batch.record(result(503, #"{"outcome": "not-attempted"}"#)) == .again)
+        #expect(batch.record(result(429)) == .again)
+        guard case .finished(.unknown) = batch.record(result(400)) else {
+            Issue.record("an unusable request ended the doubt")
+            return
+        }
+    }
+
+    @Test("refusals that sent nothing leave a batch as never sent")
+    func notAttempted() {
+        var batch = attempts()
+        _ = batch.record(AttemptResult(failure: .notConnected("refused")))
+        _ = batch.record(result(503, #"{"outcome": "not-attempted", "detail": "1 of 2 alive"}"#))
+        #expect(batch.gaveUp() == .notAttempted("1 of 2 alive"))
+    }
+
+    @Test("a 503, a 504 and a broken connection may each have been counted")
+    func doubts() {
+        let doubtful = [
+            result(503, #"{"outcome": "unknown"}"#), result(503), result(504), result(500),
+            AttemptResult(failure: .broken("reset")), result(408),
+            result(429, #"{"outcome": "unknown"}"#),
+        ]
+        for doubt in doubtful {
+            var batch = attempts()
+            #expect(batch.record(doubt) == .again)
+            guard case .unknown = batch.gaveUp() else {
+                Issue.record("\(doubt) was forgotten")
+                return
+            }
+        }
+    }
+
+    @Test("another content under the id, and a body too large, are finally not counted")
+    func refusedContent() {
+        for status in [413, 422] {
+            var batch = attempts()
+            _ = batch.record(AttemptResult(failure: .timedOut))
+            #expect(
+                batch.record(result(status, #"{"outcome": "not-counted", "detail": "why"}"#))
+                    == .finished(.notCounted("why")))
+        }
+    }
+
+    @Test("410 says what became of an old batch")
+    func tooOld() {
+        let body = #"{"outcome": "counted", "final": true, "events": 5, "counted": 5, "dead": 0}"#
+        var batch = attempts()
+        #expect(
+            batch.record(result(410, body))
+                == .finished(
+                    .counted(BatchCounts(events: 5, counted: 5, dead: 0), duplicate: true)))
+        batch = attempts()
+        #expect(
+            batch.record(result(410, #"{"outcome": "not-counted", "final": true, "detail": "x"}"#))
+                == .finished(.notCounted("x")))
+        batch = attempts()
+        #expect(
+            batch.record(result(410, #"{"outcome": "unknown", "final": false, "detail": "x"}"#))
+                == .finished(.unknown("x")))
+        batch = attempts()
+        #expect(
+            batch.record(result(410, #"{"outcome": "not-attempted", "detail": "x"}"#))
+                == .finished(.notAttempted("x")))
+    }
+
+    @Test("one node's clock may be wrong, three may not")
+    func clockAhead() {
+        var batch = attempts(nodes: 3)
+        let ahead = result(409, #"{"outcome": "not-attempted", "detail": "ahead"}"#)
+        #expect(batch.record(ahead) == .again)
+        #expect(batch.record(ahead) == .again)
+        #expect(batch.record(ahead) == .finished(.notAttempted("ahead")))
+    }
+
+    @Test("no attempt and no wait begins that would pass the deadline")
+    func deadline() {
+        let batch = attempts()
+        let late = Instant.zero + .seconds(59)
+        #expect(batch.timeout(at: late, attemptMax: .seconds(8)) == .seconds(1))
+        #expect(batch.timeout(at: late + .seconds(1), attemptMax: .seconds(8)) == nil)
+        #expect(batch.wait(.milliseconds(999), at: late) == .milliseconds(999))
+        #expect(batch.wait(.seconds(1), at: late) == nil)
+    }
+}

@@ -1,0 +1,162 @@
+import Client
+import Core
+import Testing
+
+@Suite("A producer")
+struct ProducerTests {
+    private func send(
+        _ bodies: [String], to cluster: ScriptedCluster, options: ProducerOptions = .init(),
+        time: ScriptedTime = ScriptedTime(), nodes: [NodeAddress] = ScriptedCluster.nodes
+    ) async -> SendReport {
+        let producer = Producer(
+            client: cluster.client(nodes: nodes), options: options, time: time.time)
+        for body in bodies {
+            await producer.submit(
+                body: Array(body.utf8), contentType: "application/x-ndjson", events: 1)
+        }
+        return await producer.finish()
+    }
+
+    @Test("resends the same bytes under the same id to the next node")
+    func sameBytes() async {
+        let cluster = ScriptedCluster { _, number in
+            switch number {
+            case 0: .failure(.broken("reset"))
+            case 1: ScriptedCluster.problem(504, outcome: "unknown")
+            default: ScriptedCluster.counted(1)
+            }
+        }
+        let report = await send(["{}\n"], to: cluster)
+        let requests = await cluster.requests
+        #expect(requests.count == 3)
+        #expect(Set(requests.map(\.call)).count == 1, "an attempt differed from another")
+        #expect(requests.map(\.node) == ScriptedCluster.nodes)
+        #expect(requests[0].header("Quipu-Sequence") == "0")
+        #expect(requests[0].header("Quipu-Producer") == "00000000-0000-0000-0000-00000000002a")
+        #expect(requests[0].header("Quipu-Created") == "1767225600000")
+        #expect(report.retries == 2)
+        #expect(report.counted == 1)
+        #expect(report.failures.isEmpty)
+    }
+
+    @Test("rotates batches over the nodes and counts sequences from 0")
+    func rotation() async {
+        let cluster = ScriptedCluster { _, _ in ScriptedCluster.counted(2, dead: 1) }
+        var options = ProducerOptions()
+        options.inFlight = 1
+        let report = await send(Array(repeating: "{}\n", count: 6), to: cluster, options: options)
+        let requests = await cluster.requests
+        #expect(requests.map(\.node) == ScriptedCluster.nodes + ScriptedCluster.nodes)
+        #expect(requests.map { $0.header("Quipu-Sequence") } == (0..<6).map { "\($0)" })
+        #expect((report.events, report.counted, report.dead, report.batches) == (12, 6, 6, 6))
+    }
+
+    @Test("never has more batches under way than it may")
+    func inFlight() async {
+        let cluster = ScriptedCluster { _, _ in ScriptedCluster.counted(1) }
+        var options = ProducerOptions()
+        options.inFlight = 3
+        _ = await send(Array(repeating: "{}\n", count: 40), to: cluster, options: options)
+        #expect(await cluster.activeMax == 3)
+        #expect(await cluster.requests.count == 40)
+    }
+
+    @Test("goes on over the two nodes that are left when one refuses connections")
+    func failover() async {
+        let dead = ScriptedCluster.nodes[1]
+        let cluster = ScriptedCluster { request, _ in
+            request.node == dead ? .failure(.notConnected("refused")) : ScriptedCluster.counted(1)
+        }
+        var options = ProducerOptions()
+        options.inFlight = 1
+        let report = await send(Array(repeating: "{}\n", count: 60), to: cluster, options: options)
+        #expect(report.counted == 60)
+        let wasted = await cluster.requests.count { $0.node == dead }
+        #expect(wasted < 12, "the breaker let \(wasted) of 20 requests through to a dead node")
+    }
+
+    @Test("waits as long as Retry-After says when every node says so")
+    func retryAfter() async {
+        let time = ScriptedTime()
+        let cluster = ScriptedCluster { _, number in
+            number < 1
+                ? ScriptedCluster.problem(
+                    429, outcome: "not-attempted", retryAfter: .seconds(3))
+                : ScriptedCluster.counted(1)
+        }
+        let report = await send(
+            ["{}\n"], to: cluster, time: time, nodes: [ScriptedCluster.nodes[0]])
+        #expect(report.counted == 1)
+        #expect(time.now >= .zero + .seconds(3))
+        #expect(time.now < .zero + .seconds(4))
+    }
+
+    @Test("gives up at its timeout and names the batch as not sent or as unknown")
+    func timeout() async {
+        for (failure, isUnknown) in [
+            (TransportFailure.notConnected("refused"), false), (.timedOut, true),
+        ] {
+            let time = ScriptedTime()
+            let cluster = ScriptedCluster { _, _ in
+                time.move(by: .milliseconds(200))
+                return .failure(failure)
+            }
+            let report = await send(["{}\n"], to: cluster, time: time)
+            #expect(report.failures.map(\.sequence) == [0])
+            #expect(time.now <= .zero + .seconds(62))
+            switch report.failures.first?.outcome {
+            case .unknown: #expect(isUnknown)
+            case .notAttempted: #expect(!isUnknown)
+            default: Issue.record("\(report.failures)")
+            }
+        }
+    }
+
+    @Test("does not repeat a request that is unusable")
+    func unusable() async {
+        let cluster = ScriptedCluster { _, _ in ScriptedCluster.problem(400) }
+        let report = await send(["{}\n"], to: cluster)
+        #expect(await cluster.requests.count == 1)
+        #expect(report.failures.map(\.outcome) == [.notAttempted("says 400")])
+    }
+
+    @Test("counts duplicates apart and their events as counted")
+    func duplicates() async {
+        let cluster = ScriptedCluster { _, number in
+            ScriptedCluster.counted(5, duplicate: number == 0)
+        }
+        let report = await send(["a\n", "b\n"], to: cluster)
+        #expect((report.duplicates, report.batches, report.events) == (1, 2, 10))
+    }
+
+    @Test("batches appended events by number and by bytes")
+    func append() async {
+        let cluster = ScriptedCluster { request, _ in
+            ScriptedCluster.counted(request.call.body?.count { $0 == 0x0a } ?? 0)
+        }
+        var options = ProducerOptions()
+        options.batchEvents = 4
+        options.batchBytes = 60
+        let producer = Producer(
+            client: cluster.client(), options: options, time: ScriptedTime().time)
+        for _ in 0..<6 { await producer.append("{}") }
+        await producer.append(String(repeating: "x", count: 100))
+        await producer.append("{}")
+        let report = await producer.finish()
+        let sizes = await cluster.requests.sorted {
+            ($0.header("Quipu-Sequence") ?? "") < ($1.header("Quipu-Sequence") ?? "")
+        }.map { $0.call.body?.count ?? 0 }
+        #expect(sizes == [12, 107, 3])
+        #expect(report.events == 8)
+    }
+
+    @Test("names every field mapping in the query, encoded")
+    func target() {
+        var options = ProducerOptions()
+        options.keyField = "actor.login"
+        options.type = "a b"
+        #expect(
+            options.target
+                == "/v1/events?consistency=QUORUM&type=a%20b&key_field=actor.login")
+    }
+}

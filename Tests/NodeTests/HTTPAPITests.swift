@@ -1,0 +1,316 @@
+import Catalog
+import Core
+import HummingbirdCore
+import Ingest
+import NIOCore
+import Node
+import NodeCore
+import Replication
+import Ring
+import Storage
+import Synchronization
+import Testing
+import Wire
+
+/// A core that answers from a script and remembers what it was asked.
+final class ScriptedCore: CoreAsking {
+    private let asked = Mutex<[ClientRequest]>([])
+    private let reply: @Sendable (ClientRequest) -> ClientResponse
+
+    init(_ reply: @escaping @Sendable (ClientRequest) -> ClientResponse) {
+        self.reply = reply
+    }
+
+    var requests: [ClientRequest] { asked.withLock { $0 } }
+
+    func request(_ request: ClientRequest, deadline: Instant) async -> ClientResponse {
+        asked.withLock { $0.append(request) }
+        return reply(request)
+    }
+
+    func view() async -> NodeView? { nil }
+}
+
+/// Attributes from a dictionary; none at all where `isBroken`.
+final class ScriptedAttributes: AttributeServing {
+    private let known: [[UInt8]: [UInt8]]
+    private let isBroken: Bool
+
+    init(_ known: [String: String] = [:], isBroken: Bool = false) {
+        self.known = Dictionary(
+            uniqueKeysWithValues: known.map { (Array($0.key.utf8), Array($0.value.utf8)) })
+        self.isBroken = isBroken
+    }
+
+    func attributes(of keys: [[UInt8]]) async -> [[UInt8]: [UInt8]]? {
+        isBroken ? nil : known.filter { keys.contains($0.key) }
+    }
+
+    func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
+        if isBroken { throw .busy }
+        return AttributesPut(written: entries.count, unchanged: 0)
+    }
+
+    func row(of key: [UInt8]) async throws(AttributeFailure) -> AttributeRow? {
+        if isBroken { throw .busy }
+        return known[key].map { AttributeRow(key: key, version: 7, json: $0) }
+    }
+}
+
+struct APIFixture {
+    static let now = Now(
+        monotonic: Instant(nanoseconds: 1_000_000_000_000),
+        wall: WallTime(milliseconds: 1_767_225_600_000))
+    let api: HTTPAPI
+    let core: ScriptedCore
+    let metrics = NodeMetrics()
+    let state = ServingState()
+
+    init(
+        attributes: ScriptedAttributes = ScriptedAttributes(),
+        _ reply: @escaping @Sendable (ClientRequest) -> ClientResponse = { _ in .flushed }
+    ) throws {
+        let members = ["n1", "n2", "n3"].map {
+            CoreConfiguration.Member(
+                node: NodeID($0), http: "\($0):80", peer: "\($0):70", dc: "dc1", rack: "r1")
+        }
+        let configuration = CoreConfiguration(
+            node: NodeID("n1"), clusterName: "test", members: members, partitions: 16,
+            replication: .everywhere(3), digestKey: SipKey(low: 1, high: 2))
+        let ring = try configuration.ring()
+        core = ScriptedCore(reply)
+        api = HTTPAPI(
+            settings: HTTPSettings(
+                node: NodeID("n1"), clusterName: "test", version: "1", window: .minute,
+                requestTimeout: .seconds(5), horizon: .seconds(3600), ring: ring,
+                replication: .everywhere(3), members: members, startedAt: APIFixture.now),
+            core: core,
+            folds: FoldPool(
+                threads: 1, rules: FoldRules(), partitioning: ring.partitioning, metrics: metrics),
+            sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
+            state: state, clock: { APIFixture.now })
+    }
+
+    func call(
+        _ method: String, _ target: String, _ headers: [String: String] = [:], body: String = ""
+    ) async -> HTTPReply {
+        do throws(Problem) {
+            let call = try HTTPCall(
+                method: method, target: target, header: { headers[$0] },
+                body: RequestBody(buffer: ByteBuffer(string: body)))
+            return await api.answer(call)
+        } catch {
+            return error.reply
+        }
+    }
+
+    func get(_ target: String, _ headers: [String: String] = [:]) async -> HTTPReply {
+        await call("GET", target, headers)
+    }
+}
+
+extension HTTPReply {
+    var text: String { String(decoding: body, as: UTF8.self) }
+}
+
+@Suite struct HTTPAPITests {
+    private static let sealed = [
+        "Content-Type": "application/x-ndjson",
+        "Quipu-Producer": "00000000-0000-0000-0000-000000000007", "Quipu-Sequence": "7",
+        "Quipu-Created": "1767225600000",
+    ]
+    private static let body =
+        #"{"type":"view","key":"a","time":"2026-01-01T00:00:01Z"}"# + "\n"
+        + #"{"type":"view","key":"a","time":"never"}"# + "\n"
+
+    private static func write(_ outcome: WriteOutcome) throws -> APIFixture {
+        try APIFixture { _ in .write(outcome) }
+    }
+
+    @Test("A counted batch is answered with its balance and its first errors, in the documented order")
+    func counted() async throws {
+        let fixture = try Self.write(.counted(duplicate: false, required: 2, acknowledged: 3))
+        let reply = await fixture.call("POST", "/v1/events", Self.sealed, body: Self.body)
+        #expect(reply.status == 200)
+        let start =
+            #"{"batch":{"producer":"00000000-0000-0000-0000-000000000007","sequence":7},"#
+            + #""outcome":"counted","events":2,"counted":1,"dead":1,"duplicate":false,"#
+            + #""consistency":"QUORUM","required":2,"acknowledged":3,"#
+            + #""errors":[{"line":2,"reason":"bad-time","detail":"#
+        #expect(reply.text.hasPrefix(start), "\(reply.text)")
+        guard case .write(let record, let consistency)? = fixture.core.requests.first else {
+            Issue.record("the core was not asked to write")
+            return
+        }
+        #expect(consistency == .quorum)
+        #expect(record.header.id == BatchID(producer: 7, sequence: 7))
+        #expect(record.home == fixture.api.partitioning.home(of: record.header.id))
+        #expect(try record.deadLetters().count == 1)
+        #expect(fixture.metrics.eventsCounted.value == 1)
+        #expect(fixture.metrics.eventsDead.value == 1)
+    }
+
+    @Test("The same bytes under the same id make the same record through any node")
+    func sameRecord() async throws {
+        let first = try Self.write(.counted(duplicate: false, required: 2, acknowledged: 3))
+        let second = try Self.write(.counted(duplicate: true, required: 2, acknowledged: 3))
+        _ = await first.call("POST", "/v1/events", Self.sealed, body: Self.body)
+        var headers = Self.sealed
+        headers["Content-Encoding"] = "identity"
+        let reply = await second.call(
+            "POST", "/v1/events?consistency=ALL", headers, body: Self.body)
+        #expect(reply.text.contains(#""duplicate":true,"consistency":"ALL""#))
+        guard case .write(let one, _)? = first.core.requests.first,
+            case .write(let two, let consistency)? = second.core.requests.first
+        else {
+            Issue.record("the cores were not asked to write")
+            return
+        }
+        #expect(one == two)
+        #expect(consistency == .all)
+    }
+
+    @Test("A body without an id is sealed by the node, each under its own sequence")
+    func nodeSeals() async throws {
+        let fixture = try Self.write(.counted(duplicate: false, required: 2, acknowledged: 2))
+        let type = ["Content-Type": "application/x-ndjson"]
+        for sequence in 0..<3 {
+            let reply = await fixture.call("POST", "/v1/events", type, body: Self.body)
+            #expect(reply.text.contains("\"sequence\":\(sequence)}"))
+        }
+        for case .write(let record, _) in fixture.core.requests {
+            #expect(record.header.id.producer == 99)
+            #expect(record.header.createdAt == APIFixture.now.wall)
+        }
+    }
+
+    @Test("Each outcome of a write has its status, its word and what a client needs to go on")
+    func outcomes() async throws {
+        let totals = BatchTotals(events: 3, counted: 2, dead: 1)
+        let cases: [(WriteOutcome, Int, [String])] = [
+            (.conflict, 422, [#""outcome":"not-counted""#]),
+            (.notAttempted(.aheadOfClock), 409, [#""outcome":"not-attempted""#]),
+            (.notAttempted(.overloaded), 429, [#""outcome":"not-attempted""#]),
+            (.notAttempted(.notReady("x")), 503, [#""outcome":"not-attempted""#]),
+            (
+                .notAttempted(.tooFewReplicas(required: 2, alive: 1)), 503,
+                [#""outcome":"not-attempted""#, #""required":2,"alive":1"#]
+            ),
+            (
+                .unknown(required: 2, answered: 1), 504,
+                [#""outcome":"unknown""#, #""required":2,"answered":1"#]
+            ),
+            (
+                .expired(.counted(totals)), 410,
+                [#""outcome":"counted","final":true,"events":3,"counted":2,"dead":1"#]
+            ),
+            (.expired(.unknown(heldBy: 1)), 410, [#""outcome":"unknown","final":false"#]),
+        ]
+        for (outcome, status, words) in cases {
+            let fixture = try Self.write(outcome)
+            let reply = await fixture.call("POST", "/v1/events", Self.sealed, body: Self.body)
+            #expect(reply.status == status)
+            #expect(reply.contentType == "application/problem+json")
+            for word in words { #expect(reply.text.contains(word), "\(reply.text)") }
+            let mayRetry = reply.headers.contains { $0.name == "Retry-After" }
+            #expect(mayRetry == (status == 429 || status == 503))
+        }
+    }
+
+    @Test("A write that the core could not finish is unknown, one that it did not begin is not")
+    func failedWrites() async throws {
+        let late = try APIFixture { _ in .failed(.timedOut(required: 2, answered: 0)) }
+        let reply = await late.call("POST", "/v1/events", Self.sealed, body: Self.body)
+        #expect(reply.status == 504)
+        #expect(reply.text.contains(#""outcome":"unknown""#))
+        let closed = try APIFixture { _ in .failed(.notReady("stopping")) }
+        let refused = await closed.call("POST", "/v1/events", Self.sealed, body: Self.body)
+        #expect(refused.status == 503)
+        #expect(refused.text.contains(#""outcome":"not-attempted""#))
+    }
+
+    @Test("Broken gzip is 400, an unusable body 400 and finally not counted, and the core hears of neither")
+    func unusableBodies() async throws {
+        let fixture = try APIFixture()
+        var headers = Self.sealed
+        headers["Content-Encoding"] = "gzip"
+        let broken = await fixture.call("POST", "/v1/events", headers, body: "no gzip at all")
+        #expect(broken.status == 400)
+        #expect(broken.text.contains(#""outcome":"not-attempted""#))
+        headers = Self.sealed
+        headers["Content-Type"] = "application/json"
+        let noArray = await fixture.call("POST", "/v1/events", headers, body: "{}")
+        #expect(noArray.status == 400)
+        #expect(noArray.text.contains(#""outcome":"not-counted""#))
+        #expect(fixture.core.requests.isEmpty)
+    }
+
+    @Test("A draining or full node turns writes away and says where to go")
+    func turnedAway() async throws {
+        let fixture = try APIFixture()
+        fixture.state.setReadOnly("the disk is full")
+        var reply = await fixture.call("POST", "/v1/events", Self.sealed, body: Self.body)
+        #expect(reply.status == 503)
+        #expect(reply.text.contains("the disk is full"))
+        fixture.state.setReadOnly(nil)
+        fixture.state.drain()
+        reply = await fixture.call("POST", "/v1/events", Self.sealed, body: Self.body)
+        #expect(reply.status == 503)
+        #expect(reply.text.contains(#""outcome":"not-attempted""#))
+        let ready = await fixture.get("/readyz")
+        #expect(ready.status == 503)
+        #expect(fixture.core.requests.isEmpty)
+    }
+
+    @Test("Resources, methods and parameters that do not exist are told apart")
+    func unknown() async throws {
+        let fixture = try APIFixture()
+        #expect(await fixture.get("/v1/nothing").status == 404)
+        #expect(await fixture.get("/v2/types").status == 404)
+        let method = await fixture.call("DELETE", "/v1/types")
+        #expect(method.status == 405)
+        #expect(method.headers.contains(.init("Allow", "GET, HEAD")))
+        #expect(await fixture.get("/v1/counts/view/k?form=now").status == 400)
+        #expect(await fixture.get("/v1/counts/view/%FF").status == 400)
+        #expect(await fixture.get("/v1/counts/view/").status == 404)
+        #expect(await fixture.get("/v1/counts/\(String(repeating: "t", count: 65))/k").status == 400)
+        #expect(await fixture.get("/v1/audit").status == 501)
+        #expect(await fixture.call("DELETE", "/v1/dead-letters").status == 501)
+        #expect(await fixture.get("/livez").status == 200)
+        #expect(await fixture.get("/").contentType.hasPrefix("text/html"))
+    }
+
+    @Test("Every path of the OpenAPI document is a route")
+    func openAPI() async throws {
+        let fixture = try APIFixture()
+        let document = await fixture.get("/openapi.json").text
+        let paths = document.split(separator: "\"").filter { $0.hasPrefix("/") && !$0.contains("#") }
+        #expect(paths.count >= 18)
+        for path in paths {
+            var target = path.replacing("{producer}", with: UUIDText.format(1))
+            for name in ["{sequence}", "{type}", "{key}"] {
+                target = target.replacing(name, with: "1")
+            }
+            #expect(await fixture.get(String(target)).status != 404, "\(target)")
+        }
+    }
+
+    @Test("A batch's outcome is asked by id, and unknown is not final")
+    func batchStatus() async throws {
+        let fixture = try APIFixture { request in
+            guard case .status(let id, let created) = request else { return .flushed }
+            return .status(
+                id.sequence == 1 && created?.milliseconds == 5
+                    ? .counted(BatchTotals(events: 2, counted: 2, dead: 0)) : .unknown(heldBy: 1))
+        }
+        let path = "/v1/batches/\(UUIDText.format(3))"
+        #expect(
+            await fixture.get("\(path)/1?created=5").text
+                == #"{"outcome":"counted","final":true,"events":2,"counted":2,"dead":0}"#)
+        #expect(
+            await fixture.get("\(path)/2").text
+                == #"{"outcome":"unknown","final":false,"held_by":1}"#)
+        #expect(await fixture.get("\(path)/x").status == 400)
+        #expect(await fixture.get("/v1/batches/y/1").status == 400)
+    }
+}

@@ -1,0 +1,274 @@
+import Core
+import Node
+import Replication
+import Ring
+import Storage
+import Testing
+
+@Suite struct HTTPQueryTests {
+    private static let start = APIFixture.now.wall.milliseconds / 60_000
+
+    private static func series(
+        _ rows: [SeriesRow], attributes: ScriptedAttributes = ScriptedAttributes()
+    ) throws -> APIFixture {
+        try APIFixture(attributes: attributes) { _ in
+            .read(
+                ReadAnswer(
+                    result: .series(rows), replicas: [NodeID("n1"), NodeID("n3")],
+                    consistency: .quorum))
+        }
+    }
+
+    private static func row(_ type: String, _ window: Int64, _ value: Int64?...) -> SeriesRow {
+        var measure = Measure.zero
+        for value in value { measure.add(Measure(event: value)) }
+        return SeriesRow(type: Array(type.utf8), window: start + window, measure: measure)
+    }
+
+    @Test("Counts come per window with total, attributes and replicas, in the documented order")
+    func counts() async throws {
+        let fixture = try Self.series(
+            [Self.row("view", -2, nil, nil), Self.row("view", 0, nil)],
+            attributes: ScriptedAttributes(["abc": #"{"title":"A \"b\""}"#]))
+        let reply = await fixture.get("/v1/counts/view/abc?from=-15m&to=2026-01-02")
+        let expected =
+            #"{"type":"view","key":"abc","attributes":{"title":"A \"b\""},"#
+            + #""from":"2025-12-31T23:45:00Z","to":"2026-01-02T00:00:00Z","step":"1m","#
+            + #""consistency":"QUORUM","total":{"count":3},"windows":["#
+            + #"{"start":"2025-12-31T23:58:00Z","count":2,"state":"closing"},"#
+            + #"{"start":"2026-01-01T00:00:00Z","count":1,"state":"open"}],"#
+            + #""replicas":["n1","n3"]}"#
+        #expect(reply.text == expected)
+        guard case .read(.series(let query), .quorum)? = fixture.core.requests.first else {
+            Issue.record("the core was not asked for a series")
+            return
+        }
+        #expect(query.from == Self.start - 15)
+        #expect(query.to == Self.start + 1440)
+        #expect(
+            query.partition
+                == fixture.api.partitioning.partition(of: Murmur3.token(of: "abc")))
+    }
+
+    @Test("A key is decoded exactly once before it is asked for", arguments: [
+        ("a%2Fb", "a/b"), ("%23en", "#en"), ("%25", "%"), ("%252F", "%2F"), ("-2-9", "-2-9"),
+        ("%3Fx=1", "?x=1"), ("a+b%20c", "a+b c"), ("%F0%9F%98%80", "😀"),
+    ])
+    func keys(path: String, key: String) async throws {
+        let fixture = try Self.series([])
+        let reply = await fixture.get("/v1/counts/view/\(path)?step=all")
+        #expect(reply.status == 200)
+        guard case .read(.series(let query), _)? = fixture.core.requests.first else {
+            Issue.record("the core was not asked for a series")
+            return
+        }
+        #expect(query.key == Array(key.utf8))
+        #expect(reply.text.contains(#""total":{"count":0},"windows":[],"#))
+        #expect(reply.text.contains(#""from":null,"to":null,"step":"all""#))
+    }
+
+    @Test("Coarser steps and all types add up exactly, values as decimals")
+    func steps() async throws {
+        let rows = [
+            Self.row("like", -61, 1_500_000), Self.row("view", -61, -2_000_000, nil),
+            Self.row("view", -1, 4), Self.row("view", 5, nil),
+        ]
+        let fixture = try Self.series(rows)
+        let hours = await fixture.get("/v1/counts/*/k?step=1h").text
+        #expect(
+            hours.contains(
+                #""total":{"count":5,"sum":"-0.499996","min":"-2","max":"1.5","avg":"-0.166665"}"#),
+            "\(hours)")
+        #expect(
+            hours.contains(
+                #"{"start":"2025-12-31T22:00:00Z","count":3,"sum":"-0.5","min":"-2","max":"1.5","#
+                    + #""avg":"-0.25","state":"closing"}"#), "\(hours)")
+        #expect(hours.contains(#"{"start":"2026-01-01T00:00:00Z","count":1,"state":"open"}"#))
+        let days = await fixture.get("/v1/counts/*/k?step=1d").text
+        #expect(days.contains(#"{"start":"2025-12-31T00:00:00Z","count":4"#))
+        guard case .read(.series(let query), _)? = fixture.core.requests.first else {
+            Issue.record("the core was not asked for a series")
+            return
+        }
+        #expect(query.type == nil)
+        #expect(await fixture.get("/v1/counts/*/k?step=2h").status == 400)
+    }
+
+    @Test("CSV comes by Accept")
+    func csv() async throws {
+        let fixture = try Self.series([Self.row("view", 0, 2_500_000), Self.row("view", 1, nil)])
+        let reply = await fixture.get("/v1/counts/view/k", ["Accept": "text/csv"])
+        #expect(reply.contentType.hasPrefix("text/csv"))
+        #expect(
+            reply.text == "start,count,sum,min,max,avg,state\r\n"
+                + "2026-01-01T00:00:00Z,1,2.5,2.5,2.5,2.5,open\r\n"
+                + "2026-01-01T00:01:00Z,1,,,,,closing\r\n")
+    }
+
+    @Test("A catalog that fails takes the attributes away, not the counts")
+    func brokenCatalog() async throws {
+        let fixture = try Self.series(
+            [Self.row("view", 0, nil)], attributes: ScriptedAttributes(isBroken: true))
+        let reply = await fixture.get("/v1/counts/view/k")
+        #expect(reply.status == 200)
+        #expect(reply.text.contains(#""attributes":{},"attributes_unavailable":true"#))
+        #expect(reply.text.contains(#""total":{"count":1}"#))
+    }
+
+    @Test("What cannot be answered is an error that says so, never a number", arguments: [
+        (RequestFailure.tooFewReplicas(required: 2, alive: 1), 503),
+        (.timedOut(required: 2, answered: 1), 504), (.notReady("recovering"), 503),
+        (.storage("sstables/1.sst is damaged"), 500),
+    ])
+    func failures(failure: RequestFailure, status: Int) async throws {
+        let fixture = try APIFixture { _ in .failed(failure) }
+        for path in ["/v1/counts/view/k", "/v1/top/view", "/v1/types", "/v1/keys/view"] {
+            let reply = await fixture.get(path)
+            #expect(reply.status == status)
+            #expect(reply.contentType == "application/problem+json")
+            #expect(!reply.text.contains("count\":"))
+        }
+    }
+
+    // MARK: - Top and lists
+
+    private static func totals(_ rows: [(String, Int)]) -> [ScanRows.KeyTotal] {
+        rows.map { key, count in
+            var measure = Measure.zero
+            for _ in 0..<count { measure.add(Measure(event: nil)) }
+            return ScanRows.KeyTotal(key: Array(key.utf8), measure: measure)
+        }
+    }
+
+    private static func scan(
+        _ rows: ScanRows, attributes: ScriptedAttributes = ScriptedAttributes()
+    ) throws -> APIFixture {
+        try APIFixture(attributes: attributes) { _ in
+            .read(
+                ReadAnswer(result: .scan(rows), replicas: [NodeID("n2")], consistency: .one))
+        }
+    }
+
+    @Test("The top is ranked, joined and exact")
+    func top() async throws {
+        let fixture = try Self.scan(
+            .totals(Self.totals([("b", 3), ("a", 2)])),
+            attributes: ScriptedAttributes(["b": #"{"x":1}"#]))
+        let reply = await fixture.get("/v1/top/view?k=2&consistency=ONE")
+        #expect(
+            reply.text.contains(
+                #""rows":[{"rank":1,"key":"b","count":3,"attributes":{"x":1}},"#
+                    + #"{"rank":2,"key":"a","count":2,"attributes":{}}],"exact":true"#),
+            "\(reply.text)")
+        guard case .read(.scan(let spec, let top), .one)? = fixture.core.requests.first else {
+            Issue.record("the core was not asked for a scan")
+            return
+        }
+        #expect(top == TopSpec(k: 2, order: .count))
+        #expect(spec.output == .totalsByKey)
+        #expect(await fixture.get("/v1/top/view?k=0").status == 400)
+        #expect(await fixture.get("/v1/top/view?k=10001").status == 400)
+        #expect(await fixture.get("/v1/top/view?measure=max").status == 400)
+    }
+
+    @Test("By an attribute all keys are grouped, those without it as null")
+    func byAttribute() async throws {
+        let fixture = try Self.scan(
+            .totals(Self.totals([("a", 2), ("b", 3), ("c", 4), ("d", 1)])),
+            attributes: ScriptedAttributes([
+                "a": #"{"channel":"x"}"#, "b": #"{"channel":"x"}"#, "c": #"{"channel":7}"#,
+            ]))
+        let reply = await fixture.get("/v1/top/view?by=channel")
+        #expect(
+            reply.text.contains(
+                #""rows":[{"rank":1,"key":"x","count":5,"keys":2},"#
+                    + #"{"rank":2,"key":"7","count":4,"keys":1},"#
+                    + #"{"rank":3,"key":null,"count":1,"keys":1}]"#), "\(reply.text)")
+        guard case .read(.scan(_, let top), _)? = fixture.core.requests.first else {
+            Issue.record("the core was not asked for a scan")
+            return
+        }
+        #expect(top == nil)
+        let broken = try Self.scan(.totals([]), attributes: ScriptedAttributes(isBroken: true))
+        #expect(await broken.get("/v1/top/view?by=channel").status == 503)
+    }
+
+    @Test("Keys come in pages, and a full page names the next")
+    func keyPages() async throws {
+        let fixture = try Self.scan(.keys([Array("a/1".utf8), Array("a/2".utf8)]))
+        let reply = await fixture.get("/v1/keys/view?prefix=a%2F&limit=2")
+        let token = PageToken.text(key: Array("a/2".utf8))
+        #expect(reply.text.contains(#""key":"a/1","attributes":{}"#))
+        #expect(reply.text.hasSuffix(#""next":"\#(token)"}"#))
+        _ = await fixture.get("/v1/keys/view?limit=3&page=\(token)")
+        guard case .read(.scan(let spec, _), _)? = fixture.core.requests.last else {
+            Issue.record("the core was not asked for a scan")
+            return
+        }
+        #expect(
+            spec.output == .keys(prefix: [], after: Array("a/2".utf8), limit: 3))
+        let types = try Self.scan(.types([Array("like".utf8), Array("view".utf8)]))
+        #expect(
+            await types.get("/v1/types").text
+                == #"{"items":[{"type":"like"},{"type":"view"}],"next":null}"#)
+    }
+
+    @Test("Dead letters show their bytes, in base64 too where they are no text")
+    func deadLetters() async throws {
+        let place = DeadLetterQuery.Place(
+            segment: Segment(4), id: BatchID(producer: 1, sequence: 2), line: 3)
+        let fixture = try APIFixture { _ in
+            .read(
+                ReadAnswer(
+                    result: .deadLetters(
+                        [
+                            DeadLetterItem(
+                                place: place,
+                                letter: DeadLetter(
+                                    line: 3, reason: .badUTF8, detail: "d", raw: [0x61, 0xff]))
+                        ], total: 12), replicas: [], consistency: .quorum))
+        }
+        let reply = await fixture.get("/v1/dead-letters?reason=bad-utf8&limit=1")
+        #expect(
+            reply.text.contains(
+                #""line":3,"reason":"bad-utf8","detail":"d","raw":"a�","raw_base64":"Yf8=","#))
+        #expect(reply.text.contains(#""total":12"#))
+        let token = PageToken.text(place: place)
+        #expect(reply.text.contains(#""next":"\#(token)""#))
+        _ = await fixture.get("/v1/dead-letters?page=\(token)")
+        guard case .read(.deadLetters(let query), _)? = fixture.core.requests.last else {
+            Issue.record("the core was not asked for dead letters")
+            return
+        }
+        #expect(query.after == place)
+        #expect(await fixture.get("/v1/dead-letters?reason=worse").status == 400)
+    }
+
+    @Test("The ring and a key's replicas need no core")
+    func ring() async throws {
+        let fixture = try APIFixture()
+        #expect(await fixture.get("/v1/ring").text.hasPrefix(#"{"partitions":16,"replication_factor":3"#))
+        let reply = await fixture.get("/v1/endpoints/123").text
+        #expect(reply.hasPrefix(#"{"token":"-7468325962851647638","partition":"#))
+        #expect(fixture.core.requests.isEmpty)
+    }
+
+    @Test("Attributes are loaded from CSV and NDJSON and read back")
+    func attributes() async throws {
+        let fixture = try APIFixture(attributes: ScriptedAttributes(["a/b": #"{"t":"x"}"#]))
+        let put = await fixture.call(
+            "PUT", "/v1/attributes?key_field=id", ["Content-Type": "text/csv"],
+            body: "id,title\r\na,\"x\ny\"\r\nb\r\n")
+        #expect(put.status == 200)
+        #expect(put.text.hasPrefix(#"{"rows":2,"written":1,"unchanged":0,"rejected":1"#), "\(put.text)")
+        #expect(
+            await fixture.get("/v1/attributes/a%2Fb").text
+                == #"{"key":"a/b","attributes":{"t":"x"},"version":7}"#)
+        #expect(await fixture.get("/v1/attributes/other").status == 404)
+        let type = await fixture.call("PUT", "/v1/attributes", ["Content-Type": "text/plain"])
+        #expect(type.status == 415)
+        let noKey = await fixture.call(
+            "PUT", "/v1/attributes", ["Content-Type": "text/csv"], body: "id\nx\n")
+        #expect(noKey.status == 400)
+    }
+}

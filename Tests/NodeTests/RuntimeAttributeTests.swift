@@ -1,0 +1,104 @@
+import Catalog
+import Core
+import Foundation
+import Logging
+import Node
+import Testing
+
+@Suite struct RuntimeAttributeTests {
+    @Test("Messages come back as they were sent; damaged ones are errors")
+    func messages() throws {
+        let rows = [
+            AttributeRow(key: Array("a".utf8), version: 5, json: Array(#"{"t":"x"}"#.utf8)),
+            AttributeRow(key: Array("😀".utf8), version: 6, json: nil),
+        ]
+        let messages: [AttributeMessage] = [
+            .nudge, .ask(nonce: 7, since: -1),
+            .changes(.init(nonce: 9, rows: rows, next: 12, isComplete: false)),
+        ]
+        for message in messages {
+            let bytes = message.encoded
+            #expect(bytes.first == AttributeMessage.family)
+            #expect(try AttributeMessage(decoding: bytes) == message)
+            for length in 0..<bytes.count {
+                #expect(throws: (any Error).self) {
+                    try AttributeMessage(decoding: Array(bytes[..<length]))
+                }
+            }
+            var random = RandomSource(seed: 5)
+            for _ in 0..<200 {
+                var bad = bytes
+                bad[random.below(bad.count)] = UInt8(random.below(256))
+                _ = try? AttributeMessage(decoding: bad)
+            }
+        }
+    }
+
+    @Test("One peer a second is asked in turn, nudges at once, nobody twice at a time")
+    func spread() {
+        let peers = ["n2", "n3"].map { NodeID($0) }
+        var spread = AttributeSpread(peers: peers, now: .zero)
+        func at(_ milliseconds: Int64) -> Instant {
+            Instant(nanoseconds: milliseconds * 1_000_000)
+        }
+        #expect(spread.due(at: at(0)) == [peers[0]])
+        #expect(spread.due(at: at(10)).isEmpty)
+        spread.nudge(peers[1])
+        spread.nudge(peers[1])
+        spread.nudge(NodeID("stranger"))
+        #expect(spread.due(at: at(20)) == [peers[1]])
+        // Still asked: the turn passes.
+        #expect(spread.due(at: at(1000)).isEmpty)
+        spread.answered(peers[0], isComplete: false)
+        #expect(spread.due(at: at(1001)) == [peers[0]])
+        spread.answered(peers[0], isComplete: true)
+        #expect(spread.due(at: at(2000)) == [peers[0]])
+        // n2's and n3's answers were lost: after a while they are asked again.
+        #expect(spread.due(at: at(7100)) == [peers[1]])
+        #expect(spread.nextDeadline == at(8100))
+    }
+
+    @Test("A row that is put on one node is on the other after a nudge, also one after a remade file")
+    func twoServices() async throws {
+        let folder = FileManager.default.temporaryDirectory
+            .appendingPathComponent("quipu-attributes-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let names = ["n1", "n2"].map { NodeID($0) }
+        let mailboxes = names.map { _ in AttributeMailbox() }
+        // The progress that n2 shows when it asks n1.
+        let shown = Monitor<Int64>(-1)
+        var services: [AttributeService] = []
+        for (place, name) in names.enumerated() {
+            let other = 1 - place
+            let service = AttributeService(
+                catalog: try AttributeCatalog(
+                    file: folder.appendingPathComponent("\(name).sqlite").path
+                ) { UInt64(place + 1) }, peers: [names[other]], metrics: NodeMetrics(),
+                logger: logger,
+                send: { message, _ in
+                    if place == 1, case .ask(_, let since) = message {
+                        shown.broadcast { $0 = since }
+                    }
+                    mailboxes[other].deliver(message, from: name)
+                })
+            mailboxes[place].connect(service)
+            services.append(service)
+        }
+        for service in services { service.start() }
+        let entries = (0..<50).map { number in
+            AttributeEntry(key: Array("k\(number)".utf8), json: Array(#"{"n":1}"#.utf8))
+        }
+        #expect(try await services[0].put(entries).written == 50)
+        let pool = WorkerPool(name: "wait", threads: 1, queueMax: 1)
+        _ = await pool.run { let _: Bool? = shown.wait { $0 == 50 ? true : nil } }
+        let found = await services[1].attributes(of: [Array("k0".utf8), Array("k49".utf8)])
+        #expect(found?.count == 2)
+        #expect(try await services[1].row(of: Array("k7".utf8))?.json == Array(#"{"n":1}"#.utf8))
+        for service in services { service.stop(by: Instant(nanoseconds: .max)) }
+        pool.stop(by: Instant(nanoseconds: .max))
+        // A catalog that is closed takes attributes away and nothing else.
+        #expect(await services[0].attributes(of: [Array("k0".utf8)]) == nil)
+    }
+}

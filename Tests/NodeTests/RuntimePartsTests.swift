@@ -1,0 +1,151 @@
+import Core
+import Node
+import NodeCore
+import Replication
+import Synchronization
+import Testing
+
+@Suite struct RuntimePartsTests {
+    @Test("A wait ends with what it waits for, or at its deadline with nothing")
+    func monitor() async {
+        let monitor = Monitor(0)
+        let nothing: Int? = monitor.wait(until: .zero) { $0 > 0 ? $0 : nil }
+        #expect(nothing == nil)
+        let pool = WorkerPool(name: "test", threads: 1, queueMax: 1)
+        async let seen = pool.run { monitor.wait { $0 >= 1000 ? $0 : nil } }
+        for _ in 0..<1000 { monitor.signal { $0 += 1 } }
+        #expect(await seen == .some(.some(1000)))
+        #expect(pool.stop(by: Instant(nanoseconds: .max)))
+    }
+
+    @Test("A pool runs what it took and refuses what is beyond its bound")
+    func pool() async {
+        let gate = Monitor(false)
+        let began = Monitor(0)
+        let pool = WorkerPool(name: "test", threads: 1, queueMax: 2)
+        let done = Monitor(0)
+        let job: @Sendable () -> Void = {
+            began.broadcast { $0 += 1 }
+            let _: Bool? = gate.wait { $0 ? true : nil }
+            done.broadcast { $0 += 1 }
+        }
+        #expect(pool.submit(job))
+        let _: Bool? = began.wait { $0 == 1 ? true : nil }
+        #expect(pool.submit(job))
+        #expect(pool.submit(job))
+        #expect(!pool.submit(job))
+        #expect(await pool.run { 1 } == nil)
+        #expect(pool.waiting == 2)
+        gate.broadcast { $0 = true }
+        #expect(pool.stop(by: Instant(nanoseconds: .max)))
+        #expect(done.withLock { $0 } == 3)
+        #expect(!pool.submit(job))
+    }
+
+    @Test("The inbox gives everything at once, in order, and refuses beyond its bounds")
+    func inbox() {
+        let inbox = CoreInbox(entriesMax: 3, bytesMax: 100)
+        #expect(inbox.offer(.tick, bytes: 90))
+        #expect(!inbox.offer(.tick, bytes: 20))
+        #expect(inbox.offer(.connected(NodeID("n2"))))
+        #expect(inbox.offer(.tick, bytes: 10))
+        #expect(!inbox.offer(.tick))
+        // A completion is taken all the same.
+        inbox.post(.input(.logSynced(through: LSN(4))))
+        let taken = inbox.take(until: .zero)
+        #expect(taken.count == 4)
+        guard case .input(.connected(NodeID("n2"))) = taken[1],
+            case .input(.logSynced(LSN(4))) = taken[3]
+        else {
+            Issue.record("the order changed")
+            return
+        }
+        #expect(inbox.take(until: .zero).isEmpty)
+        // A message larger than the bound passes when nothing else waits.
+        #expect(inbox.offer(.tick, bytes: 1000))
+        inbox.post(.stop)
+        #expect(!inbox.offer(.tick))
+        #expect(!inbox.ask { _ in })
+        #expect(inbox.take(until: .zero).count == 2)
+    }
+
+    @Test("Each request hears exactly one answer: the core's, or that its time was over")
+    func replies() {
+        let book = ReplyBook(requestsMax: 2)
+        let heard = Mutex<[String]>([])
+        func open(_ name: String, _ deadline: Int64) -> RequestID? {
+            book.open(deadline: Instant(nanoseconds: deadline)) { response in
+                if case .flushed = response {
+                    heard.withLock { $0.append("\(name) flushed") }
+                } else if case .failed(let failure) = response {
+                    heard.withLock { $0.append("\(name) \(failure)") }
+                }
+            }
+        }
+        guard let first = open("a", 100), let second = open("b", 50) else {
+            Issue.record("the book took nothing")
+            return
+        }
+        #expect(open("c", 100) == nil)
+        #expect(book.expire(at: Instant(nanoseconds: 49)).isEmpty)
+        #expect(book.expire(at: Instant(nanoseconds: 50)) == [second])
+        #expect(!book.answer(second, .flushed))
+        #expect(book.answer(first, .flushed))
+        #expect(!book.answer(first, .flushed))
+        _ = open("d", 100)
+        book.closeAll()
+        #expect(book.count == 0)
+        #expect(
+            heard.withLock { $0 } == [
+                "b timedOut(required: 0, answered: 0)", "a flushed",
+                #"d notReady("the node is shutting down")"#,
+            ])
+    }
+
+    @Test("A disk that runs low turns the node read-only, and some room more turns it back")
+    func disk() {
+        var watch = DiskWatch(path: "/")
+        #expect(watch.free != nil)
+        #expect(watch.judge(free: DiskWatch.ceiling) == nil)
+        #expect(watch.judge(free: DiskWatch.floor) == nil)
+        #expect(watch.judge(free: DiskWatch.floor - 1)?.contains("MiB") == true)
+        #expect(watch.judge(free: DiskWatch.floor) != nil)
+        #expect(watch.judge(free: DiskWatch.ceiling) == nil)
+    }
+
+    @Test("Budgets are taken whole or not at all")
+    func budget() {
+        let budget = ByteBudget(max: 10)
+        #expect(budget.take(6))
+        #expect(!budget.take(5))
+        #expect(budget.take(4))
+        budget.give(back: 10)
+        #expect(budget.inUse == 0)
+    }
+
+    @Test("Metrics are Prometheus text: each family once, buckets cumulative")
+    func metrics() {
+        let metrics = NodeMetrics()
+        metrics.eventsCounted.increment(by: 41)
+        metrics.eventsCounted.increment()
+        metrics.write.observe(.microseconds(100))
+        metrics.write.observe(.microseconds(101))
+        metrics.write.observe(.seconds(100))
+        metrics.answered(status: 503)
+        metrics.answered(status: 999)
+        var gauges = MetricGauges()
+        gauges.isVoting = true
+        gauges.peers = [("n\"1", true), ("n2", false)]
+        let text = metrics.text(gauges)
+        let lines = Set(text.split(separator: "\n"))
+        for line in [
+            "quipu_events_counted_total 42", "quipu_write_seconds_bucket{le=\"0.000100\"} 1",
+            "quipu_write_seconds_bucket{le=\"0.000200\"} 2",
+            "quipu_write_seconds_bucket{le=\"+Inf\"} 3", "quipu_write_seconds_count 3",
+            "quipu_write_seconds_sum 100.000201", "quipu_http_answers_total{status=\"5xx\"} 1",
+            "quipu_node_up{node=\"n\\\"1\"} 1", "quipu_node_up{node=\"n2\"} 0", "quipu_voting 1",
+        ] { #expect(lines.contains(Substring(line)), "\(line)") }
+        let families = text.split(separator: "\n").filter { $0.hasPrefix("# TYPE") }
+        #expect(Set(families).count == families.count)
+    }
+}

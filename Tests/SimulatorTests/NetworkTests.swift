@@ -1,0 +1,81 @@
+import Core
+import Simulator
+import Testing
+
+@Suite("The virtual network")
+struct NetworkTests {
+    func swarm() -> Swarm {
+        var random = RandomSource(seed: 5)
+        var swarm = Swarm(&random)
+        swarm.nodes = 3
+        swarm.lossPerMille = 0
+        swarm.duplicatePerMille = 0
+        return swarm
+    }
+
+    @Test("loses and duplicates about as often as it was told")
+    func rates() {
+        var swarm = swarm()
+        swarm.lossPerMille = 300
+        swarm.duplicatePerMille = 200
+        var network = VirtualNetwork(swarm, random: RandomSource(seed: 1))
+        var counts = [0, 0, 0]
+        for _ in 0..<10_000 { counts[network.arrivals(from: 0, to: 1, at: .zero).count] += 1 }
+        #expect((2700...3300).contains(counts[0]))
+        #expect((1200...1600).contains(counts[2]))
+    }
+
+    @Test("reorders: what is sent later may arrive earlier")
+    func reorders() {
+        var network = VirtualNetwork(swarm(), random: RandomSource(seed: 1))
+        let arrivals = (0..<100).compactMap { sent in
+            network.arrivals(
+                from: 0, to: 1, at: Instant(nanoseconds: sent * 1000)
+            ).first
+        }
+        #expect(arrivals != arrivals.sorted())
+        #expect(arrivals.allSatisfy { $0 > .zero })
+    }
+
+    @Test("cuts one direction alone, and heals all")
+    func cuts() {
+        var network = VirtualNetwork(swarm(), random: RandomSource(seed: 1))
+        network.setCut(true, from: 0, to: 1)
+        #expect(network.arrivals(from: 0, to: 1, at: .zero).isEmpty)
+        #expect(network.arrivals(from: 1, to: 0, at: .zero).count == 1)
+        network.heal()
+        #expect(network.arrivals(from: 0, to: 1, at: .zero).count == 1)
+    }
+
+    @Test("is as strong as the seed drew: every class of faults, alone and together")
+    func swarms() {
+        var seen: [FaultClass: Int] = [:]
+        var few = 0
+        for seed in UInt64(0)..<600 {
+            var random = RandomSource(seed: seed)
+            let swarm = Swarm(&random)
+            for fault in swarm.faults { seen[fault, default: 0] += 1 }
+            if (1...2).contains(swarm.faults.count) { few += 1 }
+            #expect(swarm.partitions.nonzeroBitCount == 1 && swarm.partitions >= swarm.nodes)
+            #expect(swarm.lossPerMille <= 300 && swarm.duplicatePerMille <= 500)
+        }
+        #expect(FaultClass.allCases.allSatisfy { seen[$0, default: 0] > 60 })
+        #expect((150...260).contains(few))
+    }
+
+    @Test("a set of contents does what sets do")
+    func sets() {
+        var random = RandomSource(seed: 3)
+        for _ in 0..<300 {
+            let left = Set((0..<40).map { _ in random.below(150) })
+            let right = Set((0..<40).map { _ in random.below(150) })
+            let (one, other) = (ContentSet(left), ContentSet(right))
+            var union = one
+            union.formUnion(other)
+            #expect(union.members == left.union(right).sorted())
+            #expect(one.subtracting(other).members == left.subtracting(right).sorted())
+            #expect(one.intersection(other).members == left.intersection(right).sorted())
+            #expect(one.isEmpty == left.isEmpty)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+import Core
+import Storage
+import Testing
+
+@Suite struct MemoryFileSystemTests {
+    @Test("a crash keeps what was synced and loses the rest, data and names apart")
+    func crash() throws {
+        var random = RandomSource(seed: 51)
+        let files = MemoryFileSystem()
+        try files.createDirectory("log")
+        let synced = try files.open("log/a", .write)
+        try synced.write([[1, 2, 3]], at: 0)
+        try synced.sync()
+        try files.syncDirectory("log")
+        try synced.write([[4]], at: 3)
+        let unnamed = try files.open("log/b", .write)
+        try unnamed.write([[9]], at: 0)
+        try unnamed.sync()
+        let lost = files.crash(data: .allLost, names: .allLost, &random)
+        #expect(lost.contents == ["log/a": [1, 2, 3]])
+        let kept = files.crash(data: .allKept, names: .allKept, &random)
+        #expect(kept.contents == ["log/a": [1, 2, 3, 4], "log/b": [9]])
+        let namesOnly = files.crash(data: .allLost, names: .allKept, &random)
+        #expect(namesOnly.contents == ["log/a": [1, 2, 3], "log/b": [9]])
+        #expect(files.contents["log/a"] == [1, 2, 3, 4])
+    }
+
+    @Test("a torn write ends at a sector's edge, and a subset of sectors may survive")
+    func torn() throws {
+        var random = RandomSource(seed: 52)
+        let files = MemoryFileSystem()
+        let file = try files.open("f", .write)
+        try file.sync()
+        try files.syncDirectory(".")
+        try file.write([Array(repeating: 7, count: 3000)], at: 100)
+        var lengths: Set<Int> = []
+        var holes = 0
+        for _ in 0..<200 {
+            let torn = files.crash(data: .lastTorn, names: .allKept, &random)
+            lengths.insert(torn.contents["f"]?.count ?? 0)
+            let subset = files.crash(data: .anySubset, names: .allKept, &random)
+            let bytes = subset.contents["f"] ?? []
+            if bytes.dropFirst(100).contains(0) { holes += 1 }
+        }
+        #expect(lengths.allSatisfy { $0 == 100 || $0 == 0 || $0 % 512 == 0 })
+        #expect(lengths.count > 4)
+        #expect(holes > 100)
+    }
+
+    @Test("after a failed sync the file reads as before but that data never becomes durable")
+    func failedSync() throws {
+        var random = RandomSource(seed: 53)
+        let files = MemoryFileSystem()
+        let file = try files.open("f", .write)
+        try files.syncDirectory(".")
+        try file.write([[1]], at: 0)
+        files.failSyncs(1)
+        #expect(throws: StorageError.self) { try file.sync() }
+        try file.sync()
+        #expect(try file.read(at: 0, count: 9) == [1])
+        #expect(files.crash(data: .allKept, names: .allKept, &random).contents["f"] == [])
+    }
+
+    @Test("a rename is atomic, waits for its directory's sync, and removed files stay readable")
+    func names() throws {
+        var random = RandomSource(seed: 54)
+        let files = MemoryFileSystem()
+        for (name, byte) in [("old", 1), ("new", 2)] as [(String, UInt8)] {
+            let file = try files.open(name, .write)
+            try file.write([[byte]], at: 0)
+            try file.sync()
+        }
+        try files.syncDirectory(".")
+        let old = try files.open("old", .read)
+        try files.rename("new", to: "old")
+        #expect(try old.read(at: 0, count: 1) == [1])
+        #expect(try files.list(".") == ["old"])
+        #expect(files.crash(data: .allLost, names: .allLost, &random).contents["old"] == [1])
+        try files.syncDirectory(".")
+        #expect(files.crash(data: .allLost, names: .allLost, &random).contents == ["old": [2]])
+        #expect(throws: StorageError.notFound(path: "new")) { try files.open("new", .read) }
+        #expect(throws: StorageError.notFound(path: "new")) { try files.remove("new") }
+        #expect(throws: StorageError.notFound(path: "no")) { try files.open("no/file", .write) }
+    }
+
+    @Test("a full disk refuses growth, not overwriting")
+    func capacity() throws {
+        let files = MemoryFileSystem()
+        let file = try files.open("f", .write)
+        try file.write([[1, 2, 3]], at: 0)
+        files.setCapacity(4)
+        try file.write([[4, 5, 6]], at: 0)
+        #expect(throws: StorageError.diskFull(operation: "write", path: "f")) {
+            try file.write([[7, 8]], at: 3)
+        }
+    }
+}

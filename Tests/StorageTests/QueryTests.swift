@@ -1,0 +1,229 @@
+import Core
+import Storage
+import Testing
+import Wire
+
+@Suite struct QueryTests {
+    /// Cells spread over a live memtable, two frozen ones and the tables of three flushes.
+    final class Store {
+        let memtable: Memtable
+        let model: StorageModel
+        let snapshot: TableSnapshot
+        let files: MemoryFileSystem
+
+        init(seed: UInt64) throws {
+            let files = try LogTests.fresh()
+            var random = RandomSource(seed: seed)
+            var live = StorageModel.memtable()
+            var model = StorageModel()
+            var snapshot = TableSnapshot()
+            for stage in 0..<6 {
+                for _ in 0..<60 {
+                    let slice = RandomSlice(&random)
+                    try live.apply(slice)
+                    model.add(slice)
+                }
+                guard stage < 5 else { break }
+                let frozen = live.freeze(through: LSN(1))
+                live = StorageModel.memtable()
+                if stage < 3 {
+                    snapshot.tables += try TableTests.flush(
+                        frozen, to: files, firstID: UInt64(1 + stage * 2000))
+                } else {
+                    snapshot.frozen.append(frozen)
+                }
+            }
+            memtable = live
+            self.model = model
+            self.snapshot = snapshot
+            self.files = files
+        }
+
+        func scan(_ spec: ScanSpec) throws -> ScanAggregate {
+            var aggregate = ScanAggregate(spec)
+            memtable.scan(into: &aggregate)
+            let runner = StorageRunner(fileSystem: files, options: StorageModel.options)
+            let result = try runner.run(.scan(snapshot, base: aggregate)).get()
+            guard case .scanned(let scanned) = result else { throw TableTests.Unexpected() }
+            return scanned
+        }
+    }
+
+    static func specs(_ output: ScanSpec.Output) -> [ScanSpec] {
+        [
+            ScanSpec(partitions: .all, output: output),
+            ScanSpec(partitions: .all, type: Array("view".utf8), output: output),
+            ScanSpec(
+                partitions: PartitionSet([PartitionID(1), PartitionID(6)]), from: 23_000_000,
+                to: 23_002_500, output: output),
+            ScanSpec(partitions: PartitionSet(), output: output),
+            ScanSpec(partitions: .all, type: Array("absent".utf8), output: output),
+        ]
+    }
+
+    @Test("a series over memtable, frozen memtables and tables is the model's")
+    func series() throws {
+        let store = try Store(seed: 21)
+        var random = RandomSource(seed: 22)
+        let runner = StorageRunner(fileSystem: store.files, options: StorageModel.options)
+        for query in MemtableTests.queries(&random, store.model) {
+            let base = store.memtable.series(query)
+            let result = try runner.run(.series(query, store.snapshot, base: base)).get()
+            #expect(result == .rows(store.model.rows(query)))
+        }
+    }
+
+    @Test("totals by key and by type are the model's")
+    func totals() throws {
+        let store = try Store(seed: 23)
+        for spec in Self.specs(.totalsByKey) {
+            var expected: [[UInt8]: Measure] = [:]
+            for (cell, measure) in store.model.selected(by: spec) {
+                expected[cell.key, default: .zero].add(measure)
+            }
+            let rows = try store.scan(spec).rows
+            #expect(rows.map(\.key) == expected.keys.sorted { $0.lexicographicallyPrecedes($1) })
+            #expect(rows.allSatisfy { expected[$0.key] == $0.measure })
+        }
+        for spec in Self.specs(.types) {
+            var expected: [[UInt8]: Measure] = [:]
+            for (cell, measure) in store.model.selected(by: spec) {
+                expected[cell.type, default: .zero].add(measure)
+            }
+            let rows = try store.scan(spec).rows
+            #expect(rows.count == expected.count)
+            #expect(rows.allSatisfy { expected[$0.key] == $0.measure })
+        }
+    }
+
+    @Test("the top K by count and by sum are exact, ties by key")
+    func top() throws {
+        let store = try Store(seed: 24)
+        for spec in Self.specs(.totalsByKey) {
+            let aggregate = try store.scan(spec)
+            let rows = aggregate.rows
+            for count in [0, 1, 5, 1000] {
+                let byCount = rows.enumerated().sorted {
+                    ($1.element.measure.count, $0.offset) < ($0.element.measure.count, $1.offset)
+                }.prefix(count).map(\.element)
+                #expect(aggregate.top(count, by: .count) == byCount)
+                let bySum = rows.enumerated().filter { $0.element.measure.values != nil }.sorted {
+                    let mine = $0.element.measure.values?.sum ?? 0
+                    let theirs = $1.element.measure.values?.sum ?? 0
+                    return (theirs, $0.offset) < (mine, $1.offset)
+                }.prefix(count).map(\.element)
+                #expect(aggregate.top(count, by: .sum) == bySum)
+            }
+        }
+        var tied = ScanAggregate(ScanSpec(partitions: .all, output: .totalsByKey))
+        for key in ["d", "a", "c", "b"] {
+            Array(key.utf8).withUnsafeBytes {
+                tied.add(PartitionID(0), key: $0, type: $0, window: 0, Measure(count: 3))
+            }
+        }
+        #expect(tied.top(3, by: .count).map(\.key) == [[97], [98], [99]])
+    }
+
+    @Test("keys are listed page by page, none twice, none left out")
+    func keys() throws {
+        let store = try Store(seed: 25)
+        for prefix in ["", "key-3", "key-1-1", "none"] {
+            let expected = Set(store.model.cells.keys.map(\.key))
+                .filter { $0.starts(with: Array(prefix.utf8)) }
+                .sorted { $0.lexicographicallyPrecedes($1) }
+            for limit in [1, 7, 1000] {
+                var listed: [[UInt8]] = []
+                while true {
+                    let spec = ScanSpec(
+                        partitions: .all,
+                        output: .keys(
+                            prefix: Array(prefix.utf8), after: listed.last, limit: limit))
+                    let page = try store.scan(spec).keys()
+                    listed += page.keys
+                    #expect(page.keys.count <= limit)
+                    guard page.hasMore else { break }
+                }
+                #expect(listed == expected)
+            }
+        }
+    }
+
+    @Test("a listing of very many keys keeps only its page in memory")
+    func keysAreBounded() {
+        let spec = ScanSpec(
+            partitions: .all, output: .keys(prefix: [], after: nil, limit: 10))
+        var aggregate = ScanAggregate(spec)
+        for number in 0..<20_000 {
+            Array("key-\(number * 7919 % 20_000)".utf8).withUnsafeBytes {
+                aggregate.add(PartitionID(0), key: $0, type: $0, window: 0, Measure(count: 1))
+            }
+            #expect(aggregate.count <= 20 + 1024 + 1)
+        }
+        let (keys, hasMore) = aggregate.keys()
+        #expect(hasMore)
+        #expect(keys.count == 10)
+        #expect(keys.first == Array("key-0".utf8))
+        #expect(keys.last == Array("key-10004".utf8))
+    }
+
+    @Test("statistics add up to every event, partition by partition")
+    func statistics() throws {
+        let store = try Store(seed: 26)
+        for spec in Self.specs(.statistics) {
+            var expected: [PartitionID: Measure] = [:]
+            for (cell, measure) in store.model.selected(by: spec) {
+                expected[cell.partition, default: .zero].add(measure)
+            }
+            let found = try store.scan(spec).partitionStatistics
+            #expect(found.map(\.partition) == expected.keys.sorted())
+            #expect(found.allSatisfy { expected[$0.partition] == $0.statistics.total })
+        }
+    }
+
+    @Test("aggregates merge to what one would have gathered, and survive the wire")
+    func mergeAndWire() throws {
+        let store = try Store(seed: 27)
+        let outputs: [ScanSpec.Output] = [
+            .totalsByKey, .types, .statistics, .keys(prefix: [], after: nil, limit: 9),
+        ]
+        for output in outputs {
+            let spec = ScanSpec(partitions: .all, output: output)
+            let whole = try store.scan(spec)
+            var left = ScanAggregate(spec)
+            var right = ScanAggregate(spec, seed: 99)
+            store.memtable.scan(into: &left)
+            for frozen in store.snapshot.frozen { frozen.scan(into: &right) }
+            for table in store.snapshot.tables { try table.scan(into: &right) }
+            left.merge(right)
+            if case .keys = output {
+                #expect(left.keys() == whole.keys())
+            } else {
+                #expect(left == whole)
+            }
+            var writer = ByteWriter()
+            writer.write(whole)
+            var reader = ByteReader(writer.bytes)
+            let read = try reader.aggregate(of: spec)
+            try reader.finish()
+            #expect(read == whole)
+            for length in 0..<min(writer.bytes.count, 300) {
+                var short = ByteReader(Array(writer.bytes[0..<length]))
+                #expect(throws: DecodeError.self) { try short.aggregate(of: spec) }
+            }
+        }
+    }
+
+    @Test("a scan that outgrows its memory is an error, never a part of the answer")
+    func scanLimit() {
+        var aggregate = ScanAggregate(ScanSpec(partitions: .all, output: .totalsByKey))
+        #expect(aggregate.isWithinLimit)
+        let before = aggregate.byteCount
+        for number in 0..<10_000 {
+            withUnsafeBytes(of: number) {
+                aggregate.add(PartitionID(0), key: $0, type: $0, window: 0, Measure(count: 1))
+            }
+        }
+        #expect(aggregate.byteCount > before + 10_000 * 40)
+        #expect(aggregate.byteCount < StorageLimits.scanBytesMax)
+    }
+}
