@@ -2,7 +2,7 @@
 import PackageDescription
 
 // The house (docs/architecture.md): an arrow never points up. `NodeCore` and everything below it is
-// synchronous and free of clocks, sockets, files and threads; `Node`, `Client` and `quipu` are shells.
+// synchronous and free of clocks, sockets, files and threads; `Node`, `Client`, `quipu` are shells.
 
 let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
@@ -18,7 +18,10 @@ let asyncHTTPClient = Target.Dependency.product(
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(
+    name: "HummingbirdCore", package: "hummingbird")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let nio = Target.Dependency.product(name: "NIO", package: "swift-nio")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
@@ -69,7 +72,8 @@ let package = Package(
             "Node",
             [
                 "Core", "Ring", "Gossip", "Ingest", "Wire", "Storage", "Replication", "NodeCore",
-                "Catalog", "CZlib", crypto, hummingbird, logging, nioCore, nioHTTP1, nioPosix,
+                "Catalog", "CZlib", crypto, hummingbird, hummingbirdCore, logging, nioCore,
+                nioHTTP1, nioPosix,
                 serviceLifecycle, yams,
             ]),
         room("Client", ["Core", "CZlib", asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),
@@ -78,7 +82,9 @@ let package = Package(
             ["Core", "Ring", "Gossip", "Ingest", "Wire", "Storage", "Replication", "NodeCore"]),
         .executableTarget(
             name: "quipu",
-            dependencies: ["Core", "Client", "Node", "NodeCore", "Simulator", "Storage", argumentParser, yams],
+            dependencies: [
+                "Core", "Client", "Node", "NodeCore", "Simulator", "Storage", argumentParser, yams,
+            ],
             swiftSettings: strict),
         tests("CoreTests", ["Core"]),
         tests("RingTests", ["Core", "Ring"]),
@@ -90,9 +96,12 @@ let package = Package(
         tests("CatalogTests", ["Core", "Catalog", grdb]),
         tests(
             "NodeTests",
-            ["Core", "Ingest", "Wire", "Replication", "NodeCore", "Node", nioCore, nioPosix, logging]),
+            [
+                "Core", "Ring", "Ingest", "Wire", "Storage", "Replication", "NodeCore", "Catalog",
+                "Node", crypto, hummingbirdCore, logging, nio, nioCore, nioPosix,
+            ]),
         tests("ClientTests", ["Core", "Client", "quipu", nioCore, nioPosix, nioHTTP1]),
-        tests("SimulatorTests", ["Core", "NodeCore", "Simulator"]),
+        tests("SimulatorTests", ["Core", "NodeCore", "Simulator", "Storage", "Wire"]),
         tests("TidyTests", []),
     ]
 )

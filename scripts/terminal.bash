@@ -62,8 +62,8 @@ quipu_binary() {
     printf '%s\n' "${QUIPU_BIN:-.build/release/quipu}"
 }
 
-# Whether a source is newer than the last release build. A build that changed nothing leaves the binary
-# as old as it was, so scripts/build leaves a mark of its own.
+# Whether a source is newer than the last release build. A build that changed nothing leaves the
+# binary as old as it was, so scripts/build leaves a mark of its own.
 build_is_stale() {
     local binary=.build/release/quipu mark=.build/release/built-by-scripts
     [ -x "$binary" ] || return 0
@@ -80,8 +80,9 @@ ensure_built() {
     if build_is_stale; then scripts/build; fi
 }
 
-# http METHOD HOST:PORT TARGET [FILE [HEADER…]]: the status on the first line, the body behind it; the
-# status is 000 where nobody answers in time (HTTP_TIMEOUT seconds). No curl: a fresh machine has none.
+# http METHOD HOST:PORT TARGET [FILE [HEADER…]]: the status on the first line, the body behind it;
+# the status is 000 where nobody answers in time (HTTP_TIMEOUT seconds). No curl: a fresh machine
+# has none.
 http() {
     local method=$1 address=$2 target=$3 file=${4:-} host=${2%:*} port=${2##*:} length=0
     shift $(($# < 4 ? $# : 4))
@@ -147,8 +148,8 @@ rows_of() {
 # How many keys a node ranks at once.
 readonly top_max=10000
 
-# The exact ranking of all keys of a type in a range such as "&from=…&to=…", as rows_of prints it. An
-# error is no number: it is asked again, a few times.
+# The exact ranking of all keys of a type in a range such as "&from=…&to=…", as rows_of prints it.
+# An error is no number: it is asked again, a few times.
 ask_top() { # ADDRESS LEVEL TYPE RANGE
     local attempt answer target
     target="/v1/top/$(percent_encoded "$3")?k=$top_max&consistency=$2$4"

@@ -52,8 +52,8 @@ package struct RuleVersion: Hashable, Comparable, Sendable {
     }
 }
 
-/// `floor(createdAt / 10 s)`: a pure function of the sealed batch, so that all replicas file an id in
-/// the same place.
+/// `floor(createdAt / 10 s)`: a pure function of the sealed batch, so that all replicas file an id
+/// in the same place.
 package struct Segment: Hashable, Comparable, Sendable {
     package static let length: Duration = .seconds(10)
     package let number: Int64
@@ -104,7 +104,8 @@ package struct BatchTotals: Hashable, Sendable {
     }
 }
 
-/// Division that rounds toward negative infinity, so that windows before 1970 are half open as well.
+/// Division that rounds toward negative infinity, so that windows before 1970 are half open as
+/// well.
 package func floorDivide(_ dividend: Int64, _ divisor: Int64) -> Int64 {
     let quotient = dividend / divisor
     return dividend % divisor < 0 ? quotient - 1 : quotient

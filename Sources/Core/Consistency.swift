@@ -1,4 +1,5 @@
-/// How many voters must have an answer before it counts. Persisted and sent: do not change the numbers.
+/// How many voters must have an answer before it counts. Persisted and sent: do not change the
+/// numbers.
 package enum Consistency: UInt8, Sendable, CaseIterable {
     case one = 1
     case quorum = 2

@@ -7,8 +7,8 @@ package enum Limits {
     package static let deadLetterRawMax = 1 << 12
     package static let deadLetterDetailMax = 256
 
-    /// A record's decompressed body: cells and dead letters of one batch. With its directory it fits into
-    /// a frame and a log record even where nothing can be compressed.
+    /// A record's decompressed body: cells and dead letters of one batch. With its directory it
+    /// fits into a frame and a log record even where nothing can be compressed.
     package static let recordBodyMax = 80 << 20
 
     // Requests

@@ -1,6 +1,6 @@
-/// What is kept per cell: how many events, and of those with a value how many, their sum, minimum and
-/// maximum. Values are exact decimals in millionths; no floating point, so the order of additions
-/// never matters.
+/// What is kept per cell: how many events, and of those with a value how many, their sum, minimum
+/// and maximum. Values are exact decimals in millionths; no floating point, so the order of
+/// additions never matters.
 package struct Measure: Hashable, Sendable {
     package var count: UInt64
     package var values: Values?

@@ -1,4 +1,5 @@
-/// The name of a node, as written in `cluster.conf` (`n1`): unique in the cluster, stable over restarts.
+/// The name of a node, as written in `cluster.conf` (`n1`): unique in the cluster, stable over
+/// restarts.
 package struct NodeID: Hashable, Comparable, Sendable, CustomStringConvertible {
     package let name: String
 
@@ -44,7 +45,8 @@ package struct Incarnation: Hashable, Comparable, Sendable {
     }
 }
 
-/// Log sequence number: the position of a record in one node's log, counted from 1 in each incarnation.
+/// Log sequence number: the position of a record in one node's log, counted from 1 in each
+/// incarnation.
 package struct LSN: Hashable, Comparable, Sendable, CustomStringConvertible {
     package let number: UInt64
 

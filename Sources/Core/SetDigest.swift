@@ -1,7 +1,7 @@
 /// A sum over a set, mod 2^128, with the number of its members.
 ///
-/// Addition and not XOR: XOR cannot see a double application. Equal sets have equal digests; unequal
-/// sets collide with probability about 2^-128, since the terms are keyed.
+/// Addition and not XOR: XOR cannot see a double application. Equal sets have equal digests;
+/// unequal sets collide with probability about 2^-128, since the terms are keyed.
 package struct SetDigest: Hashable, Sendable {
     package var sum: UInt128
     package var count: UInt64

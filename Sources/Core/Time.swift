@@ -1,5 +1,5 @@
-/// A point on the node's monotonic clock, in nanoseconds since an arbitrary start. Deadlines, intervals
-/// and failure detection use it; it never decides what is counted.
+/// A point on the node's monotonic clock, in nanoseconds since an arbitrary start. Deadlines,
+/// intervals and failure detection use it; it never decides what is counted.
 package struct Instant: Hashable, Comparable, Sendable {
     package var nanoseconds: Int64
 

@@ -1,6 +1,7 @@
 import Core
 
-/// Batches that this home voter watches until they are finished, by the time when it drives them on.
+/// Batches that this home voter watches until they are finished, by the time when it drives them
+/// on.
 struct DriveQueue {
     private struct Due: Comparable {
         var at: Instant

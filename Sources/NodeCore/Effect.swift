@@ -23,7 +23,8 @@ package enum Input: Sendable {
     case message(PeerMessage, from: NodeID)
     /// The outgoing link to a peer is up; what is sent from now on may arrive.
     case connected(NodeID)
-    /// The link is gone. `refused`: the peer's port refused the connection, so its process is not there.
+    /// The link is gone. `refused`: the peer's port refused the connection, so its process is not
+    /// there.
     case disconnected(NodeID, refused: Bool)
     case request(RequestID, ClientRequest, deadline: Instant)
     /// The client is gone; its answer is no longer wanted.
@@ -35,12 +36,13 @@ package enum Input: Sendable {
 
 /// Everything that the core wants done. The shell carries effects out in their order.
 package enum Effect: Sendable {
-    /// Hand a message to the link of a peer. It may be lost: every exchange repeats or gives up by time.
+    /// Hand a message to the link of a peer. It may be lost: every exchange repeats or gives up by
+    /// time.
     case send(PeerMessage, to: NodeID)
     /// Append to the log, in order; the shell batches. No answer but `logSynced`.
     case append(LogAppend)
-    /// What was appended must become durable soon: write and fsync, then `logSynced`. The shell may join
-    /// several into one; appends without a `sync` behind them may wait for the next.
+    /// What was appended must become durable soon: write and fsync, then `logSynced`. The shell may
+    /// join several into one; appends without a `sync` behind them may wait for the next.
     case sync
     /// Run a job beside the core; its result comes back as `completed`.
     case run(JobID, StorageJob)

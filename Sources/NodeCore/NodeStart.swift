@@ -4,8 +4,9 @@ import Replication
 package import Ring
 package import Storage
 
-/// What must have happened on disk before a node's first word: recovery, replay of what no file covers,
-/// and a new generation. Blocking; the shell and the simulator call it before they make a `NodeCore`.
+/// What must have happened on disk before a node's first word: recovery, replay of what no file
+/// covers, and a new generation. Blocking; the shell and the simulator call it before they make a
+/// `NodeMachine`.
 package struct NodeStart: ~Copyable {
     package let ring: RingView
     package let recovered: Recovered

@@ -19,7 +19,8 @@ package struct Counters: Hashable, Sendable {
     package var flushes: UInt64 = 0
 }
 
-/// A node as it sees itself and the others, at one instant: what status, readiness and metrics show.
+/// A node as it sees itself and the others, at one instant: what status, readiness and metrics
+/// show.
 package struct NodeView: Sendable {
     package struct Member: Sendable {
         package var node: NodeID
@@ -63,7 +64,7 @@ package struct NodeView: Sendable {
     package var logOffset: UInt64
 }
 
-extension NodeCore {
+extension NodeMachine {
     package func view(at now: Now) -> NodeView {
         NodeView(
             node: configuration.node, clusterName: configuration.clusterName, ring: ring,

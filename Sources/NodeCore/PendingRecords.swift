@@ -1,8 +1,8 @@
 import Core
 import Wire
 
-/// Home records between bind and apply, by id, within a bound of bytes: what does not fit is read back
-/// from the log when it is applied.
+/// Home records between bind and apply, by id, within a bound of bytes: what does not fit is read
+/// back from the log when it is applied.
 struct PendingRecords {
     private var records: [BatchID: BatchRecord] = [:]
     private(set) var byteCount = 0

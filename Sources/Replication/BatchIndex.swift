@@ -2,8 +2,8 @@ package import Core
 package import Storage
 package import Wire
 
-/// What this node knows of each batch: one entry per id, filed by segment, with the digests of the sets
-/// that replicas compare. An id is never forgotten here (sealing will allow it).
+/// What this node knows of each batch: one entry per id, filed by segment, with the digests of the
+/// sets that replicas compare. An id is never forgotten here (sealing will allow it).
 package struct BatchIndex: Sendable {
     package private(set) var entries: [BatchID: BatchEntry] = [:]
     package private(set) var digests: DigestTable
@@ -38,8 +38,8 @@ package struct BatchIndex: Sendable {
 
     // MARK: - Changes
 
-    /// The log holds (or is about to hold) this home record. A record of another content that was not
-    /// bound is replaced: it gave way.
+    /// The log holds (or is about to hold) this home record. A record of another content that was
+    /// not bound is replaced: it gave way.
     package mutating func hold(_ record: BatchRecord, lsn: LSN, at position: LogPosition) {
         update(record.header, home: record.home) { entry in
             if entry.header.contentHash != record.header.contentHash {
@@ -155,7 +155,8 @@ package struct BatchEntry: Sendable {
     package var record: Held?
     /// Slices that came alone, to a node that held no home record of this content.
     package var slices: [HeldSlices] = []
-    /// Partitions of which this node knows that the batch touches them: all, where it holds the record.
+    /// Partitions of which this node knows that the batch touches them: all, where it holds the
+    /// record.
     package var touched = PartitionSet()
     /// A majority of home voters holds this content: it is decided.
     package var isBound = false

@@ -31,8 +31,8 @@ package enum ClientRequest: Sendable {
 package enum ReadQuery: Hashable, Sendable {
     /// The windows of one key, in one partition. Answered by `.series`.
     case series(SeriesQuery)
-    /// An aggregate over all keys of `spec.partitions`; the coordinator fills the partitions in, callers
-    /// leave them empty. Answered by `.scan`.
+    /// An aggregate over all keys of `spec.partitions`; the coordinator fills the partitions in,
+    /// callers leave them empty. Answered by `.scan`.
     case scan(ScanSpec, top: TopSpec?)
     /// Dead letters of home records, in the order (segment, id, line). Answered by `.deadLetters`.
     case deadLetters(DeadLetterQuery)
@@ -93,7 +93,8 @@ package enum ClientResponse: Sendable {
 }
 
 package enum WriteOutcome: Hashable, Sendable {
-    /// Counted whole, at the asked level. `acknowledged` voters have it in the partition that has fewest.
+    /// Counted whole, at the asked level. `acknowledged` voters have it in the partition that has
+    /// fewest.
     case counted(duplicate: Bool, required: Int, acknowledged: Int)
     /// Another content is bound under this id: this content is finally not counted.
     case conflict
@@ -101,8 +102,8 @@ package enum WriteOutcome: Hashable, Sendable {
     case notAttempted(NotAttempted)
     /// Older than the horizon, and not known to be counted.
     case expired(BatchStatus)
-    /// It may or may not be counted; the same id may be sent again. `required` and `alive` where too few
-    /// voters answered.
+    /// It may or may not be counted; the same id may be sent again. `required` and `alive` where
+    /// too few voters answered.
     case unknown(required: Int, answered: Int)
 
     package enum NotAttempted: Hashable, Sendable {

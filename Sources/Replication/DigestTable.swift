@@ -1,7 +1,8 @@
 package import Core
 
-/// The set digests of one node: per partition and segment, of applied slices and of bound home records.
-/// Sums over partitions stand for all of them at once, since digests add up: equal sums, equal sets.
+/// The set digests of one node: per partition and segment, of applied slices and of bound home
+/// records. Sums over partitions stand for all of them at once, since digests add up: equal sums,
+/// equal sets.
 package struct DigestTable: Sendable {
     private var totals: [SetDigest]
     private var homeTotals: [SetDigest]
@@ -16,7 +17,8 @@ package struct DigestTable: Sendable {
     package mutating func insert(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
         let index = Int(partition.index)
         totals[index].insert(term)
-        segments[segment, default: Array(repeating: .empty, count: totals.count)][index].insert(term)
+        segments[segment, default: Array(repeating: .empty, count: totals.count)][index].insert(
+            term)
     }
 
     package mutating func insertHome(_ term: UInt128, segment: Segment, _ partition: PartitionID) {

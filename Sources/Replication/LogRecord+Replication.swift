@@ -7,8 +7,8 @@ package enum LogKind: UInt8, Sendable {
     case home = 1
     /// Slices of a bound batch, at a node that held no home record of this content.
     case slices = 2
-    /// The fold contains these partitions of a batch from here on: written in the same step in which the
-    /// memtable takes them, so that a flush covers exactly the marks up to an LSN.
+    /// The fold contains these partitions of a batch from here on: written in the same step in
+    /// which the memtable takes them, so that a flush covers exactly the marks up to an LSN.
     case applied = 3
     /// A batch is bound, or finished: spares work after a restart.
     case progress = 4

@@ -134,7 +134,8 @@ extension ByteReader {
             guard reason != nil || number == 0 else { throw fail("reason \(number)") }
             let limit = try limit()
             return .deadLetters(
-                DeadLetterQuery(reason: reason, limit: limit, after: try flag() ? try place() : nil))
+                DeadLetterQuery(reason: reason, limit: limit, after: try flag() ? try place() : nil)
+            )
         default: throw fail("a query")
         }
     }

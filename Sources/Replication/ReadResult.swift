@@ -2,8 +2,8 @@ import Core
 import Storage
 
 extension ReadResult {
-    /// One answer from those of disjoint sets of partitions: exact, since a key (and a home) lives in one
-    /// partition. Nil where the kinds differ.
+    /// One answer from those of disjoint sets of partitions: exact, since a key (and a home) lives
+    /// in one partition. Nil where the kinds differ.
     package static func merge(_ parts: [ReadResult], query: ReadQuery) -> ReadResult? {
         switch query {
         case .series:

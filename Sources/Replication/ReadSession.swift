@@ -1,7 +1,7 @@
 package import Core
 
-/// One coordinator's run over one read: for each partition one voter gives rows, R-1 give digests; where
-/// they differ, the voter with the rows converges with the others before it answers.
+/// One coordinator's run over one read: for each partition one voter gives rows, R-1 give digests;
+/// where they differ, the voter with the rows converges with the others before it answers.
 package struct ReadSession: Sendable {
     package enum Effect: Sendable {
         case send(ReplicationMessage, to: NodeID)
@@ -177,7 +177,8 @@ package struct ReadSession: Sendable {
                 }
             ).count
             end(
-                .timedOut(required: consistency.required(of: 3), answered: answered), into: &effects)
+                .timedOut(required: consistency.required(of: 3), answered: answered), into: &effects
+            )
             return
         }
         var isLate = false
@@ -242,7 +243,8 @@ extension ReadSession {
             group.isConverging = true
             group.startedAt = now
             group.result = nil
-            // Under a tag of its own: a second copy of the first answer must not be taken for this one.
+            // Under a tag of its own: a second copy of the first answer must not be taken for this
+            // one.
             groups[tag] = nil
             let convergence = takeTag()
             groups[convergence] = group
@@ -257,7 +259,8 @@ extension ReadSession {
 
     private func isSilent(_ node: NodeID, _ group: Group) -> Bool {
         if node == group.base { return group.isConverging || group.baseDigest == nil }
-        // While the base converges, a partner that does not answer it cannot be told from a slow base.
+        // While the base converges, a partner that does not answer it cannot be told from a slow
+        // base.
         return group.partnerDigests[node] == nil
     }
 

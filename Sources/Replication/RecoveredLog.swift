@@ -2,8 +2,8 @@ package import Core
 package import Storage
 package import Wire
 
-/// What a log says after a restart: built record by record while storage recovers, then the memtable is
-/// filled with what no file covers.
+/// What a log says after a restart: built record by record while storage recovers, then the
+/// memtable is filled with what no file covers.
 package struct RecoveredLog: ~Copyable {
     package private(set) var index: BatchIndex
     package private(set) var peers: [NodeID: Incarnation] = [:]
@@ -160,7 +160,8 @@ extension Memtable {
                 }
             }
             if case .failure(let error) = result {
-                throw DecodeError("slice \(slice.partition) of \(record.header.id): \(error)", at: 0)
+                throw DecodeError(
+                    "slice \(slice.partition) of \(record.header.id): \(error)", at: 0)
             }
         }
     }

@@ -1,7 +1,7 @@
 // Replication: what makes every batch count once, on every replica, whoever dies in between.
 //
-// The unit is the sealed batch. Its *home* is the partition of its id's token; the voters of the home
-// keep the *home record*: header, totals, dead letters and all slices.
+// The unit is the sealed batch. Its *home* is the partition of its id's token; the voters of the
+// home keep the *home record*: header, totals, dead letters and all slices.
 //
 //     coordinator            home voters                 voters of each touched partition
 //         |-- bind (record) ----->| append, fsync
@@ -12,25 +12,28 @@
 //         |   every touched partition has W that applied: the client hears "counted"
 //
 // Two contents of one id cannot both be bound, since a voter keeps the first that it sees and two
-// majorities meet. Binding and applying are idempotent, so anyone may repeat them: a home voter that
-// sees a batch unfinished for some seconds drives it on, and a restarted node settles what its log
-// holds in doubt before it votes.
+// majorities meet. Binding and applying are idempotent, so anyone may repeat them: a home voter
+// that sees a batch unfinished for some seconds drives it on, and a restarted node settles what its
+// log holds in doubt before it votes.
 //
 // Everything after that is set union by id (`BatchIndex` holds the sets and their digests):
 //
-// - *Sync* (`SyncSession`): the one way in which a replica learns what another has. It compares sums of
-//   set digests, newest segments apart, lists the ids where they differ, applies what its own home
-//   records already hold and fetches the rest. Catch-up, recovery and quorum reads all use it.
-// - *Quorum reads* (`ReadSession`): one voter answers with rows, R-1 with digests. Equal digests: equal
-//   rows. Unequal: the voter with the rows pulls from the others what it lacks, reads, and the others
-//   pull from it; then its answer contains all that was acknowledged before and is durable on R voters
-//   (docs/decisions/0005-converging-reads.md). Never the maximum, never the newest.
+// - *Sync* (`SyncSession`): the one way in which a replica learns what another has. It compares
+//   sums of set digests, newest segments apart, lists the ids where they differ, applies what its
+//   own home records already hold and fetches the rest. Catch-up, recovery and quorum reads all use
+//   it.
+// - *Quorum reads* (`ReadSession`): one voter answers with rows, R-1 with digests. Equal digests:
+//   equal rows. Unequal: the voter with the rows pulls from the others what it lacks, reads, and
+//   the others pull from it; then its answer contains all that was acknowledged before and is
+//   durable on R voters (docs/decisions/0005-converging-reads.md). Never the maximum, never the
+//   newest.
 //
-// Sources: DeCandia et al., *Dynamo* (2007) for the shape; the write-back of Attiya, Bar-Noy and Dolev
-// (1995) for reads that do not go back; Cassandra's CEP-45 for reconciling logs instead of trees.
+// Sources: DeCandia et al., *Dynamo* (2007) for the shape; the write-back of Attiya, Bar-Noy and
+// Dolev (1995) for reads that do not go back; Cassandra's CEP-45 for reconciling logs instead of
+// trees.
 //
-// Invariants (the simulator checks them): S1 no phantom, S2 state = fold(applied set), S5 each id applied
-// at most once, S6 one content per id, S14 counted + dead = events.
+// Invariants (the simulator checks them): S1 no phantom, S2 state = fold(applied set), S5 each id
+// applied at most once, S6 one content per id, S14 counted + dead = events.
 
 /// The bounds of replication. A test reaches each.
 package enum ReplicationLimits {
@@ -44,7 +47,8 @@ package enum ReplicationLimits {
     package static let fetchBytesMax = 8 << 20
     /// Ids in one fetch.
     package static let fetchMax = 256
-    /// Bytes of records kept in memory between bind and apply; beyond it they are read back from the log.
+    /// Bytes of records kept in memory between bind and apply; beyond it they are read back from
+    /// the log.
     package static let pendingBytesMax = 256 << 20
     /// Newest segments that a sync compares one by one.
     package static let recentSegments: Int64 = 8

@@ -9,7 +9,9 @@ extension ReplicationMessage {
         case 1: self = .bind(try reader.bind())
         case 2:
             self = .bindReply(
-                BindReply(tag: try reader.tag(), answer: try reader.bindAnswer(), vote: try reader.vote()))
+                BindReply(
+                    tag: try reader.tag(), answer: try reader.bindAnswer(), vote: try reader.vote())
+            )
         case 3:
             self = .apply(
                 Apply(
@@ -36,7 +38,8 @@ extension ReplicationMessage {
         case 15: self = .pull(try reader.tag(), try reader.partitions())
         case 16: self = .pulled(try reader.tag())
         case 17:
-            self = .hello(Hello(tag: try reader.tag(), incarnation: Incarnation(try reader.fixed())))
+            self = .hello(
+                Hello(tag: try reader.tag(), incarnation: Incarnation(try reader.fixed())))
         case 18:
             self = .helloReply(
                 HelloReply(

@@ -1,8 +1,8 @@
 import Core
 package import Wire
 
-// docs/formats/peer-messages.md lists the layouts. The first byte names the message: do not change the
-// numbers.
+// docs/formats/peer-messages.md lists the layouts. The first byte names the message: do not change
+// the numbers.
 
 extension ReplicationMessage {
     package func encode(into writer: inout ByteWriter) {

@@ -226,7 +226,8 @@ package struct HelloReply: Hashable, Sendable {
     package var tag: Tag
     /// The answerer's own.
     package var incarnation: Incarnation
-    /// The highest incarnation of the asker that the answerer remembers; `.none` if it has no memory.
+    /// The highest incarnation of the asker that the answerer remembers; `.none` if it has no
+    /// memory.
     package var remembers: Incarnation
 
     package init(tag: Tag, incarnation: Incarnation, remembers: Incarnation) {

@@ -1,8 +1,8 @@
 package import Core
 package import Wire
 
-/// Asks a batch's home what became of it. One voter that knows it as bound is enough; that nobody knows
-/// it is said only after all that can be reached have answered.
+/// Asks a batch's home what became of it. One voter that knows it as bound is enough; that nobody
+/// knows it is said only after all that can be reached have answered.
 package struct StatusSession: Sendable {
     package enum Purpose: Hashable, Sendable {
         case status
@@ -12,8 +12,8 @@ package struct StatusSession: Sendable {
 
     package enum Verdict: Sendable {
         case answer(ClientResponse)
-        /// The old write is bound: its coordinator completes it like any other, since a majority of its
-        /// home says nothing of the voters that must have applied it.
+        /// The old write is bound: its coordinator completes it like any other, since a majority of
+        /// its home says nothing of the voters that must have applied it.
         case complete(BatchRecord, Consistency)
     }
 

@@ -1,10 +1,12 @@
 package import Core
 
-/// Asks a peer to compare sets. The asker sends what it has; the answer lists what the peer has where
-/// they differ. Sums run over `partitions` and over both sets (applied slices, bound home records).
+/// Asks a peer to compare sets. The asker sends what it has; the answer lists what the peer has
+/// where they differ. Sums run over `partitions` and over both sets (applied slices, bound home
+/// records).
 package struct SyncAsk: Hashable, Sendable {
     package enum Scope: Hashable, Sendable {
-        /// First word: each segment from `boundary` on that is not empty here, and all older ones in one.
+        /// First word: each segment from `boundary` on that is not empty here, and all older ones
+        /// in one.
         case newest(boundary: Segment, [SegmentSum], older: SetDigest)
         /// The older segments one by one, since their sum differs.
         case older(before: Segment, [SegmentSum])

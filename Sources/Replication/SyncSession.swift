@@ -1,7 +1,7 @@
 package import Core
 
-/// One replica learning from one other what it lacks in a set of partitions, until it holds all that the
-/// other held when it answered.
+/// One replica learning from one other what it lacks in a set of partitions, until it holds all
+/// that the other held when it answered.
 package struct SyncSession: Sendable {
     package enum Purpose: Hashable, Sendable {
         /// The round of every second.
@@ -16,8 +16,8 @@ package struct SyncSession: Sendable {
 
     package enum Effect: Hashable, Sendable {
         case send(ReplicationMessage)
-        /// Make these part of this node: apply from its own home record, or fetch. Progress is told by
-        /// `settle`.
+        /// Make these part of this node: apply from its own home record, or fetch. Progress is told
+        /// by `settle`.
         case need([SyncNeed])
         case end(isComplete: Bool)
     }

@@ -1,11 +1,12 @@
 package import Core
 package import Wire
 
-/// One coordinator's run over one batch: bind it on its home, then have every touched partition apply it.
+/// One coordinator's run over one batch: bind it on its home, then have every touched partition
+/// apply it.
 ///
-/// A client's write and a home voter's drive differ only in whether somebody waits for the answer and in
-/// whether the record is at hand. All messages are idempotent, so a session may repeat them, and any
-/// number of sessions may run over one batch.
+/// A client's write and a home voter's drive differ only in whether somebody waits for the answer
+/// and in whether the record is at hand. All messages are idempotent, so a session may repeat them,
+/// and any number of sessions may run over one batch.
 package struct WriteSession: Sendable {
     package enum Effect: Hashable, Sendable {
         case send(ReplicationMessage, to: NodeID)
@@ -39,8 +40,8 @@ package struct WriteSession: Sendable {
     /// The same and those that hold it without a vote.
     private var holders: Set<NodeID> = []
     private var isBound: Bool
-    /// No content has a majority and none can get one; this one has the smallest hash, so the others
-    /// are told to give way. It is bound when a majority has done so.
+    /// No content has a majority and none can get one; this one has the smallest hash, so the
+    /// others are told to give way. It is bound when a majority has done so.
     private var isForced = false
     private var isDuplicate: Bool
     private var told: Set<NodeID> = []
@@ -58,7 +59,8 @@ package struct WriteSession: Sendable {
     private static let weakAfter: Duration = .milliseconds(500)
 
     package init(
-        tag: Tag, request: RequestID?, header: BatchHeader, home: PartitionID, touched: PartitionSet,
+        tag: Tag, request: RequestID?, header: BatchHeader, home: PartitionID,
+        touched: PartitionSet,
         record: BatchRecord?, consistency: Consistency, isKnownBound: Bool = false,
         replicas: (PartitionID) -> [NodeID], deadline: Instant, now: Instant
     ) {
@@ -147,7 +149,9 @@ package struct WriteSession: Sendable {
             return
         }
         record = loaded
-        for node in homeVoters where answers[node] == .missing { sendRecord(to: node, into: &effects) }
+        for node in homeVoters where answers[node] == .missing {
+            sendRecord(to: node, into: &effects)
+        }
         if isBound { proceed(into: &effects) }
     }
 
@@ -202,7 +206,9 @@ extension WriteSession {
                 return
             } else if isTiedSmallest() {
                 isForced = true
-                for node in homeVoters where isConflict(node) { sendRecord(to: node, into: &effects) }
+                for node in homeVoters where isConflict(node) {
+                    sendRecord(to: node, into: &effects)
+                }
             } else {
                 refuse(into: &effects)
             }
@@ -265,7 +271,8 @@ extension WriteSession {
         if holders.isEmpty {
             let isOld = answers.values.contains(.tooOld)
             answer(
-                isOld ? .expired(.unknown(heldBy: 0)) : .notAttempted(.aheadOfClock), into: &effects)
+                isOld ? .expired(.unknown(heldBy: 0)) : .notAttempted(.aheadOfClock), into: &effects
+            )
         } else {
             answer(.unknown(required: majority, answered: votes.count), into: &effects)
         }
@@ -381,12 +388,13 @@ extension WriteSession {
         effects.append(.answer(outcome))
     }
 
-    /// At level ONE one durable home record is an acknowledgement, though not yet decided: it is bound
-    /// and shown as soon as a majority of home voters is back.
+    /// At level ONE one durable home record is an acknowledgement, though not yet decided: it is
+    /// bound and shown as soon as a majority of home voters is back.
     private mutating func answerWeakly(into effects: inout [Effect]) {
         guard consistency == .one, !votes.isEmpty else { return }
         answer(
-            .counted(duplicate: isDuplicate, required: 1, acknowledged: max(votes.count, acknowledged)),
+            .counted(
+                duplicate: isDuplicate, required: 1, acknowledged: max(votes.count, acknowledged)),
             into: &effects)
     }
 }

@@ -1,7 +1,7 @@
 package import Core
 
-/// What is to happen, ordered by (time, sequence): events of one instant happen in the order in which
-/// they were put in. A binary heap.
+/// What is to happen, ordered by (time, sequence): events of one instant happen in the order in
+/// which they were put in. A binary heap.
 package struct EventQueue<Event> {
     private struct Entry {
         var time: Instant

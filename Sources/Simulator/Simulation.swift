@@ -26,11 +26,11 @@ package struct SimulationOrder: Sendable {
 /// Runs seeds one after the other and says what became of them.
 package enum Simulation {
     /// - Parameters:
-    ///   - print: takes one line for standard output.
+    ///   - output: takes one line for standard output.
     ///   - progress: takes one line for standard error.
     /// - Returns: the exit code: 0 where every seed held, 1 where one failed, 2 for a wrong order.
     package static func run(
-        _ order: SimulationOrder, print: (String) -> Void, progress: (String) -> Void
+        _ order: SimulationOrder, output: (String) -> Void, progress: (String) -> Void
     ) -> Int32 {
         guard order.runs >= 1, order.runs <= SimulatorLimits.runsMax else {
             progress(
@@ -43,7 +43,7 @@ package enum Simulation {
         var counted = 0
         for offset in 0..<order.runs {
             let run = SeedRun(seed: order.seed &+ UInt64(offset), mutant: order.mutant)
-            if order.printsJSON { print(json(run, order.mutant)) }
+            if order.printsJSON { output(json(run, order.mutant)) }
             if order.isVerbose { progress("seed \(run.seed): \(run.swarm)") }
             if run.violation != nil {
                 failures += 1
@@ -55,12 +55,12 @@ package enum Simulation {
             if (offset + 1) % 50 == 0 { progress("\(offset + 1) of \(order.runs) seeds") }
         }
         if !order.printsJSON {
-            print(
+            output(
                 "\(order.runs) seeds from \(order.seed), \(failures) failed; \(events) events, "
                     + "\(counted) batches counted")
             if order.isVerbose {
                 for (mark, count) in marks.sorted(by: { $0.key < $1.key }) {
-                    print("  \(mark.rawValue): \(count)")
+                    output("  \(mark.rawValue): \(count)")
                 }
             }
         }

@@ -2,33 +2,34 @@ import Core
 
 // Simulator: whole clusters in one thread, in virtual time, with faults, from one number.
 //
-// A seed draws a `Swarm`: how many nodes, which classes of faults, how strong, how small the buffers.
-// `VirtualCluster` then runs that many real `NodeCore`s, the same composition that a production node
-// runs, over a virtual network (`VirtualNetwork`: delay, loss, duplication, reordering, cuts), virtual
-// disks (`MemoryFileSystem`: what was not synced is lost, torn or kept by a crash) and virtual clocks. Every
-// effect of a core becomes an event in one queue ordered by (time, sequence), so a seed is a history:
-// the same on every machine, in every process, to the last bit (`Trace`, S16).
+// A seed draws a `Swarm`: how many nodes, which classes of faults, how strong, how small the
+// buffers. `VirtualCluster` then runs that many real `NodeMachine`s, the same composition that a
+// production node runs, over a virtual network (`VirtualNetwork`: delay, loss, duplication,
+// reordering, cuts), virtual disks (`MemoryFileSystem`: what was not synced is lost, torn or kept
+// by a crash) and virtual clocks. Every effect of a core becomes an event in one queue ordered by
+// (time, sequence), so a seed is a history: the same on every machine, in every process, to the
+// last bit (`Trace`, S16).
 //
 // A run has two phases. In the first, `Nemesis` crashes, kills, wipes, cuts and pauses while a
-// `Workload` of producers and readers retries, lies and asks. In the second everything is healed, and
-// the cluster must converge in a stated time.
+// `Workload` of producers and readers retries, lies and asks. In the second everything is healed,
+// and the cluster must converge in a stated time.
 //
-// What must be true is checked by one checker per invariant (docs/testing.md has the list), against the
-// `Ledger`: the simulator's own account of what was submitted and what was answered. It shares no code
-// with the node: cells are recounted from the events as they were made.
+// What must be true is checked by one checker per invariant (docs/testing.md has the list), against
+// the `Ledger`: the simulator's own account of what was submitted and what was answered. It shares
+// no code with the node: cells are recounted from the events as they were made.
 //
 // The trick that makes reads sharp: content number i counts 2^(i mod 24) in each of its cells, and
-// contents 24 apart use other windows. Any cell that any node ever answers therefore spells the set of
-// contents in it, and a number that spells no set of whole contents is a wrong number at once.
+// contents 24 apart use other windows. Any cell that any node ever answers therefore spells the set
+// of contents in it, and a number that spells no set of whole contents is a wrong number at once.
 //
 // Sources: FoundationDB's simulation (Zhou et al., SIGMOD 2021), TigerBeetle's VOPR for swarms, two
-// phases and one checker per invariant, and for the mutants: a simulator is trusted only after it found
-// bugs that were planted (`Mutant`).
+// phases and one checker per invariant, and for the mutants: a simulator is trusted only after it
+// found bugs that were planted (`Mutant`).
 
 /// The bounds of a run.
 package enum SimulatorLimits {
     /// Events of one run; more is a livelock.
-    package static let eventsMax = 3_000_000
+    package static let eventsMax = 600_000
     /// Simulated time after the heal within which the cluster must have converged.
     package static let convergenceMax: Duration = .seconds(60)
     /// How long after its deadline a call may end.

@@ -107,8 +107,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
             default: 3 + random.below(all.count - 3)
             }
         var drawn = all.prefix(count).sorted()
-        // Beyond the budget: of two contents of one id, the loss of a disk may take the only proof which
-        // one was decided (docs/testing.md).
+        // Beyond the budget: of two contents of one id, the loss of a disk may take the only proof
+        // which one was decided (docs/testing.md).
         if drawn.contains(.wipes) { drawn.removeAll { $0 == .rogues } }
         return drawn
     }

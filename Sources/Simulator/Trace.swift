@@ -1,8 +1,8 @@
 package import Core
 import Wire
 
-/// The hash of a history: every event that was delivered, with its time, its place and its bytes. Two
-/// processes that run one seed must agree on it (S16).
+/// The hash of a history: every event that was delivered, with its time, its place and its bytes.
+/// Two processes that run one seed must agree on it (S16).
 package struct Trace: Hashable, Sendable {
     package private(set) var hash: UInt64 = 0x7175_6970_75
     package private(set) var events = 0

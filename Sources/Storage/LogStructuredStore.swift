@@ -30,8 +30,7 @@
 /// ## Invariants
 ///
 /// 1. What `LogWriter.sync` returned for is recovered after any crash; nothing is recovered that
-/// was
-///    not appended; recovering twice leaves the same bytes.
+///    was not appended; recovering twice leaves the same bytes.
 /// 2. A table enters the manifest only after its cells were read back from the file and their state
 ///    digest and checksum equal those of the memtable they came from.
 /// 3. Every byte of every file is covered by a checksum that binds it to its place. Damage is an

@@ -25,7 +25,7 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
         case .notFound(let path):
             "\(path) does not exist"
         case .diskFull(let operation, let path):
-            "\(operation) of \(path) failed: the disk is full; free space, the node goes on by itself"
+            "\(operation) of \(path) failed: the disk is full; once there is room it goes on"
         case .syncFailed(let path, let detail):
             "fsync of \(path) failed: \(detail); the process must end and replay its log"
         case .writerDead(let path):

@@ -1,11 +1,11 @@
 package import Core
 
-/// A batch as it is sent between nodes and kept in the log: header, totals, a directory of slices and one
-/// LZ4 body. docs/formats/batch-record.md has the layout.
+/// A batch as it is sent between nodes and kept in the log: header, totals, a directory of slices
+/// and one LZ4 body. docs/formats/batch-record.md has the layout.
 ///
-/// A **home** record holds all slices and the dead letters; a **slices** record holds some of the slices,
-/// for a replica that is no home voter. The body stays compressed from the coordinator that folded the
-/// batch to every log that keeps it.
+/// A **home** record holds all slices and the dead letters; a **slices** record holds some of the
+/// slices, for a replica that is no home voter. The body stays compressed from the coordinator that
+/// folded the batch to every log that keeps it.
 package struct BatchRecord: Sendable, Hashable {
     package enum Kind: UInt8, Sendable {
         case home = 1
@@ -71,7 +71,8 @@ package struct BatchRecord: Sendable, Hashable {
 
 extension BatchRecord {
     /// The key of slice hashes: public and the same everywhere, since these hashes name content.
-    package static let sliceHashKey = SipKey(low: 0x7175_6970_752d_736c, high: 0x6963_652d_6861_7368)
+    package static let sliceHashKey = SipKey(
+        low: 0x7175_6970_752d_736c, high: 0x6963_652d_6861_7368)
 
     /// Builds the record of a folded batch. `cells` holds the slices' cells one after the other as
     /// `slices` says (their hashes are computed here); the dead letters are kept in full.
@@ -87,7 +88,8 @@ extension BatchRecord {
                     partition: slice.partition, offset: slice.offset, length: slice.length,
                     cells: slice.cells,
                     hash: Hash128(
-                        SipHash.hash(UnsafeRawBufferPointer(rebasing: buffer[range]), key: sliceHashKey)))
+                        SipHash.hash(
+                            UnsafeRawBufferPointer(rebasing: buffer[range]), key: sliceHashKey)))
             }
         }
         var body = cells
@@ -101,7 +103,8 @@ extension BatchRecord {
             deadLetterCount: deadLetters.count, body: body)
     }
 
-    /// The record that carries only the slices of `partitions`, for a replica that is no home voter.
+    /// The record that carries only the slices of `partitions`, for a replica that is no home
+    /// voter.
     package func subset(_ partitions: PartitionSet) throws(DecodeError) -> BatchRecord {
         let whole = try body()
         var body: [UInt8] = []
@@ -161,7 +164,9 @@ extension BatchRecord {
     /// Reads header and directory; the body stays compressed and is checked by `body()`.
     package init(decoding bytes: [UInt8]) throws(DecodeError) {
         var reader = ByteReader(bytes)
-        guard let kind = Kind(rawValue: try reader.byte()) else { throw reader.fail("a record's kind") }
+        guard let kind = Kind(rawValue: try reader.byte()) else {
+            throw reader.fail("a record's kind")
+        }
         self.kind = kind
         header = try reader.header()
         home = try reader.partition()
@@ -202,7 +207,9 @@ extension BatchRecord {
                 throw reader.fail("slices out of order")
             }
             let length = try reader.varint()
-            guard length <= Limits.recordBodyMax else { throw reader.fail("a slice of \(length) bytes") }
+            guard length <= Limits.recordBodyMax else {
+                throw reader.fail("a slice of \(length) bytes")
+            }
             let cells = try reader.varint()
             guard cells <= length else { throw reader.fail("\(cells) cells in \(length) bytes") }
             slices.append(
@@ -224,7 +231,8 @@ extension BatchRecord {
             let result = bytes.withUnsafeBytes { buffer in
                 Result { () throws(DecodeError) in
                     try LZ4Block.decompress(
-                        UnsafeRawBufferPointer(rebasing: buffer[bodyOffset..<bodyOffset + bodyStored]),
+                        UnsafeRawBufferPointer(
+                            rebasing: buffer[bodyOffset..<bodyOffset + bodyStored]),
                         count: bodyLength)
                 }
             }
@@ -240,7 +248,9 @@ extension BatchRecord {
                     == slice.hash.value
             }
         }
-        guard isWhole else { throw DecodeError("a slice of \(header.id) is not its hash", at: bodyOffset) }
+        guard isWhole else {
+            throw DecodeError("a slice of \(header.id) is not its hash", at: bodyOffset)
+        }
         return body
     }
 

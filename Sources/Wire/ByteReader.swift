@@ -14,7 +14,8 @@ package struct DecodeError: Error, Hashable, Sendable, CustomStringConvertible {
     package var description: String { "\(what) at byte \(offset)" }
 }
 
-/// Reads what `ByteWriter` wrote. Nothing is allocated for a length before the bytes are known to be there.
+/// Reads what `ByteWriter` wrote. Nothing is allocated for a length before the bytes are known to
+/// be there.
 package struct ByteReader: Sendable {
     private let bytes: [UInt8]
     package private(set) var offset: Int
@@ -27,7 +28,8 @@ package struct ByteReader: Sendable {
     }
 
     package init(_ bytes: [UInt8], from start: Int, to end: Int) {
-        precondition(start >= 0 && start <= end && end <= bytes.count, "a reader stays in its bytes")
+        precondition(
+            start >= 0 && start <= end && end <= bytes.count, "a reader stays in its bytes")
         self.bytes = bytes
         offset = start
         self.end = end
@@ -66,7 +68,9 @@ package struct ByteReader: Sendable {
         let size = MemoryLayout<Value>.size
         guard remaining >= size else { throw fail("bytes end early") }
         // The range was checked on the line above.
-        let value = bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: Value.self) }
+        let value = bytes.withUnsafeBytes {
+            $0.loadUnaligned(fromByteOffset: offset, as: Value.self)
+        }
         offset += size
         return Value(littleEndian: value)
     }
@@ -76,7 +80,9 @@ package struct ByteReader: Sendable {
         var shift: UInt64 = 0
         while true {
             let next = try byte()
-            guard shift < 63 || (shift == 63 && next <= 1) else { throw fail("a varint is too long") }
+            guard shift < 63 || (shift == 63 && next <= 1) else {
+                throw fail("a varint is too long")
+            }
             value |= UInt64(next & 0x7f) << shift
             if next & 0x80 == 0 { return value }
             shift += 7
@@ -114,7 +120,9 @@ package struct ByteReader: Sendable {
 
     package mutating func text(max: Int = .max) throws(DecodeError) -> String {
         let bytes = try sized(max: max)
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw fail("invalid UTF-8") }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw fail("invalid UTF-8")
+        }
         return text
     }
 
@@ -132,7 +140,9 @@ package struct ByteReader: Sendable {
 
     package mutating func partitions() throws(DecodeError) -> PartitionSet {
         let words = try count(ofSize: 8)
-        guard words <= Limits.partitionsMax / 64 else { throw fail("a partition set of \(words) words") }
+        guard words <= Limits.partitionsMax / 64 else {
+            throw fail("a partition set of \(words) words")
+        }
         var bitmap: [UInt64] = []
         for _ in 0..<words { bitmap.append(try fixed()) }
         return PartitionSet(bitmap: bitmap)

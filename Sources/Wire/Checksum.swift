@@ -2,7 +2,9 @@ internal import CRC32C
 
 /// CRC-32C over bytes: detects damage, says nothing about identity.
 package enum Checksum {
-    package static func crc32c(_ bytes: UnsafeRawBufferPointer, extending seed: UInt32 = 0) -> UInt32 {
+    package static func crc32c(_ bytes: UnsafeRawBufferPointer, extending seed: UInt32 = 0)
+        -> UInt32
+    {
         quipu_crc32c(seed, bytes.baseAddress, bytes.count)
     }
 

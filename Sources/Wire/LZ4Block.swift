@@ -2,7 +2,8 @@ internal import CLZ4
 
 /// LZ4's block format through liblz4: no header, so both lengths are stored beside it.
 package enum LZ4Block {
-    /// The most that `count` bytes can compress to, and so the most that a hostile length may claim.
+    /// The most that `count` bytes can compress to, and so the most that a hostile length may
+    /// claim.
     package static func bound(_ count: Int) -> Int {
         count + count / 255 + 16
     }

@@ -6,8 +6,9 @@ struct NodeCommand: AsyncParsableCommand {
         commandName: "node",
         abstract: "Run a node in the foreground.",
         discussion: """
-            The file describes the whole cluster and is the same for every node; --name picks this \
-            one. SIGTERM drains: requests under way end, the memtable is flushed, the peers are told.
+            The file describes the whole cluster and is the same for every node; --name picks \
+            this one. SIGTERM drains: requests under way end, the memtable is flushed, the peers \
+            are told.
 
             Example: quipu node --config cluster.conf --name n1
             """)

@@ -7,8 +7,8 @@ struct SimulateCommand: AsyncParsableCommand {
         commandName: "simulate",
         abstract: "Run the deterministic simulator.",
         discussion: """
-            Whole clusters in virtual time: loss, delay, cuts, crashes, wiped disks; every invariant \
-            is checked. One seed is one history, the same on every machine.
+            Whole clusters in virtual time: loss, delay, cuts, crashes, wiped disks; every \
+            invariant is checked. One seed is one history, the same on every machine.
 
             Example: quipu simulate --seed 1 --runs 300
             """)
@@ -41,7 +41,7 @@ struct SimulateCommand: AsyncParsableCommand {
     func run() async throws {
         let order = SimulationOrder(
             seed: seed, runs: runs, mutant: chosen, isVerbose: verbose, printsJSON: json)
-        let code = Simulation.run(order, print: { print($0) }, progress: { Output.error($0) })
+        let code = Simulation.run(order, output: { print($0) }, progress: { Output.error($0) })
         if code != 0 { throw ExitCode(code) }
     }
 }

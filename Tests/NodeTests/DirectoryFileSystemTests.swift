@@ -4,7 +4,8 @@ import Node
 import Storage
 import Testing
 
-/// The real files: the same store that the simulator runs in memory, on a directory that is thrown away.
+/// The real files: the same store that the simulator runs in memory, on a directory that is thrown
+/// away.
 @Suite struct DirectoryFileSystemTests {
     /// A directory for one test, removed with its last reference.
     final class Scratch {

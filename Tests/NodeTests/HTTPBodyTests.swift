@@ -201,15 +201,17 @@ import Testing
         let budget = ByteBudget(max: 500)
         let problem = await #expect(throws: Problem.self) {
             try await parts(
-                Array(text.prefix(900)), type: "application/x-ndjson", limits: small, budget: budget)
+                Array(text.prefix(900)), type: "application/x-ndjson", limits: small, budget: budget
+            )
         }
         #expect(problem?.status == 429)
         #expect(problem?.retryAfter != nil)
         #expect(budget.inUse == 0)
         #expect(
             try await parts(
-                Array(text.prefix(400)), type: "application/x-ndjson", limits: small, budget: budget)
-                .count == 1)
+                Array(text.prefix(400)), type: "application/x-ndjson", limits: small, budget: budget
+            )
+            .count == 1)
         #expect(budget.inUse == 0)
     }
 }

@@ -50,10 +50,12 @@ import Testing
                 == fixture.api.partitioning.partition(of: Murmur3.token(of: "abc")))
     }
 
-    @Test("A key is decoded exactly once before it is asked for", arguments: [
-        ("a%2Fb", "a/b"), ("%23en", "#en"), ("%25", "%"), ("%252F", "%2F"), ("-2-9", "-2-9"),
-        ("%3Fx=1", "?x=1"), ("a+b%20c", "a+b c"), ("%F0%9F%98%80", "😀"),
-    ])
+    @Test(
+        "A key is decoded exactly once before it is asked for",
+        arguments: [
+            ("a%2Fb", "a/b"), ("%23en", "#en"), ("%25", "%"), ("%252F", "%2F"), ("-2-9", "-2-9"),
+            ("%3Fx=1", "?x=1"), ("a+b%20c", "a+b c"), ("%F0%9F%98%80", "😀"),
+        ])
     func keys(path: String, key: String) async throws {
         let fixture = try Self.series([])
         let reply = await fixture.get("/v1/counts/view/\(path)?step=all")
@@ -115,11 +117,13 @@ import Testing
         #expect(reply.text.contains(#""total":{"count":1}"#))
     }
 
-    @Test("What cannot be answered is an error that says so, never a number", arguments: [
-        (RequestFailure.tooFewReplicas(required: 2, alive: 1), 503),
-        (.timedOut(required: 2, answered: 1), 504), (.notReady("recovering"), 503),
-        (.storage("sstables/1.sst is damaged"), 500),
-    ])
+    @Test(
+        "What cannot be answered is an error that says so, never a number",
+        arguments: [
+            (RequestFailure.tooFewReplicas(required: 2, alive: 1), 503),
+            (.timedOut(required: 2, answered: 1), 504), (.notReady("recovering"), 503),
+            (.storage("sstables/1.sst is damaged"), 500),
+        ])
     func failures(failure: RequestFailure, status: Int) async throws {
         let fixture = try APIFixture { _ in .failed(failure) }
         for path in ["/v1/counts/view/k", "/v1/top/view", "/v1/types", "/v1/keys/view"] {
@@ -247,7 +251,9 @@ import Testing
     @Test("The ring and a key's replicas need no core")
     func ring() async throws {
         let fixture = try APIFixture()
-        #expect(await fixture.get("/v1/ring").text.hasPrefix(#"{"partitions":16,"replication_factor":3"#))
+        #expect(
+            await fixture.get("/v1/ring").text.hasPrefix(
+                #"{"partitions":16,"replication_factor":3"#))
         let reply = await fixture.get("/v1/endpoints/123").text
         #expect(reply.hasPrefix(#"{"token":"-7468325962851647638","partition":"#))
         #expect(fixture.core.requests.isEmpty)
@@ -260,7 +266,8 @@ import Testing
             "PUT", "/v1/attributes?key_field=id", ["Content-Type": "text/csv"],
             body: "id,title\r\na,\"x\ny\"\r\nb\r\n")
         #expect(put.status == 200)
-        #expect(put.text.hasPrefix(#"{"rows":2,"written":1,"unchanged":0,"rejected":1"#), "\(put.text)")
+        #expect(
+            put.text.hasPrefix(#"{"rows":2,"written":1,"unchanged":0,"rejected":1"#), "\(put.text)")
         #expect(
             await fixture.get("/v1/attributes/a%2Fb").text
                 == #"{"key":"a/b","attributes":{"t":"x"},"version":7}"#)

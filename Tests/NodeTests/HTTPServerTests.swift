@@ -92,6 +92,7 @@ import Testing
             let answer = try await Self.exchange(
                 port,
                 "POST /v1/events HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                    + "Connection: close\r\n"
                     + "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}")
             #expect(answer.hasPrefix("HTTP/1.1 100 Continue\r\n"))
             #expect(answer.contains("HTTP/1.1 415"))

@@ -60,7 +60,9 @@ import Testing
         #expect(DecimalValue.average(sum: 10, count: 3) == 3)
         #expect(DecimalValue.average(sum: 11, count: 3) == 4)
         let large = DecimalValue.average(sum: Int128.max, count: .max)
-        #expect(large == Int128.max / Int128(UInt64.max) || large == Int128.max / Int128(UInt64.max) + 1)
+        #expect(
+            large == Int128.max / Int128(UInt64.max) || large == Int128.max / Int128(UInt64.max) + 1
+        )
     }
 
     @Test("Percent-encoding is undone exactly once")

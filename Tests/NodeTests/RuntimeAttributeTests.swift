@@ -56,9 +56,14 @@ import Testing
         // n2's and n3's answers were lost: after a while they are asked again.
         #expect(spread.due(at: at(7100)) == [peers[1]])
         #expect(spread.nextDeadline == at(8100))
+        // A question that could not be sent does not hold up the next.
+        spread.unsent(peers[1])
+        spread.nudge(peers[1])
+        #expect(spread.due(at: at(7101)) == [peers[1]])
     }
 
-    @Test("A row that is put on one node is on the other after a nudge, also one after a remade file")
+    @Test(
+        "A row that is put on one node is on the other after a nudge, also one after a remade file")
     func twoServices() async throws {
         let folder = FileManager.default.temporaryDirectory
             .appendingPathComponent("quipu-attributes-\(UUID().uuidString)")
@@ -82,6 +87,7 @@ import Testing
                         shown.broadcast { $0 = since }
                     }
                     mailboxes[other].deliver(message, from: name)
+                    return true
                 })
             mailboxes[place].connect(service)
             services.append(service)

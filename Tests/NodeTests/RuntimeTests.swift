@@ -214,7 +214,8 @@ final class GatedFile: StoredFile {
         fixture.files.gate.broadcast { $0.isClosed = false }
         let synced = fixture.inputs
         let _: Bool? = synced.wait { inputs in
-            inputs.contains { if case .logSynced(LSN(21)) = $0 { true } else { false } } ? true : nil
+            inputs.contains { if case .logSynced(LSN(21)) = $0 { true } else { false } }
+                ? true : nil
         }
         #expect(fixture.synced == [LSN(1), LSN(21)])
         #expect(fixture.files.gate.withLock { $0.begun } == 2)
@@ -246,7 +247,8 @@ final class GatedFile: StoredFile {
         #expect(fixture.runtime.log.backlog == 0)
     }
 
-    @Test("Effects are carried out in their order, jobs come back as completions, a farewell is said")
+    @Test(
+        "Effects are carried out in their order, jobs come back as completions, a farewell is said")
     func effects() async throws {
         let fixture = try Fixture { input, _ in
             guard case .connected(let node) = input else { return [] }

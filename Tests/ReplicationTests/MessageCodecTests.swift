@@ -48,8 +48,14 @@ struct MessageCodecTests {
             .more([Segment(1), Segment(2)], after: header.id),
         ]
         var messages: [ReplicationMessage] = [
-            .bind(Bind(tag: tag, header: header, home: PartitionID(3), record: record, isBound: true)),
-            .bind(Bind(tag: tag, header: header, home: PartitionID(3), record: nil, isBound: false)),
+            .bind(
+                Bind(
+                    tag: tag, header: header, home: PartitionID(3), record: record, isBound: true,
+                    isAdmitted: false)),
+            .bind(
+                Bind(
+                    tag: tag, header: header, home: PartitionID(3), record: nil, isBound: false,
+                    isAdmitted: true)),
             .apply(Apply(tag: tag, header: header, partitions: partitions)),
             .applySlices(tag, record),
             .applyReply(ApplyReply(tag: tag, applied: partitions, isMissing: true, vote: vote)),
@@ -84,7 +90,8 @@ struct MessageCodecTests {
             .readReply(ReadReply(tag: tag, answer: .failed("how"))),
         ]
         let answers: [BindAnswer] = [
-            .holds(wasBound: true), .missing, .conflict(Hash128(5), isBound: false), .tooOld, .ahead,
+            .holds(wasBound: true), .missing, .conflict(Hash128(5), isBound: false), .tooOld,
+            .ahead,
         ]
         messages += answers.map { .bindReply(BindReply(tag: tag, answer: $0, vote: vote)) }
         let roles: [ReadAsk.Role] = [.data, .digest, .converge(with: [NodeID("n2")]), .data]

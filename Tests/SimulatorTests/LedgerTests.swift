@@ -1,9 +1,9 @@
 import Core
-import Replication
 import Ring
 import Simulator
 import Storage
 import Testing
+import Wire
 
 /// The checkers themselves: they accept what is right and refuse each kind of wrong.
 @Suite("The ledger")

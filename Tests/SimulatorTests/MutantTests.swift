@@ -5,8 +5,28 @@ import Testing
 /// A simulator is trusted only after it found bugs that were planted.
 @Suite("Planted bugs")
 struct MutantTests {
-    /// Seeds on which each was found; the first ones of 1, 2, 3, …
-    static let recorded: [Mutant: [UInt64]] = [:]
+    /// Seeds on which each was found: the first ones of 1, 2, 3, … A change of the workload moves
+    /// them; `scripts/simulate --runs 100 --mutant M` finds new ones.
+    static let recorded: [Mutant: [UInt64]] = [
+        .skipDedupe: [1, 3, 5, 6],
+        .applyBeforeBound: [3, 5, 13, 34],
+        .acknowledgeBeforeSync: [6, 13, 21, 22],
+        .voteInDoubt: [21, 74, 83, 92],
+        .maximumRead: [5, 78, 98, 99],
+        .replayIgnoresCoverage: [1, 3, 11, 15],
+        .catchUpDropsSlice: [1, 3, 5, 6],
+    ]
+
+    /// What each breaks first: a mutant that is found for another reason is not understood.
+    static let broken: [Mutant: Set<String>] = [
+        .skipDedupe: ["S2", "S4", "S5"],
+        .applyBeforeBound: ["S6", "S15", "L2"],
+        .acknowledgeBeforeSync: ["S3"],
+        .voteInDoubt: ["S4"],
+        .maximumRead: ["S4"],
+        .replayIgnoresCoverage: ["S2"],
+        .catchUpDropsSlice: ["S2", "S4", "L1"],
+    ]
 
     @Test("are found on their recorded seeds", arguments: Mutant.allCases)
     func found(mutant: Mutant) {
@@ -15,6 +35,8 @@ struct MutantTests {
         for seed in seeds {
             let run = SeedRun(seed: seed, mutant: mutant)
             #expect(run.violation != nil, "seed \(seed) no longer finds \(mutant.rawValue)")
+            let expected = Self.broken[mutant] ?? []
+            #expect(run.violation.map { expected.contains($0.invariant) } ?? true)
         }
     }
 
@@ -37,7 +59,8 @@ struct MutantTests {
         let last = try #require(progress.last)
         #expect(last.contains("seed \(seed) "))
         #expect(
-            last.hasSuffix("replay: scripts/simulate --seed \(seed) --mutant skip-dedupe --verbose"))
+            last.hasSuffix("replay: scripts/simulate --seed \(seed) --mutant skip-dedupe --verbose")
+        )
         #expect(progress.count > 10)
     }
 }

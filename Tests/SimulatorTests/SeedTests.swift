@@ -19,7 +19,8 @@ struct SeedTests {
         }
     }
 
-    /// `QUIPU_SEED_BASE` is any text, by habit the commit's id; without it there are no fresh seeds.
+    /// `QUIPU_SEED_BASE` is any text, by habit the commit's id; without it there are no fresh
+    /// seeds.
     static let base = ProcessInfo.processInfo.environment["QUIPU_SEED_BASE"]
 
     @Test(

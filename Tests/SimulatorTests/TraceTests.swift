@@ -30,7 +30,8 @@ struct TraceTests {
         #expect(hashes.count == 8)
     }
 
-    /// Swift seeds hashing per process: a dictionary's order that reached an effect would show here.
+    /// Swift seeds hashing per process: a dictionary's order that reached an effect would show
+    /// here.
     @Test("are the same in another process")
     func otherProcess() throws {
         let output = FileManager.default.temporaryDirectory

@@ -184,6 +184,23 @@ import Testing
         }
     }
 
+    @Test("what a start read after a kill is still there after a power cut")
+    func killThenPowerCut() throws {
+        var random = RandomSource(seed: 48)
+        let files = try LogTests.fresh()
+        var cursor = LogCursor(options: StorageModel.options)
+        var writer = LogWriter(fileSystem: files, cursor: cursor)
+        // Never synced: these records live in the page cache alone when the process is killed.
+        try writer.append((0..<5).map { cursor.append(kind: 1, payload: LogTests.payload($0)) })
+        let (recovered, records) = try LogTests.recover(files)
+        #expect(records.count == 5)
+        #expect(recovered.cursor.synced == LSN(5))
+        for _ in 0..<10 {
+            let crashed = files.crash(data: .allLost, names: .allLost, &random)
+            #expect(try LogTests.recover(crashed).records == records)
+        }
+    }
+
     @Test("a store that lives on after each crash keeps every synced slice over many lives")
     func manyLives() throws {
         var random = RandomSource(seed: 47)

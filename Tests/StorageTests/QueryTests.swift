@@ -214,16 +214,61 @@ import Wire
     }
 
     @Test("a scan that outgrows its memory is an error, never a part of the answer")
-    func scanLimit() {
-        var aggregate = ScanAggregate(ScanSpec(partitions: .all, output: .totalsByKey))
-        #expect(aggregate.isWithinLimit)
-        let before = aggregate.byteCount
-        for number in 0..<10_000 {
-            withUnsafeBytes(of: number) {
+    func scanLimit() throws {
+        let store = try Store(seed: 28)
+        let spec = ScanSpec(partitions: .all, output: .totalsByKey)
+        let runner = StorageRunner(fileSystem: store.files, options: StorageModel.options)
+        let enough = try store.scan(spec).byteCount
+        let fits = runner.run(.scan(store.snapshot, base: ScanAggregate(spec, bytesMax: enough)))
+        guard case .success = fits else {
+            Issue.record("a scan within its limit was refused")
+            return
+        }
+        for frozen in [[], store.snapshot.frozen] {
+            let snapshot = TableSnapshot(frozen: frozen, tables: store.snapshot.tables)
+            let small = ScanAggregate(spec, bytesMax: enough / 4)
+            guard case .failure(.scanTooLarge) = runner.run(.scan(snapshot, base: small)) else {
+                Issue.record("a scan beyond its limit was answered")
+                return
+            }
+        }
+        #expect(ScanAggregate(spec).isWithinLimit)
+    }
+
+    @Test("a page of keys is never longer than the limit, whatever was asked")
+    func pageLimit() {
+        let spec = ScanSpec(
+            partitions: .all, output: .keys(prefix: [], after: nil, limit: .max))
+        var aggregate = ScanAggregate(spec)
+        for number in 0..<StorageLimits.keysPageMax + 10 {
+            withUnsafeBytes(of: number.bigEndian) {
                 aggregate.add(PartitionID(0), key: $0, type: $0, window: 0, Measure(count: 1))
             }
         }
-        #expect(aggregate.byteCount > before + 10_000 * 40)
-        #expect(aggregate.byteCount < StorageLimits.scanBytesMax)
+        let (keys, hasMore) = aggregate.keys()
+        #expect(keys.count == StorageLimits.keysPageMax)
+        #expect(hasMore)
+    }
+
+    @Test("a measure from outside that could overflow a sum is refused")
+    func measureLimit() throws {
+        func decoded(_ measure: Measure) throws(DecodeError) -> Measure {
+            var writer = ByteWriter()
+            writer.write(measure)
+            var reader = ByteReader(writer.bytes)
+            return try reader.measure()
+        }
+        let most = Measure(count: StorageLimits.measureCountMax)
+        #expect(try decoded(most) == most)
+        let tooMany = Measure(count: StorageLimits.measureCountMax + 1)
+        #expect(throws: DecodeError.self) { try decoded(tooMany) }
+        for values in [
+            Measure.Values(count: 3, sum: 3, min: 1, max: 1),
+            Measure.Values(count: 1, sum: 9, min: 1, max: 2),
+            Measure.Values(count: 1, sum: 1, min: 2, max: 1),
+            Measure.Values(count: 0, sum: 0, min: 0, max: 0),
+        ] {
+            #expect(throws: DecodeError.self) { try decoded(Measure(count: 2, values: values)) }
+        }
     }
 }

@@ -153,6 +153,32 @@ import Testing
         }
     }
 
+    @Test("a block of another table, at the same place and of the same content, is refused")
+    func misdirectedBlock() throws {
+        let files = try LogTests.fresh()
+        let slice = RandomSlice(
+            partition: PartitionID(0),
+            cells: [
+                StorageModel.Cell(partition: PartitionID(0), key: [1], type: [1], window: 5):
+                    Measure(count: 3)
+            ])
+        var tables: [TableHandle] = []
+        for id in [1, 2] as [UInt64] {
+            var memtable = StorageModel.memtable()
+            try memtable.apply(slice)
+            tables += try Self.flush(memtable.freeze(through: LSN(1)), to: files, firstID: id)
+        }
+        let mine = try #require(files.contents[tables[0].path])
+        let theirs = try #require(files.contents[tables[1].path])
+        #expect(mine.count == theirs.count)
+        // The first frame: sixteen bytes of header, whose stored length stands at byte 8.
+        let length = 16 + Int(mine[8])
+        #expect(mine[16..<length] == theirs[16..<length])
+        files.overwrite(tables[0].path, with: Array(theirs[0..<length] + mine[length...]))
+        let opened = try TableHandle.open(tables[0].meta, in: files, options: Self.options)
+        #expect(throws: StorageError.self) { try opened.verify() }
+    }
+
     @Test("a newer version is refused with its number")
     func newerVersion() throws {
         let (files, _, tables) = try Self.flushed(seed: 17, slices: 5)

@@ -66,7 +66,8 @@ struct BatchRecordTests {
             bytes[place] ^= 0x41
             guard let decoded = try? BatchRecord(decoding: bytes) else { continue }
             guard let read = try? decoded.body() else { continue }
-            // What the slices' hashes cover is never another body; the rest the frame's checksum covers.
+            // What the slices' hashes cover is never another body; the rest the frame's checksum
+            // covers.
             #expect(read.prefix(3000) == body.prefix(3000) || decoded.slices != record.slices)
         }
         for length in 0..<record.bytes.count {

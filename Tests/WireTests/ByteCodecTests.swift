@@ -8,7 +8,10 @@ struct ByteCodecTests {
     func roundTrip() throws {
         var writer = ByteWriter()
         let numbers = (0..<64).flatMap { shift in
-            [UInt64(1) << UInt64(shift), (UInt64(1) << UInt64(shift)) &- 1, UInt64.max >> UInt64(shift)]
+            [
+                UInt64(1) << UInt64(shift), (UInt64(1) << UInt64(shift)) &- 1,
+                UInt64.max >> UInt64(shift),
+            ]
         }
         for number in numbers {
             writer.write(varint: number)
@@ -16,7 +19,8 @@ struct ByteCodecTests {
             writer.write(fixed: number)
         }
         writer.write(sized: "video-été")
-        writer.write(PartitionSet([PartitionID(0), PartitionID(63), PartitionID(64), PartitionID(4095)]))
+        writer.write(
+            PartitionSet([PartitionID(0), PartitionID(63), PartitionID(64), PartitionID(4095)]))
         var reader = ByteReader(writer.bytes)
         for number in numbers {
             #expect(try reader.varint() == number)
@@ -26,7 +30,9 @@ struct ByteCodecTests {
         #expect(try reader.text() == "video-été")
         #expect(
             try reader.partitions()
-                == PartitionSet([PartitionID(0), PartitionID(63), PartitionID(64), PartitionID(4095)]))
+                == PartitionSet([
+                    PartitionID(0), PartitionID(63), PartitionID(64), PartitionID(4095),
+                ]))
         try reader.finish()
     }
 

@@ -2,8 +2,8 @@ package import Catalog
 internal import Core
 package import Wire
 
-/// What nodes say to each other about attributes. The first byte tells these messages from the core's,
-/// which begin with 1 or 2.
+/// What nodes say to each other about attributes. The first byte tells these messages from the
+/// core's, which begin with 1 or 2.
 package enum AttributeMessage: Hashable, Sendable {
     /// What changed in your file `nonce` after `since`? Another file answers from its beginning.
     case ask(nonce: UInt64, since: Int64)

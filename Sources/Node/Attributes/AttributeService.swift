@@ -3,11 +3,11 @@ package import Core
 internal import Foundation
 package import Logging
 
-/// Runs the catalog and its spreading: calls of the API on one thread, questions and answers of peers on
-/// another, so that neither HTTP nor the core ever waits for SQLite.
+/// Runs the catalog and its spreading: calls of the API on one thread, questions and answers of
+/// peers on another, so that neither HTTP nor the core ever waits for SQLite.
 package final class AttributeService: AttributeServing {
-    /// Sends a message to a peer; it may be lost.
-    package typealias Send = @Sendable (AttributeMessage, NodeID) -> Void
+    /// Sends a message to a peer; it may be lost, false where that is known.
+    package typealias Send = @Sendable (AttributeMessage, NodeID) -> Bool
 
     private enum Event: Sendable {
         case received(AttributeMessage, NodeID)
@@ -96,7 +96,7 @@ package final class AttributeService: AttributeServing {
         }
         let put = try result.get()
         if !put.rows.isEmpty {
-            for peer in peers { send(.nudge, peer) }
+            for peer in peers { _ = send(.nudge, peer) }
         }
         return AttributesPut(written: put.rows.count, unchanged: put.unchanged)
     }
@@ -139,16 +139,19 @@ package final class AttributeService: AttributeServing {
                     }
                 }
             }
-            for peer in spread.due(at: SystemClock.monotonic) { ask(peer) }
+            for peer in spread.due(at: SystemClock.monotonic) where !ask(peer) {
+                spread.unsent(peer)
+            }
         }
     }
 
-    private func ask(_ peer: NodeID) {
+    private func ask(_ peer: NodeID) -> Bool {
         do throws(CatalogError) {
             let progress = try catalog.progress(of: peer)
-            send(.ask(nonce: progress?.nonce ?? 0, since: progress?.sequence ?? 0), peer)
+            return send(.ask(nonce: progress?.nonce ?? 0, since: progress?.sequence ?? 0), peer)
         } catch {
             logger.warning("asking \(peer) for attributes: \(error)")
+            return false
         }
     }
 
@@ -165,7 +168,7 @@ package final class AttributeService: AttributeServing {
             let answer = AttributeMessage.Changes(
                 nonce: own, rows: changes.rows, next: changes.next,
                 isComplete: changes.isComplete)
-            send(.changes(answer), peer)
+            _ = send(.changes(answer), peer)
         case .changes(let changes):
             let known = try catalog.progress(of: peer)
             let isNews = known?.nonce != changes.nonce || known?.sequence != changes.next
@@ -184,7 +187,8 @@ package final class AttributeService: AttributeServing {
     }
 }
 
-/// Stands in where the catalog cannot be opened: everything is counted and answered, without attributes.
+/// Stands in where the catalog cannot be opened: everything is counted and answered, without
+/// attributes.
 package struct NoCatalog: AttributeServing {
     package init() {}
 

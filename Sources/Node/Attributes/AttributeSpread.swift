@@ -42,6 +42,11 @@ package struct AttributeSpread: Sendable {
         nudged.append(peer)
     }
 
+    /// The question could not be sent: the next turn asks again.
+    package mutating func unsent(_ peer: NodeID) {
+        asked[peer] = nil
+    }
+
     package mutating func answered(_ peer: NodeID, isComplete: Bool) {
         asked[peer] = nil
         if !isComplete { nudge(peer) }

@@ -1,8 +1,8 @@
 internal import Ingest
 
-/// Finds where a long body may be cut so that no event is torn: behind a line, behind a row whose quotes
-/// are closed, behind an element of the array. What names the columns, or opens the array, is repeated at
-/// the head of each part.
+/// Finds where a long body may be cut so that no event is torn: behind a line, behind a row whose
+/// quotes are closed, behind an element of the array. What names the columns, or opens the array,
+/// is repeated at the head of each part.
 struct EventCutter {
     private let format: EventFormat
     /// The header row of CSV and TSV, once it was seen.
@@ -12,8 +12,8 @@ struct EventCutter {
         self.format = format
     }
 
-    /// Takes the longest part of at most `max` bytes off the front of `buffer`; nil where no event ends
-    /// within them.
+    /// Takes the longest part of at most `max` bytes off the front of `buffer`; nil where no event
+    /// ends within them.
     mutating func cut(_ buffer: inout [UInt8], max: Int) -> [UInt8]? {
         let end = min(buffer.count, max)
         switch format {

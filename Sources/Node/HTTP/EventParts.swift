@@ -5,9 +5,9 @@ internal import NIOCore
 
 /// A request's body as it streams in, decoded, in parts that each become one batch.
 ///
-/// With the client's own id there is exactly one part, and what does not fit is refused. Without one a
-/// body may be of any length: as soon as a part is as large as a batch may be, it is cut behind its last
-/// whole event, and the rest begins the next. Used by one task.
+/// With the client's own id there is exactly one part, and what does not fit is refused. Without
+/// one a body may be of any length: as soon as a part is as large as a batch may be, it is cut
+/// behind its last whole event, and the rest begins the next. Used by one task.
 package final class EventParts {
     private let request: EventRequest
     private let budget: ByteBudget
@@ -147,7 +147,8 @@ package struct EventPartLimits {
     package var sentMax: Int
     /// Decoded, of one batch.
     package var decodedMax: Int
-    /// Sent bytes that are decoded at once: gzip makes at most about a thousand times as many of them.
+    /// Sent bytes that are decoded at once: gzip makes at most about a thousand times as many of
+    /// them.
     package var piece: Int
 
     package init(

@@ -101,8 +101,8 @@ package struct EventRequest: Sendable {
                 created == nil ? "Quipu-Created" : nil,
             ]
             throw refused(
-                "\(missing.compactMap(\.self).joined(separator: " and ")) missing: send Quipu-Producer, "
-                    + "Quipu-Sequence and Quipu-Created, all three or none")
+                "\(missing.compactMap(\.self).joined(separator: " and ")) missing: "
+                    + "send Quipu-Producer, Quipu-Sequence and Quipu-Created, all three or none")
         }
     }
 
@@ -117,13 +117,15 @@ package struct EventRequest: Sendable {
     private static func seal(key: String, _ created: WallTime?) throws(Problem) -> Seal {
         guard !key.isEmpty, key.utf8.count <= HTTPLimits.idempotencyKeyMax else {
             throw refused(
-                "Idempotency-Key has \(key.utf8.count) bytes; send 1 to \(HTTPLimits.idempotencyKeyMax)")
+                "Idempotency-Key has \(key.utf8.count) bytes; "
+                    + "send 1 to \(HTTPLimits.idempotencyKeyMax)"
+            )
         }
         let inKey = UUIDText.parse(key).flatMap(timeOfVersion7)
         guard let createdAt = inKey ?? created else {
             throw refused(
-                "Idempotency-Key without a time: send a UUIDv7, or Quipu-Created (epoch milliseconds) "
-                    + "beside it and the same in every attempt")
+                "Idempotency-Key without a time: send a UUIDv7, or Quipu-Created "
+                    + "(epoch milliseconds) beside it and the same in every attempt")
         }
         if let created, created != createdAt {
             throw refused("Quipu-Created is not the time in the Idempotency-Key; send one of them")

@@ -1,7 +1,7 @@
 internal import CZlib
 
-/// Undoes gzip piece by piece, as it streams in. Members that follow one another are one text, as RFC
-/// 1952 §2.2 has it.
+/// Undoes gzip piece by piece, as it streams in. Members that follow one another are one text, as
+/// RFC 1952 §2.2 has it.
 package final class GzipInflater {
     package enum Failure: Error, Hashable, CustomStringConvertible {
         case damaged(at: UInt64, String)

@@ -5,20 +5,24 @@
 ///     HTTPServer → HTTPCall (method, path decoded once, query, headers, body)
 ///                → HTTPAPI: one method per resource → HTTPReply (status, type, bytes)
 ///
-/// and only the two ends know the server library, so that every answer can be tested without a socket.
-/// There is no router by patterns: the dozen paths are one `switch` over decoded segments, which also
-/// decides what Hummingbird leaves open, namely that `%2F` in a key is a character and no separator.
+/// and only the two ends know the server library, so that every answer can be tested without a
+/// socket. There is no router by patterns: the dozen paths are one `switch` over decoded segments,
+/// which also decides what Hummingbird leaves open, namely that `%2F` in a key is a character and
+/// no separator.
 ///
 /// Answers are written by `JSONWriter`, fields in the documented order, numbers exactly. Errors are
-/// `application/problem+json` (RFC 9457); for writes they carry an `outcome` that says whether the same
-/// batch may still have been counted. A client never hears "not counted" where that is not certain.
+/// `application/problem+json` (RFC 9457); for writes they carry an `outcome` that says whether the
+/// same batch may still have been counted. A client never hears "not counted" where that is not
+/// certain.
 ///
 /// ## Invariants
 ///
-/// 1. Nothing is read before it is bounded: the body by what may be sent and by what it may decode to,
-///    all bodies together by `RuntimeLimits.bodiesBytesMax`, the connections by `HTTPLimits`.
-/// 2. A slow client holds one connection and nothing else; after `HTTPLimits.stallMax` not even that.
-/// 3. Attributes are decoration: where the catalog fails, counts are answered without them, and say so.
+/// 1. Nothing is read before it is bounded: the body by what may be sent and by what it may decode
+///    to, all bodies together by `RuntimeLimits.bodiesBytesMax`, the connections by `HTTPLimits`.
+/// 2. A slow client holds one connection and nothing else; after `HTTPLimits.stallMax` not even
+///    that.
+/// 3. Attributes are decoration: where the catalog fails, counts are answered without them, and say
+///    so.
 package enum HTTPLimits {
     package static let connectionsMax = 1024
     /// Bytes of all header fields together.
@@ -28,6 +32,8 @@ package enum HTTPLimits {
     package static let idleMax: Duration = .seconds(75)
     /// A request whose body makes no progress for so long is closed.
     package static let stallMax: Duration = .seconds(30)
+    /// How long a connection that ends before its request did is still listened to.
+    package static let lingerMax: Duration = .seconds(1)
     package static let topDefault = 10
     package static let topMax = 10_000
     package static let pageDefault = 100

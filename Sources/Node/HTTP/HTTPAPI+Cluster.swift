@@ -247,10 +247,14 @@ extension HTTPAPI {
                 "quipu_log_unsynced_records", "Records that wait for an fsync.",
                 Int(clamping: view.logLast.number - min(view.logSynced.number, view.logLast.number))
             ),
-            ("quipu_syncs", "Comparisons with peers since the start.",
-                Int(clamping: view.counters.syncs)),
-            ("quipu_healed", "Batches that a comparison brought here since the start.",
-                Int(clamping: view.counters.healed)),
+            (
+                "quipu_syncs", "Comparisons with peers since the start.",
+                Int(clamping: view.counters.syncs)
+            ),
+            (
+                "quipu_healed", "Batches that a comparison brought here since the start.",
+                Int(clamping: view.counters.healed)
+            ),
         ]
     }
 }

@@ -52,8 +52,8 @@ package struct CountsAnswer: Sendable {
     package private(set) var total = Measure.zero
     package private(set) var windows: [Window] = []
 
-    /// Adds up what lies in one window, over all types that were asked for. The rows are those of the base
-    /// windows in the range, whatever the step: the total is the same for each.
+    /// Adds up what lies in one window, over all types that were asked for. The rows are those of
+    /// the base windows in the range, whatever the step: the total is the same for each.
     package init(
         type: String, key: String, rows: [SeriesRow], bounds: WindowBounds, step: WindowStep,
         base: WindowLength, now: WallTime, replicas: [NodeID], consistency: Consistency

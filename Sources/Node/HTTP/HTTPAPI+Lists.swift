@@ -88,8 +88,8 @@ extension HTTPAPI {
         }
     }
 
-    /// What the letter's event would have been is not known apart from its bytes: type, key and time are
-    /// null. Bytes that are no UTF-8 come in base64 beside the text that shows them.
+    /// What the letter's event would have been is not known apart from its bytes: type, key and
+    /// time are null. Bytes that are no UTF-8 come in base64 beside the text that shows them.
     private static func write(_ item: DeadLetterItem, to json: inout JSONWriter) {
         json.object { json in
             json.key("batch")

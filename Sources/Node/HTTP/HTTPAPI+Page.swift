@@ -58,7 +58,8 @@ extension HTTPAPI {
             get("who").textContent = `cluster ${answer.cluster}, as seen by ${answer.as_seen_by}`;
             get("nodes").replaceChildren(...answer.nodes.map(n => row([
               [n.state, n.state[0] === "U" ? "" : "down"], [n.name], [n.http],
-              [(n.owns * 100).toFixed(1) + " %"], [`${n.dc}/${n.rack}`], [n.voting ? "yes" : "no"]])));
+              [(n.owns * 100).toFixed(1) + " %"], [`${n.dc}/${n.rack}`],
+              [n.voting ? "yes" : "no"]])));
           } catch (error) { get("who").textContent = `no answer: ${error}`; }
         }
         get("form").addEventListener("submit", async event => {
@@ -73,7 +74,8 @@ extension HTTPAPI {
           const answer = await reply.json();
           if (!reply.ok) { get("error").textContent = answer.detail; return; }
           get("total").textContent =
-            `${answer.total.count} events, ${answer.consistency}, from ${answer.replicas.join(", ")}`;
+            `${answer.total.count} events, ${answer.consistency}, `
+            + `from ${answer.replicas.join(", ")}`;
           const most = Math.max(1, ...answer.windows.map(w => w.count));
           get("windows").replaceChildren(...answer.windows.slice(-500).map(w => {
             const tr = row([[w.start], [w.count, "number"], [""]]);

@@ -9,7 +9,8 @@ extension HTTPAPI {
         try allow(call, ["GET", "HEAD"])
         try call.query.expect(only: ["from", "to", "k", "by", "measure", "consistency"])
         let bounds = try WindowBounds(call.query, window: settings.window, now: clock().wall)
-        let k = try call.query.number("k", default: HTTPLimits.topDefault, in: 1...HTTPLimits.topMax)
+        let k = try call.query.number(
+            "k", default: HTTPLimits.topDefault, in: 1...HTTPLimits.topMax)
         let by = call.query["by"] ?? "key"
         let order = try order(call.query["measure"])
         let spec = ScanSpec(

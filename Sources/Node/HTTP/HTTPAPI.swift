@@ -40,8 +40,8 @@ package struct HTTPSettings: Sendable {
     }
 }
 
-/// The node's answers to HTTP requests. A value without state of its own: all state is behind what it
-/// refers to, so that any number of requests are answered at once.
+/// The node's answers to HTTP requests. A value without state of its own: all state is behind what
+/// it refers to, so that any number of requests are answered at once.
 package struct HTTPAPI: Sendable {
     let settings: HTTPSettings
     let core: any CoreAsking
@@ -100,7 +100,8 @@ package struct HTTPAPI: Sendable {
         case ("openapi.json"?, 1):
             return try reading(call) { _ in
                 HTTPReply(
-                    status: 200, contentType: "application/json", body: Array(OpenAPI.document.utf8))
+                    status: 200, contentType: "application/json", body: Array(OpenAPI.document.utf8)
+                )
             }
         default: throw unknownPath(call)
         }
@@ -202,8 +203,10 @@ extension RequestFailure {
         case .tooFewReplicas(let required, let alive):
             var problem = Problem(
                 503, "too-few-replicas", "Too few replicas can be reached",
-                "\(consistency.map { "\($0.name) needs" } ?? "this needs") \(required) voting replicas, "
-                    + "\(alive) can be reached; try again, or ask with a lower consistency")
+                "\(consistency.map { "\($0.name) needs" } ?? "this needs") \(required) "
+                    + "voting replicas, "
+                    + "\(alive) can be reached; try again, or ask with a lower consistency"
+            )
             problem.required = required
             problem.alive = alive
             problem.retryAfter = HTTPLimits.retryAfterSeconds

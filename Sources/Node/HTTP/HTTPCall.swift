@@ -11,8 +11,9 @@ package struct HTTPCall: Sendable {
     package var header: @Sendable (String) -> String?
     package var body: RequestBody
 
-    /// Splits at `/` before it decodes, so that `%2F` belongs to its segment. An empty segment at the
-    /// end (`/v1/types/`) is dropped, others are kept: an empty key is an error, not another path.
+    /// Splits at `/` before it decodes, so that `%2F` belongs to its segment. An empty segment at
+    /// the end (`/v1/types/`) is dropped, others are kept: an empty key is an error, not another
+    /// path.
     package init(
         method: String, target: String, header: @escaping @Sendable (String) -> String?,
         body: RequestBody

@@ -3,12 +3,17 @@ internal import HTTPTypes
 internal import NIOCore
 internal import NIOHTTPTypes
 
-/// Watches one connection's request while it comes in: says `100 Continue` to who waits for it, and ends
-/// the connection when a body makes no progress.
+/// Watches one connection's request while it comes in: says `100 Continue` to who waits for it,
+/// ends the connection when a body makes no progress, and ends it behind an answer that came before
+/// the body's end (413, 429…), since the rest would be listened to for nothing.
 ///
-/// Progress is measured against the server's own reading: while the node does not read (backpressure), a
-/// client is not to blame, but then nothing is read for at most a request's deadline, which is far
-/// shorter than `HTTPLimits.stallMax`.
+/// That end lingers: the node says that it will write no more, and takes what is still on the way
+/// for a moment. A close at once would reset the connection, and the client might never see the
+/// answer.
+///
+/// Progress is measured against the server's own reading: while the node does not read
+/// (backpressure), a client is not to blame, but then nothing is read for at most a request's
+/// deadline, which is far shorter than `HTTPLimits.stallMax`.
 final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -17,12 +22,14 @@ final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     private var isInBody = false
     private var hasMoved = false
+    private var isClosing = false
     private var timer: RepeatedTask?
 
     func handlerAdded(context: ChannelHandlerContext) {
         let interval = TimeAmount(HTTPLimits.stallMax)
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        timer = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+        timer = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) {
+            _ in
             let (this, context) = bound.value
             this.check(context)
         }
@@ -52,8 +59,29 @@ final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             break
         case .end:
             isInBody = false
+            if isClosing { context.close(promise: nil) }
         }
         context.fireChannelRead(data)
+    }
+
+    func write(
+        context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
+    ) {
+        switch unwrapOutboundIn(data) {
+        case .head(var head) where isInBody && head.status.code >= 200:
+            isClosing = true
+            head.headerFields[.connection] = "close"
+            context.write(wrapOutboundOut(.head(head)), promise: promise)
+        case .end where isClosing:
+            context.writeAndFlush(data, promise: promise)
+            context.close(mode: .output, promise: nil)
+            let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+            context.eventLoop.scheduleTask(in: TimeAmount(HTTPLimits.lingerMax)) {
+                bound.value.close(promise: nil)
+            }
+        case .head, .body, .end:
+            context.write(data, promise: promise)
+        }
     }
 
     private func check(_ context: ChannelHandlerContext) {

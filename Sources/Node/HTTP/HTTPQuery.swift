@@ -1,7 +1,7 @@
 package import Core
 
-/// The parameters behind the `?`, decoded once, read by name. A parameter given twice, or one that the
-/// resource does not know, is an error: a misspelt `form=` must not silently mean all time.
+/// The parameters behind the `?`, decoded once, read by name. A parameter given twice, or one that
+/// the resource does not know, is an error: a misspelt `form=` must not silently mean all time.
 package struct HTTPQuery: Hashable, Sendable {
     private var values: [String: String]
 
@@ -95,7 +95,8 @@ package struct WindowBounds: Hashable, Sendable {
     }
 }
 
-/// What the windows of an answer are: base windows, folded into coarser ones or into the total alone.
+/// What the windows of an answer are: base windows, folded into coarser ones or into the total
+/// alone.
 package enum WindowStep: Hashable, Sendable {
     case windows(WindowLength, name: String)
     case all

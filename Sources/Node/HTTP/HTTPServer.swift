@@ -6,7 +6,8 @@ package import Logging
 package import NIOCore
 internal import ServiceLifecycle
 
-/// The API behind a socket: Hummingbird's server, with bounds on all that a client can take its time for.
+/// The API behind a socket: Hummingbird's server, with bounds on all that a client can take its
+/// time for.
 package struct HTTPServer {
     private let api: HTTPAPI
     private let endpoint: Endpoint
@@ -85,19 +86,14 @@ struct HTTPResponderAdapter: HTTPResponder {
         } catch {
             reply = error.reply
         }
-        return response(reply, to: request)
+        return response(reply)
     }
 
-    private func response(_ reply: HTTPReply, to request: Request) -> Response {
+    private func response(_ reply: HTTPReply) -> Response {
         var fields = HTTPFields()
         fields[.contentType] = reply.contentType
         for header in reply.headers {
             if let name = HTTPField.Name(header.name) { fields[name] = header.value }
-        }
-        // An answer that came before the body's end (413, 429…) leaves the rest unread: without a close
-        // the client would be listened to for nothing.
-        if reply.status >= 400, request.method == .post || request.method == .put {
-            fields[.connection] = "close"
         }
         return Response(
             status: HTTPResponse.Status(code: reply.status), headers: fields,

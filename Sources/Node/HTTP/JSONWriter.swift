@@ -1,5 +1,6 @@
-/// Writes JSON in the order in which it is told to, without white space. Misuse (a value where a key is
-/// due) is a bug of the caller and yields bad JSON, which the tests of every answer would show.
+/// Writes JSON in the order in which it is told to, without white space. Misuse (a value where a
+/// key is due) is a bug of the caller and yields bad JSON, which the tests of every answer would
+/// show.
 package struct JSONWriter: Sendable {
     package private(set) var bytes: [UInt8]
     /// The next key or element is not the first of its container.

@@ -1,4 +1,5 @@
-/// The API as a machine reads it: OpenAPI 3.1, written by hand, checked by a test against the routes.
+/// The API as a machine reads it: OpenAPI 3.1, written by hand, checked by a test against the
+/// routes.
 package enum OpenAPI {
     package static let document = #"""
         {"openapi":"3.1.0",

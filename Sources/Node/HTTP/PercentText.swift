@@ -1,7 +1,8 @@
-/// Percent-encoding as in RFC 3986, undone exactly once: `%2525` is `%25`. A `+` stays a `+`; it is a
-/// space only in HTML forms, and keys and time zones contain it.
+/// Percent-encoding as in RFC 3986, undone exactly once: `%2525` is `%25`. A `+` stays a `+`; it is
+/// a space only in HTML forms, and keys and time zones contain it.
 package enum PercentText {
-    /// The bytes that the text stands for; nil where a `%` is not followed by two hexadecimal digits.
+    /// The bytes that the text stands for; nil where a `%` is not followed by two hexadecimal
+    /// digits.
     package static func decode(_ text: some StringProtocol) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.utf8.count)

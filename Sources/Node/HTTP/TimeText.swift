@@ -1,13 +1,13 @@
 package import Core
 
-/// Times in queries and answers. Integer arithmetic on the proleptic Gregorian calendar; the algorithm
-/// for days is Hinnant's *chrono-compatible low-level date algorithms*.
+/// Times in queries and answers. Integer arithmetic on the proleptic Gregorian calendar; the
+/// algorithm for days is Hinnant's *chrono-compatible low-level date algorithms*.
 package enum TimeText {
     /// The years that exist here, as for events.
     private static let years = 1...9999
 
-    /// `now`, `-15m` (also s, h, d, w; `+` for later), `YYYY-MM-DD`, RFC 3339 with or without fraction
-    /// and zone (none: UTC), or epoch seconds (below 1e11) or milliseconds (below 1e14).
+    /// `now`, `-15m` (also s, h, d, w; `+` for later), `YYYY-MM-DD`, RFC 3339 with or without
+    /// fraction and zone (none: UTC), or epoch seconds (below 1e11) or milliseconds (below 1e14).
     package static func parse(_ text: String, now: WallTime) -> WallTime? {
         let text = Array(text.utf8)
         if text == Array("now".utf8) { return now }
@@ -99,7 +99,9 @@ package enum TimeText {
 
     private static func zone(_ text: ArraySlice<UInt8>) -> Int64? {
         guard let sign = text.first else { return 0 }
-        if text.count == 1 { return sign == UInt8(ascii: "Z") || sign == UInt8(ascii: "z") ? 0 : nil }
+        if text.count == 1 {
+            return sign == UInt8(ascii: "Z") || sign == UInt8(ascii: "z") ? 0 : nil
+        }
         guard sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") else { return nil }
         var rest = text.dropFirst()
         guard let hours = two(&rest), hours < 24 else { return nil }
@@ -154,7 +156,8 @@ package enum TimeText {
         let era = floorDivide(shifted, 400)
         let yearOfEra = shifted - era * 400
         let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
+            - 719_468
     }
 
     private static func civil(_ day: Int64) -> (year: Int64, month: Int64, day: Int64) {

@@ -2,7 +2,8 @@ package import Core
 package import Replication
 internal import Wire
 
-/// What a request to count events is told: of one batch, or of the several that a long body was cut into.
+/// What a request to count events is told: of one batch, or of the several that a long body was cut
+/// into.
 package struct WriteAnswer: Sendable {
     package struct Part: Hashable, Sendable {
         package var id: BatchID
@@ -70,8 +71,10 @@ package struct WriteAnswer: Sendable {
         case .unknown(let required, let answered):
             var problem = Problem(
                 504, "no-answer-in-time", "No answer in time",
-                "\(answered) of \(required) replicas answered; the batch may or may not be counted: "
-                    + "send the same bytes under the same id again", outcome: .unknown)
+                "\(answered) of \(required) replicas answered; "
+                    + "the batch may or may not be counted: "
+                    + "send the same bytes under the same id again",
+                outcome: .unknown)
             problem.required = required
             problem.answered = answered
             return .failure(problem)
@@ -90,8 +93,8 @@ package struct WriteAnswer: Sendable {
         case .aheadOfClock:
             return Problem(
                 409, "ahead-of-clock", "The batch was sealed in the future",
-                "createdAt is more than \(Limits.admissionAheadMax.milliseconds / 60_000) min ahead of "
-                    + "this node's clock; correct the producer's clock, or this node's",
+                "createdAt is more than \(Limits.admissionAheadMax.milliseconds / 60_000) min "
+                    + "ahead of this node's clock; correct the producer's clock, or this node's",
                 outcome: .notAttempted)
         case .overloaded:
             return .overloaded("this node has too many requests under way")
@@ -124,7 +127,7 @@ package struct WriteAnswer: Sendable {
         .json { json in
             if parts.count == 1 {
                 json.key("batch")
-            WriteAnswer.write(parts[0].id, to: &json)
+                WriteAnswer.write(parts[0].id, to: &json)
             } else {
                 json.field(
                     "batches",

@@ -1,14 +1,14 @@
 /// # Metrics: what a node says about itself in numbers
 ///
-/// A handful of counters and histograms that any thread may bump without a lock, and gauges that are read
-/// when somebody scrapes. `MetricText` writes them in Prometheus' text format 0.0.4. The four golden
-/// signals (Beyer et al., *Site Reliability Engineering*, 2016, chapter 6) come first: traffic, errors,
-/// latency, saturation; then what this database in particular must show: fsync time, what is not yet in
-/// files, who is up, whether this node votes, how far it is behind.
+/// A handful of counters and histograms that any thread may bump without a lock, and gauges that
+/// are read when somebody scrapes. `MetricText` writes them in Prometheus' text format 0.0.4. The
+/// four golden signals (Beyer et al., *Site Reliability Engineering*, 2016, chapter 6) come first:
+/// traffic, errors, latency, saturation; then what this database in particular must show: fsync
+/// time, what is not yet in files, who is up, whether this node votes, how far it is behind.
 ///
-/// It is our own and not a backend of swift-metrics because the set is small and fixed: each metric is a
-/// stored property that the compiler checks, there is no registry to look names up in, and a bump is one
-/// atomic addition. docs/operating.md lists them all.
+/// It is our own and not a backend of swift-metrics because the set is small and fixed: each metric
+/// is a stored property that the compiler checks, there is no registry to look names up in, and a
+/// bump is one atomic addition. docs/operating.md lists them all.
 internal import Synchronization
 
 /// Only grows, until the process ends.

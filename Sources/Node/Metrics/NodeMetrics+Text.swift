@@ -57,7 +57,8 @@ extension NodeMetrics {
             "quipu_peer_messages_dropped_total", "Messages of peers dropped at the inbox's bound.",
             messagesDropped.value)
         out.counter(
-            "quipu_peer_messages_unsent_total", "Messages for peers that were not connected or full.",
+            "quipu_peer_messages_unsent_total",
+            "Messages for peers that were not connected or full.",
             messagesUnsent.value)
         out.counter(
             "quipu_requests_refused_total", "Requests refused because too many were under way.",
@@ -72,7 +73,7 @@ extension NodeMetrics {
     private func latency(_ out: inout MetricText) {
         out.histogram("quipu_write_seconds", "From a body's end to its answer.", write)
         out.histogram("quipu_read_seconds", "Queries, from question to answer.", read)
-        out.histogram("quipu_fold_seconds", "Inflating, hashing and folding a batch.", fold)
+        out.histogram("quipu_fold_seconds", "Hashing and folding a batch.", fold)
         out.histogram("quipu_log_sync_seconds", "Writing and syncing a group of records.", logSync)
         out.histogram("quipu_storage_job_seconds", "Jobs on the file threads.", storageJob)
         out.histogram("quipu_core_turn_seconds", "One turn of the core over its inbox.", coreTurn)
@@ -88,7 +89,8 @@ extension NodeMetrics {
             ])
         out.gauge("quipu_bodies_bytes", "Bytes of bodies held by requests.", gauges.bodiesBytes)
         out.gauge("quipu_log_backlog_bytes", "Log bytes not yet written.", gauges.logBacklogBytes)
-        out.gauge("quipu_disk_free_bytes", "Free on the data directory's disk.", gauges.diskFreeBytes)
+        out.gauge(
+            "quipu_disk_free_bytes", "Free on the data directory's disk.", gauges.diskFreeBytes)
     }
 
     private func state(_ gauges: MetricGauges, _ out: inout MetricText) {
@@ -106,7 +108,8 @@ extension NodeMetrics {
         out.counter("quipu_flushes_total", "Memtables written to files.", flushes.value)
         out.counter("quipu_flushes_failed_total", "Flushes that failed.", flushesFailed.value)
         out.counter(
-            "quipu_caught_up_batches_total", "Batches learnt from peers afterwards.", caughtUp.value)
+            "quipu_caught_up_batches_total", "Batches learnt from peers afterwards.", caughtUp.value
+        )
         out.counter(
             "quipu_driven_on_batches_total", "Batches finished for a coordinator that was gone.",
             drivenOn.value)

@@ -11,8 +11,9 @@ package import Ingest
 ///     …        the parse parameters, canonical
 ///     …        the decoded bytes
 ///
-/// All that decides what is counted is in it, and nothing else: two attempts with the same hash fold to
-/// the same cells, and whoever changes a byte, a field's name or the time gets another hash.
+/// All that decides what is counted is in it, and nothing else: two attempts with the same hash
+/// fold to the same cells, and whoever changes a byte, a field's name or the time gets another
+/// hash.
 package enum ContentHash {
     private static let layout: UInt8 = 1
 
@@ -32,7 +33,8 @@ package enum ContentHash {
         return Hash128(first128(hasher.finalize()))
     }
 
-    /// The first sixteen bytes, big-endian, so that the number reads like the usual hexadecimal form.
+    /// The first sixteen bytes, big-endian, so that the number reads like the usual hexadecimal
+    /// form.
     package static func first128(_ digest: SHA256.Digest) -> UInt128 {
         digest.prefix(16).reduce(0) { $0 << 8 | UInt128($1) }
     }

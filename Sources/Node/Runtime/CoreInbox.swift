@@ -54,8 +54,8 @@ package final class CoreInbox: Sendable {
         }
     }
 
-    /// Asks for the core's view; false where the core takes nothing any more. Whoever is taken before
-    /// the stop is answered.
+    /// Asks for the core's view; false where the core takes nothing any more. Whoever is taken
+    /// before the stop is answered.
     package func ask(_ receive: @escaping @Sendable (NodeView) -> Void) -> Bool {
         ask(.view(receive))
     }
@@ -79,7 +79,8 @@ package final class CoreInbox: Sendable {
             if state.entries.isEmpty { return nil }
             state.bytes = 0
             var taken: [Entry] = []
-            // Both arrays keep growing to the same size, so nothing is copied or reallocated for long.
+            // Both arrays keep growing to the same size, so nothing is copied or reallocated for
+            // long.
             taken.reserveCapacity(state.entries.count)
             swap(&taken, &state.entries)
             return taken

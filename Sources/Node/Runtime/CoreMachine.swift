@@ -1,7 +1,8 @@
 package import Core
 package import NodeCore
 
-/// What `NodeRuntime` drives. `NodeCore` is the one in production; tests put another in its place.
+/// What `NodeRuntime` drives. `NodeMachine` is the one in production; tests put another in its
+/// place.
 package protocol CoreMachine: ~Copyable, SendableMetatype {
     mutating func handle(_ input: Input, at now: Now, into effects: inout [Effect])
     var nextDeadline: Instant { get }
@@ -10,4 +11,4 @@ package protocol CoreMachine: ~Copyable, SendableMetatype {
     mutating func leave(into effects: inout [Effect])
 }
 
-extension NodeCore: CoreMachine {}
+extension NodeMachine: CoreMachine {}

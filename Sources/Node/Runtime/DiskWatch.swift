@@ -1,7 +1,8 @@
 internal import Glibc
 
-/// Turns the node read-only before its disk is full: a log that cannot be written stops everything, while
-/// a node that refuses new batches goes on answering and catching up. It comes back by itself.
+/// Turns the node read-only before its disk is full: a log that cannot be written stops everything,
+/// while a node that refuses new batches goes on answering and catching up. It comes back by
+/// itself.
 package struct DiskWatch: Sendable {
     /// Less than this and writes are refused.
     package static let floor: UInt64 = 256 << 20

@@ -20,8 +20,9 @@ package enum FoldFailure: Error, Sendable {
     case tooLarge(bytes: Int)
 }
 
-/// Hashes and folds batches beside the core, on as many threads as there are processors: two batches of
-/// different requests at once, one after the other never interleaved with the core's own work.
+/// Hashes and folds batches beside the core, on as many threads as there are processors: two
+/// batches of different requests at once, one after the other never interleaved with the core's own
+/// work.
 package final class FoldPool: Sendable {
     private let workers: WorkerPool
     private let rules: FoldRules

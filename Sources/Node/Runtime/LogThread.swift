@@ -2,8 +2,9 @@ package import Core
 internal import Foundation
 package import Storage
 
-/// The thread that writes the log: it takes all records that have gathered, writes them together, and
-/// pays one fsync for all of them where one of them wants it. While an fsync runs the next group gathers.
+/// The thread that writes the log: it takes all records that have gathered, writes them together,
+/// and pays one fsync for all of them where one of them wants it. While an fsync runs the next
+/// group gathers.
 package final class LogThread: Sendable {
     package enum Event: Sendable {
         /// All records up to this one are on the disk.
@@ -52,8 +53,8 @@ package final class LogThread: Sendable {
         thread.start()
     }
 
-    /// Appends in order. Nothing is written before a `sync`, or before so much has gathered that waiting
-    /// would only make it dearer.
+    /// Appends in order. Nothing is written before a `sync`, or before so much has gathered that
+    /// waiting would only make it dearer.
     package func append(_ records: [LogAppend], sync: Bool) {
         if records.isEmpty && !sync { return }
         monitor.signal { state in

@@ -4,9 +4,9 @@ internal import Glibc
 
 /// A value behind a lock, and a condition on which threads wait for it to change.
 ///
-/// `Synchronization.Mutex` has no condition, and the waits here need deadlines on the monotonic clock.
-/// Sendable because `state` is touched only while `mutex` is held; the two pointers are allocated once,
-/// never move, and are freed when nobody refers to the monitor.
+/// `Synchronization.Mutex` has no condition, and the waits here need deadlines on the monotonic
+/// clock. Sendable because `state` is touched only while `mutex` is held; the two pointers are
+/// allocated once, never move, and are freed when nobody refers to the monitor.
 package final class Monitor<State>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>

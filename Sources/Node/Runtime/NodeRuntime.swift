@@ -11,8 +11,8 @@ package protocol PeerSending: Sendable {
     func send(_ message: PeerMessage, to node: NodeID) -> Bool
 }
 
-/// The owner of the core: one thread, which takes what the inbox holds, runs the machine over it and
-/// carries the effects out in their order.
+/// The owner of the core: one thread, which takes what the inbox holds, runs the machine over it
+/// and carries the effects out in their order.
 package final class NodeRuntime: Sendable {
     package let inbox: CoreInbox
     package let replies: ReplyBook
@@ -26,8 +26,8 @@ package final class NodeRuntime: Sendable {
     private let onHalt: @Sendable (String) -> Void
     private let ended = Monitor(false)
 
-    /// `onReport` gets what the core tells operators, on the core's thread; `onHalt` ends the process,
-    /// tests give another.
+    /// `onReport` gets what the core tells operators, on the core's thread; `onHalt` ends the
+    /// process, tests give another.
     package init(
         runner: StorageRunner, peers: any PeerSending, metrics: NodeMetrics, logger: Logger,
         inbox: CoreInbox = CoreInbox(), replies: ReplyBook = ReplyBook(),
@@ -106,7 +106,8 @@ package final class NodeRuntime: Sendable {
         }
     }
 
-    /// Ends the core, then the log (all that was appended is written and synced), then the file threads.
+    /// Ends the core, then the log (all that was appended is written and synced), then the file
+    /// threads.
     package func stop(by deadline: Instant) {
         inbox.post(.stop)
         let hasEnded: Bool? = ended.wait(until: deadline) { $0 ? true : nil }

@@ -9,11 +9,11 @@ internal import UnixSignals
 
 /// A whole node as a process: what is started in which order, and ended in the reverse.
 ///
-///     lock the directory → recover, store the new generation → catalog → core and log → peers → HTTP
+///     lock the directory → recover, store the generation → catalog → core, log → peers → HTTP
 ///
-/// SIGTERM drains: no new connections, requests under way finish, the memtable is flushed, the peers are
-/// told, files are closed. All of it takes at most `drainMax` and `closeMax`, and what was not flushed by
-/// then is in the log.
+/// SIGTERM drains: no new connections, requests under way finish, the memtable is flushed, the
+/// peers are told, files are closed. All of it takes at most `drainMax` and `closeMax`, and what
+/// was not flushed by then is in the log.
 package enum NodeService {
     /// For requests under way and the flush.
     package static let drainMax: Duration = .seconds(20)
@@ -31,7 +31,8 @@ package enum NodeService {
         var logger = Logger(label: name, factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
         for warning in configuration.warnings { logger.warning("\(warning)") }
-        // A client that goes away while it is written to is an error of that write, not of the process.
+        // A client that goes away while it is written to is an error of that write, not of the
+        // process.
         signal(SIGPIPE, SIG_IGN)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: max(2, System.coreCount))
         let node = try await RunningNode.open(

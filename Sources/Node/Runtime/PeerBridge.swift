@@ -2,8 +2,8 @@ package import Core
 package import Logging
 package import NodeCore
 
-/// Between the peers' transport and the core: decodes on the loop that received, encodes on the core's
-/// thread, and tells the core's messages from those about attributes by their first byte.
+/// Between the peers' transport and the core: decodes on the loop that received, encodes on the
+/// core's thread, and tells the core's messages from those about attributes by their first byte.
 package final class PeerBridge: PeerSending {
     private let inbox: CoreInbox
     private let metrics: NodeMetrics
@@ -35,10 +35,11 @@ package final class PeerBridge: PeerSending {
         transport.withLock(\.self)?.send(message.encoded(), to: node) ?? false
     }
 
-    package func send(_ message: AttributeMessage, to node: NodeID) {
+    package func send(_ message: AttributeMessage, to node: NodeID) -> Bool {
         let isSent =
             transport.withLock(\.self)?.send(message.encoded, to: node, priority: .bulk) ?? false
         metrics.sent(isSent)
+        return isSent
     }
 
     // MARK: - In
@@ -78,14 +79,10 @@ package final class PeerBridge: PeerSending {
             inbox.post(.input(.connected(node)))
         case .refused:
             inbox.post(.input(.disconnected(node, refused: true)))
-        case .lost(let reason):
-            logger.debug("lost \(node): \(reason)")
-            inbox.post(.input(.disconnected(node, refused: false)))
-        case .rejected(let rejection):
-            logger.warning("\(node) is not taken as a peer: \(rejection)")
+        case .lost, .rejected:
+            // The transport has said why.
             inbox.post(.input(.disconnected(node, refused: false)))
         case .rejectedByPeer(let rejection):
-            logger.warning("\(node) does not take this node as a peer: \(rejection)")
             inbox.post(.input(.disconnected(node, refused: false)))
             if rejection.reason == .twin { onTwin("\(node) says: \(rejection)") }
         }

@@ -34,7 +34,9 @@ package final class ReplyBook: Sendable {
     /// Hands the answer over. False where nobody waits any more: late answers are harmless.
     @discardableResult
     package func answer(_ id: RequestID, _ response: ClientResponse) -> Bool {
-        guard let entry = state.withLock({ $0.waiting.removeValue(forKey: id) }) else { return false }
+        guard let entry = state.withLock({ $0.waiting.removeValue(forKey: id) }) else {
+            return false
+        }
         entry.receiver(response)
         return true
     }

@@ -22,8 +22,8 @@ struct RunningNode: Sendable {
     private let diskWatch: OneShot<RepeatedTask>
     private let logger: Logger
 
-    /// Starts in the order in which things depend on each other. Nothing is said to anybody before the
-    /// new generation is on disk.
+    /// Starts in the order in which things depend on each other. Nothing is said to anybody before
+    /// the new generation is on disk.
     static func open(
         _ configuration: ClusterConfiguration, entry: ClusterConfiguration.NodeEntry,
         directory: String, group: any EventLoopGroup, logger: Logger
@@ -45,7 +45,9 @@ struct RunningNode: Sendable {
         let identity = start.identity
         let recovery = SystemClock.monotonic - began.monotonic
         logger.notice(
-            "\(directory) recovered in \(recovery.milliseconds) ms, generation \(identity.generation)")
+            "\(directory) recovered in \(recovery.milliseconds) ms",
+            metadata: ["generation": "\(identity.generation)"]
+        )
         return try await assemble(
             configuration, entry, core, consume start, identity, files, lock, directory, group,
             logger)
@@ -90,33 +92,18 @@ struct RunningNode: Sendable {
         let state = ServingState()
         let free = FreeDisk()
         let watch = watchDisk(directory, state, free, group, logger)
-        let bodies = ByteBudget(max: RuntimeLimits.bodiesBytesMax)
         let api = HTTPAPI(
-            settings: HTTPSettings(
-                node: entry.node, clusterName: configuration.clusterName,
-                version: Release.version, window: configuration.window,
-                requestTimeout: configuration.requestTimeout, horizon: configuration.horizon,
-                ring: ring, replication: core.replication, members: core.members,
-                startedAt: SystemClock.now),
-            core: runtime, folds: folds,
+            settings: settings(configuration, core, ring), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
-            attributes: attributes ?? NoCatalog(), metrics: metrics, bodies: bodies, state: state,
-            gauges: {
-                var gauges = MetricGauges()
-                gauges.inboxWaiting = inbox.waiting
-                gauges.requestsWaiting = runtime.replies.count
-                gauges.storageJobsWaiting = runtime.storage.waiting
-                gauges.catalogJobsWaiting = attributes?.waiting ?? 0
-                gauges.logBacklogBytes = runtime.log.backlog
-                gauges.diskFreeBytes = free.bytes
-                return gauges
-            })
+            attributes: attributes ?? NoCatalog(), metrics: metrics, state: state,
+            gauges: { gauges(runtime, attributes, free) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
         let seed = UInt64.random(in: .min ... .max)
         runtime.start(writer: writer) { effects in
             var start = handed.take()
-            return NodeCore(core, start: &start, seed: seed, now: SystemClock.now, into: &effects)
+            return NodeMachine(
+                core, start: &start, seed: seed, now: SystemClock.now, into: &effects)
         }
         let port = try await transport.bind(to: entry.peer)
         logger.notice("peers are listened to on \(entry.peer.host):\(port)")
@@ -128,8 +115,8 @@ struct RunningNode: Sendable {
             logger: logger)
     }
 
-    /// Ends what `open` started. `flush`: there is time to write the memtable to files, so that the next
-    /// start has little to replay.
+    /// Ends what `open` started. `flush`: there is time to write the memtable to files, so that the
+    /// next start has little to replay.
     func close(flush: Bool) async {
         if flush {
             let deadline = SystemClock.monotonic + NodeService.flushMax
@@ -154,6 +141,29 @@ struct RunningNode: Sendable {
     }
 
     // MARK: - Parts
+
+    private static func settings(
+        _ configuration: ClusterConfiguration, _ core: CoreConfiguration, _ ring: RingView
+    ) -> HTTPSettings {
+        HTTPSettings(
+            node: core.node, clusterName: configuration.clusterName, version: Release.version,
+            window: configuration.window, requestTimeout: configuration.requestTimeout,
+            horizon: configuration.horizon, ring: ring, replication: core.replication,
+            members: core.members, startedAt: SystemClock.now)
+    }
+
+    private static func gauges(
+        _ runtime: NodeRuntime, _ attributes: AttributeService?, _ free: FreeDisk
+    ) -> MetricGauges {
+        var gauges = MetricGauges()
+        gauges.inboxWaiting = runtime.inbox.waiting
+        gauges.requestsWaiting = runtime.replies.count
+        gauges.storageJobsWaiting = runtime.storage.waiting
+        gauges.catalogJobsWaiting = attributes?.waiting ?? 0
+        gauges.logBacklogBytes = runtime.log.backlog
+        gauges.diskFreeBytes = free.bytes
+        return gauges
+    }
 
     private static func drawHostID() -> UInt128 {
         UInt128(UInt64.random(in: .min ... .max)) << 64 | UInt128(UInt64.random(in: .min ... .max))
@@ -193,8 +203,12 @@ struct RunningNode: Sendable {
                 }
             }
             guard let reason else { return }
-            if reason != nil, state.readOnlyReason == nil { logger.error("read-only: \(reason ?? "")") }
-            if reason == nil, state.readOnlyReason != nil { logger.notice("writes are taken again") }
+            if reason != nil, state.readOnlyReason == nil {
+                logger.error("read-only: \(reason ?? "")")
+            }
+            if reason == nil, state.readOnlyReason != nil {
+                logger.notice("writes are taken again")
+            }
             state.setReadOnly(reason)
         }
     }

@@ -1,7 +1,7 @@
 /// # Runtime: the threads around the core
 ///
-/// `NodeCore` is a synchronous value: an input and the time go in, effects come out. This folder is the
-/// thin shell that owns it.
+/// `NodeMachine` is a synchronous value: an input and the time go in, effects come out. This folder
+/// is the thin shell that owns it.
 ///
 ///     HTTP tasks ─┐                            ┌─▶ peers (NIO loops)
 ///     peers ──────┤   CoreInbox   NodeRuntime  ├─▶ LogThread: write, one fdatasync per group
@@ -10,24 +10,24 @@
 ///
 /// ## One thread, one inbox
 ///
-/// Exactly one thread holds the core, takes *all* inputs that have gathered, runs the machine over them
-/// and carries the effects out in their order. It is a thread of its own and not an event loop because
-/// what arrives together is then handled together: while the core works or the log syncs, inputs gather,
-/// and one wakeup, one write and one fsync serve them all. An event loop would pay a task per input and
-/// would let the core's work delay sockets, and sockets the core.
+/// Exactly one thread holds the core, takes *all* inputs that have gathered, runs the machine over
+/// them and carries the effects out in their order. It is a thread of its own and not an event loop
+/// because what arrives together is then handled together: while the core works or the log syncs,
+/// inputs gather, and one wakeup, one write and one fsync serve them all. An event loop would pay a
+/// task per input and would let the core's work delay sockets, and sockets the core.
 ///
 /// Whatever is expensive and pure happens before the inbox: messages are decoded on the loops that
-/// received them, bodies are inflated, hashed and folded by a pool (`FoldPool`) that is as wide as the
+/// received them, bodies are hashed and folded by a pool (`FoldPool`) that is as wide as the
 /// machine. Whatever blocks happens behind it, on threads that may block.
 ///
 /// ## Invariants
 ///
 /// 1. Effects are carried out in the order in which the core gave them.
-/// 2. `logSynced(n)` is posted only after an fsync that began after record n was written. A failed write
-///    or fsync ends the process: it is never retried (Rebello et al., ATC 2020).
-/// 3. Every queue has a bound in `RuntimeLimits`. At the bound a client hears "overloaded", a peer's
-///    message is dropped (all exchanges repeat); completions are always taken, they are bounded by what
-///    the core asked for.
+/// 2. `logSynced(n)` is posted only after an fsync that began after record n was written. A failed
+///    write or fsync ends the process: it is never retried (Rebello et al., ATC 2020).
+/// 3. Every queue has a bound in `RuntimeLimits`. At the bound a client hears "overloaded", a
+///    peer's message is dropped (all exchanges repeat); completions are always taken, they are
+///    bounded by what the core asked for.
 /// 4. Each request is answered exactly once: by the core, or by `ReplyBook` when its time is over.
 package enum RuntimeLimits {
     /// Inputs of clients and peers that may wait for the core.
@@ -47,8 +47,6 @@ package enum RuntimeLimits {
     package static let storageThreads = 2
     /// How long after its deadline a request that the core forgot is ended by the shell.
     package static let replyGrace: Duration = .seconds(2)
-    /// A core that is busy for so long at a stretch is reported.
-    package static let slowTurn: Duration = .milliseconds(500)
     /// The exit status after a failure of the disk (EX_SOFTWARE of sysexits.h).
     package static let haltStatus: Int32 = 70
 }

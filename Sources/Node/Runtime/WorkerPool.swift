@@ -1,8 +1,9 @@
 package import Core
 internal import Foundation
 
-/// Threads that may block or compute for long, fed through a bounded queue. Tasks of Swift's concurrency
-/// must do neither: their threads are as many as there are processors, and all of HTTP runs on them.
+/// Threads that may block or compute for long, fed through a bounded queue. Tasks of Swift's
+/// concurrency must do neither: their threads are as many as there are processors, and all of HTTP
+/// runs on them.
 package final class WorkerPool: Sendable {
     package typealias Job = @Sendable () -> Void
 
@@ -65,8 +66,8 @@ package final class WorkerPool: Sendable {
         }
     }
 
-    /// Takes no more jobs, lets those that wait finish, and returns when all threads have ended, or at
-    /// the deadline: then false.
+    /// Takes no more jobs, lets those that wait finish, and returns when all threads have ended, or
+    /// at the deadline: then false.
     @discardableResult
     package func stop(by deadline: Instant) -> Bool {
         monitor.broadcast { $0.isStopping = true }

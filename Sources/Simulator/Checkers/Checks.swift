@@ -13,7 +13,8 @@ package struct Checks {
     /// After convergence: what every answer must be the fold of (L3, L4).
     var final: ContentSet?
     var wipes = 0
-    /// How often each rare path was taken: a simulator that never reaches a path proves nothing of it.
+    /// How often each rare path was taken: a simulator that never reaches a path proves nothing of
+    /// it.
     package var marks: [CoverageMark: Int] = [:]
     private var states: [Int: [PartitionID: StateDigest]] = [:]
 
@@ -37,7 +38,8 @@ package struct Checks {
         floors[Int(partition.index)].formUnion(seen)
     }
 
-    /// The state digest of one content in one partition, recounted from the events as they were made.
+    /// The state digest of one content in one partition, recounted from the events as they were
+    /// made.
     mutating func state(_ content: Content, _ partition: PartitionID) -> StateDigest {
         if let known = states[content.number] { return known[partition] ?? .zero }
         var digests: [PartitionID: StateDigest] = [:]

@@ -3,8 +3,8 @@ import Replication
 import Storage
 import Wire
 
-/// What the disk of one node certainly holds: read from its log's records as they are synced, so it shares
-/// nothing with what the node believes. The ground of S1, S3, S5 and S10.
+/// What the disk of one node certainly holds: read from its log's records as they are synced, so it
+/// shares nothing with what the node believes. The ground of S1, S3, S5 and S10.
 package struct DurableShadow {
     package struct Holding: Hashable, Sendable {
         package var hash: Hash128
@@ -39,7 +39,8 @@ package struct DurableShadow {
 
     init() {}
 
-    /// Whether the disk holds this content so that it can be shown in the partition after any crash.
+    /// Whether the disk holds this content so that it can be shown in the partition after any
+    /// crash.
     package func holds(_ content: Content, _ partition: PartitionID) -> Bool {
         guard let holding = holdings[content.id] else { return false }
         return holding.hash == content.hash && holding.contains(partition)

@@ -26,7 +26,7 @@ package struct NodeAudit {
     var stateDigests: [StateDigest]
     private var shown: [Hash128: PartitionSet] = [:]
 
-    package init(_ core: borrowing NodeCore, at now: Now) {
+    package init(_ core: borrowing NodeMachine, at now: Now) {
         let own = core.configuration.node
         let view = core.view(at: now)
         seesAll = view.members.allSatisfy(\.isUp)

@@ -5,8 +5,8 @@ import Ring
 import Storage
 import Wire
 
-/// After the heal: L1 equal sets, L2 every call ended, L3 whole batches and nothing else, L4 every replica
-/// answers the same exact numbers.
+/// After the heal: L1 equal sets, L2 every call ended, L3 whole batches and nothing else, L4 every
+/// replica answers the same exact numbers.
 extension VirtualCluster {
     /// The second phase: waits until nothing moves any more, then asks everything of everybody.
     package func converge() throws(Violation) {
@@ -16,7 +16,8 @@ extension VirtualCluster {
             try run(until: now + .milliseconds(250))
         }
         try inspect()
-        let final = try settledSet()
+        let final = boundSet(nodes.compactMap { node in node.process.map { audit(node, $0) } })
+        try checkPromises(final)
         checks.final = final
         try askEverything()
     }
@@ -47,6 +48,31 @@ extension VirtualCluster {
         }
         for partition in ring.partitioning.all {
             if let difference = differs(partition, audits) { return difference }
+        }
+        return unfinished(boundSet(audits), audits)
+    }
+
+    /// Every content whose home record is bound.
+    private func boundSet(_ audits: [NodeAudit]) -> ContentSet {
+        var bound = ContentSet()
+        for partition in ring.partitioning.all {
+            let home = index(of: ring.replicas(of: partition)[0])
+            bound.formUnion(audits[home].homeSet(partition, ring, ledger).bound)
+        }
+        return bound
+    }
+
+    /// L3: what is bound is applied whole, and nothing else is.
+    private func unfinished(_ bound: ContentSet, _ audits: [NodeAudit]) -> Violation? {
+        for partition in ring.partitioning.all {
+            let replica = index(of: ring.replicas(of: partition)[0])
+            let expected = ContentSet(
+                bound.members.filter { ledger.contents[$0].record.slice(of: partition) != nil })
+            let found = audits[replica].set(partition, ledger)
+            guard found.members == expected.members else {
+                return Violation(
+                    "L3", "\(partition) counts \(found), bound and touching it are \(expected)")
+            }
         }
         return nil
     }
@@ -83,28 +109,7 @@ extension VirtualCluster {
         return nil
     }
 
-    /// L3: what is bound is applied whole, and the answers that clients got were true.
-    private func settledSet() throws(Violation) -> ContentSet {
-        let audits = nodes.compactMap { node in node.process.map { audit(node, $0) } }
-        var final = ContentSet()
-        for partition in ring.partitioning.all {
-            let home = index(of: ring.replicas(of: partition)[0])
-            final.formUnion(audits[home].homeSet(partition, ring, ledger).bound)
-        }
-        for partition in ring.partitioning.all {
-            let replica = index(of: ring.replicas(of: partition)[0])
-            let expected = ContentSet(
-                final.members.filter { ledger.contents[$0].record.slice(of: partition) != nil })
-            let found = audits[replica].set(partition, ledger)
-            guard found.members == expected.members else {
-                throw Violation(
-                    "L3", "\(partition) counts \(found), bound and touching it are \(expected)")
-            }
-        }
-        try checkPromises(final)
-        return final
-    }
-
+    /// L3: the answers that clients got were true.
     private func checkPromises(_ final: ContentSet) throws(Violation) {
         let lost = ledger.acknowledged(at: .quorum).subtracting(final)
         guard lost.isEmpty else { throw Violation("L3", "\(lost) were acknowledged and are lost") }
@@ -176,7 +181,8 @@ extension NodeAudit {
     /// What the node has applied in a partition.
     func set(_ partition: PartitionID, _ ledger: Ledger) -> ContentSet {
         ContentSet(
-            held.filter { $0.applied.contains(partition) }.compactMap { ledger.number(of: $0.hash) })
+            held.filter { $0.applied.contains(partition) }.compactMap { ledger.number(of: $0.hash) }
+        )
     }
 
     /// The home records that the node holds as a voter of a home.

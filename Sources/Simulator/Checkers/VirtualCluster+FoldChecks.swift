@@ -52,7 +52,8 @@ extension VirtualCluster {
         }
     }
 
-    /// S2 and S5: both digests of each partition are the sums over the set that the node says it applied.
+    /// S2 and S5: both digests of each partition are the sums over the set that the node says it
+    /// applied.
     private func checkFold(_ audit: NodeAudit, _ node: VirtualNode) throws(Violation) {
         var sets = Array(repeating: SetDigest.empty, count: swarm.partitions)
         var states = Array(repeating: StateDigest.zero, count: swarm.partitions)
@@ -74,13 +75,15 @@ extension VirtualCluster {
             }
             guard audit.stateDigests[index] == states[index] else {
                 throw Violation(
-                    "S2", "\(node.id)'s state of p\(index) is not the fold of its set"
+                    "S2",
+                    "\(node.id)'s state of p\(index) is not the fold of its set"
                         + suspicion(audit, node, PartitionID(index), states[index]))
             }
         }
     }
 
-    /// S2 cell by cell: memory and files of one key against the fold of the set, each time another key.
+    /// S2 cell by cell: memory and files of one key against the fold of the set, each time another
+    /// key.
     private func checkCells(
         _ audit: NodeAudit, _ node: VirtualNode, _ process: VirtualProcess
     ) throws(Violation) {

@@ -12,8 +12,9 @@ extension VirtualCluster {
         checks.hit(.acknowledged)
         let content = ledger.contents[number]
         if level == .one {
-            guard checks.wipes > 0 || nodes.contains(where: { $0.shadow.holdsRecord(content) })
-                || ledger.rivals(of: content.id).count > 1
+            guard
+                checks.wipes > 0 || nodes.contains(where: { $0.shadow.holdsRecord(content) })
+                    || ledger.rivals(of: content.id).count > 1
             else { throw Violation("S3", "c\(number) is acknowledged at ONE, but on no disk") }
             return
         }

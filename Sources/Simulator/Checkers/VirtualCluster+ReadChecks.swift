@@ -5,7 +5,8 @@ import Storage
 import Wire
 
 /// S4: what was acknowledged before a quorum read began is in it; what is in it was sent before it
-/// ended; it never goes back. At any level: whole contents only, and never a number that is no fold.
+/// ended; it never goes back. At any level: whole contents only, and never a number that is no
+/// fold.
 extension VirtualCluster {
     func finish(
         _ check: ReadCheck, _ response: ClientResponse, _ node: Int
@@ -35,7 +36,8 @@ extension VirtualCluster {
                 throw Violation("S4", "an answer of another kind")
             }
         } catch {
-            let through = "read at \(check.level.name) through \(nodes[node].id) from "
+            let through =
+                "read at \(check.level.name) through \(nodes[node].id) from "
                 + answer.replicas.map(\.name).joined(separator: " ")
             throw Violation(error.invariant, "\(error.detail); \(through)")
         }
@@ -92,7 +94,8 @@ extension VirtualCluster {
     private func totals(_ set: ContentSet, _ spec: ScanSpec) -> [[UInt8]: UInt64] {
         var totals: [[UInt8]: UInt64] = [:]
         for number in set.members {
-            for cell in ledger.contents[number].cells where spec.type ?? cell.name.type == cell.name.type {
+            for cell in ledger.contents[number].cells
+            where spec.type ?? cell.name.type == cell.name.type {
                 totals[cell.name.key, default: 0] += cell.measure.count
             }
         }
@@ -126,7 +129,8 @@ extension VirtualCluster {
         _ rows: [ScanRows.KeyTotal], _ top: TopSpec?, _ least: [[UInt8]: UInt64],
         _ most: [[UInt8]: UInt64]
     ) throws(Violation) {
-        for (row, next) in zip(rows, rows.dropFirst()) where row.measure.count < next.measure.count {
+        for (row, next) in zip(rows, rows.dropFirst()) where row.measure.count < next.measure.count
+        {
             throw Violation("S4", "a top list that does not fall")
         }
         var shown: Set<[UInt8]> = []

@@ -45,10 +45,13 @@ enum Describe {
                 + (reply.isSource ? ", source" : "")
         case .fetch(_, let items):
             "fetch "
-                + items.map { "\(name($0.id))\($0.wantsRecord ? " whole" : "")\(set($0.partitions))" }
+                + items.map {
+                    "\(name($0.id))\($0.wantsRecord ? " whole" : "")\(set($0.partitions))"
+                }
                 .joined(separator: " ")
         case .fetched(_, let records, let isLast):
-            "fetched " + records.map { "\(name($0.header))\(set($0.partitions))" }
+            "fetched "
+                + records.map { "\(name($0.header))\(set($0.partitions))" }
                 .joined(separator: " ") + (isLast ? ", last" : "")
         case .pull(_, let partitions): "pull \(set(partitions))"
         case .pulled: "pulled"

@@ -31,6 +31,8 @@ extension VirtualCluster {
             submit(effort)
         case .ask(let reader):
             ask(reader)
+        case .probe(let node):
+            probe(node)
         case .inspect:
             try inspect()
             if !isHealed { put(.inspect, after: .milliseconds(400)) }
@@ -41,8 +43,8 @@ extension VirtualCluster {
         _ event: ProcessEvent, to node: VirtualNode, _ process: VirtualProcess
     ) throws(Violation) {
         switch event {
-        case .tick:
-            guard process.tickAt == now else { return }
+        case .tick(let time):
+            guard process.tickAt == time else { return }
             process.tickAt = nil
             trace.note(.tick, at: now, node: node.index)
             try handle(.tick, node, process)
@@ -117,7 +119,8 @@ extension VirtualCluster {
         if let tickAt = process.tickAt, tickAt <= deadline { return }
         process.tickAt = deadline
         queue.put(
-            .process(node: node.index, instance: process.instance, .tick), at: deadline)
+            .process(node: node.index, instance: process.instance, .tick(deadline)),
+            at: deadline)
     }
 
     private func send(

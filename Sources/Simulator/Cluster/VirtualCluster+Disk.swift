@@ -56,7 +56,7 @@ extension VirtualCluster {
         }
         trace.note(.logWritten, at: now, node: node.index, UInt64(group.count))
         if isTorn {
-            crash(node, "in the middle of a log write")
+            crash(node, "in the middle of a log write", isPowerCut: true)
         } else {
             put(.syncLog, to: node.index, process.instance, after: diskDelay())
         }
@@ -94,7 +94,7 @@ extension VirtualCluster {
         let result = process.runner.run(work)
         log("\(node.id) ran \(Describe.job(work)): \(Describe.result(result))")
         if isTorn {
-            crash(node, "in the middle of a job")
+            crash(node, "in the middle of a job", isPowerCut: true)
             return
         }
         if case .failure(let error) = result {

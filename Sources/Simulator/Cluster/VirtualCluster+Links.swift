@@ -1,8 +1,8 @@
 import Core
 import NodeCore
 
-/// The transport: one outgoing link per peer, told to the core as the real one does. A link belongs to
-/// one life of the peer; what is sent over it never reaches the next one.
+/// The transport: one outgoing link per peer, told to the core as the real one does. A link belongs
+/// to one life of the peer; what is sent over it never reaches the next one.
 extension VirtualCluster {
     func connectAll(_ node: VirtualNode, _ process: VirtualProcess) {
         for peer in nodes.indices where peer != node.index {

@@ -28,12 +28,13 @@ extension VirtualCluster {
     private static let acts: [FaultClass] = [.crashes, .killAll, .wipes, .cuts, .pauses]
 
     /// The process is gone, at once; what its disk had not synced is lost, torn or kept.
-    func crash(_ node: VirtualNode, _ reason: String) {
+    func crash(_ node: VirtualNode, _ reason: String, isPowerCut: Bool = false) {
         guard let process = node.process else { return }
         trace.note(.crash, at: now, node: node.index)
         log("\(node.id) crashes \(reason)")
         node.process = nil
-        loseDisk(node)
+        loseDisk(node, isPowerCut: isPowerCut)
+        checks.hit(.crash)
         resetLinks(to: node)
         loseCalls(of: process)
         let quickly = nemesisRandom.chance(1, in: 3)
@@ -41,19 +42,18 @@ extension VirtualCluster {
         put(.restart(node: node.index), after: down)
     }
 
-    /// What the crash leaves: after a power cut what was synced and some of the rest; after the death of
-    /// the process alone everything is readable, and still not synced.
-    func loseDisk(_ node: VirtualNode) {
-        if diskRandom.chance(1, in: 3) {
+    /// What the crash leaves: after a power cut what was synced and some of the rest; after the
+    /// death of the process alone everything is readable, and still not synced.
+    func loseDisk(_ node: VirtualNode, isPowerCut: Bool) {
+        if !isPowerCut, diskRandom.chance(1, in: 3) {
             node.disk = node.disk.clone()
-            node.disk.clearFaults()
         } else {
             node.disk = node.disk.crash(&diskRandom)
         }
     }
 
-    /// A new, empty disk. In the budget: one at a time, and only while everybody votes, since the union
-    /// of both others is what restores it (design §8).
+    /// A new, empty disk. In the budget: one at a time, and only while everybody votes, since the
+    /// union of both others is what restores it (design §8).
     private func wipe(_ node: VirtualNode) {
         guard swarm.replication == 3, nodes.allSatisfy({ $0.isUp && $0.isVoting && !$0.isWiped })
         else { return }
@@ -64,6 +64,7 @@ extension VirtualCluster {
         node.isWiped = true
         node.isVoting = false
         checks.wipes += 1
+        checks.hit(.wipe)
     }
 
     private func cut(_ node: VirtualNode) {
@@ -99,9 +100,9 @@ extension VirtualCluster {
         log("everything is healed")
         isHealed = true
         network.heal()
-        for node in nodes {
-            node.process?.pausedUntil = now
-            if !node.isUp { put(.restart(node: node.index), after: .milliseconds(10)) }
+        // Pauses run out by themselves: what they delayed is in the queue already.
+        for node in nodes where !node.isUp {
+            put(.restart(node: node.index), after: .milliseconds(10))
         }
     }
 }

@@ -5,8 +5,8 @@ import Replication
 import Ring
 import Storage
 
-/// The start of a node through `NodeStart`, as the real shell does it, with a crash in the middle now and
-/// then.
+/// The start of a node through `NodeStart`, as the real shell does it, with a crash in the middle
+/// now and then.
 extension VirtualCluster {
     /// First of all events: every node starts, at nearly the same time.
     package func begin() {
@@ -54,7 +54,8 @@ extension VirtualCluster {
     /// The process dies while it starts.
     private func tearDown(_ node: VirtualNode) {
         log("\(node.id) crashes while it starts")
-        loseDisk(node)
+        checks.hit(.tornStart)
+        loseDisk(node, isPowerCut: true)
         put(.restart(node: node.index), after: .milliseconds(20 + nemesisRandom.below(500)))
     }
 
@@ -69,7 +70,7 @@ extension VirtualCluster {
         let offset = Duration.seconds(Int64(startRandom.below(1_000_000)))
         let clocks = Now(monotonic: now + offset, wall: wall + node.skew)
         var effects: [Effect] = []
-        let core = NodeCore(
+        let core = NodeMachine(
             configuration(of: node), start: &opened, seed: startRandom.next(), now: clocks,
             into: &effects)
         let writer = LogWriter(fileSystem: node.disk, cursor: cursor)
@@ -79,6 +80,10 @@ extension VirtualCluster {
         node.process = process
         log("\(node.id) starts, generation \(generation)")
         connectAll(node, process)
+        // What a node says before it has settled what its log left open is where mistakes would show.
+        for _ in 0..<6 {
+            put(.probe(node: node.index), after: startRandom.duration(below: .milliseconds(600)))
+        }
         try carryOut(effects, node, process)
     }
 

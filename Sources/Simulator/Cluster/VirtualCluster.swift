@@ -4,8 +4,8 @@ package import Replication
 package import Ring
 package import Storage
 
-/// A whole cluster in virtual time: the queue of what is to happen, the nodes, the network, the workload
-/// and the account of it. `Run` drives it through its two phases.
+/// A whole cluster in virtual time: the queue of what is to happen, the nodes, the network, the
+/// workload and the account of it. `Run` drives it through its two phases.
 package final class VirtualCluster {
     package let swarm: Swarm
     let mutants: Set<Mutant>
@@ -137,12 +137,15 @@ package enum VirtualEvent {
     case produce(Int)
     case submit(effort: Int)
     case ask(reader: Int)
+    /// A quorum read through a node that has just started.
+    case probe(node: Int)
     /// The checkers look at everything.
     case inspect
 }
 
 package enum ProcessEvent {
-    case tick
+    /// Asked for at this time; a paused process gets it later.
+    case tick(Instant)
     case message([UInt8], from: Int)
     /// The transport tries to connect to a peer.
     case connect(Int)

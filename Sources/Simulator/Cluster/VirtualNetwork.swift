@@ -1,8 +1,8 @@
 package import Core
 
-/// The wires between nodes: whether and when a message arrives. Cuts are by direction, so that they may
-/// be symmetric or not. Delays are drawn per message: whatever is sent at nearly the same time arrives
-/// in any order.
+/// The wires between nodes: whether and when a message arrives. Cuts are by direction, so that they
+/// may be symmetric or not. Delays are drawn per message: whatever is sent at nearly the same time
+/// arrives in any order.
 package struct VirtualNetwork {
     package var lossPerMille: Int
     package var duplicatePerMille: Int

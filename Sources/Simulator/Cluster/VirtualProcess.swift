@@ -6,7 +6,7 @@ package import Storage
 package final class VirtualProcess {
     /// Unique over the whole run: events of an earlier life find nobody.
     package let instance: UInt64
-    package var core: NodeCore
+    package var core: NodeMachine
     package var log: VirtualLog
     package let runner: StorageRunner
     /// What the monotonic clock of this process showed at the beginning of the run.
@@ -19,7 +19,7 @@ package final class VirtualProcess {
     var links: [UInt64?]
 
     init(
-        instance: UInt64, core: consuming NodeCore, log: VirtualLog, runner: StorageRunner,
+        instance: UInt64, core: consuming NodeMachine, log: VirtualLog, runner: StorageRunner,
         clockOffset: Duration, nodes: Int
     ) {
         self.instance = instance
@@ -35,8 +35,8 @@ package final class VirtualProcess {
     func global(_ time: Instant) -> Instant { time - clockOffset }
 }
 
-/// The log thread of a node: takes what waits, writes it, syncs it, says so. Between the write and the
-/// sync the bytes are at the mercy of a crash.
+/// The log thread of a node: takes what waits, writes it, syncs it, says so. Between the write and
+/// the sync the bytes are at the mercy of a crash.
 package struct VirtualLog {
     enum Phase {
         /// Nothing to do until a `sync` is asked for.

@@ -49,7 +49,8 @@ package struct Content: Sendable {
     package static func bit(_ number: Int) -> UInt64 { 1 << UInt64(number % groupSize) }
 }
 
-/// Makes contents: mostly some cells of a few hot keys, some with dead letters, some all dead, some empty.
+/// Makes contents: mostly some cells of a few hot keys, some with dead letters, some all dead, some
+/// empty.
 package struct ContentMaker {
     private let keys: [[UInt8]]
     private let types: [[UInt8]] = [Array("like".utf8), Array("view".utf8)]

@@ -96,8 +96,8 @@ package struct Ledger {
         }
     }
 
-    /// The contents that rows of one key spell. A violation where they spell no set of contents, each
-    /// with all its cells that the query selects.
+    /// The contents that rows of one key spell. A violation where they spell no set of contents,
+    /// each with all its cells that the query selects.
     package func decode(
         _ rows: [SeriesRow], _ query: SeriesQuery
     ) throws(Violation) -> ContentSet {

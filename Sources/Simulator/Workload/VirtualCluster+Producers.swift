@@ -40,7 +40,8 @@ extension VirtualCluster {
         return content.number
     }
 
-    /// Mostly now; sometimes a batch that waited in a spool, sometimes one from a clock that is wrong.
+    /// Mostly now; sometimes a batch that waited in a spool, sometimes one from a clock that is
+    /// wrong.
     private func sealTime() -> WallTime {
         let spread = Duration.milliseconds(workload.random.below(1000))
         return switch workload.random.below(20) {
@@ -101,7 +102,8 @@ extension VirtualCluster {
             return
         }
         switch response {
-        case .write(.counted(_, let required, let acknowledged)):
+        case .write(.counted(let isDuplicate, let required, let acknowledged)):
+            if isDuplicate { checks.hit(.acknowledgedDuplicate) }
             guard acknowledged >= required else {
                 throw Violation(
                     "S3", "c\(content) is counted by \(acknowledged) of \(required) voters")
@@ -110,16 +112,20 @@ extension VirtualCluster {
             ledger.acknowledge(content, at: workload.efforts[number].level)
             try checkAcknowledged(content, workload.efforts[number].level)
         case .write(.conflict):
+            checks.hit(.conflict)
             workload.efforts[number].isOver = true
             ledger.refuse(content)
             try checkRefused(content)
         case .write(.notAttempted(let reason)):
+            checks.hit(.notAttempted)
             ledger.withdraw(content)
             if reason == .aheadOfClock { workload.efforts[number].isOver = true }
             retryUnlessOver(number)
         case .write(.expired):
+            checks.hit(.expired)
             workload.efforts[number].isOver = true
         case .write(.unknown), .failed:
+            checks.hit(.unknown)
             retry(number)
         case .status, .read, .flushed:
             throw Violation("S4", "a write was answered by \(response)")

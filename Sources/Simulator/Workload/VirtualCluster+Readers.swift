@@ -36,10 +36,19 @@ extension VirtualCluster {
         workload.random.chance(1, in: 4) ? swarm.requestTimeout / 4 : swarm.requestTimeout
     }
 
-    private func askSeries(_ reader: Int) -> Bool {
+    func probe(_ node: Int) {
+        guard !isHealed, let key = hotKey() else { return }
+        _ = read(.series(seriesQuery(key)), .quorum, patience(), reader: nil, through: node)
+    }
+
+    private func hotKey() -> [UInt8]? {
         let keys = ledger.keys
-        guard !keys.isEmpty else { return false }
-        let key = keys[min(workload.random.below(keys.count), workload.random.below(keys.count))]
+        guard !keys.isEmpty else { return nil }
+        return keys[min(workload.random.below(keys.count), workload.random.below(keys.count))]
+    }
+
+    private func askSeries(_ reader: Int) -> Bool {
+        guard let key = hotKey() else { return false }
         var query = seriesQuery(key)
         if workload.random.chance(1, in: 4) { query.type = Array("view".utf8) }
         if workload.random.chance(1, in: 6) { query.from = 29_400_000 }

@@ -2,8 +2,9 @@ import Core
 import Replication
 import Ring
 
-/// Producers that retry the same bytes through any node until they know, and readers that check every
-/// answer. What they remember lies here; what they do is in the extensions of `VirtualCluster`.
+/// Producers that retry the same bytes through any node until they know, and readers that check
+/// every answer. What they remember lies here; what they do is in the extensions of
+/// `VirtualCluster`.
 package struct Workload {
     /// A producer's work on one content until its outcome is final.
     struct Effort {

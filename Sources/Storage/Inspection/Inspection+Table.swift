@@ -3,8 +3,8 @@ import Core
 extension Inspection {
     /// A table's footer, partitions and blocks; every cell is read and recounted.
     ///
-    /// - Parameter options: of the cluster; without its digest key the recount cannot agree, and only
-    ///   checksums and totals are compared.
+    /// - Parameter options: of the cluster; without its digest key the recount cannot agree, and
+    ///   only checksums and totals are compared.
     package static func table(
         _ path: String, in fileSystem: any FileSystem, options: StorageOptions?
     ) throws(StorageError) -> InspectReport {
@@ -29,9 +29,10 @@ extension Inspection {
                     + "digest \(hex(held.digest.counts))")
         }
         for entry in handle.index.entries {
+            let first = entry.first
             lines.append(
-                "byte \(entry.offset): block of \(entry.cells) cells in \(entry.length) bytes, from "
-                    + "\(entry.first.partition) \(text(entry.first.key)) \(text(entry.first.type))")
+                "byte \(entry.offset): block of \(entry.cells) cells in \(entry.length) bytes, "
+                    + "from \(first.partition) \(text(first.key)) \(text(first.type))")
         }
         return InspectReport(
             lines: lines, value: value(handle, isSound: fault == nil), isSound: fault == nil)

@@ -59,7 +59,8 @@ package enum Damage: Hashable, Sendable, CustomStringConvertible {
         case .log(let path, let offset, let what, let missing):
             "\(path), byte \(offset): \(what)" + (missing.map { "; missing from LSN \($0)" } ?? "")
         case .table(let meta, let what):
-            "\(meta.path): \(what); it held \(meta.cells) cells of \(meta.partitions.count) partitions"
+            "\(meta.path): \(what); it held \(meta.cells) cells "
+                + "of \(meta.partitions.count) partitions"
         }
     }
 }

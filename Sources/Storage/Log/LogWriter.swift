@@ -49,10 +49,6 @@ package struct LogWriter {
         guard !isDead else { throw .writerDead(path: FileNames.log(number)) }
         do throws(StorageError) {
             try syncFile()
-            if isNewName {
-                try fileSystem.syncDirectory(FileNames.logDirectory)
-                isNewName = false
-            }
         } catch {
             isDead = true
             throw error
@@ -101,9 +97,15 @@ package struct LogWriter {
         return opened
     }
 
+    /// Both the bytes and the name: a file without its predecessor would look like damage.
     private mutating func syncFile() throws(StorageError) {
-        guard isDirty, let file else { return }
-        try file.sync()
-        isDirty = false
+        if isDirty, let file {
+            try file.sync()
+            isDirty = false
+        }
+        if isNewName, file != nil {
+            try fileSystem.syncDirectory(FileNames.logDirectory)
+            isNewName = false
+        }
     }
 }

@@ -7,8 +7,7 @@ import Wire
 /// lists are chains of indexes into flat arrays, so that adding a cell allocates nothing but an
 /// array's growth. Two hash indexes find a key by its bytes and a cell by (series, window); a
 /// series is found by its key's latest series first and else by a third index. The term of the
-/// state digest is kept once per (series, day), so that a cell costs a multiplication and an
-/// addition.
+/// state digest is kept in each cell, so that an event costs a multiplication and an addition.
 struct CellStore: Sendable {
     /// The end of a chain, and no values.
     static let none = UInt32.max
@@ -58,9 +57,6 @@ struct CellStore: Sendable {
     var series: [Series] = []
     var cells: [Cell] = []
     var values: [Measure.Values] = []
-    /// Terms of the state digest, one per series and day (and again where a series returns to a
-    /// day).
-    var terms: [UInt128] = []
     var digests: [StateDigest]
     private var typeIndex = HashIndex()
     private var keyIndex = HashIndex()

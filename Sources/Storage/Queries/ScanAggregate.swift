@@ -5,14 +5,21 @@ package import Core
 package struct ScanAggregate: Sendable {
     package let spec: ScanSpec
     private let seed: UInt64
+    private let bytesMax: Int
     private var table: MeasureTable
     private var statistics: [PartitionID: PartitionStatistics] = [:]
     /// True when keys were left out of a `keys` listing because it was full.
     package private(set) var hasMore = false
 
-    /// - Parameter seed: of the hash table; draw it, so that nobody can choose colliding keys.
-    package init(_ spec: ScanSpec, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3) {
+    /// - Parameters:
+    ///   - seed: of the hash table; draw it, so that nobody can choose colliding keys.
+    ///   - bytesMax: the memory after which the answer is an error.
+    package init(
+        _ spec: ScanSpec, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3,
+        bytesMax: Int = StorageLimits.scanBytesMax
+    ) {
         self.spec = spec
+        self.bytesMax = bytesMax
         table = MeasureTable(seed: seed)
         self.seed = seed
     }
@@ -22,6 +29,7 @@ package struct ScanAggregate: Sendable {
         statistics: [PartitionID: PartitionStatistics], hasMore: Bool
     ) {
         self.spec = spec
+        bytesMax = StorageLimits.scanBytesMax
         self.seed = seed
         self.table = table
         self.statistics = statistics
@@ -45,7 +53,7 @@ package struct ScanAggregate: Sendable {
 
     /// False once it holds more than `StorageLimits.scanBytesMax`: the answer must then be an
     /// error.
-    package var isWithinLimit: Bool { byteCount <= StorageLimits.scanBytesMax }
+    package var isWithinLimit: Bool { byteCount <= bytesMax }
 
     // MARK: Gathering
 

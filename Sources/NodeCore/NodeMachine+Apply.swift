@@ -14,7 +14,7 @@ struct ApplyWork {
 
 // Counting a bound batch.
 
-extension NodeCore {
+extension NodeMachine {
     mutating func receive(
         _ apply: Apply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
@@ -44,6 +44,7 @@ extension NodeCore {
             effects.append(
                 .append(log.append(kind: LogKind.progress.rawValue, payload: mark.encoded)))
         }
+        settleDoubt(id, into: &effects)
         checkSettled(id, now, into: &effects)
     }
 
@@ -59,8 +60,8 @@ extension NodeCore {
             now, into: &effects)
     }
 
-    /// Keeps what is new of these slices of a bound batch. False where another content is bound here,
-    /// which never happens while at most one is bound.
+    /// Keeps what is new of these slices of a bound batch. False where another content is bound
+    /// here, which never happens while at most one is bound.
     mutating func holdSlices(
         _ record: BatchRecord, _ now: Now, into effects: inout [Effect]
     ) -> Bool {
@@ -88,7 +89,8 @@ extension NodeCore {
 
     // MARK: - Work
 
-    /// Counts the batch in `partitions`, as soon as what it is counted from is durable; then answers.
+    /// Counts the batch in `partitions`, as soon as what it is counted from is durable; then
+    /// answers.
     mutating func want(
         _ id: BatchID, _ partitions: PartitionSet,
         reply: (node: NodeID, tag: Tag, partitions: PartitionSet)?, _ now: Now,
@@ -141,19 +143,23 @@ extension NodeCore {
             do throws(DecodeError) {
                 let record = try BatchRecord(decoding: payload)
                 guard record.header.contentHash == entry.header.contentHash else { continue }
-                let need = work.partitions.intersection(record.partitions)
-                    .subtracting(entry.applied)
+                let touched = work.partitions.intersection(record.partitions)
+                let need = has(.skipDedupe) ? touched : touched.subtracting(entry.applied)
                 if !need.isEmpty { count(record, need, now, into: &effects) }
             } catch {
                 effects.append(.halt("the log gave a damaged record of batch \(id): \(error)"))
                 return
             }
         }
+        if has(.skipDedupe) {
+            finishApply(id, now, into: &effects)
+            return
+        }
         continueApply(id, now, into: &effects)
     }
 
-    /// The one place where anything is counted: cells into the memtable and the mark into the log, in
-    /// one step.
+    /// The one place where anything is counted: cells into the memtable and the mark into the log,
+    /// in one step.
     private mutating func count(
         _ record: BatchRecord, _ need: PartitionSet, _ now: Now, into effects: inout [Effect]
     ) {

@@ -4,7 +4,7 @@ package import Storage
 
 // The checkers' window: what the simulator compares with its model, and replicas with each other.
 
-extension NodeCore {
+extension NodeMachine {
     package var isVotingOnReads: Bool { isVoting && doubt.isEmpty }
 
     /// All that this node knows of batches; iterate it sorted.
@@ -35,8 +35,10 @@ extension NodeCore {
         [
             ("drives", drives.running, ReplicationLimits.drivesMax),
             ("pending bytes", pending.byteCount, ReplicationLimits.pendingBytesMax),
-            ("writes and drives", writes.count,
-                ReplicationLimits.sessionsMax + ReplicationLimits.drivesMax),
+            (
+                "writes and drives", writes.count,
+                ReplicationLimits.sessionsMax + ReplicationLimits.drivesMax
+            ),
             ("reads", reads.count, ReplicationLimits.sessionsMax),
         ]
     }

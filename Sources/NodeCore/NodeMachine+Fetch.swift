@@ -7,7 +7,7 @@ import Wire
 
 // Records from a peer's log, and for one.
 
-extension NodeCore {
+extension NodeMachine {
     mutating func beginFetch(
         _ needs: [SyncNeed], from peer: NodeID, for tag: Tag, into effects: inout [Effect]
     ) {

@@ -7,9 +7,9 @@ import Wire
 
 // NodeCore: one node, whole, without a clock, a socket, a file or a thread.
 //
-// The machine takes an input and the current instant and appends effects. The shell (`Node`) and the
-// simulator differ only in how they carry effects out; what happens between a message and its effects is
-// the same code in both.
+// The machine takes an input and the current instant and appends effects. The shell (`Node`) and
+// the simulator differ only in how they carry effects out; what happens between a message and its
+// effects is the same code in both.
 //
 // The parts, each in a file of its own:
 //
@@ -24,11 +24,11 @@ import Wire
 // Invariants kept here, beyond those of the parts:
 //
 // - Nothing is answered for a record before `logSynced` covers it.
-// - The memtable takes a batch in the same step in which the mark of it is appended, so that a flush
-//   covers exactly the marks up to its LSN.
+// - The memtable takes a batch in the same step in which the mark of it is appended, so that a
+//   flush covers exactly the marks up to its LSN.
 // - No dictionary's order reaches an effect.
 
-package struct NodeCore: ~Copyable {
+package struct NodeMachine: ~Copyable {
     package let configuration: CoreConfiguration
     package let ring: RingView
     /// The partitions that this node replicates.
@@ -79,7 +79,8 @@ package struct NodeCore: ~Copyable {
     var flushRequests: [RequestID] = []
     var flushRetryAt: Instant?
     var lifeRepeatAt: Instant
-    /// Peers that have lost their memory of this life, or never had it; they are told until they have it.
+    /// Peers that have lost their memory of this life, or never had it; they are told until they
+    /// have it.
     var strangers: Set<NodeID> = []
     var strangersTag = Tag(0)
 

@@ -5,9 +5,10 @@ import Ring
 import Storage
 import Wire
 
-// Coordinating writes: a client's, and those that this node drives on because their coordinator died.
+// Coordinating writes: a client's, and those that this node drives on because their coordinator
+// died.
 
-extension NodeCore {
+extension NodeMachine {
     mutating func begin(
         _ request: RequestID, _ what: ClientRequest, _ deadline: Instant, _ now: Now,
         into effects: inout [Effect]
@@ -188,6 +189,7 @@ extension NodeCore {
         }
         index.markBound(id)
         index.markFinished(id)
+        settleDoubt(id, into: &effects)
         drives.remove(id)
         let mark = ProgressMark(id: id, contentHash: hash, isFinished: true)
         effects.append(

@@ -23,7 +23,7 @@ enum SyncWaiter {
 
 // Voting for a home record.
 
-extension NodeCore {
+extension NodeMachine {
     /// What this node's answers count for.
     var vote: Vote {
         Vote(incarnation: identity.incarnation, isVoting: isVoting)

@@ -15,7 +15,8 @@ struct ServedRead {
     var convergence: Tag?
 }
 
-/// A read that first makes this replica hold what its partners hold, then makes them hold what it read.
+/// A read that first makes this replica hold what its partners hold, then makes them hold what it
+/// read.
 struct ConvergeState {
     var ask: ReadAsk
     var peer: NodeID
@@ -28,7 +29,7 @@ struct ConvergeState {
 
 // Coordinating reads.
 
-extension NodeCore {
+extension NodeMachine {
     mutating func beginRead(
         _ request: RequestID, _ query: ReadQuery, _ consistency: Consistency,
         _ deadline: Instant, _ now: Now, into effects: inout [Effect]
@@ -120,19 +121,21 @@ extension NodeCore {
 
     mutating func advanceSessions(_ now: Now, into effects: inout [Effect]) {
         let instant = now.monotonic
-        for tag in writes.keys.sorted() where writes[tag].map({ $0.nextDeadline <= instant }) == true
-        {
+        for tag in writes.keys.sorted()
+        where writes[tag].map({ $0.nextDeadline <= instant }) == true {
             var steps: [WriteSession.Effect] = []
             writes[tag]?.advance(to: instant, into: &steps)
             carry(steps, of: tag, now, into: &effects)
         }
-        for tag in reads.keys.sorted() where reads[tag].map({ $0.nextDeadline <= instant }) == true {
+        for tag in reads.keys.sorted() where reads[tag].map({ $0.nextDeadline <= instant }) == true
+        {
             let choice = choice
             var steps: [ReadSession.Effect] = []
             reads[tag]?.advance(to: instant, choice: choice, into: &steps)
             carry(steps, of: tag, into: &effects)
         }
-        for tag in syncs.keys.sorted() where syncs[tag].map({ $0.nextDeadline <= instant }) == true {
+        for tag in syncs.keys.sorted() where syncs[tag].map({ $0.nextDeadline <= instant }) == true
+        {
             var steps: [SyncSession.Effect] = []
             syncs[tag]?.advance(to: instant, into: &steps)
             carry(steps, of: tag, now, into: &effects)
@@ -142,8 +145,8 @@ extension NodeCore {
             statuses[tag] = nil
             effects.append(.reply(session.request, session.expire()))
         }
-        for tag in converging.keys.sorted() where converging[tag].map({ $0.deadline <= instant }) == true
-        {
+        for tag in converging.keys.sorted()
+        where converging[tag].map({ $0.deadline <= instant }) == true {
             converging[tag] = nil
         }
     }
@@ -151,7 +154,7 @@ extension NodeCore {
 
 // Answering as a replica.
 
-extension NodeCore {
+extension NodeMachine {
     mutating func serve(
         _ ask: ReadAsk, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
@@ -236,7 +239,8 @@ extension NodeCore {
         }
     }
 
-    /// Rows are there: they are the answer, or, while converging, what the partners must hold first.
+    /// Rows are there: they are the answer, or, while converging, what the partners must hold
+    /// first.
     mutating func finish(
         _ read: ServedRead, _ reply: ReadReply.Answer, into effects: inout [Effect]
     ) {

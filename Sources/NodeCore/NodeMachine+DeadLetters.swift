@@ -17,7 +17,7 @@ struct DeadLetterScan {
     var asked: [BatchID] = []
 }
 
-extension NodeCore {
+extension NodeMachine {
     /// Home records read in one job.
     private static let recordsPerJob = 64
 

@@ -26,8 +26,9 @@ struct FlushState {
     enum Phase {
         case idle
         case writing
-        /// The files are there; the log must be durable through `through` before the manifest says that
-        /// they cover it: else a mark could be lost whose cells are in a file, and be counted again.
+        /// The files are there; the log must be durable through `through` before the manifest says
+        /// that they cover it: else a mark could be lost whose cells are in a file, and be counted
+        /// again.
         case awaitsLog([TableHandle], through: LSN)
         case committing([TableHandle])
     }
@@ -39,7 +40,7 @@ struct FlushState {
     var requests: [RequestID] = []
 }
 
-extension NodeCore {
+extension NodeMachine {
     mutating func run(_ job: StorageJob, _ purpose: JobPurpose, into effects: inout [Effect]) {
         let id = JobID(nextJob)
         nextJob += 1
@@ -92,8 +93,8 @@ extension NodeCore {
         }
     }
 
-    /// A failed read is an error that says so; a failed write ends the process, since what is on disk is
-    /// no longer known.
+    /// A failed read is an error that says so; a failed write ends the process, since what is on
+    /// disk is no longer known.
     private mutating func fail(
         _ purpose: JobPurpose, _ error: StorageError, _ now: Now, into effects: inout [Effect]
     ) {

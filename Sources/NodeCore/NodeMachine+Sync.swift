@@ -14,7 +14,7 @@ struct FetchState {
 
 // Comparing sets with a peer and pulling what is missing.
 
-extension NodeCore {
+extension NodeMachine {
     mutating func beginSync(
         with peer: NodeID, _ partitions: PartitionSet, _ purpose: SyncSession.Purpose, _ now: Now,
         into effects: inout [Effect]

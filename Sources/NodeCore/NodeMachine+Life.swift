@@ -5,21 +5,24 @@ import Ring
 import Storage
 import Wire
 
-/// When a node votes. An acknowledgement is worth what the voter's disk remembers, so a node whose disk
-/// may have lost something takes writes but has no vote until it holds the union of the others.
+/// When a node votes. An acknowledgement is worth what the voter's disk remembers, so a node whose
+/// disk may have lost something takes writes but has no vote until it holds the union of the
+/// others.
 enum Life {
     /// Asks the peers what they remember of this node. Next: `voting` (a disk that remembers), or
     /// `promoting` (all are new), or `recovering` (a peer remembers more than the disk).
     case asking(since: Instant, heard: [NodeID: HelloReply])
-    /// Takes writes, pulls from all; `sources` are done. Some peer remembers it as `remembered`. Next: `promoting`.
+    /// Takes writes, pulls from all; `sources` are done. Some peer remembers it as `remembered`.
+    /// Next: `promoting`.
     case recovering(remembered: Incarnation, sources: Set<NodeID>)
-    /// The incarnation is stored here, then remembered by `awaiting`, before it votes. Next: `voting`.
+    /// The incarnation is stored here, then remembered by `awaiting`, before it votes. Next:
+    /// `voting`.
     case promoting(Incarnation, awaiting: Set<NodeID>, isStored: Bool, Tag)
     /// Next: `recovering`, when a peer that comes back remembers more.
     case voting
 }
 
-extension NodeCore {
+extension NodeMachine {
     var isVoting: Bool {
         if case .voting = life { true } else { false }
     }
@@ -114,7 +117,9 @@ extension NodeCore {
         if identity.incarnation > .none {
             guard isComplete || now.monotonic >= since + Self.askFor else { return }
             for peer in peers {
-                guard let reply = heard[peer], reply.remembers < identity.incarnation else { continue }
+                guard let reply = heard[peer], reply.remembers < identity.incarnation else {
+                    continue
+                }
                 strangers.insert(peer)
             }
             goOn(now, into: &effects)
@@ -123,8 +128,8 @@ extension NodeCore {
         }
     }
 
-    /// A restart. A life that ended before its promotion was complete is promoted again: else it could
-    /// be lost with its disk, and nobody would know that there was one.
+    /// A restart. A life that ended before its promotion was complete is promoted again: else it
+    /// could be lost with its disk, and nobody would know that there was one.
     private mutating func goOn(_ now: Now, into effects: inout [Effect]) {
         let incarnation = identity.incarnation
         if memory[configuration.node] == incarnation || peers.isEmpty {
@@ -265,28 +270,33 @@ extension NodeCore {
 
     // MARK: - Doubt
 
-    /// What the log holds without a mark may or may not have been bound: it is settled before this node
-    /// votes on reads.
+    /// What the log holds without a mark may or may not have been bound: it is settled before this
+    /// node votes on reads.
     mutating func findDoubt(_ now: Now, into effects: inout [Effect]) {
         for id in index.ids {
             guard let entry = index[id] else { continue }
-            let isWhole = entry.applied.isSuperset(of: entry.touched.intersection(mine))
-            if !isWhole {
-                if entry.isBound {
-                    want(id, mine, reply: nil, now, into: &effects)
-                } else {
-                    doubt.insert(id)
-                }
+            // A record that touches nothing here, or nothing at all, still has its dead letters to
+            // show.
+            let isSettled = isSettled(entry)
+            if !isSettled {
+                doubt.insert(id)
+                if entry.isBound { want(id, mine, reply: nil, now, into: &effects) }
             }
             guard entry.record != nil, !entry.isFinished else { continue }
-            let delay = isWhole ? configuration.driveAfter : Self.repeatAfter
+            let delay = isSettled ? configuration.driveAfter : Self.repeatAfter
             drives.insert(id, at: now.monotonic + delay)
         }
         if !doubt.isEmpty { effects.append(.report(.inDoubt(batches: doubt.count))) }
     }
 
+    private func isSettled(_ entry: BatchEntry) -> Bool {
+        entry.isBound && entry.applied.isSuperset(of: entry.touched.intersection(mine))
+    }
+
     mutating func settleDoubt(_ id: BatchID, into effects: inout [Effect]) {
-        guard doubt.remove(id) != nil, doubt.isEmpty else { return }
+        guard doubt.contains(id), let entry = index[id], isSettled(entry) else { return }
+        doubt.remove(id)
+        guard doubt.isEmpty else { return }
         effects.append(.report(.inDoubt(batches: 0)))
     }
 
