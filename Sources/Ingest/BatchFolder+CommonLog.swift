@@ -2,7 +2,8 @@ import Core
 
 // Common and Combined Log Format:
 //
-//     host ident user [22/Feb/2015:21:17:00 +0000] "GET /a?b=c HTTP/1.1" 200 203023 "referer" "agent"
+//     host ident user [22/Feb/2015:21:17:00 +0000] "GET /a?b=c HTTP/1.1" 200 203023 \
+//         "referer" "agent"
 //
 // Fields behind the agent, which many servers add, are not looked at. Inside quotation marks a
 // backslash escapes the next byte; fields are taken as they stand in the log, escapes included.

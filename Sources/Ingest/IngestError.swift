@@ -43,7 +43,8 @@ package enum IngestError: Error, Hashable, CustomStringConvertible {
         case .badParameter(let name, let detail):
             "\(name): \(detail)"
         case .bodyTooLarge(let bytes):
-            "the body has \(bytes) bytes, \(Limits.bodyDecodedMax) are allowed; send smaller batches"
+            "the body has \(bytes) bytes, \(Limits.bodyDecodedMax) are allowed; "
+                + "send smaller batches"
         case .tooManyCells(let max):
             "the batch has more than \(max) distinct keys and windows; send smaller batches"
         case .tooManyDeadLetters(let max, let first):

@@ -27,15 +27,10 @@ struct DriveQueue {
         enqueue(id, at: time)
     }
 
-    /// Sooner or later than it stands now.
-    mutating func move(_ id: BatchID, to time: Instant) {
-        guard !active.contains(id) else { return }
-        enqueue(id, at: time)
-    }
-
-    mutating func remove(_ id: BatchID) {
+    /// Finished: it waits no more. A drive that runs keeps its place until its session ends, else
+    /// the number of sessions would have no bound.
+    mutating func finish(_ id: BatchID) {
         waiting[id] = nil
-        active.remove(id)
     }
 
     mutating func takeDue(_ now: Instant) -> BatchID? {

@@ -53,7 +53,9 @@ extension NodeMachine {
         into effects: inout [Effect]
     ) {
         let partitions = record.partitions
-        guard partitions.isSubset(of: mine), record.kind == .slices else { return }
+        guard partitions.isSubset(of: mine), record.kind == .slices, isOfThisRing(record),
+            unsynced.byteCount < ReplicationLimits.unsyncedBytesMax
+        else { return }
         guard holdSlices(record, now, into: &effects) else { return }
         want(
             record.header.id, partitions, reply: (node: peer, tag: tag, partitions: partitions),
@@ -81,6 +83,7 @@ extension NodeMachine {
         }
         let append = log.append(kind: LogKind.slices.rawValue, payload: record.bytes)
         index.holdSlices(record, lsn: append.lsn, at: append.position)
+        unsynced.insert(append.lsn, record.bytes.count)
         effects.append(.append(append))
         effects.append(.sync)
         waiters.append(.held(append.lsn, id))

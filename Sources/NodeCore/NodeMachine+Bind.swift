@@ -32,8 +32,9 @@ extension NodeMachine {
     mutating func receive(
         _ bind: Bind, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
-        guard ring.replicas(of: bind.home).contains(configuration.node) else { return }
         let id = bind.header.id
+        guard bind.home == ring.home(of: id), isDriver(of: id) else { return }
+        if let record = bind.record, !isOfThisRing(record) { return }
         let hash = bind.header.contentHash
         guard let entry = index[id] else {
             if !bind.isBound, !bind.isAdmitted, let refusal = admission(bind.header, now) {
@@ -67,6 +68,12 @@ extension NodeMachine {
         }
     }
 
+    /// Its home is where the id says, and its slices lie in partitions that exist.
+    func isOfThisRing(_ record: BatchRecord) -> Bool {
+        record.home == ring.home(of: record.header.id)
+            && record.slices.allSatisfy { Int($0.partition.index) < configuration.partitions }
+    }
+
     /// A node's clock may only refuse a whole batch; what is known is never refused.
     private func admission(_ header: BatchHeader, _ now: Now) -> BindAnswer? {
         if header.createdAt < now.wall - configuration.horizon { return .tooOld }
@@ -81,6 +88,8 @@ extension NodeMachine {
             answerBind(bind.tag, .missing, to: peer, into: &effects)
             return
         }
+        // The disk does not keep up: silence, and the coordinator repeats itself.
+        guard unsynced.byteCount < ReplicationLimits.unsyncedBytesMax else { return }
         let lsn = hold(record, now, into: &effects)
         promise(
             lsn, bind.tag, to: peer, record.header.id, record.header.contentHash,
@@ -98,6 +107,7 @@ extension NodeMachine {
         let append = log.append(kind: LogKind.home.rawValue, payload: record.bytes)
         index.hold(record, lsn: append.lsn, at: append.position)
         pending.insert(record, limit: ReplicationLimits.pendingBytesMax)
+        unsynced.insert(append.lsn, record.bytes.count)
         effects.append(.append(append))
         effects.append(.sync)
         if isDriver(of: record.header.id) {
@@ -141,6 +151,7 @@ extension NodeMachine {
         guard lsn > synced else { return }
         synced = lsn
         log.markSynced(lsn)
+        unsynced.remove(through: lsn)
         let ready = waiters.filter { $0.lsn <= lsn }
         waiters.removeAll { $0.lsn <= lsn }
         for waiter in ready {

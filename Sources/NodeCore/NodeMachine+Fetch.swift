@@ -9,9 +9,12 @@ import Wire
 
 extension NodeMachine {
     mutating func beginFetch(
-        _ needs: [SyncNeed], from peer: NodeID, for tag: Tag, into effects: inout [Effect]
+        _ needs: [SyncNeed], from peer: NodeID, for tag: Tag, _ now: Now,
+        into effects: inout [Effect]
     ) {
-        fetches[tag, default: FetchState(peer: peer)].queue.append(contentsOf: needs)
+        let state = FetchState(
+            peer: peer, deadline: now.monotonic + ReplicationLimits.fetchTimeMax)
+        fetches[tag, default: state].queue.append(contentsOf: needs)
         if fetches[tag]?.asked.isEmpty == true { askNext(tag, into: &effects) }
     }
 
@@ -37,6 +40,8 @@ extension NodeMachine {
         into effects: inout [Effect]
     ) {
         guard var state = fetches[tag], state.peer == peer else { return }
+        state.deadline = now.monotonic + ReplicationLimits.fetchTimeMax
+        syncs[tag]?.progressed(at: now.monotonic)
         var missing = state.asked
         for record in records {
             guard let need = state.asked.first(where: { $0.header.id == record.header.id }),
@@ -66,7 +71,7 @@ extension NodeMachine {
         let id = record.header.id
         switch record.kind {
         case .home:
-            guard mine.contains(record.home) else { return }
+            guard mine.contains(record.home), isOfThisRing(record) else { return }
             if let entry = index[id] {
                 let isSame = entry.header.contentHash == record.header.contentHash
                 if !isSame, entry.isBound || !entry.applied.isEmpty {
@@ -79,10 +84,15 @@ extension NodeMachine {
             } else {
                 waiters.append(.held(hold(record, now, into: &effects), id))
             }
+            guard need.isBound || index[id]?.isBound == true else {
+                // The doubt of a peer that this node recovers from is its own now.
+                doubt.insert(id)
+                return
+            }
             decideBound(id, now, into: &effects)
-            if need.isFinished { finish(id, record.header.contentHash, into: &effects) }
+            if need.isFinished { finish(id, record.header.contentHash, now, into: &effects) }
         case .slices:
-            guard record.partitions.isSubset(of: mine),
+            guard record.partitions.isSubset(of: mine), isOfThisRing(record),
                 holdSlices(record, now, into: &effects)
             else { return }
         }
@@ -105,7 +115,7 @@ extension NodeMachine {
         var byteCount = 0
         var isLast = true
         for item in items {
-            guard let entry = index[item.id], entry.isBound,
+            guard let entry = index[item.id], entry.isBound || item.wantsRecord,
                 entry.header.contentHash == item.contentHash
             else { continue }
             let found = places(of: item, entry)
@@ -122,7 +132,7 @@ extension NodeMachine {
                         partitions: item.wantsRecord ? nil : item.partitions))
             }
         }
-        guard !plan.isEmpty else {
+        guard !plan.isEmpty, jobs.count < ReplicationLimits.jobsMax else {
             send(.fetched(tag, [], isLast: true), to: peer, into: &effects)
             return
         }

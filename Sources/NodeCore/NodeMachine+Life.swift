@@ -97,8 +97,8 @@ extension NodeMachine {
             } else {
                 strangers.remove(peer)
             }
-        case .recovering:
-            break
+        case .recovering(let remembered, let sources):
+            life = .recovering(remembered: max(remembered, reply.remembers), sources: sources)
         }
     }
 
@@ -117,9 +117,7 @@ extension NodeMachine {
         if identity.incarnation > .none {
             guard isComplete || now.monotonic >= since + Self.askFor else { return }
             for peer in peers {
-                guard let reply = heard[peer], reply.remembers < identity.incarnation else {
-                    continue
-                }
+                if let reply = heard[peer], reply.remembers == identity.incarnation { continue }
                 strangers.insert(peer)
             }
             goOn(now, into: &effects)
@@ -135,8 +133,9 @@ extension NodeMachine {
         if memory[configuration.node] == incarnation || peers.isEmpty {
             vote(into: &effects)
         } else {
-            life = .promoting(incarnation, awaiting: Set(peers), isStored: true, newTag())
+            life = .promoting(incarnation, awaiting: strangers, isStored: true, newTag())
             lifeRepeatAt = now.monotonic
+            voteIfRemembered(into: &effects)
         }
     }
 
@@ -200,7 +199,7 @@ extension NodeMachine {
         }
         guard isWhole else { return }
         let highest = max(identity.incarnation, remembered)
-        promote(Incarnation(highest.number + 1), awaiting: sources, now, into: &effects)
+        promote(Incarnation(highest.number + 1), awaiting: Set(peers), now, into: &effects)
     }
 
     // MARK: - Promoting
@@ -219,7 +218,19 @@ extension NodeMachine {
         else { return }
         life = .promoting(incarnation, awaiting: awaiting, isStored: true, tag)
         lifeRepeatAt = now.monotonic
-        if awaiting.isEmpty { vote(into: &effects) } else { advanceLife(now, into: &effects) }
+        advanceLife(now, into: &effects)
+        voteIfRemembered(into: &effects)
+    }
+
+    /// A majority, this node among it, remembers the life: a disk that is wiped later meets one of
+    /// them, since an empty directory begins only when all can be reached. The others are told
+    /// later.
+    private mutating func voteIfRemembered(into effects: inout [Effect]) {
+        guard case .promoting(_, let awaiting, isStored: true, _) = life else { return }
+        let majority = Consistency.quorum.required(of: peers.count + 1)
+        guard peers.count + 1 - awaiting.count >= majority else { return }
+        strangers.formUnion(awaiting)
+        vote(into: &effects)
     }
 
     mutating func remember(
@@ -251,7 +262,7 @@ extension NodeMachine {
         }
         awaiting.remove(peer)
         life = .promoting(incarnation, awaiting: awaiting, isStored: isStored, tag)
-        if awaiting.isEmpty, isStored { vote(into: &effects) }
+        voteIfRemembered(into: &effects)
     }
 
     private mutating func vote(into effects: inout [Effect]) {
@@ -313,7 +324,9 @@ extension NodeMachine {
     ) {
         guard generation >= identity.generation else { return }
         identity.generation = Generation.next(stored: generation, now: now.wall)
-        run(.commit(ManifestEdit(identity: identity)), .generation, into: &effects)
+        run(
+            .commit(ManifestEdit(identity: identity)), .generation(identity.generation),
+            into: &effects)
     }
 }
 

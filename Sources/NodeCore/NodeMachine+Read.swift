@@ -140,6 +140,10 @@ extension NodeMachine {
             syncs[tag]?.advance(to: instant, into: &steps)
             carry(steps, of: tag, now, into: &effects)
         }
+        for tag in fetches.keys.sorted() where fetches[tag].map({ $0.deadline <= instant }) == true
+        {
+            fetches[tag] = nil
+        }
         for tag in statuses.keys.sorted() {
             guard let session = statuses[tag], session.deadline <= instant else { continue }
             statuses[tag] = nil
@@ -186,6 +190,7 @@ extension NodeMachine {
 
     private func refusal(_ ask: ReadAsk) -> String? {
         if !ask.partitions.isSubset(of: mine) { return "not a replica of all these partitions" }
+        if jobs.count >= ReplicationLimits.jobsMax { return "its disk does not keep up with reads" }
         switch life {
         case .asking: return "it starts and asks its peers what they remember of it"
         case .recovering: return "it recovers what its disk lost"

@@ -18,7 +18,7 @@ enum JobPurpose {
     case flushCommit
     /// The identity of a new incarnation, or of a later generation.
     case promotion
-    case generation
+    case generation(Int64)
 }
 
 /// The memtable on its way to files. One flush at a time.
@@ -86,8 +86,9 @@ extension NodeMachine {
             flushCommitted(now, into: &effects)
         case (.promotion, .committed):
             promotionStored(now, into: &effects)
-        case (.generation, .committed):
-            gossip.takeGeneration(identity.generation)
+        case (.generation(let generation), .committed):
+            // Of several that were asked for, the greatest is enough.
+            if generation == identity.generation { gossip.takeGeneration(generation) }
         default:
             preconditionFailure("a storage job gave what it was not asked for")
         }

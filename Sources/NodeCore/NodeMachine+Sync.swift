@@ -10,6 +10,8 @@ struct FetchState {
     var peer: NodeID
     var queue: [SyncNeed] = []
     var asked: [SyncNeed] = []
+    /// Without an answer by then it is forgotten; whoever needs the records asks again.
+    var deadline: Instant
 }
 
 // Comparing sets with a peer and pulling what is missing.
@@ -27,11 +29,11 @@ extension NodeMachine {
         }
         let session = SyncSession(
             tag: newTag(), peer: peer, partitions: shared, purpose: purpose, ageMin: age,
-            now: now.monotonic)
+            boundary: boundary(now), now: now.monotonic)
         syncs[session.tag] = session
         counters.syncs += 1
         carry(
-            [session.start(index.digests, boundary: boundary(now))], of: session.tag, now,
+            [session.start(index.digests)], of: session.tag, now,
             into: &effects)
     }
 
@@ -93,8 +95,8 @@ extension NodeMachine {
         }
         let (listing, rest) = list(segments, after: after, ask, now)
         let reply = SyncReply(
-            tag: ask.tag, listing: listing, rest: rest, olderDiffers: olderDiffers,
-            isSource: isVoting && doubt.isEmpty)
+            tag: ask.tag, round: ask.round, listing: listing, rest: rest,
+            olderDiffers: olderDiffers, isSource: isSource(for: ask))
         send(.syncReply(reply), to: peer, into: &effects)
     }
 
@@ -118,15 +120,22 @@ extension NodeMachine {
         return (listing, [])
     }
 
+    /// Whether what this node lists is all that it stands for. What it holds in doubt it lists to a
+    /// recovering peer as such, which inherits the doubt: two nodes would else wait for each other.
+    private func isSource(for ask: SyncAsk) -> Bool {
+        guard isVoting else { return false }
+        return doubt.allSatisfy { ask.wantsUnbound && index[$0]?.isBound == false }
+    }
+
     private func listed(_ entry: BatchEntry, _ ask: SyncAsk, _ now: Now) -> SyncEntry? {
-        guard entry.isBound else { return nil }
+        guard entry.isBound || ask.wantsUnbound else { return nil }
         if ask.ageMin > .zero, now.monotonic < entry.changedAt + ask.ageMin { return nil }
         let applied = entry.applied.intersection(ask.partitions)
         let hasRecord = ask.partitions.contains(entry.home) && entry.record?.isDurable == true
         guard hasRecord || !applied.isEmpty else { return nil }
         return SyncEntry(
             header: entry.header, home: entry.home, hasRecord: hasRecord, applied: applied,
-            isFinished: entry.isFinished)
+            isFinished: entry.isFinished, isBound: entry.isBound)
     }
 
     // MARK: - Learning
@@ -137,10 +146,11 @@ extension NodeMachine {
         guard var session = syncs[reply.tag], session.peer == peer else { return }
         for entry in reply.listing where index[entry.header.id]?.record != nil {
             // The peer says that it is bound; the same content here is bound as well.
-            if index[entry.header.id]?.header.contentHash == entry.header.contentHash {
+            if entry.isBound, index[entry.header.id]?.header.contentHash == entry.header.contentHash
+            {
                 decideBound(entry.header.id, now, into: &effects)
                 if entry.isFinished {
-                    finish(entry.header.id, entry.header.contentHash, into: &effects)
+                    finish(entry.header.id, entry.header.contentHash, now, into: &effects)
                 }
             }
         }
@@ -148,7 +158,7 @@ extension NodeMachine {
         let known = index
         let mine = mine
         session.receive(
-            reply, digests: index.digests, boundary: boundary(now), now: now.monotonic,
+            reply, digests: index.digests, now: now.monotonic,
             needs: { Self.need($0, known, mine) }, into: &steps)
         syncs[reply.tag] = session
         carry(steps, of: reply.tag, now, into: &effects)
@@ -159,6 +169,8 @@ extension NodeMachine {
     ) -> SyncNeed? {
         let own = index[listed.header.id]
         let isSame = own?.header.contentHash == listed.header.contentHash
+        // Nothing is known to be decided: this node's own promise, if it has one, stands.
+        if !listed.isBound, own != nil { return nil }
         let wantsRecord =
             listed.hasRecord && mine.contains(listed.home)
             && own?.holdsDurably(listed.header.contentHash) != true
@@ -167,7 +179,7 @@ extension NodeMachine {
         guard wantsRecord || !partitions.isEmpty else { return nil }
         return SyncNeed(
             header: listed.header, home: listed.home, wantsRecord: wantsRecord,
-            partitions: partitions, isFinished: listed.isFinished)
+            partitions: partitions, isFinished: listed.isFinished, isBound: listed.isBound)
     }
 
     mutating func carry(
@@ -205,7 +217,7 @@ extension NodeMachine {
             }
         }
         if !missing.isEmpty {
-            beginFetch(missing, from: session.peer, for: session.tag, into: &effects)
+            beginFetch(missing, from: session.peer, for: session.tag, now, into: &effects)
         }
     }
 
@@ -216,7 +228,7 @@ extension NodeMachine {
         var settled: [Tag] = []
         for (tag, need) in waiting where syncs[tag] != nil {
             let holds = !need.wantsRecord || entry.holdsDurably(need.header.contentHash)
-            if holds, entry.isBound, need.partitions.isSubset(of: entry.applied) {
+            if holds, entry.isBound || !need.isBound, need.partitions.isSubset(of: entry.applied) {
                 settled.append(tag)
             } else {
                 open.append((tag: tag, need: need))
@@ -254,7 +266,9 @@ extension NodeMachine {
                 sourceDone(session.peer, now, into: &effects)
             }
         case .read(let tag):
-            partnerRead(tag, session.peer, isComplete, now, into: &effects)
+            // A partner that restarted since it gave its digest may list less than it stood for.
+            partnerRead(
+                tag, session.peer, isComplete && session.isSource, now, into: &effects)
         case .pulled(let peer, let tag):
             if isComplete { send(.pulled(tag), to: peer, into: &effects) }
         }

@@ -35,7 +35,7 @@ extension NodeMachine {
             effects.append(.reply(request, .write(.notAttempted(why))))
         }
         guard writes.count < ReplicationLimits.sessionsMax,
-            pending.byteCount < ReplicationLimits.pendingBytesMax, !isBehindWithFlushes
+            unsynced.byteCount < ReplicationLimits.unsyncedBytesMax, !isBehindWithFlushes
         else { return refuse(.overloaded, into: &effects) }
         let header = record.header
         if header.createdAt > now.wall + Limits.admissionAheadMax {
@@ -183,17 +183,22 @@ extension NodeMachine {
         ring.replicas(of: ring.home(of: id)).contains(configuration.node)
     }
 
-    mutating func finish(_ id: BatchID, _ hash: Hash128, into effects: inout [Effect]) {
+    mutating func finish(
+        _ id: BatchID, _ hash: Hash128, _ now: Now, into effects: inout [Effect]
+    ) {
         guard let entry = index[id], entry.header.contentHash == hash, !entry.isFinished else {
             return
         }
         index.markBound(id)
         index.markFinished(id)
         settleDoubt(id, into: &effects)
-        drives.remove(id)
+        drives.finish(id)
         let mark = ProgressMark(id: id, contentHash: hash, isFinished: true)
         effects.append(
             .append(log.append(kind: LogKind.progress.rawValue, payload: mark.encoded)))
+        // Nobody drives it on any more: what is missing here is counted now.
+        want(id, mine, reply: nil, now, into: &effects)
+        checkSettled(id, now, into: &effects)
     }
 
     mutating func advanceDrives(_ now: Now, into effects: inout [Effect]) {
@@ -209,7 +214,7 @@ extension NodeMachine {
             drives.ended(id, isFinished: true, retryAt: now.monotonic)
             return
         }
-        guard record.isDurable else {
+        guard record.isDurable, canBeDriven(entry) else {
             drives.ended(
                 id, isFinished: false, retryAt: now.monotonic + configuration.driveAfter)
             return
@@ -226,8 +231,22 @@ extension NodeMachine {
             into: &effects)
     }
 
+    /// A drive without a majority to reach would only hold up the others.
+    private func canBeDriven(_ entry: BatchEntry) -> Bool {
+        for partition in [entry.home] + entry.touched {
+            let voters = ring.replicas(of: partition)
+            var reachable = 0
+            for voter in voters where isReachable(voter) { reachable += 1 }
+            if reachable < Consistency.quorum.required(of: voters.count) { return false }
+        }
+        return true
+    }
+
     private mutating func loadRecord(for tag: Tag, _ now: Now, into effects: inout [Effect]) {
-        guard let id = writes[tag]?.header.id, let record = index[id]?.record else {
+        // Another content may have taken its place, and not be on disk yet.
+        guard let header = writes[tag]?.header, let entry = index[header.id],
+            entry.header == header, let record = entry.record, record.isDurable
+        else {
             recordLoaded(nil, for: tag, now, into: &effects)
             return
         }
@@ -266,6 +285,6 @@ extension NodeMachine {
                         id: header.id, createdAt: header.createdAt, contentHash: hash,
                         rule: header.rule), home: entry.home, wantsRecord: true,
                     partitions: PartitionSet())
-            ], from: holder, for: newTag(), into: &effects)
+            ], from: holder, for: newTag(), now, into: &effects)
     }
 }

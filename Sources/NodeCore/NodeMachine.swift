@@ -53,6 +53,7 @@ package struct NodeMachine: ~Copyable {
 
     // Batches between log and fold
     var pending = PendingRecords()
+    var unsynced = UnsyncedRecords()
     var waiters: [SyncWaiter] = []
     var applies: [BatchID: ApplyWork] = [:]
 
@@ -192,7 +193,7 @@ package struct NodeMachine: ~Copyable {
         case .applySlices(let tag, let record):
             receiveSlices(record, tag, from: peer, now, into: &effects)
         case .applyReply(let reply): receive(reply, from: peer, now, into: &effects)
-        case .finished(let id, let hash): finish(id, hash, into: &effects)
+        case .finished(let id, let hash): finish(id, hash, now, into: &effects)
         case .statusAsk(let tag, let id): answerStatus(tag, id, to: peer, into: &effects)
         case .statusReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .read(let ask): serve(ask, from: peer, now, into: &effects)

@@ -21,3 +21,20 @@ struct PendingRecords {
         byteCount -= record.bytes.count
     }
 }
+
+/// Bytes of records that were appended and are not yet on disk, by LSN ascending.
+struct UnsyncedRecords {
+    private var sizes: [(lsn: LSN, bytes: Int)] = []
+    private(set) var byteCount = 0
+
+    mutating func insert(_ lsn: LSN, _ bytes: Int) {
+        sizes.append((lsn: lsn, bytes: bytes))
+        byteCount += bytes
+    }
+
+    mutating func remove(through lsn: LSN) {
+        let done = sizes.prefix { $0.lsn <= lsn }
+        byteCount -= done.reduce(0) { $0 + $1.bytes }
+        sizes.removeFirst(done.count)
+    }
+}

@@ -22,7 +22,9 @@ extension ReadResult {
             for part in parts {
                 guard case .deadLetters(let some, let count) = part else { return nil }
                 items.append(contentsOf: some)
-                total += count
+                let (sum, isOver) = total.addingReportingOverflow(count)
+                guard !isOver else { return nil }
+                total = sum
             }
             items.sort { $0.place < $1.place }
             return .deadLetters(Array(items.prefix(query.limit)), total: total)

@@ -100,6 +100,11 @@ package struct ReadSession: Sendable {
     package mutating func start(_ choice: Choice, now: Instant, into effects: inout [Effect]) {
         guard !hasEnded else { return }
         retryAt = nil
+        guard nextTag.number + UInt64(Limits.partitionsMax) < tag.number + Self.tagsMax else {
+            // So many attempts failed that there is no name left for another.
+            end(.timedOut(required: consistency.required(of: 3), answered: 0), into: &effects)
+            return
+        }
         var plan: [[NodeID]: PartitionSet] = [:]
         var isStuck = PartitionSet()
         for partition in waiting {

@@ -50,6 +50,17 @@ package enum ReplicationLimits {
     /// Bytes of records kept in memory between bind and apply; beyond it they are read back from
     /// the log.
     package static let pendingBytesMax = 256 << 20
+    /// Storage jobs under way before reads and fetches of others are refused.
+    package static let jobsMax = 4096
+    /// Bytes of records that were taken and are not yet on disk: beyond it this node takes no more,
+    /// and senders repeat themselves.
+    package static let unsyncedBytesMax = 256 << 20
+    /// Lives of one directory, and the age below which a sync leaves entries out: what peers may
+    /// claim.
+    package static let incarnationMax: UInt32 = 1 << 31
+    package static let ageMax: Duration = .seconds(86_400)
+    /// How long records that nobody waits for may be on their way.
+    package static let fetchTimeMax: Duration = .seconds(30)
     /// Newest segments that a sync compares one by one.
     package static let recentSegments: Int64 = 8
 }

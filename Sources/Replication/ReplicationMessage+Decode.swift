@@ -39,13 +39,13 @@ extension ReplicationMessage {
         case 16: self = .pulled(try reader.tag())
         case 17:
             self = .hello(
-                Hello(tag: try reader.tag(), incarnation: Incarnation(try reader.fixed())))
+                Hello(tag: try reader.tag(), incarnation: try reader.incarnation()))
         case 18:
             self = .helloReply(
                 HelloReply(
-                    tag: try reader.tag(), incarnation: Incarnation(try reader.fixed()),
-                    remembers: Incarnation(try reader.fixed())))
-        case 19: self = .remember(try reader.tag(), Incarnation(try reader.fixed()))
+                    tag: try reader.tag(), incarnation: try reader.incarnation(),
+                    remembers: try reader.incarnation()))
+        case 19: self = .remember(try reader.tag(), try reader.incarnation())
         case 20: self = .remembered(try reader.tag())
         default: throw reader.fail("a message of kind \(kind)")
         }
@@ -53,6 +53,12 @@ extension ReplicationMessage {
 }
 
 extension ByteReader {
+    fileprivate mutating func incarnation() throws(DecodeError) -> Incarnation {
+        let number: UInt32 = try fixed()
+        guard number < ReplicationLimits.incarnationMax else { throw fail("incarnation \(number)") }
+        return Incarnation(number)
+    }
+
     fileprivate mutating func tag() throws(DecodeError) -> Tag {
         Tag(try fixed())
     }
@@ -88,7 +94,7 @@ extension ByteReader {
     }
 
     fileprivate mutating func vote() throws(DecodeError) -> Vote {
-        Vote(incarnation: Incarnation(try fixed()), isVoting: try flag())
+        Vote(incarnation: try incarnation(), isVoting: try flag())
     }
 
     fileprivate mutating func totals() throws(DecodeError) -> BatchTotals {
@@ -143,9 +149,13 @@ extension ByteReader {
 
     fileprivate mutating func syncAsk() throws(DecodeError) -> SyncAsk {
         let tag = try tag()
+        let round: UInt32 = try fixed()
         let partitions = try partitions()
         let age: Int64 = try fixed()
-        guard age >= 0 else { throw fail("a negative age") }
+        guard age >= 0, age <= ReplicationLimits.ageMax.nanoseconds else {
+            throw fail("an age of \(age) ns")
+        }
+        let wantsUnbound = try flag()
         let scope: SyncAsk.Scope
         switch try byte() {
         case 1:
@@ -158,7 +168,9 @@ extension ByteReader {
             scope = .more(try segments(), after: after)
         default: throw fail("a scope in a sync")
         }
-        return SyncAsk(tag: tag, partitions: partitions, scope: scope, ageMin: .nanoseconds(age))
+        return SyncAsk(
+            tag: tag, round: round, partitions: partitions, scope: scope,
+            ageMin: .nanoseconds(age), wantsUnbound: wantsUnbound)
     }
 
     private mutating func segments() throws(DecodeError) -> [Segment] {
@@ -177,18 +189,20 @@ extension ByteReader {
 
     fileprivate mutating func syncReply() throws(DecodeError) -> SyncReply {
         let tag = try tag()
+        let round: UInt32 = try fixed()
         let olderDiffers = try flag()
         let isSource = try flag()
         let rest = try segments()
         var listing: [SyncEntry] = []
-        for _ in 0..<(try count(ofSize: 55)) {
+        for _ in 0..<(try count(ofSize: 56)) {
             listing.append(
                 SyncEntry(
                     header: try header(), home: try partition(), hasRecord: try flag(),
-                    applied: try partitions(), isFinished: try flag()))
+                    applied: try partitions(), isFinished: try flag(), isBound: try flag()))
         }
         return SyncReply(
-            tag: tag, listing: listing, rest: rest, olderDiffers: olderDiffers, isSource: isSource)
+            tag: tag, round: round, listing: listing, rest: rest, olderDiffers: olderDiffers,
+            isSource: isSource)
     }
 
     fileprivate mutating func fetchItems() throws(DecodeError) -> [FetchItem] {

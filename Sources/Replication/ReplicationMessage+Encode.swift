@@ -155,8 +155,10 @@ extension ReplicationMessage {
 
     private func encode(_ ask: SyncAsk, into writer: inout ByteWriter) {
         writer.write(fixed: ask.tag.number)
+        writer.write(fixed: ask.round)
         writer.write(ask.partitions)
         writer.write(fixed: ask.ageMin.nanoseconds)
+        writer.write(flag: ask.wantsUnbound)
         switch ask.scope {
         case .newest(let boundary, let sums, let older):
             writer.write(1)
@@ -176,6 +178,7 @@ extension ReplicationMessage {
 
     private func encode(_ reply: SyncReply, into writer: inout ByteWriter) {
         writer.write(fixed: reply.tag.number)
+        writer.write(fixed: reply.round)
         writer.write(flag: reply.olderDiffers)
         writer.write(flag: reply.isSource)
         writer.write(reply.rest)
@@ -186,6 +189,7 @@ extension ReplicationMessage {
             writer.write(flag: entry.hasRecord)
             writer.write(entry.applied)
             writer.write(flag: entry.isFinished)
+            writer.write(flag: entry.isBound)
         }
     }
 }

@@ -15,13 +15,22 @@ package struct SyncAsk: Hashable, Sendable {
     }
 
     package var tag: Tag
+    /// Counts the asks of one session; the reply repeats it.
+    package var round: UInt32
     package var partitions: PartitionSet
     package var scope: Scope
     /// Leave out what changed here within this time: it is in flight.
     package var ageMin: Duration
+    /// Also list home records that are not known to be bound.
+    package var wantsUnbound: Bool
 
-    package init(tag: Tag, partitions: PartitionSet, scope: Scope, ageMin: Duration) {
+    package init(
+        tag: Tag, round: UInt32, partitions: PartitionSet, scope: Scope, ageMin: Duration,
+        wantsUnbound: Bool
+    ) {
         self.tag = tag
+        self.round = round
+        self.wantsUnbound = wantsUnbound
         self.partitions = partitions
         self.scope = scope
         self.ageMin = ageMin
@@ -40,6 +49,7 @@ package struct SegmentSum: Hashable, Sendable {
 
 package struct SyncReply: Hashable, Sendable {
     package var tag: Tag
+    package var round: UInt32
     /// What the answerer holds in the segments that differ; possibly not all: see `rest`.
     package var listing: [SyncEntry]
     /// Segments whose listing continues behind the last entry; empty when it is complete.
@@ -50,9 +60,11 @@ package struct SyncReply: Hashable, Sendable {
     package var isSource: Bool
 
     package init(
-        tag: Tag, listing: [SyncEntry], rest: [Segment], olderDiffers: Bool, isSource: Bool
+        tag: Tag, round: UInt32, listing: [SyncEntry], rest: [Segment], olderDiffers: Bool,
+        isSource: Bool
     ) {
         self.tag = tag
+        self.round = round
         self.listing = listing
         self.rest = rest
         self.olderDiffers = olderDiffers
@@ -60,7 +72,7 @@ package struct SyncReply: Hashable, Sendable {
     }
 }
 
-/// One batch that the answerer holds, bound and durable.
+/// One batch that the answerer holds durably.
 package struct SyncEntry: Hashable, Sendable {
     package var header: BatchHeader
     package var home: PartitionID
@@ -70,15 +82,17 @@ package struct SyncEntry: Hashable, Sendable {
     package var applied: PartitionSet
     /// It knows that every touched partition has a quorum that applied.
     package var isFinished: Bool
+    package var isBound: Bool
 
     package init(
         header: BatchHeader, home: PartitionID, hasRecord: Bool, applied: PartitionSet,
-        isFinished: Bool
+        isFinished: Bool, isBound: Bool
     ) {
         self.header = header
         self.home = home
         self.hasRecord = hasRecord
         self.applied = applied
         self.isFinished = isFinished
+        self.isBound = isBound
     }
 }

@@ -31,17 +31,23 @@ package struct SyncSession: Sendable {
     private var isListing = true
     private var awaitsOlder = false
     private var idleSince: Instant
-    /// The peer votes and is a source for a recovery.
-    package private(set) var isSource = false
+    /// Where the segments that are compared one by one begin, for the whole session: the wall clock
+    /// may step in between.
+    private let boundary: Segment
+    /// Of the ask that waits for its reply; any other reply is late or repeated.
+    private var round: UInt32 = 1
+    /// In every reply the peer voted and held nothing bound in doubt.
+    package private(set) var isSource = true
     package private(set) var learned = 0
 
     /// Without a word or a step for this long, a session gives up; the next round begins anew.
-    package static let idleMax: Duration = .seconds(3)
+    package static let idleMax: Duration = .seconds(10)
 
     package init(
         tag: Tag, peer: NodeID, partitions: PartitionSet, purpose: Purpose, ageMin: Duration,
-        now: Instant
+        boundary: Segment, now: Instant
     ) {
+        self.boundary = boundary
         self.tag = tag
         self.peer = peer
         self.partitions = partitions
@@ -52,7 +58,7 @@ package struct SyncSession: Sendable {
 
     package var nextDeadline: Instant { idleSince + Self.idleMax }
 
-    package func start(_ digests: DigestTable, boundary: Segment) -> Effect {
+    package func start(_ digests: DigestTable) -> Effect {
         var newest: [SegmentSum] = []
         var newestSum = SetDigest.empty
         for segment in digests.heldSegments where segment >= boundary {
@@ -69,16 +75,20 @@ package struct SyncSession: Sendable {
 
     private func ask(_ scope: SyncAsk.Scope) -> Effect {
         .send(
-            .syncAsk(SyncAsk(tag: tag, partitions: partitions, scope: scope, ageMin: ageMin)))
+            .syncAsk(
+                SyncAsk(
+                    tag: tag, round: round, partitions: partitions, scope: scope, ageMin: ageMin,
+                    wantsUnbound: purpose == .recovery)))
     }
 
     package mutating func receive(
-        _ reply: SyncReply, digests: DigestTable, boundary: Segment, now: Instant,
+        _ reply: SyncReply, digests: DigestTable, now: Instant,
         needs: (SyncEntry) -> SyncNeed?, into effects: inout [Effect]
     ) {
-        guard isListing else { return }
+        guard isListing, reply.round == round else { return }
+        round += 1
         idleSince = now
-        isSource = reply.isSource
+        isSource = isSource && reply.isSource
         var wanted: [SyncNeed] = []
         for entry in reply.listing {
             guard let need = needs(entry), open.insert(need.header.id).inserted else { continue }
@@ -108,6 +118,11 @@ package struct SyncSession: Sendable {
         endIfDone(into: &effects)
     }
 
+    /// Records arrive: slow is not silent.
+    package mutating func progressed(at now: Instant) {
+        idleSince = now
+    }
+
     /// The peer no longer gives what it listed, or went away.
     package func fail(into effects: inout [Effect]) {
         effects.append(.end(isComplete: false))
@@ -129,15 +144,19 @@ package struct SyncNeed: Hashable, Sendable {
     package var wantsRecord: Bool
     package var partitions: PartitionSet
     package var isFinished: Bool
+    /// False for a home record that the peer holds without knowing whether it is bound: a
+    /// recovering voter inherits its promises, and its doubt.
+    package var isBound: Bool
 
     package init(
         header: BatchHeader, home: PartitionID, wantsRecord: Bool, partitions: PartitionSet,
-        isFinished: Bool = false
+        isFinished: Bool = false, isBound: Bool = true
     ) {
         self.header = header
         self.home = home
         self.wantsRecord = wantsRecord
         self.partitions = partitions
         self.isFinished = isFinished
+        self.isBound = isBound
     }
 }

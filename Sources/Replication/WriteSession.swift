@@ -47,6 +47,10 @@ package struct WriteSession: Sendable {
     private var told: Set<NodeID> = []
     private var applied: [NodeID: PartitionSet] = [:]
     private var nonVoting: Set<NodeID> = []
+    /// Home voters that know it as bound: what a reader of dead letters relies on.
+    private var knowBound: Set<NodeID> = []
+    /// The life in which each voter answered: what an earlier one said no longer counts.
+    private var lives: [NodeID: Incarnation] = [:]
     private var needsSlices: Set<NodeID> = []
     private var hasAnswered = false
     private var hasFinished = false
@@ -105,6 +109,7 @@ package struct WriteSession: Sendable {
         _ reply: BindReply, from node: NodeID, into effects: inout [Effect]
     ) {
         guard !hasEnded, homeVoters.contains(node) else { return }
+        meet(node, reply.vote)
         answers[node] = reply.answer
         if reply.vote.isVoting { nonVoting.remove(node) } else { nonVoting.insert(node) }
         switch reply.answer {
@@ -130,12 +135,16 @@ package struct WriteSession: Sendable {
         _ reply: ApplyReply, from node: NodeID, into effects: inout [Effect]
     ) {
         guard !hasEnded, isBound else { return }
+        meet(node, reply.vote)
         if reply.isMissing {
             needsSlices.insert(node)
             sendSlices(to: node, into: &effects)
         }
         if !reply.vote.isVoting { nonVoting.insert(node) } else { nonVoting.remove(node) }
         applied[node, default: PartitionSet()].formUnion(reply.applied)
+        if !reply.isMissing, reply.vote.isVoting, homeVoters.contains(node) {
+            knowBound.insert(node)
+        }
         checkApplied(into: &effects)
     }
 
@@ -251,6 +260,18 @@ extension WriteSession {
         return contents.sorted { $0.key < $1.key }.map { (hash: $0.key, nodes: $0.value) }
     }
 
+    /// A voter that began a new life since it answered remembers nothing of its answers.
+    private mutating func meet(_ node: NodeID, _ vote: Vote) {
+        defer { lives[node] = max(lives[node] ?? .none, vote.incarnation) }
+        guard let before = lives[node], before != .none, vote.incarnation > before else { return }
+        answers[node] = nil
+        votes.remove(node)
+        holders.remove(node)
+        applied[node] = nil
+        knowBound.remove(node)
+        told.remove(node)
+    }
+
     private func isConflict(_ node: NodeID) -> Bool {
         if case .conflict = answers[node] { true } else { false }
     }
@@ -268,7 +289,8 @@ extension WriteSession {
     private mutating func refuse(into effects: inout [Effect]) {
         let refusals = answers.values.count { $0 == .tooOld || $0 == .ahead }
         guard homeVoters.count - refusals < majority else { return }
-        if holders.isEmpty {
+        // A voter that has not answered may hold it, and drive it on.
+        if homeVoters.allSatisfy({ answers[$0] == .tooOld || answers[$0] == .ahead }) {
             let isOld = answers.values.contains(.tooOld)
             answer(
                 isOld ? .expired(.unknown(heldBy: 0)) : .notAttempted(.aheadOfClock), into: &effects
@@ -341,12 +363,14 @@ extension WriteSession {
     private mutating func checkApplied(into effects: inout [Effect]) {
         let count = acknowledged
         let required = consistency.required(of: factorLeast)
-        if count >= required {
+        if count >= required, knowBound.count >= consistency.required(of: homeVoters.count) {
             answer(
                 .counted(duplicate: isDuplicate, required: required, acknowledged: count),
                 into: &effects)
         }
-        if count >= Consistency.quorum.required(of: factorLeast), !hasFinished {
+        if count >= Consistency.quorum.required(of: factorLeast), knowBound.count >= majority,
+            !hasFinished
+        {
             hasFinished = true
             for node in homeVoters {
                 effects.append(.send(.finished(header.id, header.contentHash), to: node))
@@ -366,12 +390,12 @@ extension WriteSession {
             effects.append(.send(.bind(bind(withRecord: !holders.contains(node))), to: node))
         }
         guard isBound else { return }
-        for node in shares.keys.sorted() {
+        for node in Set(shares.keys).union(homeVoters).sorted() {
             let share = shares[node] ?? PartitionSet()
+            let isUnsure = holders.contains(node) && !knowBound.contains(node)
+            let lacks = applied[node]?.isSuperset(of: share) != true && !share.isEmpty
             // What a node without a vote said is asked again: it may vote by now.
-            guard applied[node]?.isSuperset(of: share) != true || nonVoting.contains(node) else {
-                continue
-            }
+            guard lacks || isUnsure || nonVoting.contains(node) else { continue }
             if holders.contains(node), !needsSlices.contains(node) {
                 effects.append(.send(apply(to: node), to: node))
             } else if !homeVoters.contains(node) || needsSlices.contains(node) {

@@ -80,11 +80,11 @@ struct MessageCodecTests {
             .remember(tag, Incarnation(3)), .remembered(tag),
             .syncReply(
                 SyncReply(
-                    tag: tag,
+                    tag: tag, round: 3,
                     listing: [
                         SyncEntry(
                             header: header, home: PartitionID(3), hasRecord: true,
-                            applied: partitions, isFinished: true)
+                            applied: partitions, isFinished: true, isBound: false)
                     ], rest: [Segment(9)], olderDiffers: true, isSource: false)),
             .readReply(ReadReply(tag: tag, answer: .notVoting("why"))),
             .readReply(ReadReply(tag: tag, answer: .failed("how"))),
@@ -102,7 +102,9 @@ struct MessageCodecTests {
         messages += results.map { .readReply(ReadReply(tag: tag, answer: .read($0, digest))) }
         messages += scopes.map {
             .syncAsk(
-                SyncAsk(tag: tag, partitions: partitions, scope: $0, ageMin: .milliseconds(5)))
+                SyncAsk(
+                    tag: tag, round: 3, partitions: partitions, scope: $0,
+                    ageMin: .milliseconds(5), wantsUnbound: true))
         }
         return messages
     }()

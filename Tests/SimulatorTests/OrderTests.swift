@@ -6,7 +6,7 @@ struct OrderTests {
     private func run(_ order: SimulationOrder) -> (code: Int32, out: [String], err: [String]) {
         var out: [String] = []
         var err: [String] = []
-        let code = Simulation.run(order, print: { out.append($0) }, progress: { err.append($0) })
+        let code = Simulation.run(order, output: { out.append($0) }, progress: { err.append($0) })
         return (code, out, err)
     }
 

@@ -50,9 +50,10 @@ package final class ReplyBook: Sendable {
         return late
     }
 
-    /// Ends all requests: the node is closing.
+    /// Ends all requests: the node is closing. What was under way may be counted all the same, so
+    /// nothing is said to be not attempted.
     package func closeAll() {
         let open = state.withLock { $0.waiting.keys.sorted() }
-        for id in open { answer(id, .failed(.notReady("the node is shutting down"))) }
+        for id in open { answer(id, .failed(.timedOut(required: 0, answered: 0))) }
     }
 }

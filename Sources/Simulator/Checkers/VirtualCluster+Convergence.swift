@@ -35,6 +35,9 @@ extension VirtualCluster {
             guard let process = node.process else {
                 return Violation("L1", "\(node.id) does not run")
             }
+            guard process.pausedUntil <= now else {
+                return Violation("L1", "\(node.id) is still paused")
+            }
             let audit = audit(node, process)
             note(audit, of: node)
             guard audit.isVoting else { return Violation("L1", "\(node.id) does not vote") }

@@ -69,7 +69,8 @@ enum Describe {
     static func request(_ request: ClientRequest) -> String {
         switch request {
         case .write(let record, let level):
-            "write \(name(record.header)) at \(level.name), home \(record.home) \(set(record.partitions))"
+            "write \(name(record.header)) at \(level.name), home \(record.home) "
+                + set(record.partitions)
         case .status(let id, _): "status \(name(id))"
         case .read(.series(let query), let level):
             "read \(text(query.key)) in \(query.partition) at \(level.name)"

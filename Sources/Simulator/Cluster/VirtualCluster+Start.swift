@@ -80,7 +80,8 @@ extension VirtualCluster {
         node.process = process
         log("\(node.id) starts, generation \(generation)")
         connectAll(node, process)
-        // What a node says before it has settled what its log left open is where mistakes would show.
+        // What a node says before it has settled what its log left open is where mistakes would
+        // show.
         for _ in 0..<6 {
             put(.probe(node: node.index), after: startRandom.duration(below: .milliseconds(600)))
         }

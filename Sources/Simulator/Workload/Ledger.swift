@@ -19,6 +19,8 @@ package struct Ledger {
     package private(set) var submitted = ContentSet()
     /// Answered as counted, by the level that was asked; a level includes the higher ones.
     private var acknowledged: [ContentSet] = Array(repeating: ContentSet(), count: 4)
+    /// Counted at QUORUM or ALL, in the order of the answers.
+    package private(set) var answered: [Int] = []
     /// Answered as a conflict: finally not counted.
     package private(set) var refused = ContentSet()
     /// A status said that they are counted.
@@ -75,6 +77,7 @@ package struct Ledger {
         for lower in Consistency.allCases where lower.rawValue <= level.rawValue {
             acknowledged[Int(lower.rawValue)].insert(number)
         }
+        if level != .one { answered.append(number) }
     }
 
     package mutating func refuse(_ number: Int) { refused.insert(number) }

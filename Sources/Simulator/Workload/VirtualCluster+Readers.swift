@@ -36,8 +36,14 @@ extension VirtualCluster {
         workload.random.chance(1, in: 4) ? swarm.requestTimeout / 4 : swarm.requestTimeout
     }
 
+    /// Of the batches that were acknowledged last, one whose mark the crash may have taken.
     func probe(_ node: Int) {
-        guard !isHealed, let key = hotKey() else { return }
+        guard !isHealed, !ledger.answered.isEmpty else { return }
+        let number = workload.random.pick(Array(ledger.answered.suffix(6)))
+        let mine = ring.partitions(of: nodes[node].id)
+        let here = ledger.contents[number].cells.filter { mine.contains($0.partition) }
+        guard !here.isEmpty else { return }
+        let key = workload.random.pick(here).name.key
         _ = read(.series(seriesQuery(key)), .quorum, patience(), reader: nil, through: node)
     }
 
