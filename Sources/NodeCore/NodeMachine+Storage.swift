@@ -123,7 +123,20 @@ extension NodeMachine {
         flush.frozen != nil && memtable.bytes > 2 * configuration.memtableBytesMax
     }
 
+    /// Bytes in files and in memory: what `status` calls load.
+    var load: UInt64 {
+        tables.reduce(UInt64(memtable.bytes)) { $0 + $1.meta.size }
+    }
+
+    /// Gossip is no metrics system: the load is told at the start and once a minute.
+    private mutating func announceLoad(_ now: Now) {
+        guard now.monotonic >= loadAt else { return }
+        loadAt = now.monotonic + .seconds(60)
+        gossip.set(.load, "\(load)")
+    }
+
     mutating func advanceFlush(_ now: Now, into effects: inout [Effect]) {
+        announceLoad(now)
         if let retry = flushRetryAt, now.monotonic >= retry, let frozen = flush.frozen {
             flushRetryAt = nil
             run(

@@ -79,6 +79,7 @@ package struct NodeMachine: ~Copyable {
     var sweepAt: Instant
     var flushRequests: [RequestID] = []
     var flushRetryAt: Instant?
+    var loadAt: Instant
     var lifeRepeatAt: Instant
     /// Peers that have lost their memory of this life, or never had it; they are told until they
     /// have it.
@@ -117,6 +118,7 @@ package struct NodeMachine: ~Copyable {
         life = .asking(since: now.monotonic, heard: [:])
         catchUpAt = now.monotonic + configuration.catchUpInterval
         sweepAt = now.monotonic
+        loadAt = now.monotonic
         lifeRepeatAt = now.monotonic
         index = start.replay.index
         memtable = start.replay.takeMemtable()

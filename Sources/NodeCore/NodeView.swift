@@ -52,6 +52,8 @@ package struct NodeView: Sendable {
     package var memtableCells: Int
     package var tables: Int
     package var tableBytes: UInt64
+    /// Bytes in files and in memory.
+    package var load: UInt64
     package var tableCells: UInt64
     package var batches: Int
     package var inDoubt: Int
@@ -71,7 +73,7 @@ extension NodeMachine {
             incarnation: identity.incarnation, members: configuration.members.map { view($0, now) },
             notReady: notReady, counters: counters, memtableBytes: memtable.bytes,
             memtableCells: memtable.cells, tables: tables.count,
-            tableBytes: tables.reduce(0) { $0 + $1.meta.size },
+            tableBytes: tables.reduce(0) { $0 + $1.meta.size }, load: load,
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
             inDoubt: doubt.count, unfinished: drives.count, pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,

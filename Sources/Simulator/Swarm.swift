@@ -66,7 +66,10 @@ package struct Swarm: Sendable, CustomStringConvertible {
         case 1:
             nodes = 3
             replication = 1
-        case 2...12:
+        case 2:
+            nodes = 3
+            replication = 2
+        case 3...12:
             nodes = 3
             replication = 3
         case 13...15:

@@ -72,9 +72,9 @@ extension HTTPAPI {
         return (member.isUp ? "U" : "D") + letter
     }
 
-    /// Bytes in files: this node's own as it knows them, the others' as they told.
+    /// Bytes in files and memory: this node's own as it knows them, the others' as they told.
     private static func load(_ member: NodeView.Member, of view: NodeView) -> UInt64? {
-        if member.node == view.node { return view.tableBytes }
+        if member.node == view.node { return view.load }
         return member.values.first { $0.key == "LOAD" }.flatMap { UInt64($0.value) }
     }
 

@@ -55,7 +55,7 @@ extension VirtualCluster {
     /// A new, empty disk. In the budget: one at a time, and only while everybody votes, since the
     /// union of both others is what restores it (design §8).
     private func wipe(_ node: VirtualNode) {
-        guard swarm.replication == 3, nodes.allSatisfy({ $0.isUp && $0.isVoting && !$0.isWiped })
+        guard swarm.replication >= 2, nodes.allSatisfy({ $0.isUp && $0.isVoting && !$0.isWiped })
         else { return }
         crash(node, "and loses its disk")
         trace.note(.wipe, at: now, node: node.index)
