@@ -101,7 +101,9 @@ let package = Package(
                 "Node", crypto, hummingbirdCore, logging, nio, nioCore, nioPosix,
             ]),
         tests("ClientTests", ["Core", "Client", "quipu", nioCore, nioPosix, nioHTTP1]),
-        tests("SimulatorTests", ["Core", "NodeCore", "Simulator", "Storage", "Wire"]),
+        tests(
+            "SimulatorTests",
+            ["Core", "NodeCore", "Replication", "Ring", "Simulator", "Storage", "Wire"]),
         tests("TidyTests", []),
     ]
 )
