@@ -35,7 +35,7 @@ package enum HTTPLimits {
     /// How long a connection that ends before its request did is still listened to.
     package static let lingerMax: Duration = .seconds(1)
     package static let topDefault = 10
-    package static let topMax = 10_000
+    package static let topMax = 1_000_000
     package static let pageDefault = 100
     package static let pageMax = 10_000
     /// Windows in one answer; a query for more must choose a coarser step or a shorter range.
