@@ -10,10 +10,6 @@ extension NodeMachine {
     /// All that this node knows of batches; iterate it sorted.
     package var batches: BatchIndex { index }
 
-    package var partitionsHeld: PartitionSet { mine }
-
-    package var syncedThrough: LSN { synced }
-
     /// The digest of the fold of one partition: memtable, flush under way and files.
     package func stateDigest(of partition: PartitionID) -> StateDigest {
         var digest = memtable.stateDigest(of: partition)

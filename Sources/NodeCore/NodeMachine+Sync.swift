@@ -32,9 +32,7 @@ extension NodeMachine {
             boundary: boundary(now), now: now.monotonic)
         syncs[session.tag] = session
         counters.syncs += 1
-        carry(
-            [session.start(index.digests)], of: session.tag, now,
-            into: &effects)
+        carry([session.start(index.digests)], of: session.tag, now, into: &effects)
     }
 
     /// The oldest of the segments that are compared one by one.
@@ -53,10 +51,10 @@ extension NodeMachine {
         catchUpTurn += 1
         let peer = candidates[catchUpTurn % candidates.count]
         let isBusy = syncs.values.contains { session in
-            session.peer == peer && (session.purpose == .catchUp || session.purpose == .recovery)
+            session.peer == peer && session.purpose == .catchUp
         }
         guard !isBusy else { return }
-        beginSync(with: peer, mine, isRecovering ? .recovery : .catchUp, now, into: &effects)
+        beginSync(with: peer, mine, .catchUp, now, into: &effects)
     }
 
     // MARK: - Answering

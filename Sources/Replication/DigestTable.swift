@@ -26,13 +26,9 @@ package struct DigestTable: Sendable {
         homeSegments[segment, default: [:]][partition, default: .empty].insert(term)
     }
 
-    /// What a quorum read compares: the applied set and the home set of one partition.
+    /// The applied set of one partition, over all segments.
     package func total(_ partition: PartitionID) -> SetDigest {
         totals[Int(partition.index)]
-    }
-
-    package func homeTotal(_ partition: PartitionID) -> SetDigest {
-        homeTotals[Int(partition.index)]
     }
 
     /// The applied sets of all `partitions`: what reads of cells compare.

@@ -31,6 +31,8 @@ package struct WriteSession: Sendable {
     /// The voters of each touched partition, and the same by node.
     private let voters: [PartitionID: [NodeID]]
     private let shares: [NodeID: PartitionSet]
+    /// The fewest voters that any touched partition has.
+    private let factorLeast: Int
     private var record: BatchRecord?
     private var isLoading = false
 
@@ -87,6 +89,7 @@ package struct WriteSession: Sendable {
         }
         self.voters = voters
         self.shares = shares
+        factorLeast = voters.values.map(\.count).min() ?? homeVoters.count
         repeatAt = now + Self.repeatAfter
         weakAt = now + Self.weakAfter
     }
@@ -354,10 +357,6 @@ extension WriteSession {
             least = min(least, count)
         }
         return least
-    }
-
-    private var factorLeast: Int {
-        voters.values.map(\.count).min() ?? homeVoters.count
     }
 
     private mutating func checkApplied(into effects: inout [Effect]) {
