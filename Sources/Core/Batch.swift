@@ -52,19 +52,31 @@ package struct RuleVersion: Hashable, Comparable, Sendable {
     }
 }
 
-/// `floor(createdAt / 10 s)`: a pure function of the sealed batch, so that all replicas file an id
+/// `floor(createdAt / length)`: a pure function of the sealed batch, so that all replicas file an id
 /// in the same place.
-package struct Segment: Hashable, Comparable, Sendable {
-    package static let length: Duration = .seconds(10)
+package struct Segment: Hashable, Comparable, Sendable, CustomStringConvertible {
+    /// Of every cluster; simulations use shorter ones.
+    package static let lengthDefault: Duration = .seconds(10)
+    /// Before every time that can be written.
+    package static let first = Segment(.min)
+
     package let number: Int64
 
     package init(_ number: Int64) {
         self.number = number
     }
 
-    package init(createdAt: WallTime) {
-        number = floorDivide(createdAt.milliseconds, Segment.length.milliseconds)
+    package init(createdAt: WallTime, length: Duration) {
+        number = floorDivide(createdAt.milliseconds, length.milliseconds)
     }
+
+    /// When it begins; nil for one that lies outside of all time.
+    package func start(length: Duration) -> WallTime? {
+        let (start, isOver) = number.multipliedReportingOverflow(by: length.milliseconds)
+        return isOver ? nil : WallTime(milliseconds: start)
+    }
+
+    package var description: String { number == .min ? "none" : "\(number)" }
 
     package static func < (left: Segment, right: Segment) -> Bool {
         left.number < right.number
@@ -84,8 +96,6 @@ package struct BatchHeader: Hashable, Sendable {
         self.contentHash = contentHash
         self.rule = rule
     }
-
-    package var segment: Segment { Segment(createdAt: createdAt) }
 }
 
 /// What became of a batch's events: `counted + dead = events`, always.

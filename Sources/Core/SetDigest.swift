@@ -28,6 +28,11 @@ package struct SetDigest: Hashable, Sendable {
         count += other.count
     }
 
+    package mutating func subtract(_ other: SetDigest) {
+        sum &-= other.sum
+        count &-= other.count
+    }
+
     /// The term of one batch in a set: a keyed hash over its id and the hash of what is held of it.
     package static func term(_ id: BatchID, _ hash: Hash128, key: SipKey) -> UInt128 {
         SipHash.hash(

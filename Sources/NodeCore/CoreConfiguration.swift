@@ -14,6 +14,11 @@ package struct CoreConfiguration: Sendable {
     package var gossipInterval: Duration = .seconds(1)
     package var requestTimeout: Duration = .seconds(5)
     package var horizon: Duration = Limits.horizonDefault
+    package var segmentLength: Duration = Segment.lengthDefault
+    /// How far nodes' wall clocks may be apart.
+    package var clockSkewMax: Duration = .seconds(60)
+    /// How often peers are asked whether segments can be closed and sealed.
+    package var closeInterval: Duration = .seconds(1)
     /// A memtable of this size is flushed.
     package var memtableBytesMax = 64 << 20
     /// A memtable whose first cell is this old is flushed.
@@ -73,4 +78,10 @@ package enum Mutant: String, CaseIterable, Sendable {
     case replayIgnoresCoverage = "replay-ignores-coverage"
     /// Catch-up drops one slice of what it fetched, and marks it applied.
     case catchUpDropsSlice = "catch-up-drops-slice"
+    /// A freeze is told before it is on disk.
+    case freezeNotDurable = "freeze-not-durable"
+    /// Segments are sealed although one voter has not answered.
+    case sealWithFewer = "seal-with-fewer"
+    /// A recovering voter is taken as absent when segments are sealed.
+    case sealWithoutRecovering = "seal-without-recovering"
 }

@@ -66,5 +66,12 @@ package enum Report: Hashable, Sendable {
     case generationRefused(NodeID, Int64)
     case drivenOn(BatchID)
     case conflict(BatchID)
+    /// Every batch of the segments below is decided at this node's homes.
+    case closed(below: Segment)
+    /// The replicas of this node's partitions hold the same of the segments below.
+    case sealed(below: Segment)
+    /// A home record that was held here alone when its segment closed; one that was thought bound
+    /// is an incident.
+    case dropped(BatchID, isBound: Bool)
     case malformed(from: NodeID, String)
 }

@@ -13,10 +13,14 @@ enum SyncWaiter {
     case held(LSN, BatchID)
     /// A peer's incarnation is remembered.
     case remembered(LSN, Tag, to: NodeID)
+    /// A mark of segments holds.
+    case marked(LSN, LogKind, below: Segment)
 
     var lsn: LSN {
         switch self {
-        case .bind(let lsn, _, _, _, _, _), .held(let lsn, _), .remembered(let lsn, _, _): lsn
+        case .bind(let lsn, _, _, _, _, _), .held(let lsn, _), .remembered(let lsn, _, _),
+            .marked(let lsn, _, _):
+            lsn
         }
     }
 }
@@ -37,7 +41,9 @@ extension NodeMachine {
         if let record = bind.record, !isOfThisRing(record) { return }
         let hash = bind.header.contentHash
         guard let entry = index[id] else {
-            if !bind.isBound, !bind.isAdmitted, let refusal = admission(bind.header, now) {
+            if isFrozen(bind.header) {
+                receiveFrozen(bind, from: peer, now, into: &effects)
+            } else if !bind.isBound, !bind.isAdmitted, let refusal = admission(bind.header, now) {
                 answerBind(bind.tag, refusal, to: peer, into: &effects)
             } else {
                 take(bind, from: peer, wasBound: false, now, into: &effects)
@@ -139,7 +145,7 @@ extension NodeMachine {
         answerBind(tag, .holds(wasBound: wasBound), to: peer, into: &effects)
     }
 
-    private mutating func answerBind(
+    mutating func answerBind(
         _ tag: Tag, _ answer: BindAnswer, to peer: NodeID, into effects: inout [Effect]
     ) {
         send(.bindReply(BindReply(tag: tag, answer: answer, vote: vote)), to: peer, into: &effects)
@@ -163,6 +169,8 @@ extension NodeMachine {
                 becameDurable(id, now, into: &effects)
             case .remembered(_, let tag, let peer):
                 send(.remembered(tag), to: peer, into: &effects)
+            case .marked(_, let kind, let below):
+                marked(kind, below, now, into: &effects)
             }
         }
         commitFlushIfDurable(into: &effects)

@@ -65,7 +65,10 @@ extension NodeMachine {
         for payload in payloads {
             do throws(DecodeError) {
                 let record = try BatchRecord(decoding: payload)
-                for letter in try record.deadLetters() { scan.take(letter, of: record.header) }
+                let segment = segment(of: record.header)
+                for letter in try record.deadLetters() {
+                    scan.take(letter, of: record.header, segment)
+                }
             } catch {
                 finish(scan.read, .failed("a home record is damaged: \(error)"), into: &effects)
                 return
@@ -76,13 +79,15 @@ extension NodeMachine {
 }
 
 extension DeadLetterScan {
-    fileprivate mutating func take(_ letter: DeadLetter, of header: BatchHeader) {
+    fileprivate mutating func take(
+        _ letter: DeadLetter, of header: BatchHeader, _ segment: Segment
+    ) {
         if let reason = query.reason {
             guard letter.reason == reason else { return }
             total += 1
         }
         let place = DeadLetterQuery.Place(
-            segment: header.segment, id: header.id, line: letter.line)
+            segment: segment, id: header.id, line: letter.line)
         if let after = query.after, place <= after { return }
         guard items.count < query.limit else { return }
         items.append(DeadLetterItem(place: place, letter: letter))

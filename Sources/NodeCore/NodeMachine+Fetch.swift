@@ -86,7 +86,7 @@ extension NodeMachine {
             }
             guard need.isBound || index[id]?.isBound == true else {
                 // The doubt of a peer that this node recovers from is its own now.
-                doubt.insert(id)
+                if !isVoting { doubt.insert(id) }
                 return
             }
             decideBound(id, now, into: &effects)

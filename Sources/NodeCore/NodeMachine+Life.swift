@@ -54,6 +54,7 @@ extension NodeMachine {
         gossip.set(.hostID, UUIDText.format(identity.hostID))
         gossip.set(.release, Release.version)
         gossip.set(.epoch, "\(ring.epoch)")
+        announceClosed()
         announceLife()
     }
 
@@ -225,8 +226,10 @@ extension NodeMachine {
     /// A majority, this node among it, remembers the life: a disk that is wiped later meets one of
     /// them, since an empty directory begins only when all can be reached. The others are told
     /// later.
-    private mutating func voteIfRemembered(into effects: inout [Effect]) {
+    mutating func voteIfRemembered(into effects: inout [Effect]) {
         guard case .promoting(_, let awaiting, isStored: true, _) = life else { return }
+        // The freeze that it took over is part of what it votes with.
+        guard closing.durable.frozen == closing.frozen else { return }
         let majority = Consistency.quorum.required(of: peers.count + 1)
         guard peers.count + 1 - awaiting.count >= majority else { return }
         strangers.formUnion(awaiting)
@@ -239,6 +242,7 @@ extension NodeMachine {
         guard peers.contains(peer) else { return }
         if incarnation > memory[peer] ?? .none {
             memory[peer] = incarnation
+            forgetRound(with: peer)
             let record = PeerMemory(node: peer, incarnation: incarnation)
             effects.append(
                 .append(log.append(kind: LogKind.peer.rawValue, payload: record.encoded)))
@@ -305,13 +309,19 @@ extension NodeMachine {
     }
 
     mutating func settleDoubt(_ id: BatchID, into effects: inout [Effect]) {
-        guard doubt.contains(id), let entry = index[id], isSettled(entry) else { return }
-        doubt.remove(id)
+        guard let entry = index[id], isSettled(entry) else { return }
+        settle(dropped: id, into: &effects)
+    }
+
+    /// Nothing is left of it that could be in doubt.
+    mutating func settle(dropped id: BatchID, into effects: inout [Effect]) {
+        guard doubt.remove(id) != nil else { return }
         guard doubt.isEmpty else { return }
         effects.append(.report(.inDoubt(batches: 0)))
     }
 
     mutating func lose(_ peer: NodeID, _ now: Now, into effects: inout [Effect]) {
+        forgetRound(with: peer)
         for tag in syncs.keys.sorted() where syncs[tag]?.peer == peer {
             var steps: [SyncSession.Effect] = []
             syncs[tag]?.fail(into: &steps)

@@ -106,9 +106,18 @@ extension NodeMachine {
             case .answer(let response):
                 guard let session = reads.removeValue(forKey: tag) else { continue }
                 readOfRequest[session.request] = nil
-                effects.append(.reply(session.request, response))
+                effects.append(.reply(session.request, withFrontier(response)))
             }
         }
+    }
+
+    /// One replica may lag behind what is decided, so an answer at ONE says nothing of it.
+    private func withFrontier(_ response: ClientResponse) -> ClientResponse {
+        guard case .read(var answer) = response, answer.consistency != .one else {
+            return response
+        }
+        answer.frontier = frontierTime
+        return .read(answer)
     }
 
     mutating func cancel(_ request: RequestID) {

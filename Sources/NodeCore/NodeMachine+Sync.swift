@@ -37,7 +37,9 @@ extension NodeMachine {
 
     /// The oldest of the segments that are compared one by one.
     private func boundary(_ now: Now) -> Segment {
-        Segment(Segment(createdAt: now.wall).number - ReplicationLimits.recentSegments)
+        Segment(
+            Segment(createdAt: now.wall, length: configuration.segmentLength).number
+                - ReplicationLimits.recentSegments)
     }
 
     mutating func advanceCatchUp(_ now: Now, into effects: inout [Effect]) {
@@ -94,7 +96,8 @@ extension NodeMachine {
         let (listing, rest) = list(segments, after: after, ask, now)
         let reply = SyncReply(
             tag: ask.tag, round: ask.round, listing: listing, rest: rest,
-            olderDiffers: olderDiffers, isSource: isSource(for: ask))
+            olderDiffers: olderDiffers, isSource: isSource(for: ask),
+            frozen: closing.durable.frozen)
         send(.syncReply(reply), to: peer, into: &effects)
     }
 
@@ -108,7 +111,7 @@ extension NodeMachine {
                 guard let entry = index[id], let listed = listed(entry, ask, now) else { continue }
                 if listing.count == ReplicationLimits.listingMax {
                     // The last entry may end the segment before this one: continue behind it there.
-                    let last = listing[listing.count - 1].header.segment
+                    let last = index.segment(of: listing[listing.count - 1].header)
                     let start = segments.firstIndex(of: last) ?? place
                     return (listing, Array(segments[start...]))
                 }
@@ -142,6 +145,8 @@ extension NodeMachine {
         _ reply: SyncReply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
         guard var session = syncs[reply.tag], session.peer == peer else { return }
+        // What this node promised to take no more, its sources had promised as well.
+        if session.purpose == .recovery { raiseFreeze(to: reply.frozen, now, into: &effects) }
         for entry in reply.listing where index[entry.header.id]?.record != nil {
             // The peer says that it is bound; the same content here is bound as well.
             if entry.isBound, index[entry.header.id]?.header.contentHash == entry.header.contentHash

@@ -16,8 +16,8 @@ extension NodeMachine {
         switch what {
         case .write(let record, let consistency):
             beginWrite(request, record, consistency, deadline, now, into: &effects)
-        case .status(let id, _):
-            beginStatus(request, id, .status, deadline, into: &effects)
+        case .status(let id, let createdAt):
+            beginStatus(request, id, createdAt, .status, deadline, into: &effects)
         case .read(let query, let consistency):
             beginRead(request, query, consistency, deadline, now, into: &effects)
         case .flush:
@@ -41,10 +41,10 @@ extension NodeMachine {
         if header.createdAt > now.wall + Limits.admissionAheadMax {
             return refuse(.aheadOfClock, into: &effects)
         }
-        if header.createdAt < now.wall - configuration.horizon {
+        if header.createdAt < now.wall - configuration.horizon || isFrozen(header) {
             // What is already known is looked up before age is judged.
             beginStatus(
-                request, record.header.id,
+                request, record.header.id, header.createdAt,
                 .expiredWrite(record, consistency), deadline, into: &effects)
             return
         }
@@ -108,6 +108,9 @@ extension NodeMachine {
             case .adopt(let hash, let holder):
                 guard let header = writes[tag]?.header else { continue }
                 adopt(hash, insteadOf: header, from: holder, now, into: &effects)
+            case .drop:
+                guard let header = writes[tag]?.header else { continue }
+                drop(header, into: &effects)
             case .end:
                 if let session = writes.removeValue(forKey: tag), session.request == nil {
                     drives.ended(
@@ -122,8 +125,8 @@ extension NodeMachine {
     // MARK: - Statuses
 
     private mutating func beginStatus(
-        _ request: RequestID, _ id: BatchID, _ purpose: StatusSession.Purpose,
-        _ deadline: Instant, into effects: inout [Effect]
+        _ request: RequestID, _ id: BatchID, _ createdAt: WallTime?,
+        _ purpose: StatusSession.Purpose, _ deadline: Instant, into effects: inout [Effect]
     ) {
         let voters = ring.replicas(of: ring.home(of: id))
         let required = Consistency.quorum.required(of: voters.count)
@@ -137,18 +140,24 @@ extension NodeMachine {
         let tag = newTag()
         statuses[tag] = StatusSession(
             request: request, purpose: purpose, voters: voters, deadline: deadline)
-        for voter in voters { send(.statusAsk(tag, id), to: voter, into: &effects) }
+        for voter in voters {
+            send(.statusAsk(tag, id, createdAt: createdAt), to: voter, into: &effects)
+        }
     }
 
     mutating func answerStatus(
-        _ tag: Tag, _ id: BatchID, to peer: NodeID, into effects: inout [Effect]
+        _ tag: Tag, _ id: BatchID, _ createdAt: WallTime?, to peer: NodeID,
+        into effects: inout [Effect]
     ) {
         let held = index[id].map { entry in
             StatusReply.Held(
                 contentHash: entry.header.contentHash, isBound: entry.isBound,
                 totals: entry.totals)
         }
-        send(.statusReply(StatusReply(tag: tag, held: held, vote: vote)), to: peer, into: &effects)
+        let isClosed = held == nil && isDriver(of: id) && isClosed(createdAt)
+        send(
+            .statusReply(StatusReply(tag: tag, held: held, isClosed: isClosed, vote: vote)),
+            to: peer, into: &effects)
     }
 
     mutating func receive(

@@ -18,6 +18,7 @@ import Wire
 //     +Apply        counting a bound batch: from the home record, from slices, from the log
 //     +Read         coordinating reads; answering as a replica; converging before an answer
 //     +Sync         comparing sets with a peer and pulling what is missing
+//     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Life         first start, restart, lost disk: when this node votes
 //     +Storage      log positions, flushes, jobs
 //
@@ -74,6 +75,7 @@ package struct NodeMachine: ~Copyable {
     var memory: [NodeID: Incarnation]
     var doubt: Set<BatchID> = []
     var drives = DriveQueue()
+    var closing: ClosingState
     var catchUpAt: Instant
     var catchUpTurn = 0
     var sweepAt: Instant
@@ -121,6 +123,13 @@ package struct NodeMachine: ~Copyable {
         loadAt = now.monotonic
         lifeRepeatAt = now.monotonic
         index = start.replay.index
+        let own = mine
+        var shared: [NodeID: PartitionSet] = [:]
+        for peer in peers {
+            let common = ring.partitions(of: peer).intersection(own)
+            if !common.isEmpty { shared[peer] = common }
+        }
+        closing = ClosingState(start.replay.marks, shared: shared, now: now.monotonic)
         memtable = start.replay.takeMemtable()
         if !memtable.isEmpty { memtableSince = now.monotonic }
         announce()
@@ -182,6 +191,7 @@ package struct NodeMachine: ~Copyable {
         advanceSessions(now, into: &effects)
         advanceDrives(now, into: &effects)
         advanceCatchUp(now, into: &effects)
+        advanceClosing(now, into: &effects)
         advanceFlush(now, into: &effects)
     }
 
@@ -196,7 +206,8 @@ package struct NodeMachine: ~Copyable {
             receiveSlices(record, tag, from: peer, now, into: &effects)
         case .applyReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .finished(let id, let hash): finish(id, hash, now, into: &effects)
-        case .statusAsk(let tag, let id): answerStatus(tag, id, to: peer, into: &effects)
+        case .statusAsk(let tag, let id, let createdAt):
+            answerStatus(tag, id, createdAt, to: peer, into: &effects)
         case .statusReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .read(let ask): serve(ask, from: peer, now, into: &effects)
         case .readReply(let reply): receive(reply, from: peer, now, into: &effects)
@@ -208,6 +219,8 @@ package struct NodeMachine: ~Copyable {
         case .pull(let tag, let partitions):
             beginSync(with: peer, partitions, .pulled(by: peer, tag), now, into: &effects)
         case .pulled(let tag): partnerPulled(tag, from: peer, now, into: &effects)
+        case .closeAsk(let ask): answerClose(ask, to: peer, into: &effects)
+        case .closeReply(let reply): receive(reply, from: peer, into: &effects)
         case .hello(let hello): receive(hello, from: peer, now, into: &effects)
         case .helloReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .remember(let tag, let incarnation):

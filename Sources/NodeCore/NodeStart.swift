@@ -29,6 +29,7 @@ package struct NodeStart: ~Copyable {
         var replay = RecoveredLog(
             partitions: configuration.partitions, mine: ring.partitions(of: configuration.node),
             digestKey: configuration.digestKey, window: configuration.window,
+            segmentLength: configuration.segmentLength,
             replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage))
         let recovered = try Recovery.open(fileSystem, options: options) { record, _ in
             replay.visit(

@@ -1,6 +1,6 @@
 package import Core
 package import Gossip
-import Replication
+package import Replication
 package import Ring
 import Storage
 
@@ -64,6 +64,9 @@ package struct NodeView: Sendable {
     package var logSynced: LSN
     package var logFile: UInt32
     package var logOffset: UInt64
+    package var watermarks: Watermarks
+    /// Every home of the cluster has decided the segments below.
+    package var frontier: Segment
 }
 
 extension NodeMachine {
@@ -77,7 +80,8 @@ extension NodeMachine {
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
             inDoubt: doubt.count, unfinished: drives.count, pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,
-            logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset)
+            logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset,
+            watermarks: closing.durable, frontier: closing.frontier)
     }
 
     private func view(_ member: CoreConfiguration.Member, _ now: Now) -> NodeView.Member {

@@ -3,16 +3,24 @@ package import Storage
 package import Wire
 
 /// What this node knows of each batch: one entry per id, filed by segment, with the digests of the
-/// sets that replicas compare. An id is never forgotten here (sealing will allow it).
+/// sets that replicas compare.
 package struct BatchIndex: Sendable {
     package private(set) var entries: [BatchID: BatchEntry] = [:]
     package private(set) var digests: DigestTable
     private var segments: [Segment: [BatchID]] = [:]
+    /// All home records of the segments below are decided and done, as far as was looked.
+    private var ready = Segment.first
     private let key: SipKey
+    private let segmentLength: Duration
 
-    package init(partitions: Int, key: SipKey) {
+    package init(partitions: Int, key: SipKey, segmentLength: Duration) {
         digests = DigestTable(partitions: partitions)
         self.key = key
+        self.segmentLength = segmentLength
+    }
+
+    package func segment(of header: BatchHeader) -> Segment {
+        Segment(createdAt: header.createdAt, length: segmentLength)
     }
 
     package subscript(id: BatchID) -> BatchEntry? {
@@ -36,7 +44,38 @@ package struct BatchIndex: Sendable {
         entries.keys.sorted()
     }
 
+    /// Every home record that is held of the segments below `end` is durable, bound and applied by
+    /// a quorum everywhere.
+    package mutating func isReady(below end: Segment) -> Bool {
+        // Each answer is remembered: only what is new is looked at.
+        for segment in segments.keys.filter({ $0 >= ready && $0 < end }).sorted() {
+            let isOpen = (segments[segment] ?? []).contains { id in
+                guard let entry = entries[id], let record = entry.record else { return false }
+                return !record.isDurable || !entry.isBound || !entry.isFinished
+            }
+            guard !isOpen else {
+                ready = segment
+                return false
+            }
+        }
+        ready = max(ready, end)
+        return true
+    }
+
     // MARK: - Changes
+
+    package mutating func raiseFloors(_ marks: Watermarks) {
+        digests.raiseFloors(applied: marks.sealed, home: marks.closed)
+    }
+
+    /// An unbound record is gone: its home's segment closed without it.
+    package mutating func drop(_ id: BatchID) {
+        guard let entry = entries[id] else { return }
+        precondition(
+            !entry.isBound && entry.applied.isEmpty, "\(id) is bound, it cannot be dropped")
+        entries[id] = nil
+        segments[segment(of: entry.header)]?.removeAll { $0 == id }
+    }
 
     /// The log holds (or is about to hold) this home record. A record of another content that was
     /// not bound is replaced: it gave way.
@@ -54,6 +93,7 @@ package struct BatchIndex: Sendable {
             entry.touched = record.partitions
             entry.record = .init(lsn: lsn, position: position, isDurable: false)
         }
+        ready = min(ready, segment(of: record.header))
     }
 
     /// The log holds these slices of a bound batch.
@@ -109,7 +149,7 @@ package struct BatchIndex: Sendable {
         for (partition, hash) in hashes {
             entry.applied.insert(partition)
             digests.insert(
-                SetDigest.term(id, hash, key: key), segment: entry.header.segment, partition)
+                SetDigest.term(id, hash, key: key), segment: segment(of: entry.header), partition)
         }
         entry.changedAt = now
         entries[id] = entry
@@ -123,17 +163,17 @@ package struct BatchIndex: Sendable {
         entry.isCounted = true
         entries[id] = entry
         let term = SetDigest.term(id, entry.header.contentHash, key: key)
-        digests.insertHome(term, segment: entry.header.segment, entry.home)
+        digests.insertHome(term, segment: segment(of: entry.header), entry.home)
     }
 
     private mutating func update(
         _ header: BatchHeader, home: PartitionID, _ change: (inout BatchEntry) -> Void
     ) {
         if var entry = entries[header.id] {
-            let before = entry.header.segment
+            let before = segment(of: entry.header)
             change(&entry)
             entries[header.id] = entry
-            let after = entry.header.segment
+            let after = segment(of: entry.header)
             guard before != after else { return }
             segments[before]?.removeAll { $0 == header.id }
             segments[after, default: []].append(header.id)
@@ -141,7 +181,7 @@ package struct BatchIndex: Sendable {
             var entry = BatchEntry(header: header, home: home)
             change(&entry)
             entries[header.id] = entry
-            segments[header.segment, default: []].append(header.id)
+            segments[segment(of: header), default: []].append(header.id)
         }
     }
 }

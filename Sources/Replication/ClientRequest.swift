@@ -116,6 +116,8 @@ package enum WriteOutcome: Hashable, Sendable {
 
 package enum BatchStatus: Hashable, Sendable {
     case counted(BatchTotals)
+    /// Its segment closed without it: no attempt under this id and time will ever count.
+    case notCounted
     /// `heldBy` voters hold it, not known to be bound.
     case unknown(heldBy: Int)
 }
@@ -125,11 +127,18 @@ package struct ReadAnswer: Sendable {
     /// The voters whose agreement gave the answer, ascending.
     package var replicas: [NodeID]
     package var consistency: Consistency
+    /// Batches that were sealed before this time are decided, and counted on a quorum wherever they
+    /// count; nil where no segment has been closed yet.
+    package var frontier: WallTime?
 
-    package init(result: ReadResult, replicas: [NodeID], consistency: Consistency) {
+    package init(
+        result: ReadResult, replicas: [NodeID], consistency: Consistency,
+        frontier: WallTime? = nil
+    ) {
         self.result = result
         self.replicas = replicas
         self.consistency = consistency
+        self.frontier = frontier
     }
 }
 

@@ -3,26 +3,38 @@ package import Core
 /// The set digests of one node: per partition and segment, of applied slices and of bound home
 /// records. Sums over partitions stand for all of them at once, since digests add up: equal sums,
 /// equal sets.
+///
+/// What lies below a floor is also kept as one sum per partition, so that comparing old history
+/// costs the same however long it is.
 package struct DigestTable: Sendable {
     private var totals: [SetDigest]
     private var homeTotals: [SetDigest]
+    /// Sums over the segments below the floors.
+    private var below: [SetDigest]
+    private var homeBelow: [SetDigest]
+    private var floor = Segment.first
+    private var homeFloor = Segment.first
     private var segments: [Segment: [SetDigest]] = [:]
     private var homeSegments: [Segment: [PartitionID: SetDigest]] = [:]
 
     package init(partitions: Int) {
         totals = Array(repeating: .empty, count: partitions)
-        homeTotals = Array(repeating: .empty, count: partitions)
+        homeTotals = totals
+        below = totals
+        homeBelow = totals
     }
 
     package mutating func insert(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
         let index = Int(partition.index)
         totals[index].insert(term)
+        if segment < floor { below[index].insert(term) }
         segments[segment, default: Array(repeating: .empty, count: totals.count)][index].insert(
             term)
     }
 
     package mutating func insertHome(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
         homeTotals[Int(partition.index)].insert(term)
+        if segment < homeFloor { homeBelow[Int(partition.index)].insert(term) }
         homeSegments[segment, default: [:]][partition, default: .empty].insert(term)
     }
 
@@ -65,6 +77,51 @@ package struct DigestTable: Sendable {
             }
         }
         return sum
+    }
+
+    // MARK: - Below a segment
+
+    /// Raises the floors; what lies below them is summed up once.
+    package mutating func raiseFloors(applied: Segment, home: Segment) {
+        if applied > floor {
+            for (segment, row) in segments where segment >= floor && segment < applied {
+                for index in below.indices { below[index].merge(row[index]) }
+            }
+            floor = applied
+        }
+        if home > homeFloor {
+            for (segment, row) in homeSegments where segment >= homeFloor && segment < home {
+                for (partition, digest) in row { homeBelow[Int(partition.index)].merge(digest) }
+            }
+            homeFloor = home
+        }
+    }
+
+    /// The applied sets of all `partitions` in the segments below `end`.
+    package func appliedSum(of partitions: PartitionSet, below end: Segment) -> SetDigest {
+        var sum = partitions.reduce(into: SetDigest.empty) { $0.merge(below[Int($1.index)]) }
+        for (segment, row) in segments where isBetween(segment, floor, end) {
+            for partition in partitions {
+                let digest = row[Int(partition.index)]
+                if end > floor { sum.merge(digest) } else { sum.subtract(digest) }
+            }
+        }
+        return sum
+    }
+
+    /// The home sets of all `partitions` in the segments below `end`.
+    package func homeSum(of partitions: PartitionSet, below end: Segment) -> SetDigest {
+        var sum = partitions.reduce(into: SetDigest.empty) { $0.merge(homeBelow[Int($1.index)]) }
+        for (segment, row) in homeSegments where isBetween(segment, homeFloor, end) {
+            for (partition, digest) in row where partitions.contains(partition) {
+                if end > homeFloor { sum.merge(digest) } else { sum.subtract(digest) }
+            }
+        }
+        return sum
+    }
+
+    private func isBetween(_ segment: Segment, _ one: Segment, _ other: Segment) -> Bool {
+        segment >= min(one, other) && segment < max(one, other)
     }
 
     /// Segments with anything in them, ascending.

@@ -14,6 +14,52 @@ package enum LogKind: UInt8, Sendable {
     case progress = 4
     /// A peer's incarnation, remembered before it voted.
     case peer = 5
+    /// No id that is new to this home is taken into the segments below.
+    case frozen = 6
+    /// The segments below are closed at the homes of this node.
+    case closed = 7
+    /// The segments below are sealed in the partitions of this node.
+    case sealed = 8
+    /// A home record that was not bound when its segment closed: it is none any more.
+    case dropped = 9
+}
+
+/// The body of a `frozen`, `closed` or `sealed` record.
+package struct SegmentMark: Hashable, Sendable {
+    package var below: Segment
+    /// What was agreed on: of the home sets, of the applied sets; empty for a freeze.
+    package var digest: SetDigest
+
+    package init(below: Segment, digest: SetDigest = .empty) {
+        self.below = below
+        self.digest = digest
+    }
+
+    package var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.write(fixed: below.number)
+        writer.write(digest)
+        return writer.bytes
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DecodeError) {
+        var reader = ByteReader(bytes)
+        below = Segment(try reader.fixed())
+        digest = try reader.digest()
+        try reader.finish()
+    }
+}
+
+/// How far a node has come with its segments; each mark covers those below it, and never goes back.
+package struct Watermarks: Hashable, Sendable {
+    /// Nothing new is taken.
+    package var frozen = Segment.first
+    /// Decided at this node's homes: what was not bound never will be.
+    package var closed = Segment.first
+    /// The same on all replicas of this node's partitions.
+    package var sealed = Segment.first
+
+    package init() {}
 }
 
 /// The body of an `applied` mark.

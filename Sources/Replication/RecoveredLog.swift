@@ -7,6 +7,7 @@ package import Wire
 package struct RecoveredLog: ~Copyable {
     package private(set) var index: BatchIndex
     package private(set) var peers: [NodeID: Incarnation] = [:]
+    package private(set) var marks = Watermarks()
     private var memtable: Memtable
     /// The last mark of the log, whether its cells are in a file or in the memtable.
     package private(set) var lastMark = LSN.zero
@@ -17,7 +18,7 @@ package struct RecoveredLog: ~Copyable {
     private let digestKey: SipKey
     private let window: WindowLength
     private let mine: PartitionSet
-    private var marks: [Mark] = []
+    private var applications: [Mark] = []
     /// Directories of batches that are not yet applied everywhere, for the digests of later marks.
     private var directories: [BatchID: [PartitionID: Hash128]] = [:]
     private let replaysCovered: Bool
@@ -33,12 +34,13 @@ package struct RecoveredLog: ~Copyable {
     ///   - replaysCovered: the mutant that applies again what a file covers.
     package init(
         partitions: Int, mine: PartitionSet, digestKey: SipKey, window: WindowLength,
-        replaysCovered: Bool = false
+        segmentLength: Duration, replaysCovered: Bool = false
     ) {
         self.partitions = partitions
         self.digestKey = digestKey
         self.window = window
-        index = BatchIndex(partitions: partitions, key: digestKey)
+        index = BatchIndex(
+            partitions: partitions, key: digestKey, segmentLength: segmentLength)
         self.mine = mine
         memtable = Memtable(partitions: partitions, digestKey: digestKey, window: window)
         self.replaysCovered = replaysCovered
@@ -80,7 +82,7 @@ package struct RecoveredLog: ~Copyable {
                 directory[partition].map { (partition: partition, hash: $0) }
             }
             index.markApplied(mark.id, hashes, at: .zero)
-            marks.append(Mark(lsn: lsn, id: mark.id, partitions: mark.partitions))
+            applications.append(Mark(lsn: lsn, id: mark.id, partitions: mark.partitions))
             lastMark = lsn
             if let entry = index[mark.id],
                 entry.applied.isSuperset(of: entry.touched.intersection(mine)), entry.record != nil
@@ -95,6 +97,19 @@ package struct RecoveredLog: ~Copyable {
         case .peer:
             let memory = try PeerMemory(decoding: payload)
             peers[memory.node] = max(peers[memory.node] ?? .none, memory.incarnation)
+        case .frozen:
+            marks.frozen = max(marks.frozen, try SegmentMark(decoding: payload).below)
+        case .closed:
+            marks.closed = max(marks.closed, try SegmentMark(decoding: payload).below)
+        case .sealed:
+            marks.sealed = max(marks.sealed, try SegmentMark(decoding: payload).below)
+        case .dropped:
+            let mark = try ProgressMark(decoding: payload)
+            guard let entry = index[mark.id], entry.header.contentHash == mark.contentHash,
+                !entry.isBound, entry.applied.isEmpty
+            else { return }
+            index.drop(mark.id)
+            directories[mark.id] = nil
         }
     }
 
@@ -109,7 +124,7 @@ package struct RecoveredLog: ~Copyable {
     package mutating func replay(
         after covered: LSN, read: (LogPosition, LSN) throws(StorageError) -> [UInt8]
     ) throws(StorageError) {
-        for mark in marks where mark.lsn > covered || replaysCovered {
+        for mark in applications where mark.lsn > covered || replaysCovered {
             guard let entry = index[mark.id] else { continue }
             var rest = mark.partitions
             if let record = entry.record {
@@ -121,8 +136,9 @@ package struct RecoveredLog: ~Copyable {
                 rest = rest.subtracting(held.partitions)
             }
         }
-        marks = []
+        applications = []
         directories = [:]
+        index.raiseFloors(marks)
     }
 
     /// Moves the memtable out; an empty one stays.

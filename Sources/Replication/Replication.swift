@@ -61,6 +61,10 @@ package enum ReplicationLimits {
     package static let ageMax: Duration = .seconds(86_400)
     /// How long records that nobody waits for may be on their way.
     package static let fetchTimeMax: Duration = .seconds(30)
+    /// How many times faster than monotonic time a freeze may run to catch up with the wall clock.
+    package static let freezeSpeedMax: Int64 = 60
+    /// A comparison of segments without all its answers is given up after this.
+    package static let closeRoundMax: Duration = .seconds(2)
     /// Newest segments that a sync compares one by one.
     package static let recentSegments: Int64 = 8
 }

@@ -24,7 +24,10 @@ extension ReplicationMessage {
                     tag: try reader.tag(), applied: try reader.partitions(),
                     isMissing: try reader.flag(), vote: try reader.vote()))
         case 6: self = .finished(try reader.batchID(), try reader.hash())
-        case 7: self = .statusAsk(try reader.tag(), try reader.batchID())
+        case 7:
+            let tag = try reader.tag()
+            let id = try reader.batchID()
+            self = .statusAsk(tag, id, createdAt: try reader.createdAt())
         case 8: self = .statusReply(try reader.statusReply())
         case 9: self = .read(try reader.readAsk())
         case 10: self = .readReply(try reader.readReply())
@@ -47,6 +50,11 @@ extension ReplicationMessage {
                     remembers: try reader.incarnation()))
         case 19: self = .remember(try reader.tag(), try reader.incarnation())
         case 20: self = .remembered(try reader.tag())
+        case 40: self = .closeAsk(try CloseAsk(from: &reader))
+        case 41:
+            let tag = try reader.tag()
+            let vote = try reader.vote()
+            self = .closeReply(try CloseReply(from: &reader, vote: vote, tag: tag))
         default: throw reader.fail("a message of kind \(kind)")
         }
     }
@@ -89,6 +97,7 @@ extension ByteReader {
         case 3: .conflict(try hash(), isBound: try flag())
         case 4: .tooOld
         case 5: .ahead
+        case 6: .closed
         default: throw fail("an answer to a bind")
         }
     }
@@ -110,10 +119,18 @@ extension ByteReader {
     fileprivate mutating func statusReply() throws(DecodeError) -> StatusReply {
         let tag = try tag()
         let vote = try vote()
-        guard try flag() else { return StatusReply(tag: tag, held: nil, vote: vote) }
+        let isClosed = try flag()
+        guard try flag() else {
+            return StatusReply(tag: tag, held: nil, isClosed: isClosed, vote: vote)
+        }
         let held = StatusReply.Held(
             contentHash: try hash(), isBound: try flag(), totals: try totals())
-        return StatusReply(tag: tag, held: held, vote: vote)
+        return StatusReply(tag: tag, held: held, isClosed: isClosed, vote: vote)
+    }
+
+    fileprivate mutating func createdAt() throws(DecodeError) -> WallTime? {
+        guard try flag() else { return nil }
+        return WallTime(milliseconds: try fixed())
     }
 
     fileprivate mutating func readAsk() throws(DecodeError) -> ReadAsk {
@@ -192,6 +209,7 @@ extension ByteReader {
         let round: UInt32 = try fixed()
         let olderDiffers = try flag()
         let isSource = try flag()
+        let frozen = Segment(try fixed())
         let rest = try segments()
         var listing: [SyncEntry] = []
         for _ in 0..<(try count(ofSize: 56)) {
@@ -202,7 +220,7 @@ extension ByteReader {
         }
         return SyncReply(
             tag: tag, round: round, listing: listing, rest: rest, olderDiffers: olderDiffers,
-            isSource: isSource)
+            isSource: isSource, frozen: frozen)
     }
 
     fileprivate mutating func fetchItems() throws(DecodeError) -> [FetchItem] {

@@ -40,10 +40,12 @@ extension ReplicationMessage {
             writer.write(6)
             writer.write(id)
             writer.write(hash)
-        case .statusAsk(let tag, let id):
+        case .statusAsk(let tag, let id, let createdAt):
             writer.write(7)
             writer.write(fixed: tag.number)
             writer.write(id)
+            writer.write(flag: createdAt != nil)
+            if let createdAt { writer.write(fixed: createdAt.milliseconds) }
         case .statusReply(let reply):
             writer.write(8)
             encode(reply, into: &writer)
@@ -59,7 +61,8 @@ extension ReplicationMessage {
         case .syncReply(let reply):
             writer.write(12)
             encode(reply, into: &writer)
-        case .fetch, .fetched, .pull, .pulled, .hello, .helloReply, .remember, .remembered:
+        case .fetch, .fetched, .pull, .pulled, .hello, .helloReply, .remember, .remembered,
+            .closeAsk, .closeReply:
             encodeRest(into: &writer)
         }
     }
@@ -105,6 +108,12 @@ extension ReplicationMessage {
         case .remembered(let tag):
             writer.write(20)
             writer.write(fixed: tag.number)
+        case .closeAsk(let ask):
+            writer.write(40)
+            ask.encode(into: &writer)
+        case .closeReply(let reply):
+            writer.write(41)
+            reply.encode(into: &writer)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
             .statusReply, .read, .readReply, .syncAsk, .syncReply:
             preconditionFailure("encoded by the caller")
@@ -114,6 +123,7 @@ extension ReplicationMessage {
     private func encode(_ reply: StatusReply, into writer: inout ByteWriter) {
         writer.write(fixed: reply.tag.number)
         writer.write(reply.vote)
+        writer.write(flag: reply.isClosed)
         writer.write(flag: reply.held != nil)
         guard let held = reply.held else { return }
         writer.write(held.contentHash)
@@ -181,6 +191,7 @@ extension ReplicationMessage {
         writer.write(fixed: reply.round)
         writer.write(flag: reply.olderDiffers)
         writer.write(flag: reply.isSource)
+        writer.write(fixed: reply.frozen.number)
         writer.write(reply.rest)
         writer.write(count: reply.listing.count)
         for entry in reply.listing {
@@ -207,6 +218,7 @@ extension ByteWriter {
             write(flag: isBound)
         case .tooOld: write(4)
         case .ahead: write(5)
+        case .closed: write(6)
         }
     }
 

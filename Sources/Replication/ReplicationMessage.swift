@@ -14,7 +14,9 @@ package enum ReplicationMessage: Hashable, Sendable {
     case finished(BatchID, Hash128)
 
     // Outcomes.
-    case statusAsk(Tag, BatchID)
+    /// With the batch's `createdAt` where it is known: an id that nobody holds is decided only in
+    /// its segment.
+    case statusAsk(Tag, BatchID, createdAt: WallTime?)
     case statusReply(StatusReply)
 
     // Reading.
@@ -29,6 +31,10 @@ package enum ReplicationMessage: Hashable, Sendable {
     /// Pull from me what I hold of these partitions, and say when it is durable.
     case pull(Tag, PartitionSet)
     case pulled(Tag)
+
+    // Closing and sealing segments.
+    case closeAsk(CloseAsk)
+    case closeReply(CloseReply)
 
     // Lives.
     case hello(Hello)
@@ -83,6 +89,8 @@ package enum BindAnswer: Hashable, Sendable {
     /// By my clock too old or too far ahead, and I do not know it.
     case tooOld
     case ahead
+    /// Its segment is closed at this home, and it is not in it: it is finally not counted.
+    case closed
 }
 
 package struct BindReply: Hashable, Sendable {
@@ -130,6 +138,8 @@ package struct ApplyReply: Hashable, Sendable {
 package struct StatusReply: Hashable, Sendable {
     package var tag: Tag
     package var held: Held?
+    /// Its segment is closed here, and it is not in it.
+    package var isClosed: Bool
     package var vote: Vote
 
     package struct Held: Hashable, Sendable {
@@ -144,9 +154,10 @@ package struct StatusReply: Hashable, Sendable {
         }
     }
 
-    package init(tag: Tag, held: Held?, vote: Vote) {
+    package init(tag: Tag, held: Held?, isClosed: Bool, vote: Vote) {
         self.tag = tag
         self.held = held
+        self.isClosed = isClosed
         self.vote = vote
     }
 }

@@ -1,8 +1,9 @@
 package import Core
 package import Wire
 
-/// Asks a batch's home what became of it. One voter that knows it as bound is enough; that nobody
-/// knows it is said only after all that can be reached have answered.
+/// Asks a batch's home what became of it. One voter that knows it as bound is enough, and so is one
+/// whose segment closed without it; that it is undecided is said only after all that can be reached
+/// have answered.
 package struct StatusSession: Sendable {
     package enum Purpose: Hashable, Sendable {
         case status
@@ -65,7 +66,13 @@ package struct StatusSession: Sendable {
                 return .complete(record, consistency)
             }
         }
-        return nil
+        guard replies.values.contains(where: { $0.isClosed && $0.vote.isVoting }) else {
+            return nil
+        }
+        switch purpose {
+        case .status: return .answer(.status(.notCounted))
+        case .expiredWrite: return .answer(.write(.expired(.notCounted)))
+        }
     }
 
     private func undecided() -> ClientResponse {

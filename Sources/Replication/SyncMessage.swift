@@ -58,10 +58,12 @@ package struct SyncReply: Hashable, Sendable {
     package var olderDiffers: Bool
     /// The answerer votes and holds nothing in doubt: what it holds is a source for a recovery.
     package var isSource: Bool
+    /// The answerer's freeze: a recovering node takes it over, with the promise that lies in it.
+    package var frozen: Segment
 
     package init(
         tag: Tag, round: UInt32, listing: [SyncEntry], rest: [Segment], olderDiffers: Bool,
-        isSource: Bool
+        isSource: Bool, frozen: Segment
     ) {
         self.tag = tag
         self.round = round
@@ -69,6 +71,7 @@ package struct SyncReply: Hashable, Sendable {
         self.rest = rest
         self.olderDiffers = olderDiffers
         self.isSource = isSource
+        self.frozen = frozen
     }
 }
 

@@ -16,6 +16,8 @@ package struct WriteSession: Sendable {
         case answer(WriteOutcome)
         /// Another content is decided: this node's copy must give way to the one that `from` holds.
         case adopt(Hash128, from: NodeID)
+        /// Its segment closed without it: this node's copy is nothing any more.
+        case drop
         /// Nothing is left to do.
         case end
     }
@@ -128,6 +130,12 @@ package struct WriteSession: Sendable {
         case .conflict(let hash, isBound: true):
             lose(to: hash, from: node, into: &effects)
             return
+        case .closed:
+            // Only a voter's word counts, and never against what is bound.
+            if reply.vote.isVoting, !isBound {
+                close(into: &effects)
+                return
+            }
         case .conflict(_, isBound: false), .tooOld, .ahead:
             break
         }
@@ -256,7 +264,7 @@ extension WriteSession {
                 contents[header.contentHash, default: []].append(node)
             case .conflict(let hash, _) where !nonVoting.contains(node):
                 contents[hash, default: []].append(node)
-            case .holds, .conflict, .missing, .tooOld, .ahead, nil:
+            case .holds, .conflict, .missing, .tooOld, .ahead, .closed, nil:
                 break
             }
         }
@@ -284,6 +292,14 @@ extension WriteSession {
     ) {
         answer(.conflict, into: &effects)
         if request == nil { effects.append(.adopt(hash, from: node)) }
+        hasEnded = true
+        effects.append(.end)
+    }
+
+    /// A home voter closed the segment without it: no majority ever held it, none ever will.
+    private mutating func close(into effects: inout [Effect]) {
+        answer(.expired(.notCounted), into: &effects)
+        if request == nil { effects.append(.drop) }
         hasEnded = true
         effects.append(.end)
     }

@@ -32,6 +32,8 @@ package enum SimulatorLimits {
     package static let eventsMax = 600_000
     /// Simulated time after the heal within which the cluster must have converged.
     package static let convergenceMax: Duration = .seconds(60)
+    /// Horizons below this pass within a run: it waits until its segments are sealed.
+    package static let horizonAwaited: Duration = .seconds(100)
     /// How long after its deadline a call may end.
     package static let callGrace: Duration = .seconds(2)
     /// Lines of history that a failure shows.

@@ -39,6 +39,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var faultInterval: Duration = .milliseconds(1500)
     package var chaos: Duration
     package var skewMax: Duration = .zero
+    /// What nodes are told: twice `skewMax` covers any two of them.
+    package var clockSkewMax: Duration = .milliseconds(500)
 
     package var memtableBytesMax: Int
     package var memtableAgeMax: Duration
@@ -49,6 +51,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var driveAfter: Duration
     package var requestTimeout: Duration
     package var horizon: Duration
+    package var segmentLength: Duration
+    package var closeInterval: Duration
     package var readAttemptTimeout: Duration
 
     package var contents: Int
@@ -89,7 +93,9 @@ package struct Swarm: Sendable, CustomStringConvertible {
         catchUpAge = .milliseconds(random.pick([100, 500, 1000]))
         driveAfter = .milliseconds(random.pick([300, 1000, 3000]))
         requestTimeout = .milliseconds(random.pick([800, 2000, 5000]))
-        horizon = .seconds(random.pick([10, 3600, 3600]))
+        horizon = .seconds(random.pick([4, 10, 3600]))
+        segmentLength = .seconds(random.pick([2, 2, 10]))
+        closeInterval = .milliseconds(random.pick([200, 500, 1000]))
         readAttemptTimeout = .milliseconds(random.pick([50, 250]))
         contents = 16 + random.below(56)
         keys = 2 + random.below(8)
@@ -124,7 +130,9 @@ package struct Swarm: Sendable, CustomStringConvertible {
             case .delay:
                 delaySpread = .milliseconds(random.pick([10, 50, 300]))
             case .slowDisks: diskLatency = .milliseconds(random.pick([10, 50, 200]))
-            case .skew: skewMax = .seconds(20)
+            case .skew:
+                skewMax = horizon < SimulatorLimits.horizonAwaited ? .seconds(2) : .seconds(20)
+                clockSkewMax = skewMax * 2
             case .crashes, .killAll, .wipes, .cuts, .pauses:
                 faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
             case .tornJobs, .rogues: break

@@ -59,13 +59,19 @@ struct MessageCodecTests {
             .apply(Apply(tag: tag, header: header, partitions: partitions)),
             .applySlices(tag, record),
             .applyReply(ApplyReply(tag: tag, applied: partitions, isMissing: true, vote: vote)),
-            .finished(header.id, header.contentHash), .statusAsk(tag, header.id),
-            .statusReply(StatusReply(tag: tag, held: nil, vote: vote)),
+            .finished(header.id, header.contentHash), .statusAsk(tag, header.id, createdAt: nil),
+            .statusAsk(tag, header.id, createdAt: header.createdAt),
+            .statusReply(StatusReply(tag: tag, held: nil, isClosed: true, vote: vote)),
             .statusReply(
                 StatusReply(
                     tag: tag,
                     held: .init(contentHash: Hash128(1), isBound: true, totals: record.totals),
-                    vote: vote)),
+                    isClosed: false, vote: vote)),
+            .closeAsk(CloseAsk(tag: tag, closeBelow: Segment(4), sealBelow: .first)),
+            .closeReply(
+                CloseReply(
+                    tag: tag, vote: vote, frozen: Segment(9), isReady: true, isSettled: false,
+                    homes: digest, applied: .empty)),
             .fetch(
                 tag,
                 [
@@ -85,13 +91,14 @@ struct MessageCodecTests {
                         SyncEntry(
                             header: header, home: PartitionID(3), hasRecord: true,
                             applied: partitions, isFinished: true, isBound: false)
-                    ], rest: [Segment(9)], olderDiffers: true, isSource: false)),
+                    ], rest: [Segment(9)], olderDiffers: true, isSource: false,
+                    frozen: Segment(8))),
             .readReply(ReadReply(tag: tag, answer: .notVoting("why"))),
             .readReply(ReadReply(tag: tag, answer: .failed("how"))),
         ]
         let answers: [BindAnswer] = [
             .holds(wasBound: true), .missing, .conflict(Hash128(5), isBound: false), .tooOld,
-            .ahead,
+            .ahead, .closed,
         ]
         messages += answers.map { .bindReply(BindReply(tag: tag, answer: $0, vote: vote)) }
         let roles: [ReadAsk.Role] = [.data, .digest, .converge(with: [NodeID("n2")]), .data]
@@ -130,7 +137,7 @@ struct MessageCodecTests {
     @Test("every kind of message has a sample here")
     func complete() {
         let kinds = Set(Self.messages.map { encoded($0)[0] })
-        #expect(kinds == Set(1...20))
+        #expect(kinds == Set(Array(1...20) + [40, 41]))
     }
 
     @Test("cut, flipped and random bytes are errors or other messages, never a trap")

@@ -21,7 +21,8 @@ extension HTTPAPI {
         guard case .series(let rows) = answer.result else { throw .unexpectedAnswer }
         let counts = CountsAnswer(
             type: type, key: key, rows: rows, bounds: bounds, step: step, base: settings.window,
-            now: now.wall, replicas: answer.replicas, consistency: answer.consistency)
+            now: now.wall, finalBefore: finalBefore(answer.frontier), replicas: answer.replicas,
+            consistency: answer.consistency)
         guard counts.windows.count <= HTTPLimits.windowsMax else {
             throw .badRequest(
                 "the answer has \(counts.windows.count) windows, the limit is "
@@ -35,12 +36,33 @@ extension HTTPAPI {
     }
 }
 
+extension HTTPAPI {
+    /// Windows that end by then get no more events: every batch that could bring one is decided.
+    private func finalBefore(_ frontier: WallTime?) -> WallTime? {
+        // Beyond this nothing has become final since the epoch.
+        let latenessMax: Duration = .seconds(100 * 366 * 86_400)
+        guard let frontier, let lateness = settings.lateness, lateness < latenessMax else {
+            return nil
+        }
+        return frontier - lateness
+    }
+}
+
 /// The windows of one key, folded to the asked step.
 package struct CountsAnswer: Sendable {
     package struct Window: Hashable, Sendable {
         package var start: WallTime
         package var measure: Measure
-        package var isOpen: Bool
+        package var state: State
+    }
+
+    package enum State: String, Sendable {
+        /// Now lies in it.
+        case open
+        /// Events for it may still come.
+        case closing
+        /// Its count will not change any more.
+        case final
     }
 
     package let type: String
@@ -56,7 +78,8 @@ package struct CountsAnswer: Sendable {
     /// the base windows in the range, whatever the step: the total is the same for each.
     package init(
         type: String, key: String, rows: [SeriesRow], bounds: WindowBounds, step: WindowStep,
-        base: WindowLength, now: WallTime, replicas: [NodeID], consistency: Consistency
+        base: WindowLength, now: WallTime, finalBefore: WallTime?, replicas: [NodeID],
+        consistency: Consistency
     ) {
         self.type = type
         self.key = key
@@ -73,7 +96,10 @@ package struct CountsAnswer: Sendable {
         }
         let current = length.window(of: now)
         windows = cells.sorted { $0.key < $1.key }.map { index, measure in
-            Window(start: length.start(of: index), measure: measure, isOpen: index == current)
+            let isFinal = finalBefore.map { length.start(of: index + 1) <= $0 } ?? false
+            return Window(
+                start: length.start(of: index), measure: measure,
+                state: isFinal ? .final : index == current ? .open : .closing)
         }
     }
 
@@ -94,18 +120,12 @@ package struct CountsAnswer: Sendable {
                         json.object { json in
                             json.field("start", TimeText.format(window.start))
                             json.measure(window.measure)
-                            json.field("state", CountsAnswer.state(window))
+                            json.field("state", window.state.rawValue)
                         }
                     }
                 })
             json.field("replicas", strings: replicas.map(\.name))
         }
-    }
-
-    /// A window is `final` only behind a frontier that limits lateness, which this version does not
-    /// have: events for it may still come.
-    private static func state(_ window: Window) -> String {
-        window.isOpen ? "open" : "closing"
     }
 
     package var csv: HTTPReply {
@@ -123,7 +143,7 @@ package struct CountsAnswer: Sendable {
             } else {
                 fields += ["", "", "", ""]
             }
-            fields.append(CountsAnswer.state(window))
+            fields.append(window.state.rawValue)
             text += fields.joined(separator: ",") + "\r\n"
         }
         return .text(text, type: "text/csv; charset=utf-8; header=present")

@@ -125,6 +125,14 @@ extension HTTPAPI {
                 json.field("counted", totals.counted)
                 json.field("dead", totals.dead)
             }
+        case .status(.notCounted):
+            return .json { json in
+                json.field("outcome", Outcome.notCounted.rawValue)
+                json.field("final", true)
+                json.field("events", 0)
+                json.field("counted", 0)
+                json.field("dead", 0)
+            }
         case .status(.unknown(let heldBy)):
             return .json { json in
                 json.field("outcome", Outcome.unknown.rawValue)

@@ -17,6 +17,8 @@ package struct HTTPSettings: Sendable {
     package var window: WindowLength
     package var requestTimeout: Duration
     package var horizon: Duration
+    /// How long after a window batches may still count in it; nil: for ever.
+    package var lateness: Duration?
     package var ring: RingView
     package var replication: ReplicationFactor
     package var members: [CoreConfiguration.Member]
@@ -24,7 +26,7 @@ package struct HTTPSettings: Sendable {
 
     package init(
         node: NodeID, clusterName: String, version: String, window: WindowLength,
-        requestTimeout: Duration, horizon: Duration, ring: RingView,
+        requestTimeout: Duration, horizon: Duration, lateness: Duration? = nil, ring: RingView,
         replication: ReplicationFactor, members: [CoreConfiguration.Member], startedAt: Now
     ) {
         self.node = node
@@ -33,6 +35,7 @@ package struct HTTPSettings: Sendable {
         self.window = window
         self.requestTimeout = requestTimeout
         self.horizon = horizon
+        self.lateness = lateness
         self.ring = ring
         self.replication = replication
         self.members = members

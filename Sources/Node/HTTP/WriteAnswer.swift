@@ -112,6 +112,12 @@ package struct WriteAnswer: Sendable {
             problem.isFinal = true
             problem.totals = totals
             problem.detail = "batch \(id) is older than the horizon, and was counted before"
+        case .notCounted:
+            problem.outcome = .notCounted
+            problem.isFinal = true
+            problem.detail =
+                "batch \(id) is older than the horizon and its time is closed without it: it was "
+                + "not counted and never will be; seal its events under a new id"
         case .unknown(let heldBy):
             problem.isFinal = false
             problem.detail =

@@ -67,6 +67,10 @@ extension NodeMetrics {
             "quipu_conflicts_total", "Batches whose id was bound to another content.",
             conflicts.value)
         out.counter(
+            "quipu_incidents_total",
+            "Contradictions between replicas that no fault within the budget explains.",
+            incidents.value)
+        out.counter(
             "quipu_disk_full_total", "Attempts to write the log to a full disk.", diskFull.value)
     }
 

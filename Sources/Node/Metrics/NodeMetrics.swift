@@ -25,6 +25,7 @@ package final class NodeMetrics: Sendable {
     package let requestsRefused = Counter()
     package let diskFull = Counter()
     package let conflicts = Counter()
+    package let incidents = Counter()
 
     // Latency
     package let write = Histogram()
@@ -76,7 +77,10 @@ package final class NodeMetrics: Sendable {
         case .flushFailed: flushesFailed.increment()
         case .conflict: conflicts.increment()
         case .malformed: messagesUnreadable.increment()
-        case .peerUp, .peerDown, .voting, .recovering, .waiting, .inDoubt, .generationRefused: break
+        case .dropped(_, let isBound): if isBound { incidents.increment() }
+        case .peerUp, .peerDown, .voting, .recovering, .waiting, .inDoubt, .generationRefused,
+            .closed, .sealed:
+            break
         }
     }
 }

@@ -31,6 +31,15 @@ extension Report {
             logger.info("drove on batch \(id), whose coordinator is gone")
         case .conflict(let id):
             logger.warning("batch \(id) came with another content than the one that is bound")
+        case .closed(let segment):
+            logger.debug("closed all segments below \(segment)")
+        case .sealed(let segment):
+            logger.debug("sealed all segments below \(segment)")
+        case .dropped(let id, isBound: false):
+            logger.notice("dropped batch \(id): held here alone when its segment closed")
+        case .dropped(let id, isBound: true):
+            logger.error(
+                "batch \(id) is bound here, but its home closed the segment without it")
         case .malformed(let node, let what):
             logger.warning("\(node) sent what cannot be read: \(what)")
         }

@@ -148,8 +148,8 @@ struct RunningNode: Sendable {
         HTTPSettings(
             node: core.node, clusterName: configuration.clusterName, version: Release.version,
             window: configuration.window, requestTimeout: configuration.requestTimeout,
-            horizon: configuration.horizon, ring: ring, replication: core.replication,
-            members: core.members, startedAt: SystemClock.now)
+            horizon: configuration.horizon, lateness: configuration.lateness, ring: ring,
+            replication: core.replication, members: core.members, startedAt: SystemClock.now)
     }
 
     private static func gauges(

@@ -10,6 +10,8 @@ package struct Checks {
     var letterFloor = ContentSet()
     /// The content that was seen bound or applied for an id, anywhere, ever (S6).
     var decided: [BatchID: Int] = [:]
+    /// Finally not counted: their segments closed without them (S15).
+    var closedOut = ContentSet()
     /// After convergence: what every answer must be the fold of (L3, L4).
     var final: ContentSet?
     var wipes = 0
@@ -88,6 +90,10 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case caughtUp = "caught-up"
     case flushed
     case tornStart = "torn-start"
+    case closed
+    case sealed
+    case finallyNotCounted = "finally-not-counted"
+    case dropped
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

@@ -36,6 +36,7 @@ package struct DurableShadow {
     private var appended: [UInt32] = []
     private var unsynced: [LogAppend] = []
     private(set) var synced = LSN.zero
+    private(set) var frozen = Segment.first
 
     init() {}
 
@@ -77,6 +78,7 @@ package struct DurableShadow {
     ) throws(Violation) {
         var last = LSN.zero
         holdings = [:]
+        frozen = .first
         unsynced = []
         for record in records {
             guard record.lsn == last.next else {
@@ -111,7 +113,9 @@ package struct DurableShadow {
             switch kind {
             case .home, .slices: try hold(BatchRecord(decoding: payload), ledger)
             case .applied: try mark(AppliedMark(decoding: payload))
-            case .progress, .peer: break
+            case .frozen: frozen = max(frozen, try SegmentMark(decoding: payload).below)
+            case .dropped: try drop(ProgressMark(decoding: payload))
+            case .progress, .peer, .closed, .sealed: break
             }
         } catch let violation as Violation {
             throw violation
@@ -158,6 +162,14 @@ package struct DurableShadow {
         }
         holding.marked.formUnion(mark.partitions)
         holdings[mark.id] = holding
+    }
+
+    private mutating func drop(_ mark: ProgressMark) throws(Violation) {
+        guard let holding = holdings[mark.id], holding.hash == mark.contentHash else { return }
+        guard holding.marked.isEmpty else {
+            throw Violation("S15", "\(mark.id) is dropped, but it was applied")
+        }
+        holdings[mark.id] = nil
     }
 
     private static func checksum(_ kind: UInt8, _ payload: [UInt8]) -> UInt32 {

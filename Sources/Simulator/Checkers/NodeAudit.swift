@@ -11,6 +11,7 @@ package struct NodeAudit {
         var hash: Hash128
         var hasRecord: Bool
         var isBound: Bool
+        var isFinished: Bool
         var applied: PartitionSet
     }
 
@@ -37,7 +38,8 @@ package struct NodeAudit {
             index[id].map { entry in
                 Held(
                     id: id, hash: entry.header.contentHash, hasRecord: entry.record != nil,
-                    isBound: entry.isBound, applied: entry.applied)
+                    isBound: entry.isBound, isFinished: entry.isFinished,
+                    applied: entry.applied)
             }
         }
         let partitions = core.ring.partitioning.all.map { $0 }

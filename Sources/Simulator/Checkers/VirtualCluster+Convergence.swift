@@ -15,6 +15,7 @@ extension VirtualCluster {
             guard now < end else { throw reason }
             try run(until: now + .milliseconds(250))
         }
+        try awaitSeals()
         try inspect()
         let final = boundSet(nodes.compactMap { node in node.process.map { audit(node, $0) } })
         try checkPromises(final)
@@ -122,6 +123,10 @@ extension VirtualCluster {
         guard phantoms.isEmpty else { throw Violation("S1", "\(phantoms) were never sent") }
         let refused = final.intersection(ledger.refused)
         guard refused.isEmpty else { throw Violation("S15", "\(refused) were refused, and count") }
+        let closedOut = final.intersection(checks.closedOut)
+        guard closedOut.isEmpty else {
+            throw Violation("S15", "\(closedOut) were finally not counted, and count")
+        }
         for number in ledger.refused.members {
             let rivals = ContentSet(ledger.rivals(of: ledger.contents[number].id))
             guard !rivals.intersection(final).isEmpty else {

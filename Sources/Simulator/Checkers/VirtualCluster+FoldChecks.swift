@@ -46,7 +46,7 @@ extension VirtualCluster {
             }
             guard held.isBound || !held.applied.isEmpty else { continue }
             try checks.decide(ledger.contents[number], node.id.name)
-            guard !ledger.refused.contains(number) else {
+            guard !ledger.refused.contains(number), !checks.closedOut.contains(number) else {
                 throw Violation("S15", "\(node.id) counts c\(number), finally not counted")
             }
         }

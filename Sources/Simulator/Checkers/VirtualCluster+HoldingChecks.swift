@@ -19,6 +19,9 @@ extension VirtualCluster {
             return
         }
         try checks.decide(content, "an acknowledgement")
+        guard !checks.closedOut.contains(number) else {
+            throw Violation("S15", "c\(number) is acknowledged, it was finally not counted")
+        }
         try checkDisks(content, level)
     }
 

@@ -71,7 +71,9 @@ extension VirtualCluster {
         guard phantoms.isEmpty else {
             throw Violation("S4", "\(what()) shows \(phantoms), never sent")
         }
-        let refused = seen.intersection(ledger.refused)
+        var denied = ledger.refused
+        denied.formUnion(checks.closedOut)
+        let refused = seen.intersection(denied)
         guard refused.isEmpty else {
             throw Violation("S15", "\(what()) shows \(refused), finally not counted")
         }
@@ -175,7 +177,7 @@ extension VirtualCluster {
         for item in items {
             let maker = ledger.rivals(of: item.place.id).first { number in
                 ledger.contents[number].deadLetters.contains(item.letter)
-                    && ledger.contents[number].record.header.segment == item.place.segment
+                    && segment(of: ledger.contents[number]) == item.place.segment
             }
             guard let maker, item.place.line == item.letter.line else {
                 throw Violation("S14", "dead letter \(item.place), which nobody made")
@@ -210,7 +212,14 @@ extension VirtualCluster {
 
     /// S14: totals are those that were sealed. What is said to be counted stays so.
     func checkStatus(_ response: ClientResponse, of number: Int) throws(Violation) {
-        guard case .status(.counted(let totals)) = response else { return }
+        if case .status(.notCounted) = response {
+            try finallyNotCounted(number, "a status")
+            return
+        }
+        guard case .status(.counted(let totals)) = response else {
+            try checkUndecided(number)
+            return
+        }
         let candidates = ledger.rivals(of: ledger.contents[number].id).filter {
             ledger.submitted.contains($0) && ledger.contents[$0].record.totals == totals
                 && !ledger.refused.contains($0)
@@ -223,6 +232,13 @@ extension VirtualCluster {
             ledger.confirm(candidates[0])
             try checks.decide(ledger.contents[candidates[0]], "a status")
         }
+    }
+
+    /// After the last seal nothing is undecided any more.
+    private func checkUndecided(_ number: Int) throws(Violation) {
+        let segment = segment(of: ledger.contents[number])
+        guard checks.final != nil, nodes.allSatisfy({ segment < $0.closed }) else { return }
+        throw Violation("L3", "c\(number) is undecided, though its segment is closed")
     }
 
     /// A conflict is final: this content may be nowhere.

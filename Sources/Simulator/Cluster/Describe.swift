@@ -26,11 +26,11 @@ enum Describe {
             "applyReply \(set(reply.applied))\(reply.isMissing ? ", missing" : ""), "
                 + vote(reply.vote)
         case .finished(let id, _): "finished \(name(id))"
-        case .statusAsk(_, let id): "statusAsk \(name(id))"
+        case .statusAsk(_, let id, _): "statusAsk \(name(id))"
         case .statusReply(let reply):
             "statusReply \(reply.held.map { $0.isBound ? "bound" : "held" } ?? "nothing")"
         case .read, .readReply, .syncAsk, .syncReply, .fetch, .fetched, .pull, .pulled, .hello,
-            .helloReply, .remember, .remembered:
+            .helloReply, .remember, .remembered, .closeAsk, .closeReply:
             nil
         }
     }
@@ -60,6 +60,11 @@ enum Describe {
             "helloReply of \(reply.incarnation.number), remembers \(reply.remembers.number)"
         case .remember(_, let incarnation): "remember \(incarnation.number)"
         case .remembered: "remembered"
+        case .closeAsk(let ask):
+            "closeAsk: close below \(ask.closeBelow), seal below \(ask.sealBelow)"
+        case .closeReply(let reply):
+            "closeReply: frozen below \(reply.frozen)\(reply.isReady ? ", ready" : "")"
+                + "\(reply.isSettled ? "" : ", in doubt"), \(vote(reply.vote))"
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
             .statusReply:
             ""
@@ -144,6 +149,7 @@ enum Describe {
             "conflict #\(hash.description.prefix(4))\(isBound ? ", bound" : "")"
         case .tooOld: "too old"
         case .ahead: "ahead"
+        case .closed: "closed"
         }
     }
 

@@ -94,6 +94,9 @@ extension VirtualCluster {
         for effect in effects {
             switch effect {
             case .send(let message, let peer):
+                if case .replication(.closeReply(let reply)) = message {
+                    try checkFreeze(reply, of: node)
+                }
                 send(message, from: node, process, to: index(of: peer))
             case .append(let record):
                 process.log.pending.append(record)

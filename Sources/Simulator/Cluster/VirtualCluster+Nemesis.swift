@@ -62,6 +62,9 @@ extension VirtualCluster {
         node.disk = .init()
         node.shadow.wipe()
         node.isWiped = true
+        node.wipedAt = now
+        node.closed = .first
+        node.sealed = .first
         node.isVoting = false
         checks.wipes += 1
         checks.hit(.wipe)

@@ -101,6 +101,9 @@ extension VirtualCluster {
         configuration.gossipInterval = swarm.gossipInterval
         configuration.requestTimeout = swarm.requestTimeout
         configuration.horizon = swarm.horizon
+        configuration.segmentLength = swarm.segmentLength
+        configuration.clockSkewMax = swarm.clockSkewMax
+        configuration.closeInterval = swarm.closeInterval
         configuration.memtableBytesMax = swarm.memtableBytesMax
         configuration.memtableAgeMax = swarm.memtableAgeMax
         configuration.driveAfter = swarm.driveAfter

@@ -72,6 +72,10 @@ package final class VirtualNode {
     package var isVoting = false
     /// Its disk was lost and it has not voted since.
     var isWiped = false
+    var wipedAt: Instant?
+    /// As it said last.
+    var closed = Segment.first
+    var sealed = Segment.first
 
     init(id: NodeID, index: Int, skew: Duration) {
         self.id = id

@@ -121,9 +121,10 @@ extension VirtualCluster {
             ledger.withdraw(content)
             if reason == .aheadOfClock { workload.efforts[number].isOver = true }
             retryUnlessOver(number)
-        case .write(.expired):
+        case .write(.expired(let status)):
             checks.hit(.expired)
             workload.efforts[number].isOver = true
+            if status == .notCounted { try finallyNotCounted(content, "an answer to a write") }
         case .write(.unknown), .failed:
             checks.hit(.unknown)
             retry(number)

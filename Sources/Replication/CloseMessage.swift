@@ -1,0 +1,79 @@
+package import Core
+package import Wire
+
+/// Compares with a peer what both hold below two segments: the home records of the homes that they
+/// share, before these segments are closed, and the applied slices of the partitions that they
+/// share, before these are sealed.
+package struct CloseAsk: Hashable, Sendable {
+    package var tag: Tag
+    package var closeBelow: Segment
+    package var sealBelow: Segment
+
+    package init(tag: Tag, closeBelow: Segment, sealBelow: Segment) {
+        self.tag = tag
+        self.closeBelow = closeBelow
+        self.sealBelow = sealBelow
+    }
+
+    package init(from reader: inout ByteReader) throws(DecodeError) {
+        tag = Tag(try reader.fixed())
+        closeBelow = Segment(try reader.fixed())
+        sealBelow = Segment(try reader.fixed())
+    }
+
+    package func encode(into writer: inout ByteWriter) {
+        writer.write(fixed: tag.number)
+        writer.write(fixed: closeBelow.number)
+        writer.write(fixed: sealBelow.number)
+    }
+}
+
+package struct CloseReply: Hashable, Sendable {
+    package var tag: Tag
+    package var vote: Vote
+    /// Its freeze, durable: it takes nothing new into the segments below but what another home
+    /// voter holds.
+    package var frozen: Segment
+    /// Every home record that it holds below `closeBelow` is bound and applied by a quorum
+    /// everywhere.
+    package var isReady: Bool
+    /// It holds nothing in doubt.
+    package var isSettled: Bool
+    /// Its home sets below `closeBelow`, over the homes that it shares with the asker.
+    package var homes: SetDigest
+    /// Its applied sets below `sealBelow`, over the partitions that it shares with the asker.
+    package var applied: SetDigest
+
+    package init(
+        tag: Tag, vote: Vote, frozen: Segment, isReady: Bool, isSettled: Bool, homes: SetDigest,
+        applied: SetDigest
+    ) {
+        self.tag = tag
+        self.vote = vote
+        self.frozen = frozen
+        self.isReady = isReady
+        self.isSettled = isSettled
+        self.homes = homes
+        self.applied = applied
+    }
+
+    package init(from reader: inout ByteReader, vote: Vote, tag: Tag) throws(DecodeError) {
+        self.tag = tag
+        self.vote = vote
+        frozen = Segment(try reader.fixed())
+        isReady = try reader.flag()
+        isSettled = try reader.flag()
+        homes = try reader.digest()
+        applied = try reader.digest()
+    }
+
+    package func encode(into writer: inout ByteWriter) {
+        writer.write(fixed: tag.number)
+        writer.write(vote)
+        writer.write(fixed: frozen.number)
+        writer.write(flag: isReady)
+        writer.write(flag: isSettled)
+        writer.write(homes)
+        writer.write(applied)
+    }
+}
