@@ -67,9 +67,10 @@ package enum Report: Hashable, Sendable {
     case drivenOn(BatchID)
     case conflict(BatchID)
     /// Every batch of the segments below is decided at this node's homes.
-    case closed(below: Segment)
+    /// All that share a home with it agreed.
+    case closed(below: Segment, with: [NodeID])
     /// The replicas of this node's partitions hold the same of the segments below.
-    case sealed(below: Segment)
+    case sealed(below: Segment, with: [NodeID])
     /// A home record that was held here alone when its segment closed; one that was thought bound
     /// is an incident.
     case dropped(BatchID, isBound: Bool)

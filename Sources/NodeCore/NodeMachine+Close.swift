@@ -12,6 +12,9 @@ struct ClosingState {
     var durable: Watermarks
     /// Appended, on their way to disk.
     var pending: Watermarks
+    /// The peers that agreed to the last of each.
+    var closedWith: [NodeID] = []
+    var sealedWith: [NodeID] = []
     /// Every home of the cluster has closed what lies below.
     var frontier = Segment.first
     var round: CloseRound?
@@ -133,11 +136,11 @@ extension NodeMachine {
             closing.durable.closed = max(closing.durable.closed, below)
             index.raiseFloors(closing.durable)
             announceClosed()
-            effects.append(.report(.closed(below: below)))
+            effects.append(.report(.closed(below: below, with: closing.closedWith)))
         case .sealed:
             closing.durable.sealed = max(closing.durable.sealed, below)
             index.raiseFloors(closing.durable)
-            effects.append(.report(.sealed(below: below)))
+            effects.append(.report(.sealed(below: below, with: closing.sealedWith)))
         case .home, .slices, .applied, .progress, .peer, .dropped:
             preconditionFailure("\(kind) marks no segment")
         }
@@ -156,8 +159,9 @@ extension NodeMachine {
     /// The least of what all members say they closed, those that are down with their last word. A
     /// node that lost its disk starts over; what was closed once stays closed.
     private mutating func raiseFrontier() {
-        var least = closing.durable.closed
-        for peer in peers { least = min(least, announcedSegment(of: peer)) }
+        var closed = peers.map { announcedSegment(of: $0) } + [closing.durable.closed]
+        closed.sort()
+        let least = closed[has(.sealWithFewer) && closed.count > 1 ? 1 : 0]
         closing.frontier = max(closing.frontier, least)
     }
 
@@ -169,11 +173,16 @@ extension NodeMachine {
             closing.round = nil
         }
         let sharers = closing.shared.keys.sorted()
-        for peer in sharers where !isReachable(peer) { return }
-        var closeBelow = closing.durable.frozen
-        for peer in sharers { closeBelow = min(closeBelow, closing.peersFrozen[peer] ?? .first) }
-        guard closing.durable.frozen > closing.durable.closed
-            || closing.frontier > closing.durable.sealed
+        var absent = 0
+        for peer in sharers where !isReachable(peer) { absent += 1 }
+        guard absent <= absentMax else { return }
+        var frozen = [closing.durable.frozen]
+        for peer in sharers { frozen.append(closing.peersFrozen[peer] ?? .first) }
+        frozen.sort()
+        let closeBelow = frozen[min(absentMax, frozen.count - 1)]
+        guard
+            closing.durable.frozen > closing.durable.closed
+                || closing.frontier > closing.durable.sealed
         else { return }
         let tag = newTag()
         closing.round = CloseRound(
@@ -214,20 +223,24 @@ extension NodeMachine {
 
     // MARK: - Deciding
 
+    /// All must agree; the mutant goes on without one.
+    private var absentMax: Int { has(.sealWithFewer) ? 1 : 0 }
+
     private mutating func finishRound(into effects: inout [Effect]) {
         guard let round = closing.round else { return }
         let missing = closing.shared.keys.count { round.replies[$0] == nil }
-        guard missing <= (has(.sealWithFewer) ? 1 : 0) else { return }
+        guard missing <= absentMax else { return }
         closing.round = nil
         guard isVoting else { return }
         let index = index
         let shared = closing.shared
         var canClose = round.closeBelow > closing.pending.closed && doubt.isEmpty
         var canSeal = round.sealBelow > closing.pending.sealed && doubt.isEmpty
-        // Each must agree; the order in which they are asked does not matter.
-        for (peer, reply) in round.replies {
+        var agreed: [NodeID] = []
+        for (peer, reply) in round.replies.sorted(by: { $0.key < $1.key }) {
             guard let partitions = shared[peer] else { continue }
             if !reply.vote.isVoting, has(.sealWithoutRecovering) { continue }
+            agreed.append(peer)
             let agrees = reply.vote.isVoting && reply.isSettled
             canClose =
                 canClose && agrees && reply.isReady && reply.frozen >= round.closeBelow
@@ -239,11 +252,13 @@ extension NodeMachine {
         }
         if canClose, self.index.isReady(below: round.closeBelow) {
             closing.pending.closed = round.closeBelow
+            closing.closedWith = agreed
             let digest = index.digests.homeSum(of: mine, below: round.closeBelow)
             write(.closed, SegmentMark(below: round.closeBelow, digest: digest), into: &effects)
         }
         if canSeal {
             closing.pending.sealed = round.sealBelow
+            closing.sealedWith = agreed
             let digest = index.digests.appliedSum(of: mine, below: round.sealBelow)
             write(.sealed, SegmentMark(below: round.sealBelow, digest: digest), into: &effects)
         }

@@ -22,9 +22,15 @@ import Testing
         #expect(minute.window(of: WallTime(milliseconds: 60_000)) == 1)
         #expect(minute.window(of: WallTime(milliseconds: -1)) == -1)
         #expect(minute.start(of: -1) == WallTime(milliseconds: -60_000))
-        #expect(Segment(createdAt: WallTime(milliseconds: 9999), length: Segment.lengthDefault).number == 0)
-        #expect(Segment(createdAt: WallTime(milliseconds: 10_000), length: Segment.lengthDefault).number == 1)
-        #expect(Segment(createdAt: WallTime(milliseconds: -1), length: Segment.lengthDefault).number == -1)
+        #expect(
+            Segment(createdAt: WallTime(milliseconds: 9999), length: Segment.lengthDefault).number
+                == 0)
+        #expect(
+            Segment(createdAt: WallTime(milliseconds: 10_000), length: Segment.lengthDefault).number
+                == 1)
+        #expect(
+            Segment(createdAt: WallTime(milliseconds: -1), length: Segment.lengthDefault).number
+                == -1)
     }
 
     @Test("a measure is the same in whatever order and grouping its events come")

@@ -15,6 +15,9 @@ struct MutantTests {
         .maximumRead: [1, 5, 9, 28],
         .replayIgnoresCoverage: [1, 2, 3, 4],
         .catchUpDropsSlice: [1, 2, 3, 4],
+        .freezeNotDurable: [1, 2, 3, 4],
+        .sealWithFewer: [1, 2, 3, 4],
+        .sealWithoutRecovering: [24, 28, 30, 32],
     ]
 
     /// What each breaks first: a mutant that is found for another reason is not understood.
@@ -26,6 +29,9 @@ struct MutantTests {
         .maximumRead: ["S4"],
         .replayIgnoresCoverage: ["S2"],
         .catchUpDropsSlice: ["S2", "S4", "L1"],
+        .freezeNotDurable: ["S7"],
+        .sealWithFewer: ["S7"],
+        .sealWithoutRecovering: ["S7"],
     ]
 
     @Test("are found on their recorded seeds", arguments: Mutant.allCases)

@@ -229,6 +229,11 @@ extension HTTPAPI {
         return .text(metrics.text(gauges), type: "text/plain; version=0.0.4; charset=utf-8")
     }
 
+    /// 0 while there is none.
+    private static func mark(_ segment: Segment) -> Int {
+        Int(max(0, segment.number))
+    }
+
     private static func coreGauges(
         _ view: NodeView
     ) -> [(name: String, help: String, value: Int)] {
@@ -243,6 +248,19 @@ extension HTTPAPI {
             ("quipu_batches_unfinished", "Bound and not applied everywhere.", view.unfinished),
             ("quipu_pending_bytes", "Records between bind and apply.", view.pendingBytes),
             ("quipu_sessions", "Writes, reads and syncs under way.", view.sessions),
+            (
+                "quipu_frozen_segment", "No new batch is taken before it.",
+                mark(view.watermarks.frozen)
+            ),
+            (
+                "quipu_closed_segment", "This node's homes decided all before it.",
+                mark(view.watermarks.closed)
+            ),
+            (
+                "quipu_sealed_segment", "All replicas hold the same before it.",
+                mark(view.watermarks.sealed)
+            ),
+            ("quipu_frontier_segment", "All homes decided all before it.", mark(view.frontier)),
             (
                 "quipu_log_unsynced_records", "Records that wait for an fsync.",
                 Int(clamping: view.logLast.number - min(view.logSynced.number, view.logLast.number))

@@ -31,9 +31,9 @@ extension Report {
             logger.info("drove on batch \(id), whose coordinator is gone")
         case .conflict(let id):
             logger.warning("batch \(id) came with another content than the one that is bound")
-        case .closed(let segment):
+        case .closed(let segment, _):
             logger.debug("closed all segments below \(segment)")
-        case .sealed(let segment):
+        case .sealed(let segment, _):
             logger.debug("sealed all segments below \(segment)")
         case .dropped(let id, isBound: false):
             logger.notice("dropped batch \(id): held here alone when its segment closed")

@@ -47,6 +47,19 @@ extension VirtualCluster {
     /// How old an agreement may be when it is reported: one round and the writing of its mark.
     private static var agreementAge: Duration { ReplicationLimits.closeRoundMax + .seconds(1) }
 
+    /// Nobody is left out: one that is away or recovers may hold what the others lack, or lack what
+    /// they are about to forget.
+    func checkAgreed(
+        _ agreed: [NodeID], _ node: VirtualNode, _ what: String
+    ) throws(Violation) {
+        let mine = ring.partitions(of: node.id)
+        for other in nodes where other.index != node.index && !agreed.contains(other.id) {
+            guard ring.partitions(of: other.id).intersection(mine).isEmpty else {
+                throw Violation("S7", "\(node.id) \(what) segments without \(other.id)")
+            }
+        }
+    }
+
     /// What a node tells of its freeze must survive its crash.
     func checkFreeze(_ reply: CloseReply, of node: VirtualNode) throws(Violation) {
         guard reply.frozen <= node.shadow.frozen else {

@@ -12,16 +12,19 @@ extension VirtualCluster {
         case .drivenOn: checks.hit(.drivenOn)
         case .malformed(let peer, let what):
             throw Violation("S13", "\(node.id) cannot read \(peer): \(what)")
-        case .closed(let below):
+        case .closed(let below, let agreed):
             node.closed = max(node.closed, below)
             try checkClosed(below, node)
-        case .sealed(let below):
+            try checkAgreed(agreed, node, "closes")
+        case .sealed(let below, let agreed):
             node.sealed = max(node.sealed, below)
             try checkSealed(below, node)
+            try checkAgreed(agreed, node, "seals")
         case .dropped(let id, let isBound):
             checks.hit(.dropped)
             guard !isBound else {
-                throw Violation("S15", "\(node.id) knows \(id) as bound, its home closed without it")
+                throw Violation(
+                    "S15", "\(node.id) knows \(id) as bound, its home closed without it")
             }
         case .peerUp, .peerDown, .voting, .recovering, .waiting, .conflict:
             break
