@@ -5,11 +5,13 @@ package enum Generation {
     /// The generation of a life that begins now. The shell stores it before the node's first word.
     ///
     /// A stored generation that peers refuse for lying in the future (it was drawn while this
-    /// node's clock was wrong) is void: to count on from it would lock the node out until then.
+    /// node's clock was wrong) is void: to count on from it would lock the node out until then. A
+    /// clock that is further ahead of it than the allowance is not followed either: it may be
+    /// wrong, and the next number is all that is needed.
     package static func next(stored: Int64?, now: WallTime) -> Int64 {
         let clock = max(1, seconds(now))
         guard let stored, stored < limit(held: 0, now: now) else { return clock }
-        return max(stored + 1, clock)
+        return clock - max(0, stored) <= allowance ? max(stored + 1, clock) : stored + 1
     }
 
     /// The greatest generation that is believed of a node of which `held` is known: what it would

@@ -31,6 +31,9 @@ package import Core
 //   (`ListeningClock`).
 // - The mean of arrivals is never taken below the interval (`ArrivalWindow`): a heartbeat is made
 //   once per interval, so a smaller mean is an artefact of bursts.
+// - An answer to a probe carries the answerer's wall clock, so that a node whose own clock is wrong
+//   can know it (`PeerClock`). It is told to the asker and to nobody else: nothing that changes all
+//   the time is gossiped.
 // - A node that others know under a higher generation than its own (a disk lost, the clock set
 //   back) is told so and takes a higher one, instead of being ignored for ever.
 //
@@ -56,6 +59,10 @@ package enum GossipLimits {
     package static let arrivalsMax = 1000
     /// Probes of one peer whose answers are still taken.
     package static let probesMax = 16
+    /// For how long a peer's clock is remembered after it was last read.
+    package static let clockAgeMax: Duration = .seconds(30)
+    /// A reading that was longer on its way says too little of the peer's clock.
+    package static let clockRoundTripMax: Duration = .seconds(10)
     /// How far ahead of a restart now a generation may lie: clocks may be wrong, but not absurd.
     package static let generationAheadMax: Duration = .seconds(365 * 86_400)
 }

@@ -35,7 +35,7 @@ extension GossipMachine {
 
     private mutating func probe(_ index: Int, into effects: inout [GossipEffect]) {
         let nonce = random.next()
-        roster.peers[index].probes.send(nonce, at: clock.listened)
+        roster.peers[index].probes.send(nonce, at: clock.listened, clock.seen)
         effects.append(.send(.probe(nonce: nonce), to: roster.peers[index].node))
     }
 
@@ -54,11 +54,15 @@ extension GossipMachine {
     }
 
     mutating func take(
-        answer nonce: UInt64, generation: Int64, from node: NodeID,
+        answer nonce: UInt64, generation: Int64, wall: WallTime, from node: NodeID,
         into effects: inout [GossipEffect]
     ) {
-        guard let index = roster.index(of: node), roster.peers[index].probes.answer(nonce)
+        guard let index = roster.index(of: node),
+            let sent = roster.peers[index].probes.answer(nonce)
         else { return }
+        if let read = PeerClock(wall, sent: sent, received: clock.seen) {
+            roster.peers[index].clock = read
+        }
         roster.peers[index].isRefused = false
         let held = roster.peers[index].endpoint?.generation ?? 0
         // An answer of an earlier life, late.

@@ -100,10 +100,12 @@ package struct GossipMachine: Sendable {
         case .ack2(let deltas):
             for delta in deltas { apply(delta, at: now, into: &effects) }
         case .probe(let nonce):
-            let answer = GossipMessage.probeAnswer(nonce: nonce, generation: own.generation)
+            let answer = GossipMessage.probeAnswer(
+                nonce: nonce, generation: own.generation, wall: PeerClock.shown(now.wall))
             effects.append(.send(answer, to: peer))
-        case .probeAnswer(let nonce, let generation):
-            take(answer: nonce, generation: generation, from: peer, into: &effects)
+        case .probeAnswer(let nonce, let generation, let wall):
+            take(
+                answer: nonce, generation: generation, wall: wall, from: peer, into: &effects)
         case .shutdown(let delta):
             // Only a node itself says its farewell; others pass on the state that says so.
             guard delta.node == peer else { return }

@@ -6,7 +6,8 @@ import Core
 //     message  = form u8 (1), kind u8, body, end of bytes
 //     1 SYN    = cluster text, digests           2 ACK = deltas, requests (as digests)
 //     3 ACK2   = deltas                          4 PROBE = nonce u64
-//     5 ANSWER = nonce u64, generation i64       6 SHUTDOWN = delta
+//     5 ANSWER = nonce u64, generation i64, wall i64 (UTC, milliseconds)
+//     6 SHUTDOWN = delta
 //     digests  = count u16, digest ...           digest = node text, generation i64, version u64
 //     deltas   = count u16, delta ...
 //     delta    = node text, generation i64, heartbeat u64, after u64, count u8, value ...
@@ -36,10 +37,11 @@ extension GossipMessage {
         case .probe(let nonce):
             bytes.append(4)
             bytes.appendNumber(nonce)
-        case .probeAnswer(let nonce, let generation):
+        case .probeAnswer(let nonce, let generation, let wall):
             bytes.append(5)
             bytes.appendNumber(nonce)
             bytes.appendNumber(generation)
+            bytes.appendNumber(wall.milliseconds)
         case .shutdown(let delta):
             bytes.append(6)
             bytes.append(delta: delta)
@@ -70,7 +72,9 @@ extension GossipMessage {
         case 4: message = .probe(nonce: try reader.number())
         case 5:
             let nonce: UInt64 = try reader.number()
-            message = .probeAnswer(nonce: nonce, generation: try reader.generation(min: 1))
+            let generation = try reader.generation(min: 1)
+            message = .probeAnswer(
+                nonce: nonce, generation: generation, wall: try reader.wallTime())
         case 6: message = .shutdown(try reader.delta())
         default: throw .unknownKind(kind)
         }

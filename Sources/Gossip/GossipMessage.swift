@@ -1,3 +1,5 @@
+package import Core
+
 /// What nodes say to each other. Lists are in ascending order of node names, each node once.
 package enum GossipMessage: Hashable, Sendable {
     /// What I hold. An empty list asks for everything.
@@ -8,8 +10,9 @@ package enum GossipMessage: Hashable, Sendable {
     case ack2(deltas: [EndpointDelta])
     /// Do you hear me?
     case probe(nonce: UInt64)
-    /// I heard you, in this life of mine.
-    case probeAnswer(nonce: UInt64, generation: Int64)
+    /// I heard you, in this life of mine, and my wall clock shows this. The time is for the one who
+    /// asked and is not passed on.
+    case probeAnswer(nonce: UInt64, generation: Int64, wall: WallTime)
     /// I stop; my last state.
     case shutdown(EndpointDelta)
 }

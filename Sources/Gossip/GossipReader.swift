@@ -35,6 +35,14 @@ struct GossipReader {
         return generation
     }
 
+    mutating func wallTime() throws(GossipDecodingError) -> WallTime {
+        let milliseconds: Int64 = try number()
+        guard PeerClock.believable.contains(milliseconds) else {
+            throw .badNumber(offset: offset)
+        }
+        return WallTime(milliseconds: milliseconds)
+    }
+
     mutating func text(min: Int = 1, max: Int) throws(GossipDecodingError) -> String {
         let place = offset
         let length = Int(try number() as UInt16)

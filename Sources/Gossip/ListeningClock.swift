@@ -8,7 +8,8 @@ package import Core
 package struct ListeningClock: Hashable, Sendable {
     package private(set) var listened: Instant
     private let interval: Duration
-    private var seen: Instant
+    /// The monotonic clock as it was last observed.
+    package private(set) var seen: Instant
     private var graceEnd: Instant
 
     package init(interval: Duration, now: Instant) {

@@ -7,6 +7,8 @@ struct Peer: Sendable {
     var endpoint: EndpointState?
     var standing: Standing = .down(proof: nil)
     var probes = ProbeLog()
+    /// Its wall clock, as its last answer told it.
+    var clock: PeerClock?
     /// A connection to it was refused and none succeeded since: a hint for routing only.
     var isRefused = false
     /// The last generation that was refused, so that it is reported once.
@@ -78,23 +80,25 @@ struct Vigil: Sendable {
 
 /// The probes of one peer that were sent and not answered.
 struct ProbeLog: Sendable {
-    private var nonces: [UInt64] = []
+    private var waiting: [(nonce: UInt64, sent: Instant)] = []
     private(set) var unanswered = 0
     private(set) var sent: Instant?
 
-    mutating func send(_ nonce: UInt64, at listened: Instant) {
-        if nonces.count == GossipLimits.probesMax { nonces.removeFirst() }
-        nonces.append(nonce)
+    mutating func send(_ nonce: UInt64, at listened: Instant, _ monotonic: Instant) {
+        if waiting.count == GossipLimits.probesMax { waiting.removeFirst() }
+        waiting.append((nonce: nonce, sent: monotonic))
         unanswered += 1
         sent = listened
     }
 
-    /// False for an answer to nothing that we asked lately.
-    mutating func answer(_ nonce: UInt64) -> Bool {
-        guard let place = nonces.firstIndex(of: nonce) else { return false }
-        nonces.removeSubrange(...place)
-        unanswered = nonces.count
-        return true
+    /// When the probe was sent, on the monotonic clock; nil for an answer to nothing that we asked
+    /// lately.
+    mutating func answer(_ nonce: UInt64) -> Instant? {
+        guard let place = waiting.firstIndex(where: { $0.nonce == nonce }) else { return nil }
+        let sent = waiting[place].sent
+        waiting.removeSubrange(...place)
+        unanswered = waiting.count
+        return sent
     }
 }
 

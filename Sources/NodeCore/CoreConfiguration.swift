@@ -15,7 +15,8 @@ package struct CoreConfiguration: Sendable {
     package var requestTimeout: Duration = .seconds(5)
     package var horizon: Duration = Limits.horizonDefault
     package var segmentLength: Duration = Segment.lengthDefault
-    /// How far nodes' wall clocks may be apart.
+    /// How far nodes' wall clocks may be apart. A node whose clock differs by more from most of its
+    /// peers' takes nothing new and freezes nothing.
     package var clockSkewMax: Duration = .seconds(60)
     /// How often peers are asked whether segments can be closed and sealed.
     package var closeInterval: Duration = .seconds(1)
@@ -28,6 +29,8 @@ package struct CoreConfiguration: Sendable {
     package var catchUpInterval: Duration = .seconds(1)
     /// Peers' entries younger than this are in flight, not missing.
     package var catchUpAge: Duration = .seconds(1)
+    /// What a node pulls from one peer to catch up, while it serves clients.
+    package var catchUpBytesPerSecond = 16 << 20
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
     /// Planted bugs that the simulator must find; empty in production.
@@ -84,4 +87,10 @@ package enum Mutant: String, CaseIterable, Sendable {
     case sealWithFewer = "seal-with-fewer"
     /// A recovering voter is taken as absent when segments are sealed.
     case sealWithoutRecovering = "seal-without-recovering"
+    /// Whether a batch is too late to count is decided by this node's clock when it is applied.
+    case rulesByLocalClock = "rules-by-local-clock"
+    /// An fsync that failed is tried again, and believed.
+    case fsyncRetried = "fsync-retried"
+    /// A start believes what it reads, though an fsync of it may have failed.
+    case pageCacheTrusted = "page-cache-trusted"
 }

@@ -31,6 +31,9 @@ package enum Input: Sendable {
     case cancel(RequestID)
     /// Every record appended with an LSN up to this one is on disk.
     case logSynced(through: LSN)
+    /// Whether more than the reserve is free on the disk. Said at a change, or repeatedly; a node
+    /// that was told nothing believes that there is room.
+    case disk(hasRoom: Bool)
     case completed(JobID, Result<StorageResult, StorageError>)
 }
 
@@ -63,7 +66,12 @@ package enum Report: Hashable, Sendable {
     case caughtUp(from: NodeID, batches: Int)
     case flushed(cells: Int, tables: Int)
     case flushFailed(String)
+    /// A write waits for room.
+    case diskFull(String)
     case generationRefused(NodeID, Int64)
+    /// Most peers' clocks are ahead of this node's by so much (behind, where negative).
+    case clockDoubted(ahead: Duration)
+    case clockTrusted
     case drivenOn(BatchID)
     case conflict(BatchID)
     /// Every batch of the segments below is decided at this node's homes.

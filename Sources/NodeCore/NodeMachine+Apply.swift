@@ -54,7 +54,8 @@ extension NodeMachine {
     ) {
         let partitions = record.partitions
         guard partitions.isSubset(of: mine), record.kind == .slices, isOfThisRing(record),
-            unsynced.byteCount < ReplicationLimits.unsyncedBytesMax
+            unsynced.byteCount < ReplicationLimits.unsyncedBytesMax,
+            hasDiskRoom || holdsSlices(record)
         else { return }
         guard holdSlices(record, now, into: &effects) else { return }
         want(
@@ -70,9 +71,7 @@ extension NodeMachine {
         let id = record.header.id
         if let entry = index[id] {
             if entry.header.contentHash == record.header.contentHash {
-                var held = entry.applied
-                for slices in entry.slices { held.formUnion(slices.partitions) }
-                if entry.record != nil || record.partitions.isSubset(of: held) {
+                if holdsSlices(record) {
                     decideBound(id, now, into: &effects)
                     return true
                 }
@@ -88,6 +87,16 @@ extension NodeMachine {
         effects.append(.sync)
         waiters.append(.held(append.lsn, id))
         return true
+    }
+
+    /// Nothing of it would have to be written.
+    private func holdsSlices(_ record: BatchRecord) -> Bool {
+        guard let entry = index[record.header.id],
+            entry.header.contentHash == record.header.contentHash
+        else { return false }
+        var held = entry.applied
+        for slices in entry.slices { held.formUnion(slices.partitions) }
+        return entry.record != nil || record.partitions.isSubset(of: held)
     }
 
     // MARK: - Work
@@ -168,7 +177,10 @@ extension NodeMachine {
     ) {
         let id = record.header.id
         do throws(DecodeError) {
-            try memtable.apply(record, need)
+            let isLate =
+                has(.rulesByLocalClock)
+                && record.header.createdAt < now.wall - configuration.horizon
+            if !isLate { try memtable.apply(record, need) }
         } catch {
             effects.append(.halt("a bound batch cannot be counted: \(error)"))
             return

@@ -82,6 +82,7 @@ extension NodeMachine {
 
     /// A node's clock may only refuse a whole batch; what is known is never refused.
     private func admission(_ header: BatchHeader, _ now: Now) -> BindAnswer? {
+        guard isClockTrusted(now) else { return .unable(.clock) }
         if header.createdAt < now.wall - configuration.horizon { return .tooOld }
         if header.createdAt > now.wall + Limits.admissionAheadMax { return .ahead }
         return nil
@@ -90,6 +91,10 @@ extension NodeMachine {
     private mutating func take(
         _ bind: Bind, from peer: NodeID, wasBound: Bool, _ now: Now, into effects: inout [Effect]
     ) {
+        guard hasDiskRoom else {
+            answerBind(bind.tag, .unable(.disk), to: peer, into: &effects)
+            return
+        }
         guard let record = bind.record else {
             answerBind(bind.tag, .missing, to: peer, into: &effects)
             return

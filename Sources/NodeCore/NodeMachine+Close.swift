@@ -86,6 +86,7 @@ extension NodeMachine {
     // MARK: - Freezing
 
     private mutating func freeze(_ now: Now, into effects: inout [Effect]) {
+        guard mayFreeze(now) else { return }
         var target = Segment(
             createdAt: now.wall - freezeAge, length: configuration.segmentLength)
         if closing.frozen > .first {

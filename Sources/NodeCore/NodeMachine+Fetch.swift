@@ -15,7 +15,9 @@ extension NodeMachine {
         let state = FetchState(
             peer: peer, deadline: now.monotonic + ReplicationLimits.fetchTimeMax)
         fetches[tag, default: state].queue.append(contentsOf: needs)
-        if fetches[tag]?.asked.isEmpty == true { askNext(tag, into: &effects) }
+        if fetches[tag]?.asked.isEmpty == true, fetches[tag]?.resumeAt == nil {
+            askNext(tag, into: &effects)
+        }
     }
 
     private mutating func askNext(_ tag: Tag, into effects: inout [Effect]) {
@@ -60,8 +62,32 @@ extension NodeMachine {
             return
         }
         state.queue = missing + state.queue
+        let bytes = records.reduce(0) { $0 + $1.bytes.count }
+        if let purpose = syncs[tag]?.purpose { state.resumeAt = pacing(purpose, bytes, now) }
         fetches[tag] = state
-        askNext(tag, into: &effects)
+        if state.resumeAt == nil { askNext(tag, into: &effects) }
+    }
+
+    /// When the next records of a catch-up may be asked for: those of clients come first.
+    private func pacing(
+        _ purpose: SyncSession.Purpose, _ bytes: Int, _ now: Now
+    ) -> Instant? {
+        guard purpose == .catchUp, !writes.isEmpty || !reads.isEmpty else { return nil }
+        let rest = Duration.milliseconds(
+            Int64(bytes) * 1000 / Int64(configuration.catchUpBytesPerSecond))
+        return now.monotonic + min(rest, ReplicationLimits.catchUpRestMax)
+    }
+
+    mutating func advanceFetches(_ now: Now, into effects: inout [Effect]) {
+        for tag in fetches.keys.sorted() {
+            guard let state = fetches[tag] else { continue }
+            if state.deadline <= now.monotonic {
+                fetches[tag] = nil
+            } else if let resumeAt = state.resumeAt, resumeAt <= now.monotonic {
+                fetches[tag]?.resumeAt = nil
+                askNext(tag, into: &effects)
+            }
+        }
     }
 
     /// A peer's record of a bound batch becomes this node's.

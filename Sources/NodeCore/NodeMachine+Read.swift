@@ -99,7 +99,11 @@ extension NodeMachine {
         for step in steps {
             switch step {
             case .send(let message, let node):
-                send(message, to: node, into: &effects)
+                if let deadline = reads[tag]?.deadline {
+                    send(message, to: node, until: deadline, into: &effects)
+                } else {
+                    send(message, to: node, into: &effects)
+                }
             case .observed(let node, let duration):
                 let sample = duration.nanoseconds
                 latency[node] = ((latency[node] ?? sample) * 7 + sample) / 8
@@ -149,10 +153,7 @@ extension NodeMachine {
             syncs[tag]?.advance(to: instant, into: &steps)
             carry(steps, of: tag, now, into: &effects)
         }
-        for tag in fetches.keys.sorted() where fetches[tag].map({ $0.deadline <= instant }) == true
-        {
-            fetches[tag] = nil
-        }
+        advanceFetches(now, into: &effects)
         for tag in statuses.keys.sorted() {
             guard let session = statuses[tag], session.deadline <= instant else { continue }
             statuses[tag] = nil

@@ -42,9 +42,18 @@ struct FlushState {
 
 extension NodeMachine {
     mutating func run(_ job: StorageJob, _ purpose: JobPurpose, into effects: inout [Effect]) {
+        if job.isCommit, deferred.holdsCommit {
+            deferred.insert(job, purpose, dueAt: .zero)
+        } else {
+            start(job, purpose, into: &effects)
+        }
+    }
+
+    mutating func start(_ job: StorageJob, _ purpose: JobPurpose, into effects: inout [Effect]) {
         let id = JobID(nextJob)
         nextJob += 1
         jobs[id] = purpose
+        if job.isRepeatable { writeJobs[id] = job }
         effects.append(.run(id, job))
     }
 
@@ -55,9 +64,12 @@ extension NodeMachine {
         guard let purpose = jobs.removeValue(forKey: job) else {
             preconditionFailure("job \(job.number) completed twice")
         }
+        let written = writeJobs.removeValue(forKey: job)
         switch result {
         case .success(let value): succeed(purpose, value, now, into: &effects)
-        case .failure(let error): fail(purpose, error, now, into: &effects)
+        case .failure(let error):
+            guard !deferJob(written, purpose, error, now, into: &effects) else { return }
+            fail(purpose, error, into: &effects)
         }
     }
 
@@ -97,7 +109,7 @@ extension NodeMachine {
     /// A failed read is an error that says so; a failed write ends the process, since what is on
     /// disk is no longer known.
     private mutating func fail(
-        _ purpose: JobPurpose, _ error: StorageError, _ now: Now, into effects: inout [Effect]
+        _ purpose: JobPurpose, _ error: StorageError, into effects: inout [Effect]
     ) {
         switch purpose {
         case .read(let read):
@@ -106,12 +118,7 @@ extension NodeMachine {
             finish(scan.read, .failed("\(error)"), into: &effects)
         case .fetch(let fetch):
             send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
-        case .flushTables:
-            guard !error.isFatal else { return effects.append(.halt("\(error)")) }
-            // Nothing is lost: the log covers the memtable, and the flush is tried again.
-            effects.append(.report(.flushFailed("\(error)")))
-            flushRetryAt = now.monotonic + .seconds(1)
-        case .apply, .drive, .flushCommit, .promotion, .generation:
+        case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation:
             effects.append(.halt("\(error)"))
         }
     }
@@ -137,11 +144,6 @@ extension NodeMachine {
 
     mutating func advanceFlush(_ now: Now, into effects: inout [Effect]) {
         announceLoad(now)
-        if let retry = flushRetryAt, now.monotonic >= retry, let frozen = flush.frozen {
-            flushRetryAt = nil
-            run(
-                .writeTables(frozen, firstID: flush.nextTableID), .flushTables, into: &effects)
-        }
         let isLarge = memtable.bytes >= configuration.memtableBytesMax
         let isOld =
             memtableSince.map { now.monotonic >= $0 + configuration.memtableAgeMax } ?? false

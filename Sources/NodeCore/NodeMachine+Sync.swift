@@ -12,6 +12,8 @@ struct FetchState {
     var asked: [SyncNeed] = []
     /// Without an answer by then it is forgotten; whoever needs the records asks again.
     var deadline: Instant
+    /// Catching up goes slowly while clients are served: nothing is asked for before this.
+    var resumeAt: Instant?
 }
 
 // Comparing sets with a peer and pulling what is missing.
@@ -219,7 +221,11 @@ extension NodeMachine {
                 missing.append(need)
             }
         }
-        if !missing.isEmpty {
+        if !missing.isEmpty, !mayPull(for: session.purpose) {
+            var steps: [SyncSession.Effect] = []
+            syncs[session.tag]?.fail(into: &steps)
+            carry(steps, of: session.tag, now, into: &effects)
+        } else if !missing.isEmpty {
             beginFetch(missing, from: session.peer, for: session.tag, now, into: &effects)
         }
     }

@@ -13,6 +13,15 @@ extension NodeMachine {
         _ request: RequestID, _ what: ClientRequest, _ deadline: Instant, _ now: Now,
         into effects: inout [Effect]
     ) {
+        guard deadline > now.monotonic else {
+            // It waited for longer than its client does: nothing is begun that nobody wants.
+            if case .write = what {
+                effects.append(.reply(request, .write(.notAttempted(.overloaded))))
+            } else {
+                effects.append(.reply(request, .failed(.timedOut(required: 0, answered: 0))))
+            }
+            return
+        }
         switch what {
         case .write(let record, let consistency):
             beginWrite(request, record, consistency, deadline, now, into: &effects)
@@ -38,6 +47,10 @@ extension NodeMachine {
             unsynced.byteCount < ReplicationLimits.unsyncedBytesMax, !isBehindWithFlushes
         else { return refuse(.overloaded, into: &effects) }
         let header = record.header
+        if let ahead = clockDisagreement(now) {
+            return refuse(.notReady(Self.clockReason(ahead)), into: &effects)
+        }
+        guard hasDiskRoom else { return refuse(.notReady(Self.diskReason), into: &effects) }
         if header.createdAt > now.wall + Limits.admissionAheadMax {
             return refuse(.aheadOfClock, into: &effects)
         }
@@ -52,7 +65,10 @@ extension NodeMachine {
         for partition in [record.home] + record.slices.map(\.partition) {
             let voters = ring.replicas(of: partition)
             let required = consistency.required(of: voters.count)
-            let alive = voters.count { reachable.contains($0) }
+            let isHome = partition == record.home
+            let alive = voters.count {
+                reachable.contains($0) && (!isHome || isThoughtAble($0, now))
+            }
             guard alive >= required else {
                 return refuse(.tooFewReplicas(required: required, alive: alive), into: &effects)
             }
@@ -79,6 +95,7 @@ extension NodeMachine {
     mutating func receive(
         _ reply: BindReply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
+        noteInability(reply, of: peer, now)
         var steps: [WriteSession.Effect] = []
         writes[reply.tag]?.receive(reply, from: peer, into: &steps)
         carry(steps, of: reply.tag, now, into: &effects)
@@ -99,7 +116,12 @@ extension NodeMachine {
             switch step {
             case .send(let message, let node):
                 // Records are large: nothing is encoded for a node that cannot be reached.
-                if isReachable(node) { send(message, to: node, into: &effects) }
+                guard isReachable(node) else { continue }
+                if let deadline = writes[tag]?.deadline {
+                    send(message, to: node, until: deadline, into: &effects)
+                } else {
+                    send(message, to: node, into: &effects)
+                }
             case .loadRecord:
                 loadRecord(for: tag, now, into: &effects)
             case .answer(let outcome):
@@ -128,6 +150,10 @@ extension NodeMachine {
         _ request: RequestID, _ id: BatchID, _ createdAt: WallTime?,
         _ purpose: StatusSession.Purpose, _ deadline: Instant, into effects: inout [Effect]
     ) {
+        guard statuses.count < ReplicationLimits.sessionsMax else {
+            effects.append(.reply(request, .failed(.notReady("too many requests are under way"))))
+            return
+        }
         let voters = ring.replicas(of: ring.home(of: id))
         let required = Consistency.quorum.required(of: voters.count)
         let reachable = reachableNodes

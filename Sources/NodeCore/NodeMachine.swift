@@ -21,6 +21,8 @@ import Wire
 //     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Life         first start, restart, lost disk: when this node votes
 //     +Storage      log positions, flushes, jobs
+//     +Disk         a disk that is nearly full, jobs that wait for room
+//     +Clock        whether this node's wall clock may be believed
 //
 // Invariants kept here, beyond those of the parts:
 //
@@ -80,13 +82,24 @@ package struct NodeMachine: ~Copyable {
     var catchUpTurn = 0
     var sweepAt: Instant
     var flushRequests: [RequestID] = []
-    var flushRetryAt: Instant?
+    /// Jobs under way that write, to be run again where the disk is full.
+    var writeJobs: [JobID: StorageJob] = [:]
+    var deferred = DeferredJobs()
+    var hasDiskRoom = true
+    /// Voters that said lately that they take nothing new. No more than members.
+    var unableUntil: [NodeID: Instant] = [:]
     var loadAt: Instant
     var lifeRepeatAt: Instant
     /// Peers that have lost their memory of this life, or never had it; they are told until they
     /// have it.
     var strangers: Set<NodeID> = []
     var strangersTag = Tag(0)
+
+    /// By how much most peers' clocks differ from this node's, while that is too much.
+    var clockDoubt: Duration?
+
+    /// The instant of the input that is being handled.
+    var present: Instant
 
     /// Messages to itself, handled before `handle` returns.
     var inbox: [ReplicationMessage] = []
@@ -122,6 +135,7 @@ package struct NodeMachine: ~Copyable {
         sweepAt = now.monotonic
         loadAt = now.monotonic
         lifeRepeatAt = now.monotonic
+        present = now.monotonic
         index = start.replay.index
         let own = mine
         var shared: [NodeID: PartitionSet] = [:]
@@ -141,6 +155,7 @@ package struct NodeMachine: ~Copyable {
     // MARK: - Inputs
 
     package mutating func handle(_ input: Input, at now: Now, into effects: inout [Effect]) {
+        present = now.monotonic
         switch input {
         case .tick:
             break
@@ -148,7 +163,8 @@ package struct NodeMachine: ~Copyable {
             var steps: [GossipEffect] = []
             gossip.receive(message, from: peer, at: now, into: &steps)
             carry(steps, now, into: &effects)
-        case .message(.replication(let message), let peer):
+        case .message(.replication(let message), let peer),
+            .message(.awaited(let message, _), let peer):
             receive(message, from: peer, now, into: &effects)
         case .connected(let peer):
             gossip.connected(to: peer)
@@ -160,6 +176,8 @@ package struct NodeMachine: ~Copyable {
             begin(request, what, deadline, now, into: &effects)
         case .cancel(let request):
             cancel(request)
+        case .disk(let hasRoom):
+            setDiskRoom(hasRoom)
         case .logSynced(let lsn):
             logSynced(through: lsn, now, into: &effects)
         case .completed(let job, let result):
@@ -187,11 +205,13 @@ package struct NodeMachine: ~Copyable {
         }
         guard now.monotonic >= sweepAt else { return }
         sweepAt = now.monotonic + Self.sweepInterval
+        watchClock(now, into: &effects)
         advanceLife(now, into: &effects)
         advanceSessions(now, into: &effects)
         advanceDrives(now, into: &effects)
         advanceCatchUp(now, into: &effects)
         advanceClosing(now, into: &effects)
+        advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
     }
 
@@ -217,6 +237,8 @@ package struct NodeMachine: ~Copyable {
         case .fetched(let tag, let records, let isLast):
             receive(records, isLast, tag, from: peer, now, into: &effects)
         case .pull(let tag, let partitions):
+            // Beyond the bound it is as if the message was lost: the asker's time runs out.
+            guard syncs.count < ReplicationLimits.syncsMax else { return }
             beginSync(with: peer, partitions, .pulled(by: peer, tag), now, into: &effects)
         case .pulled(let tag): partnerPulled(tag, from: peer, now, into: &effects)
         case .closeAsk(let ask): answerClose(ask, to: peer, into: &effects)
@@ -248,6 +270,18 @@ package struct NodeMachine: ~Copyable {
             inbox.append(message)
         } else {
             effects.append(.send(.replication(message), to: node))
+        }
+    }
+
+    /// What somebody waits for until `deadline`.
+    mutating func send(
+        _ message: ReplicationMessage, to node: NodeID, until deadline: Instant,
+        into effects: inout [Effect]
+    ) {
+        if node == configuration.node {
+            inbox.append(message)
+        } else {
+            effects.append(.send(.awaited(message, patience: deadline - present), to: node))
         }
     }
 

@@ -31,6 +31,8 @@ package struct NodeStart: ~Copyable {
             digestKey: configuration.digestKey, window: configuration.window,
             segmentLength: configuration.segmentLength,
             replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage))
+        var options = options
+        options.trustsPageCache = configuration.mutants.contains(.pageCacheTrusted)
         let recovered = try Recovery.open(fileSystem, options: options) { record, _ in
             replay.visit(
                 kind: record.kind, lsn: record.lsn, position: record.position,

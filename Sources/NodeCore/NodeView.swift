@@ -47,6 +47,9 @@ package struct NodeView: Sendable {
     package var members: [Member]
     /// Empty where the node is ready.
     package var notReady: [String]
+    /// By how much most peers' clocks differ, while that is too much to admit batches.
+    package var clockDoubt: Duration?
+    package var hasDiskRoom: Bool
     package var counters: Counters
     package var memtableBytes: Int
     package var memtableCells: Int
@@ -74,7 +77,9 @@ extension NodeMachine {
         NodeView(
             node: configuration.node, clusterName: configuration.clusterName, ring: ring,
             incarnation: identity.incarnation, members: configuration.members.map { view($0, now) },
-            notReady: notReady, counters: counters, memtableBytes: memtable.bytes,
+            notReady: notReady, clockDoubt: clockDoubt, hasDiskRoom: hasDiskRoom,
+            counters: counters,
+            memtableBytes: memtable.bytes,
             memtableCells: memtable.cells, tables: tables.count,
             tableBytes: tables.reduce(0) { $0 + $1.meta.size }, load: load,
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
@@ -118,6 +123,10 @@ extension NodeMachine {
                     + awaiting.sorted().map(\.name).joined(separator: ", ") + " to remember it")
         case .voting:
             break
+        }
+        if let clockDoubt {
+            reasons.append(
+                "it takes no new batches: " + Self.clockReason(clockDoubt))
         }
         if !doubt.isEmpty { reasons.append("settling \(doubt.count) batches in doubt") }
         return reasons

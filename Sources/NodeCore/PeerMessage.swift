@@ -1,3 +1,4 @@
+import Core
 package import Gossip
 package import Replication
 package import Wire
@@ -6,6 +7,12 @@ package import Wire
 package enum PeerMessage: Hashable, Sendable {
     case gossip(GossipMessage)
     case replication(ReplicationMessage)
+    /// The same, where the sender waits for what comes of it, for so long and no longer. Work that
+    /// nobody waits for any more is dropped where it lies, and not done.
+    case awaited(ReplicationMessage, patience: Duration)
+
+    /// From here on a patience is not told apart.
+    package static let patienceMax: Duration = .seconds(600)
 
     package func encoded() -> [UInt8] {
         switch self {
@@ -16,6 +23,13 @@ package enum PeerMessage: Hashable, Sendable {
         case .replication(let message):
             var writer = ByteWriter(capacity: 256)
             writer.write(2)
+            message.encode(into: &writer)
+            return writer.bytes
+        case .awaited(let message, let patience):
+            var writer = ByteWriter(capacity: 256)
+            writer.write(3)
+            let told = min(max(patience, .zero), Self.patienceMax)
+            writer.write(fixed: UInt32(told.milliseconds))
             message.encode(into: &writer)
             return writer.bytes
         }
@@ -32,6 +46,14 @@ package enum PeerMessage: Hashable, Sendable {
             }
         case 2:
             self = .replication(try ReplicationMessage(from: &reader))
+            try reader.finish()
+        case 3:
+            let patience: UInt32 = try reader.fixed()
+            guard Int64(patience) <= Self.patienceMax.milliseconds else {
+                throw reader.fail("a patience of \(patience) ms")
+            }
+            self = .awaited(
+                try ReplicationMessage(from: &reader), patience: .milliseconds(Int64(patience)))
             try reader.finish()
         default:
             throw reader.fail("a message of an unknown family")

@@ -65,6 +65,10 @@ package enum ReplicationLimits {
     package static let freezeSpeedMax: Int64 = 60
     /// A comparison of segments without all its answers is given up after this.
     package static let closeRoundMax: Duration = .seconds(2)
+    /// Comparisons with peers under way before more are refused.
+    package static let syncsMax = 1024
+    /// The longest rest of a catch-up between two fetches, well within its patience with a peer.
+    package static let catchUpRestMax: Duration = .seconds(5)
     /// Newest segments that a sync compares one by one.
     package static let recentSegments: Int64 = 8
 }

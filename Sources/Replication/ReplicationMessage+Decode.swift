@@ -98,8 +98,16 @@ extension ByteReader {
         case 4: .tooOld
         case 5: .ahead
         case 6: .closed
+        case 7: .unable(try inability())
         default: throw fail("an answer to a bind")
         }
+    }
+
+    private mutating func inability() throws(DecodeError) -> BindAnswer.Inability {
+        guard let why = BindAnswer.Inability(rawValue: try byte()) else {
+            throw fail("a reason to take nothing")
+        }
+        return why
     }
 
     fileprivate mutating func vote() throws(DecodeError) -> Vote {

@@ -219,6 +219,9 @@ extension ByteWriter {
         case .tooOld: write(4)
         case .ahead: write(5)
         case .closed: write(6)
+        case .unable(let why):
+            write(7)
+            write(why.rawValue)
         }
     }
 

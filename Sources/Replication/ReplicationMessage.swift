@@ -91,6 +91,15 @@ package enum BindAnswer: Hashable, Sendable {
     case ahead
     /// Its segment is closed at this home, and it is not in it: it is finally not counted.
     case closed
+    /// I take nothing new at present. It may be taken when it is sent again.
+    case unable(Inability)
+
+    package enum Inability: UInt8, Hashable, Sendable, CaseIterable {
+        /// My clock disagrees with those of my peers.
+        case clock = 1
+        /// My disk is nearly full.
+        case disk = 2
+    }
 }
 
 package struct BindReply: Hashable, Sendable {

@@ -136,7 +136,7 @@ package struct WriteSession: Sendable {
                 close(into: &effects)
                 return
             }
-        case .conflict(_, isBound: false), .tooOld, .ahead:
+        case .conflict(_, isBound: false), .tooOld, .ahead, .unable:
             break
         }
         decide(into: &effects)
@@ -264,7 +264,7 @@ extension WriteSession {
                 contents[header.contentHash, default: []].append(node)
             case .conflict(let hash, _) where !nonVoting.contains(node):
                 contents[hash, default: []].append(node)
-            case .holds, .conflict, .missing, .tooOld, .ahead, .closed, nil:
+            case .holds, .conflict, .missing, .tooOld, .ahead, .closed, .unable, nil:
                 break
             }
         }
@@ -306,9 +306,11 @@ extension WriteSession {
 
     /// So many voters refused that no majority is left.
     private mutating func refuse(into effects: inout [Effect]) {
-        let refusals = answers.values.count { $0 == .tooOld || $0 == .ahead }
+        let refusals = answers.values.count(where: \.isRefusal)
         guard homeVoters.count - refusals < majority else { return }
-        // A voter that has not answered may hold it, and drive it on.
+        answerWeakly(into: &effects)
+        // A voter that has not answered may hold it, and drive it on. One that only could not take
+        // it may take it yet, from a copy that is still on the way.
         if homeVoters.allSatisfy({ answers[$0] == .tooOld || answers[$0] == .ahead }) {
             let isOld = answers.values.contains(.tooOld)
             answer(
@@ -435,6 +437,16 @@ extension WriteSession {
             .counted(
                 duplicate: isDuplicate, required: 1, acknowledged: max(votes.count, acknowledged)),
             into: &effects)
+    }
+}
+
+extension BindAnswer {
+    /// The voter stored nothing.
+    fileprivate var isRefusal: Bool {
+        switch self {
+        case .tooOld, .ahead, .unable: true
+        case .holds, .missing, .conflict, .closed: false
+        }
     }
 }
 

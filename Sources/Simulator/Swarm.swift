@@ -16,6 +16,14 @@ package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     /// Producers that send other bytes under a known id.
     case rogues
     case skew
+    /// One node's wall clock jumps, by minutes to ten years, either way.
+    case clockSteps = "clock-steps"
+    /// A disk without room for a while.
+    case diskFull = "disk-full"
+    /// An fsync fails, and the process ends and starts again without a reboot.
+    case failedSyncs = "failed-fsyncs"
+    /// One node takes up to 300 ms for everything.
+    case slowNodes = "slow-nodes"
 
     package static func < (left: FaultClass, right: FaultClass) -> Bool {
         left.rawValue < right.rawValue
@@ -41,6 +49,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var skewMax: Duration = .zero
     /// What nodes are told: twice `skewMax` covers any two of them.
     package var clockSkewMax: Duration = .milliseconds(500)
+    package var pauseMax: Duration = .seconds(4)
 
     package var memtableBytesMax: Int
     package var memtableAgeMax: Duration
@@ -133,9 +142,16 @@ package struct Swarm: Sendable, CustomStringConvertible {
             case .skew:
                 skewMax = horizon < SimulatorLimits.horizonAwaited ? .seconds(2) : .seconds(20)
                 clockSkewMax = skewMax * 2
-            case .crashes, .killAll, .wipes, .cuts, .pauses:
+            case .crashes, .killAll, .wipes, .cuts, .clockSteps, .diskFull, .slowNodes:
                 faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
-            case .tornJobs, .rogues: break
+            case .pauses:
+                faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
+                guard random.chance(1, in: 6) else { continue }
+                // As long as a machine that swaps or is moved; the run must outlast it.
+                pauseMax = .seconds(60)
+                faultInterval = .seconds(5)
+                chaos = .seconds(75)
+            case .tornJobs, .rogues, .failedSyncs: break
             }
         }
     }

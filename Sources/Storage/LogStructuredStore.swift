@@ -78,6 +78,8 @@ package struct StorageOptions: Hashable, Sendable {
     package var window: WindowLength
     /// A log file is closed before it would exceed this; one record may be larger.
     package var logFileMax: UInt64
+    /// A planted bug: a start takes what it can read for what is on the disk.
+    package var trustsPageCache = false
 
     package init(digestKey: SipKey, window: WindowLength = .minute, logFileMax: UInt64 = 64 << 20) {
         self.digestKey = digestKey

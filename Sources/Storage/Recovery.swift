@@ -21,7 +21,9 @@ package enum Recovery {
         visit: (_ record: LogRecord, _ manifest: ManifestState) -> Void
     ) throws(StorageError) -> Recovered {
         try prepareDirectories(fileSystem)
-        let manifest = try ManifestFile.open(fileSystem).state
+        let manifest = try ManifestFile.open(
+            fileSystem, isStart: !options.trustsPageCache
+        ).state
         try removeUnlistedTables(fileSystem, manifest)
         let (tables, tableDamage) = try openTables(fileSystem, manifest, options)
         var scan = LogScan(

@@ -95,6 +95,11 @@ struct GenerationTests {
         #expect(Generation.next(stored: 1_000_000, now: now) == 1_000_001)
         #expect(Generation.next(stored: 2_000_000, now: now) == 2_000_001)
         #expect(Generation.next(stored: nil, now: WallTime(milliseconds: -5000)) == 1)
+        // A clock that has jumped by more than the allowance since is not followed.
+        let allowance = GossipLimits.generationAheadMax.components.seconds
+        let leap = WallTime(milliseconds: (1_000_000 + allowance) * 1000)
+        #expect(Generation.next(stored: 1_000_000, now: leap) == 1_000_000 + allowance)
+        #expect(Generation.next(stored: 999_999, now: leap) == 1_000_000)
     }
 
     @Test("a stored generation that peers refuse for lying in the future is void")

@@ -25,7 +25,8 @@ struct GossipCodecTests {
         return [
             .syn(cluster: "demo", digests: digests), .syn(cluster: "demo", digests: []),
             .ack(deltas: [delta], requests: digests), .ack(deltas: [], requests: []),
-            .ack2(deltas: [delta]), .probe(nonce: .max), .probeAnswer(nonce: 0, generation: 1),
+            .ack2(deltas: [delta]), .probe(nonce: .max),
+            .probeAnswer(nonce: 0, generation: 1, wall: WallTime(milliseconds: -5)),
             .shutdown(delta),
         ]
     }

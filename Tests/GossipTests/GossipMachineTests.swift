@@ -61,7 +61,8 @@ struct GossipMachineTests {
         let delta = state.delta(of: node, after: 0)
         let effects = receive(.ack2(deltas: [delta]), from: node, at: time, &machine)
         let nonce = try #require(nonceSent(effects, to: node))
-        let answer = GossipMessage.probeAnswer(nonce: nonce, generation: state.generation)
+        let answer = GossipMessage.probeAnswer(
+            nonce: nonce, generation: state.generation, wall: now(time).wall)
         return receive(answer, from: node, at: time, &machine)
     }
 
@@ -163,8 +164,10 @@ struct GossipMachineTests {
         let nonce = try #require(nonceSent(heard, to: n1))
         #expect(heard == [.statesChanged(n1), .send(.probe(nonce: nonce), to: n1)])
         #expect(!machine.isUp(n1))
-        let right = GossipMessage.probeAnswer(nonce: nonce, generation: 10)
-        let wrong = GossipMessage.probeAnswer(nonce: nonce ^ 1, generation: 10)
+        let right = GossipMessage.probeAnswer(
+            nonce: nonce, generation: 10, wall: now(0).wall)
+        let wrong = GossipMessage.probeAnswer(
+            nonce: nonce ^ 1, generation: 10, wall: now(0).wall)
         #expect(receive(wrong, from: n1, at: 1, &machine).isEmpty)
         #expect(receive(right, from: n3, at: 1, &machine).isEmpty)
         #expect(receive(right, from: n1, at: 1, &machine) == [.peerUp(n1)])
@@ -177,7 +180,8 @@ struct GossipMachineTests {
     func answerFirst() throws {
         var machine = machine()
         let nonce = try #require(nonceSent(advance(to: 0, &machine), to: n1))
-        let answer = GossipMessage.probeAnswer(nonce: nonce, generation: 10)
+        let answer = GossipMessage.probeAnswer(
+            nonce: nonce, generation: 10, wall: now(0).wall)
         guard case .send(.syn, to: n1) = receive(answer, from: n1, at: 5, &machine).first else {
             Issue.record("a life without a state was not asked for it")
             return
@@ -192,7 +196,8 @@ struct GossipMachineTests {
     func answerOfAnotherLife() throws {
         var machine = machine()
         let nonce = try #require(nonceSent(advance(to: 0, &machine), to: n1))
-        let answer = GossipMessage.probeAnswer(nonce: nonce, generation: 11)
+        let answer = GossipMessage.probeAnswer(
+            nonce: nonce, generation: 11, wall: now(0).wall)
         _ = receive(answer, from: n1, at: 5, &machine)
         let old = GossipMessage.ack2(deltas: [state(10).delta(of: n1, after: 0)])
         #expect(receive(old, from: n3, at: 6, &machine) == [.statesChanged(n1)])
@@ -208,7 +213,7 @@ struct GossipMachineTests {
         var machine = machine()
         #expect(
             receive(.probe(nonce: 4), from: n1, at: 0, &machine)
-                == [.send(.probeAnswer(nonce: 4, generation: seconds), to: n1)])
+                == [.send(.probeAnswer(nonce: 4, generation: seconds, wall: now(0).wall), to: n1)])
     }
 
     @Test("an old life resurrected changes nothing")
@@ -314,7 +319,8 @@ struct GossipMachineTests {
         #expect(machine.isReachable(n1))
         machine.connectionRefused(by: n1)
         let nonce = try #require(nonceSent(advance(to: 0, &machine), to: n1))
-        let answer = GossipMessage.probeAnswer(nonce: nonce, generation: 10)
+        let answer = GossipMessage.probeAnswer(
+            nonce: nonce, generation: 10, wall: now(0).wall)
         _ = receive(answer, from: n1, at: 1, &machine)
         #expect(machine.isReachable(n1))
         #expect(!machine.isReachable(n3))
@@ -354,7 +360,8 @@ struct GossipMachineTests {
             let effects = advance(to: time, &machine)
             if effects.contains(.peerDown(n1)) { downs.append(time) }
             if let nonce = nonceSent(effects, to: n1) {
-                let answer = GossipMessage.probeAnswer(nonce: nonce, generation: 10)
+                let answer = GossipMessage.probeAnswer(
+                    nonce: nonce, generation: 10, wall: now(0).wall)
                 #expect(receive(answer, from: n1, at: time, &machine).isEmpty)
             }
         }

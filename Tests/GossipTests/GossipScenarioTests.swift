@@ -110,14 +110,30 @@ struct GossipScenarioTests {
         #expect(reports.map(\.effect) == [.outranked(by: before)])
     }
 
-    @Test("a clock ten years ahead is refused, and put right it is as if it had never been")
+    @Test(
+        "a node that restarts with its clock ten years off keeps its place", arguments: [10, -10])
+    func leap(years: Int) throws {
+        var mesh = Mesh.started(3, seed: 11)
+        mesh.run(for: .seconds(3))
+        mesh.kill(2)
+        mesh.clockOffsets[2] = .seconds(Int64(years) * 365 * 86_400)
+        mesh.start(2)
+        mesh.run(for: .seconds(10))
+        // A clock that is behind shows a number that others take for an old life.
+        #expect(mesh.machines[0]?.isUp(NodeID("n3")) == (years > 0))
+        mesh.clockOffsets[2] = .zero
+        mesh.run(for: .seconds(5))
+        #expect(mesh.allUp)
+    }
+
+    @Test("a new node's clock ten years ahead is refused, and put right it is as if it never was")
     func future() throws {
         var mesh = Mesh.started(3, seed: 11)
         mesh.run(for: .seconds(3))
         let before = try #require(mesh.machines[0]?.generation(of: NodeID("n3")))
         mesh.kill(2)
         mesh.clockOffsets[2] = .seconds(10 * 365 * 86_400)
-        mesh.start(2)
+        mesh.start(2, wiped: true)
         mesh.run(for: .seconds(10))
         #expect(mesh.machines[0]?.generation(of: NodeID("n3")) == before)
         #expect(mesh.machines[0]?.isUp(NodeID("n3")) == false)

@@ -50,6 +50,7 @@ private func complaint(
         #expect(configuration.futureLimit == .seconds(86_400))
         #expect(configuration.lateness == nil)
         #expect(configuration.memtableSize == 64 << 20)
+        #expect(configuration.diskReserve == 256 << 20)
         #expect(configuration.memtableFlushAge == .seconds(600))
         #expect(configuration.logLevel == .info)
         #expect(
@@ -78,6 +79,7 @@ private func complaint(
             future_limit: 0s
             lateness: 7d
             memtable_size: 1GiB
+            disk_reserve: 2GiB
             memtable_flush_age: 1h
             digest_key: "000102030405060708090a0b0c0d0e0f"
             data_directory: /var/lib/quipu
@@ -95,6 +97,7 @@ private func complaint(
         #expect(configuration.futureLimit == .zero)
         #expect(configuration.lateness == .seconds(7 * 86_400))
         #expect(configuration.memtableSize == 1 << 30)
+        #expect(configuration.diskReserve == 2 << 30)
         #expect(configuration.digestKey.high == 0x0001_0203_0405_0607)
         #expect(configuration.digestKey.low == 0x0809_0a0b_0c0d_0e0f)
         #expect(configuration.dataDirectory == "/var/lib/quipu")

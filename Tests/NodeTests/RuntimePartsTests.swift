@@ -4,6 +4,7 @@ import NodeCore
 import Replication
 import Synchronization
 import Testing
+import Wire
 
 @Suite struct RuntimePartsTests {
     @Test("A wait ends with what it waits for, or at its deadline with nothing")
@@ -102,15 +103,50 @@ import Testing
             ])
     }
 
+    @Test("What a peer waits for is kept with the end of its patience, and other words without one")
+    func patience() {
+        let inbox = CoreInbox()
+        let peer = NodeID("n2")
+        let end = Instant.zero + .seconds(3)
+        let ask = ReplicationMessage.statusAsk(Tag(7), BatchID(producer: 1, sequence: 2))
+        #expect(inbox.offer(.message(.replication(ask), from: peer), until: end))
+        #expect(inbox.offer(.message(.replication(ask), from: peer)))
+        let taken = inbox.take(until: .zero)
+        guard taken.count == 2, case .awaited(_, until: end) = taken[0], case .input = taken[1]
+        else {
+            Issue.record("not the two that were offered: \(taken.count)")
+            return
+        }
+    }
+
+    @Test("A message tells how long its sender waits, up to a bound")
+    func awaited() throws {
+        let inner = ReplicationMessage.statusAsk(Tag(7), BatchID(producer: 1, sequence: 2))
+        let message = PeerMessage.awaited(inner, patience: .milliseconds(1500))
+        #expect(try PeerMessage(decoding: message.encoded()) == message)
+        let late = PeerMessage.awaited(inner, patience: .seconds(-3)).encoded()
+        #expect(try PeerMessage(decoding: late) == .awaited(inner, patience: .zero))
+        let long = PeerMessage.awaited(inner, patience: .seconds(100_000)).encoded()
+        #expect(
+            try PeerMessage(decoding: long)
+                == .awaited(inner, patience: PeerMessage.patienceMax))
+        var hostile = long
+        hostile.replaceSubrange(1..<5, with: [0xff, 0xff, 0xff, 0xff])
+        #expect(throws: DecodeError.self) { try PeerMessage(decoding: hostile) }
+    }
+
     @Test("A disk that runs low turns the node read-only, and some room more turns it back")
     func disk() {
-        var watch = DiskWatch(path: "/")
+        let reserve = UInt64(DiskWatch.reserveDefault)
+        let enough = reserve + reserve / 4
+        var watch = DiskWatch(path: "/", reserve: DiskWatch.reserveDefault)
         #expect(watch.free != nil)
-        #expect(watch.judge(free: DiskWatch.ceiling) == nil)
-        #expect(watch.judge(free: DiskWatch.floor) == nil)
-        #expect(watch.judge(free: DiskWatch.floor - 1)?.contains("MiB") == true)
-        #expect(watch.judge(free: DiskWatch.floor) != nil)
-        #expect(watch.judge(free: DiskWatch.ceiling) == nil)
+        #expect(watch.judge(free: enough) == nil)
+        #expect(watch.judge(free: reserve) == nil)
+        #expect(watch.judge(free: reserve - 1)?.contains("need 256") == true)
+        #expect(watch.judge(free: reserve) != nil)
+        #expect(watch.judge(free: enough - 1) != nil)
+        #expect(watch.judge(free: enough) == nil)
     }
 
     @Test("Budgets are taken whole or not at all")

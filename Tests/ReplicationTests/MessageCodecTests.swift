@@ -98,7 +98,7 @@ struct MessageCodecTests {
         ]
         let answers: [BindAnswer] = [
             .holds(wasBound: true), .missing, .conflict(Hash128(5), isBound: false), .tooOld,
-            .ahead, .closed,
+            .ahead, .closed, .unable(.clock), .unable(.disk),
         ]
         messages += answers.map { .bindReply(BindReply(tag: tag, answer: $0, vote: vote)) }
         let roles: [ReadAsk.Role] = [.data, .digest, .converge(with: [NodeID("n2")]), .data]

@@ -248,4 +248,26 @@ struct WriteSessionTests {
         held.receive(bound(.tooOld), from: Self.nodes[1], into: &effects)
         #expect(answers(effects) == [.unknown(required: 2, answered: 1)])
     }
+
+    @Test("voters that take nothing new end an attempt early, and its outcome is unknown")
+    func unable() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.unable(.disk)), from: Self.nodes[0], into: &effects)
+        #expect(effects.isEmpty)
+        session.receive(bound(.unable(.clock)), from: Self.nodes[1], into: &effects)
+        // A copy of the message that is still on its way may be taken when there is room again.
+        #expect(answers(effects) == [.unknown(required: 2, answered: 0)])
+        #expect(effects.last == .end)
+    }
+
+    @Test("a voter that took nothing and then does counts like any other")
+    func ableAgain() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.unable(.disk)), from: Self.nodes[0], into: &effects)
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[1], into: &effects)
+        #expect(targets(effects, isApply).count == 2)
+    }
 }

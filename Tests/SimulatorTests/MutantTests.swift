@@ -9,15 +9,18 @@ struct MutantTests {
     /// them; `scripts/simulate --runs 100 --mutant M` finds new ones.
     static let recorded: [Mutant: [UInt64]] = [
         .skipDedupe: [1, 2, 3, 4],
-        .applyBeforeBound: [3, 5, 13, 23],
-        .acknowledgeBeforeSync: [2, 4, 6, 9],
-        .voteInDoubt: [10, 16, 21, 56],
-        .maximumRead: [1, 5, 9, 28],
+        .applyBeforeBound: [7, 29, 37, 40],
+        .acknowledgeBeforeSync: [1, 4, 10, 11],
+        .voteInDoubt: [2, 10, 16, 58],
+        .maximumRead: [27, 31, 54, 65],
         .replayIgnoresCoverage: [1, 2, 3, 4],
-        .catchUpDropsSlice: [1, 2, 3, 4],
+        .catchUpDropsSlice: [1, 2, 4, 6],
         .freezeNotDurable: [1, 2, 3, 4],
         .sealWithFewer: [1, 2, 3, 4],
         .sealWithoutRecovering: [24, 28, 30, 32],
+        .rulesByLocalClock: [5, 7, 11, 17],
+        .fsyncRetried: [4, 12, 15, 16],
+        .pageCacheTrusted: [4, 5, 12, 22],
     ]
 
     /// What each breaks first: a mutant that is found for another reason is not understood.
@@ -32,6 +35,10 @@ struct MutantTests {
         .freezeNotDurable: ["S7"],
         .sealWithFewer: ["S7"],
         .sealWithoutRecovering: ["S7"],
+        .rulesByLocalClock: ["S2", "S4", "L1"],
+        // What was believed durable is missing, or the hole is noticed as damage.
+        .fsyncRetried: ["S3", "S4", "S10"],
+        .pageCacheTrusted: ["S3", "S4", "S10"],
     ]
 
     @Test("are found on their recorded seeds", arguments: Mutant.allCases)

@@ -201,6 +201,70 @@ import Testing
         }
     }
 
+    /// The process ends at a sync that failed and starts again without a reboot, so that it reads
+    /// what the kernel shows; then the power fails. What is left must be what the start had read.
+    private static func failedSync(
+        at operation: Int, _ loss: MemoryFileSystem.SyncLoss, trusting: Bool
+    ) throws -> (read: LSN, left: LSN) {
+        var random = RandomSource(seed: 49)
+        let files = MemoryFileSystem()
+        files.setSyncLoss(loss)
+        files.fail(at: operation, with: .inputOutput)
+        let promise = script(files, seed: 50)
+        files.clearFaults()
+        var options = StorageModel.options
+        options.trustsPageCache = trusting
+        let restarted = files.clone()
+        let read = try Recovery.open(restarted, options: options) { _, _ in }
+        let crashed = restarted.crash(data: .allLost, names: .allLost, &random)
+        do {
+            let left = try Recovery.open(crashed, options: StorageModel.options) { _, _ in }
+            if !trusting {
+                #expect(left.manifest == read.manifest, "operation \(operation), \(loss)")
+                try check(restarted, promise, "operation \(operation), \(loss)")
+                try check(crashed, promise, "operation \(operation), \(loss)")
+            }
+            return (read.cursor.last, left.cursor.last)
+        } catch {
+            #expect(trusting, "operation \(operation), \(loss): \(error)")
+            return (read.cursor.last, .zero)
+        }
+    }
+
+    @Test(
+        "what a start reads after a failed fsync is put on the disk before it is believed",
+        arguments: MemoryFileSystem.SyncLoss.allCases)
+    func restartWithoutReboot(loss: MemoryFileSystem.SyncLoss) throws {
+        var lostByTrust = 0
+        for operation in 0..<Self.operations(seed: 50) {
+            let (read, left) = try Self.failedSync(at: operation, loss, trusting: false)
+            #expect(left >= read, "operation \(operation)")
+            let trusting = try Self.failedSync(at: operation, loss, trusting: true)
+            if trusting.left < trusting.read { lostByTrust += 1 }
+        }
+        // The canary: to sync again what the kernel takes for clean does nothing.
+        #expect((lostByTrust > 0) == (loss == .marksClean))
+    }
+
+    @Test("a second failed fsync, in the start itself, is an error, and the next start is whole")
+    func failedStart() throws {
+        var random = RandomSource(seed: 51)
+        for inner in 0..<40 {
+            let files = MemoryFileSystem()
+            let promise = Self.script(files, seed: 50)
+            let restarted = files.clone()
+            restarted.fail(at: restarted.operations + inner, with: .inputOutput)
+            do {
+                _ = try Recovery.open(restarted, options: StorageModel.options) { _, _ in }
+            } catch {
+                #expect(!error.description.isEmpty)
+            }
+            restarted.clearFaults()
+            try Self.check(restarted.clone(), promise, "operation \(inner) of the start")
+            try Self.check(restarted.crash(&random), promise, "operation \(inner) of the start")
+        }
+    }
+
     @Test("a store that lives on after each crash keeps every synced slice over many lives")
     func manyLives() throws {
         var random = RandomSource(seed: 47)

@@ -61,6 +61,31 @@ import Testing
         #expect(files.crash(data: .allKept, names: .allKept, &random).contents["f"] == [])
     }
 
+    @Test("a failed sync may leave its bytes clean, dirty or gone, as file systems do")
+    func syncLosses() throws {
+        var random = RandomSource(seed: 55)
+        for loss in MemoryFileSystem.SyncLoss.allCases {
+            let files = MemoryFileSystem()
+            let file = try files.open("f", .write)
+            try files.syncDirectory(".")
+            try file.write([[1]], at: 0)
+            try file.sync()
+            try file.write([[2, 3]], at: 0)
+            files.failSyncs(1, loss)
+            #expect(throws: StorageError.self) { try file.sync() }
+            let read = try file.read(at: 0, count: 9)
+            #expect(read == (loss == .reverts ? [1] : [2, 3]))
+            try file.sync()
+            let left = files.crash(data: .allLost, names: .allLost, &random).contents["f"]
+            #expect(left == (loss == .keepsDirty ? [2, 3] : [1]))
+            // Written again, they are dirty again.
+            try file.write([[2, 3]], at: 0)
+            try file.sync()
+            #expect(
+                files.crash(data: .allLost, names: .allLost, &random).contents["f"] == [2, 3])
+        }
+    }
+
     @Test("a rename is atomic, waits for its directory's sync, and removed files stay readable")
     func names() throws {
         var random = RandomSource(seed: 54)

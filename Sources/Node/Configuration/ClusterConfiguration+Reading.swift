@@ -40,6 +40,7 @@ extension ClusterConfiguration {
             gossipInterval: .seconds(1), requestTimeout: .seconds(5),
             horizon: Limits.horizonDefault, futureLimit: Limits.futureLimitDefault, lateness: nil,
             memtableSize: 64 << 20, memtableFlushAge: .seconds(600),
+            diskReserve: DiskWatch.reserveDefault,
             digestKey: try readDigestKey(top, clusterName: clusterName),
             dataDirectory: try readDataDirectory(top, file: file),
             retention: try readRetention(top, window: window),
@@ -56,7 +57,7 @@ extension ClusterConfiguration {
     private static let scalarKeys = [
         "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
-        "memtable_size", "memtable_flush_age", "digest_key", "log_level",
+        "memtable_size", "memtable_flush_age", "disk_reserve", "digest_key", "log_level",
     ]
 
     private mutating func readTimes(_ top: ConfigurationSection) throws(ConfigurationError) {
@@ -86,6 +87,9 @@ extension ClusterConfiguration {
         }
         if let setting = try top.setting("memtable_size") {
             memtableSize = try setting.bytes(in: ConfigurationLimits.memtableSize)
+        }
+        if let setting = try top.setting("disk_reserve") {
+            diskReserve = try setting.bytes(in: ConfigurationLimits.diskReserve)
         }
         if let setting = try top.setting("memtable_flush_age") {
             memtableFlushAge = try setting.duration(in: ConfigurationLimits.memtableFlushAge)

@@ -43,4 +43,6 @@ package enum HTTPLimits {
     package static let idempotencyKeyMax = 255
     package static let attributesBodyMax = 16 << 20
     package static let retryAfterSeconds = 1
+    /// A disk is not freed from one second to the next.
+    package static let retryAfterDiskSeconds = 10
 }

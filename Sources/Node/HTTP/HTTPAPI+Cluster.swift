@@ -247,6 +247,14 @@ extension HTTPAPI {
             ("quipu_batches_in_doubt", "Held and not known to be bound.", view.inDoubt),
             ("quipu_batches_unfinished", "Bound and not applied everywhere.", view.unfinished),
             ("quipu_pending_bytes", "Records between bind and apply.", view.pendingBytes),
+            (
+                "quipu_read_only", "1 where the disk is nearly full and nothing new is taken.",
+                view.hasDiskRoom ? 0 : 1
+            ),
+            (
+                "quipu_clock_trusted", "1 where most peers' clocks agree with this node's.",
+                view.clockDoubt == nil ? 1 : 0
+            ),
             ("quipu_sessions", "Writes, reads and syncs under way.", view.sessions),
             (
                 "quipu_frozen_segment", "No new batch is taken before it.",

@@ -48,7 +48,9 @@ extension HTTPAPI {
             throw Problem.notReadyToWrite("the node is shutting down; send to another node")
         }
         if let reason = state.readOnlyReason {
-            throw Problem.notReadyToWrite("\(reason); send to another node")
+            var problem = Problem.notReadyToWrite("\(reason); send to another node")
+            problem.retryAfter = HTTPLimits.retryAfterDiskSeconds
+            throw problem
         }
     }
 

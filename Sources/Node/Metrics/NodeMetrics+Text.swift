@@ -57,6 +57,10 @@ extension NodeMetrics {
             "quipu_peer_messages_dropped_total", "Messages of peers dropped at the inbox's bound.",
             messagesDropped.value)
         out.counter(
+            "quipu_peer_messages_expired_total",
+            "Messages of peers that waited for longer than their senders do.",
+            messagesExpired.value)
+        out.counter(
             "quipu_peer_messages_unsent_total",
             "Messages for peers that were not connected or full.",
             messagesUnsent.value)

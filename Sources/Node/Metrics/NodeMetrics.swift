@@ -21,6 +21,7 @@ package final class NodeMetrics: Sendable {
     package let batchesUnknown = Counter()
     package let messagesUnreadable = Counter()
     package let messagesDropped = Counter()
+    package let messagesExpired = Counter()
     package let messagesUnsent = Counter()
     package let requestsRefused = Counter()
     package let diskFull = Counter()
@@ -79,7 +80,7 @@ package final class NodeMetrics: Sendable {
         case .malformed: messagesUnreadable.increment()
         case .dropped(_, let isBound): if isBound { incidents.increment() }
         case .peerUp, .peerDown, .voting, .recovering, .waiting, .inDoubt, .generationRefused,
-            .closed, .sealed:
+            .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull:
             break
         }
     }

@@ -5,6 +5,8 @@ package import NodeCore
 package final class CoreInbox: Sendable {
     package enum Entry: Sendable {
         case input(Input)
+        /// A message that its sender waits for until then: dropped where it was not reached by then.
+        case awaited(Input, until: Instant)
         /// Give the core's view of the cluster to whoever asks.
         case view(@Sendable (NodeView) -> Void)
         /// Say farewell to the peers, then say that it is done.
@@ -34,12 +36,12 @@ package final class CoreInbox: Sendable {
 
     /// Offers an input that may be refused at the bound: a request, or a message of a peer, of
     /// `bytes` bytes.
-    package func offer(_ input: Input, bytes: Int = 0) -> Bool {
+    package func offer(_ input: Input, bytes: Int = 0, until: Instant? = nil) -> Bool {
         monitor.signal { state in
             guard !state.isStopped, state.entries.count < entriesMax,
                 state.bytes == 0 || state.bytes + bytes <= bytesMax
             else { return false }
-            state.entries.append(.input(input))
+            state.entries.append(until.map { .awaited(input, until: $0) } ?? .input(input))
             state.bytes += bytes
             return true
         }

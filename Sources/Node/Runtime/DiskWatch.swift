@@ -4,16 +4,21 @@ internal import Glibc
 /// while a node that refuses new batches goes on answering and catching up. It comes back by
 /// itself.
 package struct DiskWatch: Sendable {
-    /// Less than this and writes are refused.
-    package static let floor: UInt64 = 256 << 20
-    /// As much as this and they are taken again: apart from the floor, so that it does not flap.
-    package static let ceiling: UInt64 = 320 << 20
+    /// Room for what a node that takes nothing new has yet to write: two memtables as files, marks,
+    /// a copy of the last log file at a start.
+    package static let reserveDefault = 256 << 20
 
+    /// Less than this and writes are refused.
+    private let reserve: UInt64
+    /// As much as this and they are taken again: apart from the reserve, so that it does not flap.
+    private let enough: UInt64
     private let path: String
     private var isLow = false
 
-    package init(path: String) {
+    package init(path: String, reserve: Int) {
         self.path = path
+        self.reserve = UInt64(reserve)
+        enough = self.reserve + self.reserve / 4
     }
 
     /// Bytes that this process may still write; nil where the system does not say.
@@ -25,10 +30,10 @@ package struct DiskWatch: Sendable {
 
     /// Why writes must wait; nil where they need not.
     package mutating func judge(free: UInt64) -> String? {
-        if free < DiskWatch.floor { isLow = true }
-        if free >= DiskWatch.ceiling { isLow = false }
+        if free < reserve { isLow = true }
+        if free >= enough { isLow = false }
         return isLow
-            ? "the disk of \(path) has \(free >> 20) MiB free, writes need \(DiskWatch.floor >> 20)"
+            ? "the disk of \(path) has \(free >> 20) MiB free, writes need \(reserve >> 20)"
             : nil
     }
 }

@@ -136,6 +136,13 @@ extension NodeRuntime {
                 case .input(let input):
                     now = SystemClock.now
                     machine.handle(input, at: now, into: &effects)
+                case .awaited(let input, let until):
+                    now = SystemClock.now
+                    guard now.monotonic < until else {
+                        metrics.messagesExpired.increment()
+                        continue
+                    }
+                    machine.handle(input, at: now, into: &effects)
                 case .view(let receive):
                     receive(machine.view(at: now))
                 case .leave(let receive):

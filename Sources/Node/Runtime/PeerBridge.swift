@@ -1,6 +1,7 @@
 package import Core
 package import Logging
 package import NodeCore
+internal import Replication
 
 /// Between the peers' transport and the core: decodes on the loop that received, encodes on the
 /// core's thread, and tells the core's messages from those about attributes by their first byte.
@@ -32,7 +33,16 @@ package final class PeerBridge: PeerSending {
     // MARK: - Out
 
     package func send(_ message: PeerMessage, to node: NodeID) -> Bool {
-        transport.withLock(\.self)?.send(message.encoded(), to: node) ?? false
+        transport.withLock(\.self)?.send(
+            message.encoded(), to: node, priority: Self.priority(of: message)) ?? false
+    }
+
+    /// What only catches up lets the rest go first.
+    private static func priority(of message: PeerMessage) -> PeerPriority {
+        switch message {
+        case .replication(.fetched), .replication(.syncReply): .bulk
+        case .gossip, .replication, .awaited: .urgent
+        }
     }
 
     package func send(_ message: AttributeMessage, to node: NodeID) -> Bool {
@@ -52,7 +62,11 @@ package final class PeerBridge: PeerSending {
         }
         do {
             let message = try PeerMessage(decoding: bytes)
-            if !inbox.offer(.message(message, from: node), bytes: bytes.count) {
+            var until: Instant?
+            if case .awaited(_, let patience) = message {
+                until = SystemClock.monotonic + patience
+            }
+            if !inbox.offer(.message(message, from: node), bytes: bytes.count, until: until) {
                 metrics.messagesDropped.increment()
             }
         } catch {

@@ -24,9 +24,19 @@ extension Report {
             logger.info("flushed \(cells) cells to \(tables) tables")
         case .flushFailed(let reason):
             logger.error("a flush failed and is tried again: \(reason)")
+        case .diskFull(let what):
+            logger.error("\(what)")
         case .generationRefused(let node, let generation):
             logger.warning(
                 "\(node) shows generation \(generation), far in the future: check its clock")
+        case .clockDoubted(let ahead):
+            logger.error(
+                """
+                most peers' clocks are \(ahead.components.seconds) s ahead of this node's: \
+                it takes no new batches until they agree; correct this node's clock
+                """)
+        case .clockTrusted:
+            logger.notice("the clocks of this node and its peers agree again")
         case .drivenOn(let id):
             logger.info("drove on batch \(id), whose coordinator is gone")
         case .conflict(let id):

@@ -91,7 +91,8 @@ struct RunningNode: Sendable {
             partitioning: ring.partitioning, metrics: metrics)
         let state = ServingState()
         let free = FreeDisk()
-        let watch = watchDisk(directory, state, free, group, logger)
+        let disk = DiskWatch(path: directory, reserve: configuration.diskReserve)
+        let watch = watchDisk(disk, state, free, inbox, group, logger)
         let api = HTTPAPI(
             settings: settings(configuration, core, ring), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
@@ -189,12 +190,12 @@ struct RunningNode: Sendable {
     }
 
     private static func watchDisk(
-        _ directory: String, _ state: ServingState, _ free: FreeDisk, _ group: any EventLoopGroup,
-        _ logger: Logger
+        _ disk: DiskWatch, _ state: ServingState, _ free: FreeDisk, _ inbox: CoreInbox,
+        _ group: any EventLoopGroup, _ logger: Logger
     ) -> RepeatedTask {
-        let watch = Monitor(DiskWatch(path: directory))
+        let watch = Monitor(disk)
         return group.next().scheduleRepeatedTask(
-            initialDelay: .zero, delay: .seconds(1)
+            initialDelay: .zero, delay: .milliseconds(500)
         ) { _ in
             let reason = watch.withLock { watch in
                 watch.free.map { bytes in
@@ -208,6 +209,9 @@ struct RunningNode: Sendable {
             }
             if reason == nil, state.readOnlyReason != nil {
                 logger.notice("writes are taken again")
+            }
+            if (reason == nil) != (state.readOnlyReason == nil) {
+                inbox.post(.input(.disk(hasRoom: reason == nil)))
             }
             state.setReadOnly(reason)
         }

@@ -94,6 +94,11 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case sealed
     case finallyNotCounted = "finally-not-counted"
     case dropped
+    case clockStep = "clock-step"
+    case diskLow = "disk-low"
+    case diskFull = "disk-full"
+    case failedSync = "failed-fsync"
+    case clockDoubted = "clock-doubted"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

@@ -37,6 +37,8 @@ package struct DurableShadow {
     private var unsynced: [LogAppend] = []
     private(set) var synced = LSN.zero
     private(set) var frozen = Segment.first
+    /// The last record that was given to the log thread.
+    var last: LSN { LSN(UInt64(appended.count)) }
 
     init() {}
 

@@ -9,7 +9,8 @@ enum Describe {
     static func message(_ message: PeerMessage) -> String {
         switch message {
         case .gossip: "gossip"
-        case .replication(let message): writing(message) ?? reading(message)
+        case .replication(let message), .awaited(let message, _):
+            writing(message) ?? reading(message)
         }
     }
 
@@ -150,6 +151,7 @@ enum Describe {
         case .tooOld: "too old"
         case .ahead: "ahead"
         case .closed: "closed"
+        case .unable(let why): "unable: \(why)"
         }
     }
 

@@ -19,6 +19,10 @@ extension VirtualCluster {
             try deliver(event, to: node, process)
         case .restart(let index):
             try start(nodes[index])
+        case .powerCut(let index):
+            cutPower(nodes[index])
+        case .freeDisk(let index):
+            freeDisk(nodes[index])
         case .mend(let from, let to):
             network.setCut(false, from: from, to: to)
         case .strike:
@@ -70,6 +74,8 @@ extension VirtualCluster {
                 after: patience + SimulatorLimits.callGrace)
             try handle(
                 .request(request, ask, deadline: process.local(now + patience)), node, process)
+        case .watchDisk:
+            try watchDisk(node, process)
         case .cancel(let request):
             log("\(node.id) ← client: cancel \(request.number)")
             try handle(.cancel(request), node, process)
@@ -138,7 +144,7 @@ extension VirtualCluster {
         for time in arrivals {
             queue.put(
                 .process(node: peer, instance: instance, .message(bytes, from: node.index)),
-                at: time)
+                at: time + lag(of: peer))
         }
     }
 

@@ -34,7 +34,8 @@ extension VirtualCluster {
         case .finishJob(let job, let result):
             trace.note(.jobDone, at: now, node: node.index, job.number)
             try handle(.completed(job, result), node, process)
-        case .tick, .message, .connect, .connected, .disconnected, .idle, .request, .cancel,
+        case .watchDisk, .tick, .message, .connect, .connected, .disconnected, .idle, .request,
+            .cancel,
             .overdue, .resume:
             preconditionFailure("no event of a disk")
         }
@@ -46,12 +47,17 @@ extension VirtualCluster {
         let group = process.log.pending
         process.log.pending = []
         process.log.phase = .written(group)
-        for record in group { node.shadow.append(record) }
+        // Those that met a full disk come a second time.
+        for record in group where record.lsn > node.shadow.last { node.shadow.append(record) }
         let isTorn = tearsNext(1, in: 60)
         if isTorn { failSoon(node, within: 3) }
         do throws(StorageError) {
             try process.log.writer.append(group)
         } catch {
+            if case .diskFull = error, node.disk.isLimited, !isTorn {
+                retryWrite(group, node, process)
+                return
+            }
             guard isTorn else { throw Violation("S10", "\(node.id)'s log: \(error)") }
         }
         trace.note(.logWritten, at: now, node: node.index, UInt64(group.count))
@@ -68,11 +74,17 @@ extension VirtualCluster {
         guard case .written(let group) = process.log.phase else {
             preconditionFailure("a sync follows a write")
         }
+        maybeFailSync(node, 1, in: 50)
         do throws(StorageError) {
             try process.log.writer.sync()
         } catch {
-            throw Violation("S10", "\(node.id)'s log: \(error)")
+            guard case .syncFailed = error, node.disk.failedSyncs > 0 else {
+                throw Violation("S10", "\(node.id)'s log: \(error)")
+            }
+            die(node, "at a failed fsync of its log")
+            return
         }
+        node.disk.clearFaults()
         if let last = group.last {
             try node.shadow.sync(through: last.lsn, ledger)
             log("\(node.id)'s log is synced through \(last.lsn)")
@@ -91,13 +103,21 @@ extension VirtualCluster {
         trace.note(.jobRun, at: now, node: node.index, job.number)
         let isTorn = tearsNext(1, in: 30)
         if isTorn { failSoon(node, within: 16) }
+        maybeFailSync(node, 1, in: 20)
         let result = process.runner.run(work)
         log("\(node.id) ran \(Describe.job(work)): \(Describe.result(result))")
         if isTorn {
             crash(node, "in the middle of a job", isPowerCut: true)
             return
         }
-        if case .failure(let error) = result {
+        if case .failure(.syncFailed) = result, node.disk.failedSyncs > 0 {
+            die(node, "at a failed fsync in a job")
+            return
+        }
+        node.disk.clearFaults()
+        if case .failure(.diskFull) = result, node.disk.isLimited {
+            checks.hit(.diskFull)
+        } else if case .failure(let error) = result {
             throw Violation("S4", "\(node.id): a job failed on a healthy disk: \(error)")
         }
         put(.finishJob(job, result), to: node.index, process.instance, after: diskDelay())

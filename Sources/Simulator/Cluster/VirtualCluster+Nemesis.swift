@@ -21,19 +21,33 @@ extension VirtualCluster {
         case .wipes: wipe(node)
         case .cuts: cut(node)
         case .pauses: pause(node)
-        case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew: break
+        case .clockSteps: stepClock()
+        case .diskFull: fillDisk(node)
+        case .slowNodes: slowDown(node)
+        case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew, .failedSyncs:
+            break
         }
     }
 
-    private static let acts: [FaultClass] = [.crashes, .killAll, .wipes, .cuts, .pauses]
+    private static let acts: [FaultClass] = [
+        .crashes, .killAll, .wipes, .cuts, .pauses, .clockSteps, .diskFull,
+        .slowNodes,
+    ]
 
     /// The process is gone, at once; what its disk had not synced is lost, torn or kept.
-    func crash(_ node: VirtualNode, _ reason: String, isPowerCut: Bool = false) {
+    func crash(
+        _ node: VirtualNode, _ reason: String, isPowerCut: Bool = false, keepsCache: Bool = false
+    ) {
         guard let process = node.process else { return }
         trace.note(.crash, at: now, node: node.index)
         log("\(node.id) crashes \(reason)")
         node.process = nil
-        loseDisk(node, isPowerCut: isPowerCut)
+        if keepsCache {
+            node.disk = node.disk.clone()
+        } else {
+            loseDisk(node, isPowerCut: isPowerCut)
+        }
+        node.disk.clearFaults()
         checks.hit(.crash)
         resetLinks(to: node)
         loseCalls(of: process)
@@ -92,10 +106,26 @@ extension VirtualCluster {
 
     private func pause(_ node: VirtualNode) {
         guard let process = node.process, process.pausedUntil <= now else { return }
-        let length = Duration.milliseconds(100 + nemesisRandom.below(4000))
+        let drawn = nemesisRandom.duration(below: swarm.pauseMax)
+        let chaosLeft = Instant.zero + swarm.chaos + .seconds(4) - now
+        let length = min(.milliseconds(100) + drawn, max(.milliseconds(100), chaosLeft))
         log("\(node.id) is paused for \(length)")
         process.pausedUntil = now + length
         put(.resume, to: node.index, process.instance, after: length)
+    }
+
+    /// The clock of one node in this run, a minority, is set wrong, or right again.
+    private func stepClock() {
+        guard nodes.count >= 3 else { return }
+        let node = nodes[nodes.count - 1]
+        if node.skew != node.skewAtRest, nemesisRandom.chance(1, in: 2) {
+            node.skew = node.skewAtRest
+        } else {
+            let seconds: Int64 = nemesisRandom.pick([90, 600, 7200, 86_400, 315_576_000])
+            node.skew = .seconds(nemesisRandom.chance(1, in: 2) ? seconds : -seconds)
+        }
+        checks.hit(.clockStep)
+        log("\(node.id)'s clock is off by \(node.skew)")
     }
 
     /// Ends all faults for good: every node runs, every wire works.
@@ -103,6 +133,11 @@ extension VirtualCluster {
         log("everything is healed")
         isHealed = true
         network.heal()
+        for node in nodes {
+            node.skew = node.skewAtRest
+            node.slowUntil = now
+            freeDisk(node)
+        }
         // Pauses run out by themselves: what they delayed is in the queue already.
         for node in nodes where !node.isUp {
             put(.restart(node: node.index), after: .milliseconds(10))

@@ -20,6 +20,12 @@ extension VirtualCluster {
             node.sealed = max(node.sealed, below)
             try checkSealed(below, node)
             try checkAgreed(agreed, node, "seals")
+        case .clockDoubted: checks.hit(.clockDoubted)
+        case .clockTrusted: break
+        case .diskFull(let what):
+            guard swarm.has(.diskFull) else {
+                throw Violation("S4", "\(node.id) has room on its disk: \(what)")
+            }
         case .dropped(let id, let isBound):
             checks.hit(.dropped)
             guard !isBound else {
@@ -31,6 +37,8 @@ extension VirtualCluster {
         case .flushFailed(let what):
             throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")
         case .generationRefused(let peer, let generation):
+            // A clock that is ten years off sees the future everywhere.
+            guard !swarm.has(.clockSteps) else { return }
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
         }
     }

@@ -29,6 +29,7 @@ extension VirtualCluster {
         trace.note(.start, at: now, node: node.index)
         let isTorn = tearsNext(1, in: 6)
         if isTorn { failSoon(node, within: 40) }
+        maybeFailSync(node, 1, in: 10)
         let opened: NodeStart
         do throws(StorageError) {
             opened = try NodeStart(
@@ -36,10 +37,19 @@ extension VirtualCluster {
                 options: storageOptions, hostID: UInt128(startRandom.next()),
                 nonce: startRandom.next(), wall: wall + node.skew)
         } catch {
+            if !isTorn, isExcused(error, node) {
+                // The error is clean: the process is gone, and a later start finds the same.
+                log("\(node.id) cannot start: \(error)")
+                node.disk = node.disk.clone()
+                node.disk.clearFaults()
+                put(.restart(node: node.index), after: .milliseconds(50 + nemesisRandom.below(500)))
+                return
+            }
             guard isTorn else { throw Violation("S10", "\(node.id) cannot start: \(error)") }
             tearDown(node)
             return
         }
+        node.disk.clearFaults()
         guard !isTorn else {
             tearDown(node)
             return
@@ -49,6 +59,19 @@ extension VirtualCluster {
         }
         try checkRecovery(node)
         try launch(node, opened)
+    }
+
+    private func isExcused(_ error: StorageError, _ node: VirtualNode) -> Bool {
+        switch error {
+        case .diskFull: return node.disk.isLimited
+        case .syncFailed:
+            checks.hit(.failedSync)
+            failPowerSoon(node)
+            return node.disk.failedSyncs > 0
+        case .failed, .notFound, .writerDead, .damaged, .newerFormat, .locked, .digestMismatch,
+            .scanTooLarge:
+            return false
+        }
     }
 
     /// The process dies while it starts.
@@ -73,13 +96,17 @@ extension VirtualCluster {
         let core = NodeMachine(
             configuration(of: node), start: &opened, seed: startRandom.next(), now: clocks,
             into: &effects)
-        let writer = LogWriter(fileSystem: node.disk, cursor: cursor)
+        let writer = LogWriter(
+            fileSystem: node.disk, cursor: cursor, retriesSync: mutants.contains(.fsyncRetried))
         let process = VirtualProcess(
             instance: nextInstance, core: core, log: VirtualLog(writer: writer), runner: runner,
             clockOffset: offset, nodes: nodes.count)
         node.process = process
         log("\(node.id) starts, generation \(generation)")
         connectAll(node, process)
+        if swarm.has(.diskFull) {
+            put(.watchDisk, to: node.index, process.instance, after: .milliseconds(5))
+        }
         // What a node says before it has settled what its log left open is where mistakes would
         // show.
         for _ in 0..<6 {

@@ -84,7 +84,7 @@ package final class VirtualCluster {
     /// The true wall time, which nobody in the cluster knows.
     var wall: WallTime { Self.wallStart + (now - Instant.zero) }
 
-    func clocks(of node: VirtualNode, _ process: VirtualProcess) -> Now {
+    package func clocks(of node: VirtualNode, _ process: VirtualProcess) -> Now {
         Now(monotonic: process.local(now), wall: wall + node.skew)
     }
 
@@ -95,7 +95,8 @@ package final class VirtualCluster {
     }
 
     func put(_ event: ProcessEvent, to node: Int, _ instance: UInt64, after delay: Duration) {
-        queue.put(.process(node: node, instance: instance, event), at: now + delay)
+        queue.put(
+            .process(node: node, instance: instance, event), at: now + delay + lag(of: node))
     }
 
     /// Delivers the next event; false when nothing is left.
@@ -128,6 +129,8 @@ package enum VirtualEvent {
     /// For one life of a node; dropped when it is over, late when it is paused.
     case process(node: Int, instance: UInt64, ProcessEvent)
     case restart(node: Int)
+    case powerCut(node: Int)
+    case freeDisk(node: Int)
     /// A cut ends.
     case mend(from: Int, to: Int)
     /// The nemesis strikes.
@@ -153,6 +156,7 @@ package enum ProcessEvent {
     case disconnected(Int, refused: Bool)
     /// The transport hears nothing from a peer any more.
     case idle(Int)
+    case watchDisk
     case writeLog
     case syncLog
     case logSynced(LSN)

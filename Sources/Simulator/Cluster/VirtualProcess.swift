@@ -15,6 +15,8 @@ package final class VirtualProcess {
     var tickAt: Instant?
     /// Paused as by SIGSTOP until then: what arrives waits.
     var pausedUntil = Instant.zero
+    /// What the core was told of its disk.
+    var hasDiskRoom = true
     /// Outgoing links that the core was told are up: by node, to which of its lives.
     var links: [UInt64?]
 
@@ -65,7 +67,10 @@ package final class VirtualNode {
     package var disk: MemoryFileSystem
     package var process: VirtualProcess?
     /// How far its wall clock is from the truth.
-    let skew: Duration
+    package var skew: Duration
+    /// The same without the steps of the nemesis.
+    let skewAtRest: Duration
+    var slowUntil = Instant.zero
     /// What its disk certainly holds, kept by reading its log as it is synced.
     package var shadow: DurableShadow
     /// As it last said of itself; a node that is down keeps its disk's vote.
@@ -81,6 +86,7 @@ package final class VirtualNode {
         self.id = id
         self.index = index
         self.skew = skew
+        skewAtRest = skew
         disk = MemoryFileSystem()
         shadow = DurableShadow()
     }

@@ -57,8 +57,7 @@ final class MemoryFile: StoredFile {
             let failed = state.nextFault() != nil
             if failed || state.syncFailures > 0 {
                 if !failed { state.syncFailures -= 1 }
-                // The pages are clean now as far as the kernel knows: they will never be written.
-                state.inodes[inode]?.pending = []
+                state.failSync(inode)
                 throw .syncFailed(path: path, detail: "input/output error")
             }
             state.sync(inode)

@@ -39,6 +39,7 @@ extension MemoryFileSystem {
         let before = state.withLock { $0.copy() }
         var after = State()
         after.directories = before.directories
+        after.capacity = before.capacity
         after.durableNames = before.durableNames
         for change in before.pendingNames {
             let kept =

@@ -5,8 +5,8 @@ import Synchronization
 /// crash can lose exactly what a real one may lose. After the idea of pebble's `vfs.MemFS` and of
 /// LevelDB's `fault_injection_test`.
 ///
-/// A failed sync behaves as on Linux: the file still reads as written, but those bytes are never
-/// made durable by any later sync.
+/// A failed sync behaves as on Linux by default: the file still reads as written, but those bytes
+/// are never made durable by any later sync, only by writing them again (`SyncLoss`).
 package final class MemoryFileSystem: FileSystem {
     /// What the next operations should suffer.
     package enum Fault: Hashable, Sendable {
@@ -14,6 +14,16 @@ package final class MemoryFileSystem: FileSystem {
         case diskFull
         /// Only half of a write arrives before the error; other operations fail whole.
         case shortWrite
+    }
+
+    /// What a failed sync does to the bytes it was to make durable (Rebello et al., ATC 2020).
+    package enum SyncLoss: CaseIterable, Sendable {
+        /// They are still read, and are clean as far as the kernel knows: ext4, xfs.
+        case marksClean
+        /// They are still read and still dirty: a later sync may succeed honestly.
+        case keepsDirty
+        /// The file reads as it was last durable: btrfs.
+        case reverts
     }
 
     struct Inode {
@@ -48,6 +58,8 @@ package final class MemoryFileSystem: FileSystem {
         var fault = Fault.inputOutput
         var capacity = Int.max
         var syncFailures = 0
+        var syncLoss = SyncLoss.marksClean
+        var failedSyncs = 0
     }
 
     let state: Mutex<State>
@@ -81,9 +93,29 @@ package final class MemoryFileSystem: FileSystem {
         }
     }
 
-    /// Makes the next `count` file syncs fail and drop what they were to make durable.
-    package func failSyncs(_ count: Int) {
-        state.withLock { $0.syncFailures = count }
+    /// Makes the next `count` file syncs fail.
+    package func failSyncs(_ count: Int, _ loss: SyncLoss = .marksClean) {
+        state.withLock { state in
+            state.syncFailures = count
+            state.syncLoss = loss
+        }
+    }
+
+    /// What a sync that fails by `fail(at:)` does to its bytes.
+    package func setSyncLoss(_ loss: SyncLoss) {
+        state.withLock { $0.syncLoss = loss }
+    }
+
+    /// How many syncs have failed.
+    package var failedSyncs: Int { state.withLock { $0.failedSyncs } }
+
+    package var usedBytes: Int { state.withLock { $0.usedBytes } }
+
+    /// Whether `setCapacity` was called with less than everything.
+    package var isLimited: Bool { state.withLock { $0.capacity != .max } }
+
+    package var freeBytes: Int {
+        state.withLock { $0.capacity == .max ? .max : $0.capacity - $0.usedBytes }
     }
 
     /// The bytes that all files together may hold.
@@ -283,6 +315,20 @@ extension MemoryFileSystem.State {
 
     mutating func truncate(_ inode: Int, to size: Int) {
         change(inode, .truncate(size: size))
+    }
+
+    mutating func failSync(_ inode: Int) {
+        failedSyncs += 1
+        switch syncLoss {
+        case .marksClean:
+            inodes[inode]?.pending = []
+        case .keepsDirty:
+            break
+        case .reverts:
+            inodes[inode]?.pending = []
+            let durable = inodes[inode]?.durable ?? []
+            inodes[inode]?.data = durable
+        }
     }
 
     mutating func sync(_ inode: Int) {

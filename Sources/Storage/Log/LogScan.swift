@@ -11,6 +11,8 @@ struct LogScan {
     private var damage: [Damage] = []
     private var chain: RecordScan.Chain?
     private var lastLSN = LSN.zero
+    /// The last file as it is to be: what could be read of it, without a torn tail.
+    private var last: (number: UInt32, bytes: [UInt8])?
 
     init(fileSystem: any FileSystem, options: StorageOptions, start: UInt32, covered: LSN) {
         self.fileSystem = fileSystem
@@ -53,7 +55,13 @@ struct LogScan {
     private func usableFiles() throws(StorageError) -> [UInt32] {
         var numbers: [UInt32] = []
         for name in try fileSystem.list(FileNames.logDirectory) {
-            guard let number = FileNames.logNumber(name) else { continue }
+            guard let number = FileNames.logNumber(name) else {
+                // The draft of a start that was cut short.
+                if name.hasSuffix(FileNames.draftSuffix) {
+                    try fileSystem.remove("\(FileNames.logDirectory)/\(name)")
+                }
+                continue
+            }
             if number < start {
                 // The manifest had let go of it before a crash kept it from being removed.
                 try fileSystem.remove(FileNames.log(number))
@@ -99,6 +107,7 @@ struct LogScan {
         let from = chain ?? RecordScan.Chain(next: LSN(1), previousChecksum: 0)
         var walk = RecordScan(bytes, from: first, chain: from, isSealed: !isLast)
         var end: UInt64? = 0
+        var kept = bytes.count
         if first == 0, !isLast, bytes.isEmpty {
             damage.append(
                 .log(path: path, offset: 0, what: "the file is empty", missing: from.next))
@@ -113,13 +122,17 @@ struct LogScan {
                     .log(path: path, offset: UInt64(offset), what: what, missing: missing))
                 end = nil
             case .tornTail(let offset):
-                try cut(path, at: UInt64(offset))
+                kept = offset
                 end = end == nil ? nil : UInt64(offset)
             case .end(let offset):
                 end = end == nil ? nil : UInt64(offset)
             }
         }
         chain = walk.chain
+        if kept < bytes.count, options.trustsPageCache || !isLast {
+            try cut(path, at: UInt64(kept))
+        }
+        if isLast { last = (number: number, bytes: Array(bytes.prefix(kept))) }
         return end
     }
 
@@ -142,10 +155,18 @@ struct LogScan {
     }
 
     /// What was read must be durable before anyone hears of it: a process that was killed leaves
-    /// bytes that are only in the page cache.
+    /// bytes that are only in the page cache, and one whose fsync failed leaves bytes that would
+    /// never get any further. Only the last file can hold such: before it was made, the one before
+    /// was synced.
     private func finish(_ numbers: [UInt32], end: UInt64?) throws(StorageError) -> LogCursor {
-        if let last = numbers.last {
-            try fileSystem.open(FileNames.log(last), .write).sync()
+        if let last {
+            let path = FileNames.log(last.number)
+            if options.trustsPageCache {
+                try fileSystem.open(path, .write).sync()
+            } else {
+                try fileSystem.rewrite(
+                    path, as: path + FileNames.draftSuffix, in: FileNames.logDirectory, last.bytes)
+            }
         }
         try fileSystem.syncDirectory(FileNames.logDirectory)
         let last = max(lastLSN, covered)

@@ -16,10 +16,13 @@ package struct LogWriter {
     /// The name of the open file is not durable yet.
     private var isNewName = false
     private var isDead = false
+    /// A planted bug: a sync that failed is tried again, and believed.
+    private let retriesSync: Bool
 
     /// A writer that goes on where `cursor` stands.
-    package init(fileSystem: any FileSystem, cursor: LogCursor) {
+    package init(fileSystem: any FileSystem, cursor: LogCursor, retriesSync: Bool = false) {
         self.fileSystem = fileSystem
+        self.retriesSync = retriesSync
         number = cursor.file
         end = cursor.offset
     }
@@ -50,6 +53,7 @@ package struct LogWriter {
         do throws(StorageError) {
             try syncFile()
         } catch {
+            if retriesSync { return try syncFile() }
             isDead = true
             throw error
         }

@@ -14,7 +14,12 @@ struct ManifestFile {
 
     /// Opens the manifest or makes an empty one. A torn last edit is cut; damage before it is an
     /// error, since without the manifest no number here can be believed.
-    static func open(_ fileSystem: any FileSystem) throws(StorageError) -> ManifestFile {
+    ///
+    /// - Parameter isStart: what stands in the file may never have reached the disk, so it is
+    ///   written anew.
+    static func open(
+        _ fileSystem: any FileSystem, isStart: Bool = false
+    ) throws(StorageError) -> ManifestFile {
         let names = try fileSystem.list(".")
         if names.contains(FileNames.manifestDraft) {
             try fileSystem.remove(FileNames.manifestDraft)
@@ -24,10 +29,17 @@ struct ManifestFile {
         }
         let bytes = try fileSystem.readAll(FileNames.manifest)
         let reading = try read(bytes, path: FileNames.manifest)
-        let file = try fileSystem.open(FileNames.manifest, .write)
-        if reading.end < UInt64(bytes.count) { try file.truncate(to: reading.end) }
-        try file.sync()
-        try fileSystem.syncDirectory(".")
+        let file: any StoredFile
+        if isStart {
+            file = try fileSystem.rewrite(
+                FileNames.manifest, as: FileNames.manifestDraft, in: ".",
+                Array(bytes.prefix(Int(reading.end))))
+        } else {
+            file = try fileSystem.open(FileNames.manifest, .write)
+            if reading.end < UInt64(bytes.count) { try file.truncate(to: reading.end) }
+            try file.sync()
+            try fileSystem.syncDirectory(".")
+        }
         return ManifestFile(
             state: reading.state, fileSystem: fileSystem, file: file, offset: reading.end,
             chain: reading.chain)

@@ -18,9 +18,25 @@ struct TableFlush {
     func write(
         _ memtable: FrozenMemtable, firstID: UInt64
     ) throws(StorageError) -> [TableHandle] {
+        var drafts: [Draft] = []
+        do throws(StorageError) {
+            try fill(&drafts, from: memtable, firstID: firstID)
+        } catch {
+            // The room that the drafts take is what others wait for. Whether they can be removed or
+            // not, the first error is the one to tell.
+            let first = error
+            guard case .diskFull = first else { throw first }
+            do throws(StorageError) { try discard(drafts) } catch { throw first }
+            throw first
+        }
+        return try publish(drafts)
+    }
+
+    private func fill(
+        _ drafts: inout [Draft], from memtable: FrozenMemtable, firstID: UInt64
+    ) throws(StorageError) {
         let store = memtable.store
         let sorted = store.sorted()
-        var drafts: [Draft] = []
         var found = Array(repeating: StateDigest.zero, count: store.digests.count)
         var start = 0
         while start < sorted.runs.count {
@@ -28,6 +44,7 @@ struct TableFlush {
             var end = start
             while end < sorted.runs.count, sorted.runs[end].bucket == bucket { end += 1 }
             let draft = try open(firstID + UInt64(drafts.count))
+            drafts.append(draft)
             var writer = TableWriter(
                 file: draft.file, id: draft.id, bucket: bucket, options: options)
             try Self.copy(sorted, start..<end, of: store, to: &writer)
@@ -36,7 +53,6 @@ struct TableFlush {
             for held in statistics.partitions {
                 found[Int(held.partition.index)].merge(held.digest)
             }
-            drafts.append(draft)
             start = end
         }
         for partition in found.indices where found[partition] != store.digests[partition] {
@@ -44,7 +60,6 @@ struct TableFlush {
             throw .digestMismatch(
                 path: FileNames.tableDirectory, what: "the state digest of p\(partition) differs")
         }
-        return try publish(drafts)
     }
 
     private func open(_ id: UInt64) throws(StorageError) -> Draft {

@@ -1,0 +1,47 @@
+package import Core
+import Gossip
+
+// Wall clocks gate whole batches and freezes, and nothing else. A node whose clock is wrong could
+// refuse what is in time, admit what is too old, or freeze a segment early; so while most of its
+// peers disagree with it, it does none of these.
+
+extension NodeMachine {
+    /// Whether this node may admit batches and freeze segments by its wall clock: at most half of
+    /// the peers that it heard lately disagree with it. One that hears nobody believes itself; it
+    /// can bind nothing alone.
+    package func isClockTrusted(_ now: Now) -> Bool {
+        clockDisagreement(now) == nil
+    }
+
+    /// A freeze cannot be taken back: beyond being trusted, the clock must have been held against
+    /// that of a peer, where there are any.
+    func mayFreeze(_ now: Now) -> Bool {
+        isClockTrusted(now) && (peers.isEmpty || !gossip.clockOffsets(at: now).isEmpty)
+    }
+
+    /// The middle one of the peers' differences, where most of them are too large.
+    func clockDisagreement(_ now: Now) -> Duration? {
+        let offsets = gossip.clockOffsets(at: now)
+        let wrong = offsets.count { $0.exceeds(configuration.clockSkewMax) }
+        guard 2 * wrong > offsets.count else { return nil }
+        return offsets.map(\.ahead).sorted()[offsets.count / 2]
+    }
+
+    mutating func watchClock(_ now: Now, into effects: inout [Effect]) {
+        let doubt = clockDisagreement(now)
+        if let doubt, clockDoubt == nil {
+            effects.append(.report(.clockDoubted(ahead: doubt)))
+        } else if doubt == nil, clockDoubt != nil {
+            effects.append(.report(.clockTrusted))
+        }
+        clockDoubt = doubt
+    }
+
+    /// For operators and clients.
+    static func clockReason(_ ahead: Duration) -> String {
+        let seconds = ahead.components.seconds
+        let amount = seconds.magnitude
+        return "this node's clock is \(amount) s \(seconds < 0 ? "ahead of" : "behind") those of "
+            + "most of its peers; correct it"
+    }
+}

@@ -1,0 +1,69 @@
+import Core
+import Replication
+import Storage
+
+// A disk that is nearly full. The shell measures and says so (`Input.disk`); this node then takes
+// no new records and goes on with what it holds: marks, flushes, memory of peers and what a read
+// needs are written from the reserve, reads are answered. It comes back when the shell says that
+// there is room. Where the disk is full all the same, writes wait and are tried again.
+
+extension NodeMachine {
+    mutating func setDiskRoom(_ hasRoom: Bool) {
+        hasDiskRoom = hasRoom
+    }
+
+    /// For clients.
+    static let diskReason = "this node's disk is nearly full; make room"
+
+    /// Catching up and recovering wait for room; what a read needs is small, and somebody waits.
+    func mayPull(for purpose: SyncSession.Purpose) -> Bool {
+        switch purpose {
+        case .catchUp, .recovery: hasDiskRoom
+        case .read, .pulled: true
+        }
+    }
+
+    /// A voter that lately said that it takes nothing new is not asked for a while.
+    mutating func noteInability(_ reply: BindReply, of peer: NodeID, _ now: Now) {
+        if case .unable = reply.answer {
+            unableUntil[peer] = now.monotonic + Self.inabilityAge
+        } else {
+            unableUntil[peer] = nil
+        }
+    }
+
+    private static let inabilityAge: Duration = .seconds(1)
+
+    func isThoughtAble(_ node: NodeID, _ now: Now) -> Bool {
+        guard let until = unableUntil[node] else { return true }
+        return now.monotonic >= until
+    }
+
+    // MARK: - Jobs that wait for room
+
+    /// True where the job will be run again.
+    mutating func deferJob(
+        _ job: StorageJob?, _ purpose: JobPurpose, _ error: StorageError, _ now: Now,
+        into effects: inout [Effect]
+    ) -> Bool {
+        guard let job, job.isRepeatable else { return false }
+        if case .diskFull = error {
+            effects.append(.report(.diskFull("\(error)")))
+        } else if case .flushTables = purpose, !error.isFatal {
+            // Nothing is lost: the log covers the memtable, and the flush is tried again.
+            effects.append(.report(.flushFailed("\(error)")))
+        } else {
+            return false
+        }
+        deferred.insert(job, purpose, dueAt: now.monotonic + DeferredJobs.retryAfter)
+        return true
+    }
+
+    mutating func advanceDeferred(_ now: Now, into effects: inout [Effect]) {
+        guard !deferred.isEmpty else { return }
+        let isCommitting = writeJobs.values.contains(where: \.isCommit)
+        for job in deferred.takeDue(now.monotonic, isCommitting: isCommitting) {
+            start(job.job, job.purpose, into: &effects)
+        }
+    }
+}

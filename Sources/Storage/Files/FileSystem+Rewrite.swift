@@ -1,0 +1,33 @@
+import Core
+
+extension FileSystem {
+    /// Writes the bytes of an existing file anew and puts them in its place, durable with their
+    /// name.
+    ///
+    /// After an fsync that failed, the kernel may go on to show bytes that are not on the disk, and
+    /// take them for clean: to sync the file again would succeed and do nothing (Rebello et al.,
+    /// "Can applications recover from fsync failures?", ATC 2020). So a start does not ask whether
+    /// what it reads is on the disk; it puts it there, under another name first, since the blocks
+    /// of the old file may be the ones that cannot be written.
+    ///
+    /// - Returns: the new file.
+    @discardableResult
+    func rewrite(
+        _ path: String, as draft: String, in directory: String, _ bytes: [UInt8]
+    ) throws(StorageError) -> any StoredFile {
+        let file = try open(draft, .replace)
+        do throws(StorageError) {
+            try file.write([bytes], at: 0)
+            try file.sync()
+        } catch {
+            // The room that the draft takes may be what is missing. Whether it can be removed or
+            // not, the first error is the one to tell.
+            let first = error
+            do throws(StorageError) { try remove(draft) } catch { throw first }
+            throw first
+        }
+        try rename(draft, to: path)
+        try syncDirectory(directory)
+        return file
+    }
+}
