@@ -75,8 +75,8 @@ def read_options(arguments: list[str], defaults: list[str], known: list[str]) ->
     parser.add_argument(
         "--interval",
         type=_positive,
-        default=2.0,
-        help="seconds between two acts, on average (default 2)",
+        default=1.5,
+        help="seconds between two acts, on average (default 1.5)",
     )
     parser.add_argument(
         "--load",

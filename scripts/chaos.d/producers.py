@@ -14,7 +14,7 @@ from workload import Batch, make_batch, producer_id
 
 _BACKOFF_FIRST = 0.02
 _BACKOFF_MAX = 1.0
-_ANSWER_SECONDS = 8.0
+_ANSWER_SECONDS = 6.0
 _TWICE_AT_ONCE = 0.05
 # When a node's session over a batch repeats its messages.
 _REPEAT_SECONDS = 1.0

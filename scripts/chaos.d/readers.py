@@ -13,7 +13,7 @@ from ledger import Ledger
 from queries import Refused, WrongAnswer
 from workload import AUDIT_TYPE, KEYS, MINUTES, TYPE
 
-_ANSWER_SECONDS = 8.0
+_ANSWER_SECONDS = 3.0
 
 
 class Readers:
