@@ -54,7 +54,6 @@ def main() -> int:
         terminal.fail(f"interrupted; kept for a look: {options.directory}")
         return 130
     except NodeError as error:
-        shutil.rmtree(options.directory)
         print(f"chaos: {error}", file=sys.stderr)
         return 1
     result.show()

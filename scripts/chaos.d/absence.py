@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import terminal
-from cluster import Cluster, Node, NodeError, die_with_parent
+from cluster import Cluster, Node, die_with_parent
 from http_client import HTTPClient, HTTPFailure, component
 from options import Options
-from stage import READY_SECONDS
 
 _HEALTHY_SECONDS = 10.0
 _CATCH_UP_MAX = 60.0
@@ -183,8 +182,6 @@ async def run_absence(options: Options, directory: Path) -> AbsenceResult:
     try:
         await cluster.check_ports([])
         await cluster.start()
-        if late := await cluster.wait_until_ready(READY_SECONDS):
-            raise NodeError(f"the cluster does not start: {'; '.join(late)}")
         generator, sender, output = await _start_stream(options, cluster, directory)
         await absence.run(result, away)
         # The end of the generator is the end of the stream: what is under way is still sent.

@@ -21,7 +21,6 @@ from http_client import HTTPClient, HTTPFailure
 from options import Options
 from producers import post
 from report import percentile
-from stage import READY_SECONDS
 from workload import KEYS, TYPE, make_batch
 
 _WARM_UP_SECONDS = 5.0
@@ -199,8 +198,6 @@ async def run_availability(options: Options, directory: Path) -> AvailabilityRes
     try:
         await cluster.check_ports([])
         await cluster.start()
-        if late := await cluster.wait_until_ready(READY_SECONDS):
-            raise NodeError(f"the cluster does not start: {'; '.join(late)}")
         load = [
             asyncio.create_task(steady.run("write", _WRITES_PER_SECOND)),
             asyncio.create_task(steady.run("read", _READS_PER_SECOND)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import shutil
@@ -13,6 +14,8 @@ from typing import Callable
 
 from http_client import HTTPClient, HTTPFailure
 
+# Seconds that a cluster without faults has to become ready.
+READY_SECONDS = 60
 STOP_SECONDS = 30
 _POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
@@ -97,25 +100,31 @@ class Node:
         if process is None or process.returncode is not None:
             return
         self._ends_wanted.add(process.pid)
-        process.send_signal(how)
+        self._signal(how)
         if self.is_paused:
-            process.send_signal(signal.SIGCONT)
+            self._signal(signal.SIGCONT)
             self.is_paused = False
         try:
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
-            process.kill()
+            self._signal(signal.SIGKILL)
             await process.wait()
 
     def pause(self) -> None:
-        if self.process is not None and self.is_running:
-            self.process.send_signal(signal.SIGSTOP)
+        if self.is_running:
+            self._signal(signal.SIGSTOP)
             self.is_paused = True
 
     def resume(self) -> None:
-        if self.process is not None and self.is_running and self.is_paused:
-            self.process.send_signal(signal.SIGCONT)
+        if self.is_running and self.is_paused:
+            self._signal(signal.SIGCONT)
         self.is_paused = False
+
+    def _signal(self, how: signal.Signals) -> None:
+        """Not by `send_signal`, which may take the exit status away from whoever waits for it."""
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, how)
 
     def log_tail(self, lines: int = 5) -> list[str]:
         with self.log.open("rb") as log:
@@ -204,7 +213,17 @@ class Cluster:
             await server.wait_closed()
 
     async def start(self) -> None:
+        """Starts all nodes and waits until they serve; throws where that does not happen."""
         await asyncio.gather(*(node.start() for node in self.all))
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        while late := await self.wait_until_ready(0):
+            for node in self.all:
+                if not node.is_running:
+                    words = " | ".join(node.log_tail(3))
+                    raise NodeError(f"{node.name} does not start: {words}; see {node.log}")
+            if asyncio.get_running_loop().time() >= deadline:
+                raise NodeError(f"not ready after {READY_SECONDS} s: {'; '.join(late)}")
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def is_ready(self, node: Node) -> bool:
         return await self.unreadiness(node) is None

@@ -11,9 +11,9 @@ import asyncio
 import random
 import shutil
 
-from cluster import Node, replace_directory
+from cluster import READY_SECONDS, Node, replace_directory
 from process_acts import keep_copy
-from stage import READY_SECONDS, Act, Stage
+from stage import Act, Stage
 
 
 def _victim(stage: Stage, draw: random.Random) -> Node:

@@ -36,14 +36,17 @@ class Options:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
     if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
+        raise argparse.ArgumentTypeError(f"{text} is no number greater than 0")
     return number
 
 
 def _port(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if not 1024 <= number <= 65000:
         raise argparse.ArgumentTypeError(f"{text} is no port from 1024 to 65000")
     return number

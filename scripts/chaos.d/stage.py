@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from http_client import HTTPClient
 from ledger import Ledger
 from proxies import Link, Network
 
-# Seconds that a cluster without faults has to become ready.
-READY_SECONDS = 60
+# How often a node that ends by itself is started again.
+_REPAIRS_MAX = 5
 
 
 @dataclass
@@ -36,8 +37,10 @@ class Stage:
         self.busy: set[str] = set()
         # Nodes in whose files a bit was flipped: they may refuse to go on.
         self.damaged: set[str] = set()
-        self.is_over = False
+        # Whether nodes that end are looked after: not before all have started, nor at the end.
+        self.is_running = False
         self._repairs: set[asyncio.Task[None]] = set()
+        self._repair_counts: Counter[str] = Counter()
 
     @property
     def snapshots(self) -> Path:
@@ -75,7 +78,7 @@ class Stage:
     # ---- ends that nobody asked for
 
     def node_ended(self, node: Node, status: int) -> None:
-        if self.is_over:
+        if not self.is_running:
             return
         words = " | ".join(node.log_tail(3))
         if node.name in self.damaged and status >= 0:
@@ -87,9 +90,13 @@ class Stage:
         self._repair(node, gives_new_disk=False)
 
     def _repair(self, node: Node, gives_new_disk: bool) -> None:
+        self._repair_counts[node.name] += 1
+        if self._repair_counts[node.name] > _REPAIRS_MAX:
+            return
+
         async def repair() -> None:
             await asyncio.sleep(1)
-            if self.is_over or node.is_running:
+            if not self.is_running or node.is_running:
                 return
             if gives_new_disk:
                 await asyncio.to_thread(shutil.rmtree, node.data)
