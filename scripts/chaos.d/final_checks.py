@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
 import queries
@@ -16,12 +17,13 @@ from http_client import HTTPClient, HTTPFailure
 from ledger import Entry, Ledger, Series
 from producers import post
 from queries import Refused, WrongAnswer
-from workload import AUDIT_TYPE, TYPE, make_batch
+from workload import AUDIT_TYPE, TYPE, make_batch, producer_id
 
 _SETTLE_SECONDS = 60
 _AT_ONCE = 12
 _ATTEMPTS = 20
 _NAMED_MAX = 5
+_OUTCOMES = 200
 
 
 class FinalChecks:
@@ -46,6 +48,7 @@ class FinalChecks:
             "have answered"
         )
         await self._expect_lists()
+        await self._expect_outcomes()
         terminal.title("The same bytes under the same ids, once more")
         await self._send_all_again()
         for node in self._cluster.all:
@@ -151,7 +154,13 @@ class FinalChecks:
             ),
             AUDIT_TYPE: sorted(self._ledger.audits),
         }
-        dead = sum(entry.dead for entry in self._ledger.entries.values())
+        dead = Counter(
+            {
+                (producer_id(self._seed, entry.producer), entry.sequence): entry.dead
+                for entry in self._ledger.entries.values()
+                if entry.dead
+            }
+        )
         for node in self._cluster.all:
             try:
                 for kind, keys in wanted.items():
@@ -163,15 +172,41 @@ class FinalChecks:
                             f"never sent {sorted(set(found) - set(keys))[:9]}",
                         )
                 letters = await queries.ask_dead_letters(self._client, node.http)
-            except (Refused, HTTPFailure) as failure:
+            except (Refused, HTTPFailure, WrongAnswer) as failure:
                 self._ledger.violate(f"lists through {node.name}", str(failure))
                 continue
             if letters != dead:
                 self._ledger.violate(
-                    f"dead letters through {node.name}", f"{letters}, must be {dead}"
+                    f"dead letters through {node.name}",
+                    f"{letters.total()}, must be {dead.total()}; missing "
+                    f"{sorted((dead - letters).items())[:9]}, "
+                    f"never made {sorted((letters - dead).items())[:9]}",
                 )
             else:
-                terminal.hold(f"{node.name}: all keys, and all {dead} dead letters")
+                terminal.hold(f"{node.name}: all keys, and all {dead.total()} dead letters")
+
+    async def _expect_outcomes(self) -> None:
+        """Of some batches, by their ids alone."""
+        draw = random.Random(f"outcomes/{self._seed}")
+        entries = [e for e in self._ledger.entries.values() if e.acknowledged_at is not None]
+        wrong = 0
+        for entry in (chosen := draw.sample(entries, min(_OUTCOMES, len(entries)))):
+            node = draw.choice(self._cluster.all)
+            producer = producer_id(self._seed, entry.producer)
+            wanted = ("counted", True, entry.events, entry.events - entry.dead, entry.dead)
+            found: object
+            try:
+                found = await queries.ask_outcome(self._client, node.http, producer, entry.sequence)
+            except (Refused, HTTPFailure) as failure:
+                found = failure
+            if found != wanted:
+                wrong += 1
+                self._ledger.violate(
+                    f"the outcome of an acknowledged batch through {node.name}",
+                    f"batch {entry.producer}/{entry.sequence}: {found}, must be {wanted}",
+                )
+        if not wrong:
+            terminal.hold(f"the outcomes of {len(chosen)} batches by their ids")
 
     # ---- retries
 

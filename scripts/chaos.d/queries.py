@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -86,8 +87,29 @@ async def ask_keys(client: HTTPClient, address: str, kind: str) -> list[str]:
         page = f"&page={component(body['next'])}"
 
 
-async def ask_dead_letters(client: HTTPClient, address: str) -> int:
-    return int((await _ask(client, address, "/v1/dead-letters?limit=1", 10))["total"])
+async def ask_dead_letters(client: HTTPClient, address: str) -> Counter[tuple[str, int]]:
+    """How many dead letters each batch has, by producer's id and sequence."""
+    letters: Counter[tuple[str, int]] = Counter()
+    page = ""
+    while True:
+        body = await _ask(client, address, f"/v1/dead-letters?limit=1000{page}", 10)
+        for item in body["items"]:
+            letters[item["batch"]["producer"], item["batch"]["sequence"]] += 1
+        if body["next"] is None:
+            if body["total"] != letters.total():
+                raise WrongAnswer(f"{letters.total()} dead letters, total {body['total']}")
+            return letters
+        page = f"&page={component(body['next'])}"
+
+
+async def ask_outcome(
+    client: HTTPClient, address: str, producer: str, sequence: int
+) -> tuple[str, bool, int, int, int]:
+    """(outcome, final, events, counted, dead)"""
+    body = await _ask(client, address, f"/v1/batches/{producer}/{sequence}", 10)
+    numbers = (int(body.get(name, -1)) for name in ("events", "counted", "dead"))
+    events, counted, dead = numbers
+    return str(body["outcome"]), bool(body["final"]), events, counted, dead
 
 
 async def _ask(client: HTTPClient, address: str, target: str, timeout: float) -> Any:
