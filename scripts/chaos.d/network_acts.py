@@ -9,6 +9,8 @@ from process_acts import draw_seconds
 from proxies import Flow, Link
 from stage import Act, Stage
 
+# Longer than a node believes that it is not the twin that it is told to be.
+_UNHEARD_SECONDS = 9.0
 _CUT_SECONDS = ((0.6, 0.5, 4.0), (0.3, 4.0, 10.0), (0.1, 10.0, 20.0))
 
 
@@ -66,8 +68,32 @@ async def _slow(stage: Stage, draw: random.Random) -> bool:
     return True
 
 
+async def _kill_unheard(stage: Stage, draw: random.Random) -> bool:
+    """A node dies and starts again while nothing from its peers reaches it: they hear neither the
+    end of the old process on their connections to it, as after a power cut, nor may they take the
+    new process for a second one under its name."""
+    nodes = stage.free(draw, 1)
+    if nodes is None:
+        return False
+    links = stage.links(None, nodes[0])
+    with stage.holding(nodes):
+        try:
+            for link in links:
+                await link.set_flow(Flow.STALLED)
+            await nodes[0].kill()
+            stage.ledger.statistics["kills"] += 1
+            await asyncio.sleep(draw.uniform(0, 3))
+            await nodes[0].start()
+            await asyncio.sleep(_UNHEARD_SECONDS)
+        finally:
+            for link in links:
+                await link.set_flow(Flow.OPEN)
+    return True
+
+
 ACTS = [
     Act("cut", 10, _cut),
     Act("cut-one-way", 10, _cut_one_way),
     Act("slow", 8, _slow),
+    Act("kill-unheard", 3, _kill_unheard, is_default=False),
 ]
