@@ -114,8 +114,7 @@ async def _heal(stage: Stage) -> None:
     await stage.network.heal()
     for node in stage.cluster.all:
         node.resume()
-        if not node.is_running:
-            await node.start()
+        await node.start()
     late = await stage.cluster.wait_until_ready(READY_SECONDS)
     for reason in late:
         stage.ledger.violate("not ready after all was healed", reason)

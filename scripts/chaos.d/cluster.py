@@ -46,6 +46,7 @@ class Node:
     process: asyncio.subprocess.Process | None = None
     is_paused: bool = False
     starts: int = 0
+    _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _ends_wanted: set[int] = field(default_factory=set)
     _watches: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -54,8 +55,12 @@ class Node:
         return self.process is not None and self.process.returncode is None
 
     async def start(self) -> None:
-        if self.is_running:
-            raise NodeError(f"{self.name} runs already")
+        """Starts the node, unless it runs: two who find it dead start it once."""
+        async with self._starting:
+            if not self.is_running:
+                await self._start()
+
+    async def _start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("QUIPU_")}
         with self.log.open("ab") as log:
             log.write(f"---- start {self.starts + 1}\n".encode())

@@ -34,8 +34,7 @@ async def _kill(stage: Stage, draw: random.Random, count: int) -> bool:
             await keep_copy(stage, nodes[0])
         for node in nodes:
             await asyncio.sleep(draw_seconds(draw, _DEAD_SECONDS) / len(nodes))
-            if not node.is_running:
-                await node.start()
+            await node.start()
     return True
 
 
@@ -63,8 +62,7 @@ async def _kill_all(stage: Stage, draw: random.Random) -> bool:
         stage.ledger.statistics["kills"] += len(nodes)
         await asyncio.sleep(draw.uniform(0, 2))
         for node in draw.sample(nodes, len(nodes)):
-            if not node.is_running:
-                await node.start()
+            await node.start()
             await asyncio.sleep(draw.choice((0.0, 0.0, 0.5)))
     return True
 
@@ -89,8 +87,7 @@ async def _restart(stage: Stage, draw: random.Random) -> bool:
     with stage.holding(nodes):
         await nodes[0].stop()
         await asyncio.sleep(draw.uniform(0, 1))
-        if not nodes[0].is_running:
-            await nodes[0].start()
+        await nodes[0].start()
     return True
 
 
