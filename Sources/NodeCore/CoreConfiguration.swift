@@ -28,6 +28,10 @@ package struct CoreConfiguration: Sendable {
     package var catchUpInterval: Duration = .seconds(1)
     /// Peers' entries younger than this are in flight, not missing.
     package var catchUpAge: Duration = .seconds(1)
+    /// One peer is compared with in each, one after the other.
+    package var auditInterval: Duration = .seconds(5)
+    /// In each the memtable and one file are counted again.
+    package var scrubInterval: Duration = .seconds(60)
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
     /// Planted bugs that the simulator must find; empty in production.
@@ -84,4 +88,11 @@ package enum Mutant: String, CaseIterable, Sendable {
     case sealWithFewer = "seal-with-fewer"
     /// A recovering voter is taken as absent when segments are sealed.
     case sealWithoutRecovering = "seal-without-recovering"
+    /// Set digests are combined by XOR: what is applied twice looks as if it were missing, and two
+    /// that differ may look equal.
+    case xorDigest = "xor-digest"
+    /// Replicas compare sets and never look at sums.
+    case auditBlind = "audit-blind"
+    /// The state that an audit compares is that of an earlier moment than the set beside it.
+    case auditTorn = "audit-torn"
 }

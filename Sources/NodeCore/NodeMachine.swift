@@ -21,6 +21,9 @@ import Wire
 //     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Life         first start, restart, lost disk: when this node votes
 //     +Storage      log positions, flushes, jobs
+//     +ReplicaAudit comparing sums with a peer: lag, incidents, divergence
+//     +Scrub        memory, files and folds against themselves and the log
+//     +Survey       cluster-wide audits
 //
 // Invariants kept here, beyond those of the parts:
 //
@@ -47,7 +50,10 @@ package struct NodeMachine: ~Copyable {
     var memtableSince: Instant?
     var lastMark: LSN
     var flush = FlushState()
-    var tables: [TableHandle]
+    var tables: [TableHandle] {
+        didSet { tableSums = TableSums(tables, partitions: configuration.partitions) }
+    }
+    var tableSums: TableSums
     var identity: NodeIdentity
     var jobs: [JobID: JobPurpose] = [:]
     var nextJob: UInt64 = 1
@@ -88,6 +94,8 @@ package struct NodeMachine: ~Copyable {
     var strangers: Set<NodeID> = []
     var strangersTag = Tag(0)
 
+    var audit: AuditState
+
     /// Messages to itself, handled before `handle` returns.
     var inbox: [ReplicationMessage] = []
     package internal(set) var counters = Counters()
@@ -113,6 +121,11 @@ package struct NodeMachine: ~Copyable {
         log = recovered.cursor
         synced = recovered.cursor.last
         tables = recovered.tables
+        tableSums = TableSums(recovered.tables, partitions: configuration.partitions)
+        audit = AuditState(
+            at: now.monotonic, interval: configuration.auditInterval,
+            scrubInterval: configuration.scrubInterval,
+            isBlind: configuration.mutants.contains(.auditBlind))
         flush.nextTableID = recovered.manifest.nextTableID
         lastMark = start.replay.lastMark
         memory = start.replay.peers
@@ -193,6 +206,7 @@ package struct NodeMachine: ~Copyable {
         advanceCatchUp(now, into: &effects)
         advanceClosing(now, into: &effects)
         advanceFlush(now, into: &effects)
+        advanceAudit(now, into: &effects)
     }
 
     private mutating func receive(
@@ -226,6 +240,7 @@ package struct NodeMachine: ~Copyable {
         case .remember(let tag, let incarnation):
             remember(peer, incarnation, tag, into: &effects)
         case .remembered(let tag): receiveRemembered(tag, from: peer, now, into: &effects)
+        case .audit(let message): receive(message, from: peer, now, into: &effects)
         }
     }
 

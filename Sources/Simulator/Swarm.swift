@@ -16,6 +16,8 @@ package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     /// Producers that send other bytes under a known id.
     case rogues
     case skew
+    /// In the end the sums of one replica are changed behind its back.
+    case lies
 
     package static func < (left: FaultClass, right: FaultClass) -> Bool {
         left.rawValue < right.rawValue
@@ -135,7 +137,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
                 clockSkewMax = skewMax * 2
             case .crashes, .killAll, .wipes, .cuts, .pauses:
                 faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
-            case .tornJobs, .rogues: break
+            case .tornJobs, .rogues, .lies: break
             }
         }
     }

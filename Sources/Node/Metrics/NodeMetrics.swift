@@ -79,7 +79,7 @@ package final class NodeMetrics: Sendable {
         case .malformed: messagesUnreadable.increment()
         case .dropped(_, let isBound): if isBound { incidents.increment() }
         case .peerUp, .peerDown, .voting, .recovering, .waiting, .inDoubt, .generationRefused,
-            .closed, .sealed:
+            .closed, .sealed, .incident, .divergence, .recounted, .recountFailed, .damaged:
             break
         }
     }

@@ -21,7 +21,7 @@ extension VirtualCluster {
         case .wipes: wipe(node)
         case .cuts: cut(node)
         case .pauses: pause(node)
-        case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew: break
+        case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew, .lies: break
         }
     }
 

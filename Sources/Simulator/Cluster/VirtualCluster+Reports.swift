@@ -30,6 +30,8 @@ extension VirtualCluster {
             break
         case .flushFailed(let what):
             throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")
+        case .incident, .divergence, .recounted, .recountFailed, .damaged:
+            try checkFinding(report, of: node)
         case .generationRefused(let peer, let generation):
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
         }

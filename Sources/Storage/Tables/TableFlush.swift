@@ -21,7 +21,7 @@ struct TableFlush {
         let store = memtable.store
         let sorted = store.sorted()
         var drafts: [Draft] = []
-        var found = Array(repeating: StateDigest.zero, count: store.digests.count)
+        var found = Array(repeating: StateDigest.zero, count: store.sums.count)
         var start = 0
         while start < sorted.runs.count {
             let bucket = sorted.runs[start].bucket
@@ -39,7 +39,7 @@ struct TableFlush {
             drafts.append(draft)
             start = end
         }
-        for partition in found.indices where found[partition] != store.digests[partition] {
+        for partition in found.indices where found[partition] != store.sums[partition].state {
             try discard(drafts)
             throw .digestMismatch(
                 path: FileNames.tableDirectory, what: "the state digest of p\(partition) differs")
