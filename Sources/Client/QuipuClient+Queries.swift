@@ -83,6 +83,15 @@ package enum QueryCall {
     package static let partitions = get("/v1/partitions", [])
     package static let flush = HTTPCall(.post, "/v1/flush")
 
+    /// - Parameters:
+    ///   - since: of an answer that said that disks were still being read.
+    ///   - wait: seconds after which such an answer comes.
+    package static func audit(since: Int?, wait: Int?) -> HTTPCall {
+        get(
+            "/v1/audit",
+            [("since", since.map { String($0) }), ("wait", wait.map { String($0) })])
+    }
+
     private static func get(_ path: String, _ query: [(String, String?)]) -> HTTPCall {
         HTTPCall(
             .get, PercentEncoding.target(path, query: query),

@@ -31,6 +31,10 @@ package struct CoreConfiguration: Sendable {
     package var catchUpAge: Duration = .seconds(1)
     /// What a node pulls from one peer to catch up, while it serves clients.
     package var catchUpBytesPerSecond = 16 << 20
+    /// One peer is compared with in each, one after the other.
+    package var auditInterval: Duration = .seconds(5)
+    /// In each the memtable and one file are counted again.
+    package var scrubInterval: Duration = .seconds(60)
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
     /// Planted bugs that the simulator must find; empty in production.
@@ -93,4 +97,11 @@ package enum Mutant: String, CaseIterable, Sendable {
     case fsyncRetried = "fsync-retried"
     /// A start believes what it reads, though an fsync of it may have failed.
     case pageCacheTrusted = "page-cache-trusted"
+    /// Set digests are combined by XOR: what is applied twice looks as if it were missing, and two
+    /// that differ may look equal.
+    case xorDigest = "xor-digest"
+    /// Replicas compare sets and never look at sums.
+    case auditBlind = "audit-blind"
+    /// The state that an audit compares is that of an earlier moment than the set beside it.
+    case auditTorn = "audit-torn"
 }

@@ -83,4 +83,13 @@ package enum Report: Hashable, Sendable {
     /// is an incident.
     case dropped(BatchID, isBound: Bool)
     case malformed(from: NodeID, String)
+    /// The same batches, other sums: one of the two is wrong.
+    case incident(NodeID, PartitionID)
+    /// Other batches, and catching up does not change it.
+    case divergence(NodeID, PartitionID)
+    /// After an incident: this node's sums are what its log says.
+    case recounted(PartitionID)
+    case recountFailed(PartitionID, String)
+    /// What this node holds fails its own recount.
+    case damaged(String)
 }

@@ -1,6 +1,7 @@
 package import Core
 package import Replication
 package import Storage
+package import Wire
 
 // The checkers' window: what the simulator compares with its model, and replicas with each other.
 
@@ -24,6 +25,25 @@ extension NodeMachine {
             memtable.series(query),
             TableSnapshot(frozen: flush.frozen.map { [$0] } ?? [], tables: tables)
         )
+    }
+
+    package var tablePaths: [String] { tables.map(\.path) }
+
+    /// For simulations of damage: a batch is added once more, and neither log nor index know of it.
+    package mutating func applyBehindTheLog(
+        _ record: BatchRecord, in partition: PartitionID
+    ) -> Bool {
+        do throws(DecodeError) {
+            try memtable.apply(record, PartitionSet([partition]))
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// For simulations of damage: a cell in memory changes, and the sums beside it do not.
+    package mutating func corruptCell(of partition: PartitionID) -> Bool {
+        memtable.corruptCell(of: partition)
     }
 
     /// Sizes of everything that is bounded.

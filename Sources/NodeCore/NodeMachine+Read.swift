@@ -130,6 +130,7 @@ extension NodeMachine {
         for tag in statuses.keys.sorted() where statuses[tag]?.request == request {
             statuses[tag] = nil
         }
+        cancelSurveys(of: request)
     }
 
     mutating func advanceSessions(_ now: Now, into effects: inout [Effect]) {

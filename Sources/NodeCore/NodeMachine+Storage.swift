@@ -19,6 +19,10 @@ enum JobPurpose {
     /// The identity of a new incarnation, or of a later generation.
     case promotion
     case generation(Int64)
+    /// One table, by its turn; one table of a whole verification; one partition from the log.
+    case scrub(UInt64)
+    case verify(UInt64, bytes: UInt64)
+    case recount(PartitionID)
 }
 
 /// The memtable on its way to files. One flush at a time.
@@ -101,6 +105,12 @@ extension NodeMachine {
         case (.generation(let generation), .committed):
             // Of several that were asked for, the greatest is enough.
             if generation == identity.generation { gossip.takeGeneration(generation) }
+        case (.scrub(let table), .verified(let damage)):
+            scrubbed(table, damage, into: &effects)
+        case (.verify(let table, let bytes), .verified(let damage)):
+            verified(table, bytes, damage, into: &effects)
+        case (.recount(let partition), .recounted(let sum)):
+            recounted(partition, sum, into: &effects)
         default:
             preconditionFailure("a storage job gave what it was not asked for")
         }
@@ -118,6 +128,8 @@ extension NodeMachine {
             finish(scan.read, .failed("\(error)"), into: &effects)
         case .fetch(let fetch):
             send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
+        case .scrub, .verify, .recount:
+            verificationFailed(purpose, error, into: &effects)
         case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation:
             effects.append(.halt("\(error)"))
         }

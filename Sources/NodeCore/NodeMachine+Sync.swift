@@ -261,6 +261,7 @@ extension NodeMachine {
                 if awaited[id]?.isEmpty == true { awaited[id] = nil }
             }
         }
+        if isComplete, session.purpose == .catchUp { audit.pulls[session.peer, default: 0] += 1 }
         if session.learned > 0, isComplete {
             counters.healed += UInt64(session.learned)
             if session.purpose == .catchUp || session.purpose == .recovery {

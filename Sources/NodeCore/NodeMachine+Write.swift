@@ -29,6 +29,8 @@ extension NodeMachine {
             beginStatus(request, id, createdAt, .status, deadline, into: &effects)
         case .read(let query, let consistency):
             beginRead(request, query, consistency, deadline, now, into: &effects)
+        case .audit(let age):
+            beginSurvey(request, age: age, deadline, now, into: &effects)
         case .flush:
             flushRequests.append(request)
             beginFlush(now, into: &effects)

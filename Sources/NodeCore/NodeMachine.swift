@@ -23,6 +23,9 @@ import Wire
 //     +Storage      log positions, flushes, jobs
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Clock        whether this node's wall clock may be believed
+//     +ReplicaAudit comparing sums with a peer: lag, incidents, divergence
+//     +Scrub        memory, files and folds against themselves and the log
+//     +Survey       cluster-wide audits
 //
 // Invariants kept here, beyond those of the parts:
 //
@@ -49,7 +52,10 @@ package struct NodeMachine: ~Copyable {
     var memtableSince: Instant?
     var lastMark: LSN
     var flush = FlushState()
-    var tables: [TableHandle]
+    var tables: [TableHandle] {
+        didSet { tableSums = TableSums(tables, partitions: configuration.partitions) }
+    }
+    var tableSums: TableSums
     var identity: NodeIdentity
     var jobs: [JobID: JobPurpose] = [:]
     var nextJob: UInt64 = 1
@@ -100,6 +106,7 @@ package struct NodeMachine: ~Copyable {
 
     /// The instant of the input that is being handled.
     var present: Instant
+    var audit: AuditState
 
     /// Messages to itself, handled before `handle` returns.
     var inbox: [ReplicationMessage] = []
@@ -126,6 +133,11 @@ package struct NodeMachine: ~Copyable {
         log = recovered.cursor
         synced = recovered.cursor.last
         tables = recovered.tables
+        tableSums = TableSums(recovered.tables, partitions: configuration.partitions)
+        audit = AuditState(
+            at: now.monotonic, interval: configuration.auditInterval,
+            scrubInterval: configuration.scrubInterval,
+            isBlind: configuration.mutants.contains(.auditBlind))
         flush.nextTableID = recovered.manifest.nextTableID
         lastMark = start.replay.lastMark
         memory = start.replay.peers
@@ -213,6 +225,7 @@ package struct NodeMachine: ~Copyable {
         advanceClosing(now, into: &effects)
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
+        advanceAudit(now, into: &effects)
     }
 
     private mutating func receive(
@@ -248,6 +261,7 @@ package struct NodeMachine: ~Copyable {
         case .remember(let tag, let incarnation):
             remember(peer, incarnation, tag, into: &effects)
         case .remembered(let tag): receiveRemembered(tag, from: peer, now, into: &effects)
+        case .audit(let message): receive(message, from: peer, now, into: &effects)
         }
     }
 

@@ -30,7 +30,8 @@ package struct NodeStart: ~Copyable {
             partitions: configuration.partitions, mine: ring.partitions(of: configuration.node),
             digestKey: configuration.digestKey, window: configuration.window,
             segmentLength: configuration.segmentLength,
-            replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage))
+            replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage),
+            combinesByXor: configuration.mutants.contains(.xorDigest))
         var options = options
         options.trustsPageCache = configuration.mutants.contains(.pageCacheTrusted)
         let recovered = try Recovery.open(fileSystem, options: options) { record, _ in

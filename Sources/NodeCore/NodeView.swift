@@ -17,6 +17,10 @@ package struct Counters: Hashable, Sendable {
     package var healed: UInt64 = 0
     package var converged: UInt64 = 0
     package var flushes: UInt64 = 0
+    package var comparisons: UInt64 = 0
+    package var incidents: UInt64 = 0
+    package var divergences: UInt64 = 0
+    package var damaged: UInt64 = 0
 }
 
 /// A node as it sees itself and the others, at one instant: what status, readiness and metrics
@@ -70,6 +74,7 @@ package struct NodeView: Sendable {
     package var watermarks: Watermarks
     /// Every home of the cluster has decided the segments below.
     package var frontier: Segment
+    package var audit: AuditView
 }
 
 extension NodeMachine {
@@ -86,7 +91,8 @@ extension NodeMachine {
             inDoubt: doubt.count, unfinished: drives.count, pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,
             logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset,
-            watermarks: closing.durable, frontier: closing.frontier)
+            watermarks: closing.durable, frontier: closing.frontier,
+            audit: auditView(at: now))
     }
 
     private func view(_ member: CoreConfiguration.Member, _ now: Now) -> NodeView.Member {

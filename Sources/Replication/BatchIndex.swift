@@ -7,14 +7,20 @@ package import Wire
 package struct BatchIndex: Sendable {
     package private(set) var entries: [BatchID: BatchEntry] = [:]
     package private(set) var digests: DigestTable
+    /// By home: what the batches in its home digest add up to.
+    package private(set) var homeTotals: [HomeTotals]
     private var segments: [Segment: [BatchID]] = [:]
     /// All home records of the segments below are decided and done, as far as was looked.
     private var ready = Segment.first
     private let key: SipKey
     private let segmentLength: Duration
 
-    package init(partitions: Int, key: SipKey, segmentLength: Duration) {
-        digests = DigestTable(partitions: partitions)
+    /// - Parameter combinesByXor: the mutant whose digests cannot see what comes twice.
+    package init(
+        partitions: Int, key: SipKey, segmentLength: Duration, combinesByXor: Bool = false
+    ) {
+        digests = DigestTable(partitions: partitions, combinesByXor: combinesByXor)
+        homeTotals = Array(repeating: HomeTotals(), count: partitions)
         self.key = key
         self.segmentLength = segmentLength
     }
@@ -164,6 +170,7 @@ package struct BatchIndex: Sendable {
         entries[id] = entry
         let term = SetDigest.term(id, entry.header.contentHash, key: key)
         digests.insertHome(term, segment: segment(of: entry.header), entry.home)
+        homeTotals[Int(entry.home.index)].add(entry.totals)
     }
 
     private mutating func update(

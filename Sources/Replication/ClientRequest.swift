@@ -23,6 +23,10 @@ package enum ClientRequest: Sendable {
     case status(BatchID, createdAt: WallTime?)
     /// Answered by `.read`.
     case read(ReadQuery, consistency: Consistency)
+    /// Prove that all members hold the same, that their disks hold what they wrote, and that what
+    /// went in is what is there. A disk that was verified at most `age` ago is not read again.
+    /// Answered by `.audit`.
+    case audit(age: Duration)
     /// Write the memtable to files. Answered by `.flushed` once the manifest names them.
     case flush
 }
@@ -87,6 +91,7 @@ package enum ClientResponse: Sendable {
     case write(WriteOutcome)
     case status(BatchStatus)
     case read(ReadAnswer)
+    case audit(AuditAnswer)
     case flushed
     /// The request was not done, and why.
     case failed(RequestFailure)

@@ -16,8 +16,10 @@ package struct DigestTable: Sendable {
     private var homeFloor = Segment.first
     private var segments: [Segment: [SetDigest]] = [:]
     private var homeSegments: [Segment: [PartitionID: SetDigest]] = [:]
+    private let combinesByXor: Bool
 
-    package init(partitions: Int) {
+    package init(partitions: Int, combinesByXor: Bool = false) {
+        self.combinesByXor = combinesByXor
         totals = Array(repeating: .empty, count: partitions)
         homeTotals = totals
         below = totals
@@ -26,10 +28,21 @@ package struct DigestTable: Sendable {
 
     package mutating func insert(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
         let index = Int(partition.index)
-        totals[index].insert(term)
+        let isXor = combinesByXor
+        Self.insert(term, into: &totals[index], isXor)
         if segment < floor { below[index].insert(term) }
-        segments[segment, default: Array(repeating: .empty, count: totals.count)][index].insert(
-            term)
+        let count = totals.count
+        Self.insert(
+            term,
+            into: &segments[segment, default: Array(repeating: .empty, count: count)][index],
+            isXor)
+    }
+
+    /// Addition, but for the mutant: under XOR what is applied twice looks as if it were missing.
+    private static func insert(_ term: UInt128, into digest: inout SetDigest, _ isXor: Bool) {
+        let before = digest.sum
+        digest.insert(term)
+        if isXor { digest.sum = before ^ term }
     }
 
     package mutating func insertHome(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
@@ -41,6 +54,11 @@ package struct DigestTable: Sendable {
     /// The applied set of one partition, over all segments.
     package func total(_ partition: PartitionID) -> SetDigest {
         totals[Int(partition.index)]
+    }
+
+    /// The bound home records of one partition, over all segments.
+    package func homeTotal(_ partition: PartitionID) -> SetDigest {
+        homeTotals[Int(partition.index)]
     }
 
     /// The applied sets of all `partitions`: what reads of cells compare.

@@ -32,15 +32,17 @@ package struct RecoveredLog: ~Copyable {
     /// - Parameters:
     ///   - mine: the partitions that this node replicates.
     ///   - replaysCovered: the mutant that applies again what a file covers.
+    ///   - combinesByXor: the mutant whose set digests cannot see what comes twice.
     package init(
         partitions: Int, mine: PartitionSet, digestKey: SipKey, window: WindowLength,
-        segmentLength: Duration, replaysCovered: Bool = false
+        segmentLength: Duration, replaysCovered: Bool = false, combinesByXor: Bool = false
     ) {
         self.partitions = partitions
         self.digestKey = digestKey
         self.window = window
         index = BatchIndex(
-            partitions: partitions, key: digestKey, segmentLength: segmentLength)
+            partitions: partitions, key: digestKey, segmentLength: segmentLength,
+            combinesByXor: combinesByXor)
         self.mine = mine
         memtable = Memtable(partitions: partitions, digestKey: digestKey, window: window)
         self.replaysCovered = replaysCovered

@@ -71,6 +71,13 @@ package enum ReplicationLimits {
     package static let catchUpRestMax: Duration = .seconds(5)
     /// Newest segments that a sync compares one by one.
     package static let recentSegments: Int64 = 8
+    /// What one node tells of its findings in an audit, and the length of one's text in characters.
+    package static let findingsMax = 256
+    package static let findingTextMax = 512
+    /// Cluster-wide audits that one node coordinates at once.
+    package static let surveysMax = 8
+    /// Records that one job of a recount reads.
+    package static let recountMax = 256
 }
 
 /// Names an exchange between a node that asks and one that answers. Unique over the restarts of the

@@ -55,6 +55,7 @@ extension ReplicationMessage {
             let tag = try reader.tag()
             let vote = try reader.vote()
             self = .closeReply(try CloseReply(from: &reader, vote: vote, tag: tag))
+        case 60: self = .audit(try AuditMessage(from: &reader))
         default: throw reader.fail("a message of kind \(kind)")
         }
     }

@@ -61,6 +61,9 @@ extension ReplicationMessage {
         case .syncReply(let reply):
             writer.write(12)
             encode(reply, into: &writer)
+        case .audit(let message):
+            writer.write(60)
+            message.encode(into: &writer)
         case .fetch, .fetched, .pull, .pulled, .hello, .helloReply, .remember, .remembered,
             .closeAsk, .closeReply:
             encodeRest(into: &writer)
@@ -115,7 +118,7 @@ extension ReplicationMessage {
             writer.write(41)
             reply.encode(into: &writer)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
-            .statusReply, .read, .readReply, .syncAsk, .syncReply:
+            .statusReply, .read, .readReply, .syncAsk, .syncReply, .audit:
             preconditionFailure("encoded by the caller")
         }
     }

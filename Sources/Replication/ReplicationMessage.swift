@@ -42,6 +42,9 @@ package enum ReplicationMessage: Hashable, Sendable {
     /// I begin to vote as this incarnation: remember it, durably, before I do.
     case remember(Tag, Incarnation)
     case remembered(Tag)
+
+    // Proving that all is well.
+    case audit(AuditMessage)
 }
 
 /// Who answers, and whether it may be counted.

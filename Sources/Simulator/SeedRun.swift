@@ -32,6 +32,7 @@ package struct SeedRun: Sendable {
             try cluster.run(until: Instant.zero + swarm.chaos)
             try cluster.heal()
             try cluster.converge()
+            try cluster.lie()
         } catch {
             found = error
         }

@@ -34,6 +34,8 @@ package enum SimulatorLimits {
     package static let convergenceMax: Duration = .seconds(60)
     /// Horizons below this pass within a run: it waits until its segments are sealed.
     package static let horizonAwaited: Duration = .seconds(100)
+    /// How long a cluster-wide audit may take: disks are slow, and every file is read.
+    package static let auditPatience: Duration = .seconds(40)
     /// How long after its deadline a call may end.
     package static let callGrace: Duration = .seconds(2)
     /// Lines of history that a failure shows.

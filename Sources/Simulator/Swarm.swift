@@ -24,6 +24,8 @@ package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     case failedSyncs = "failed-fsyncs"
     /// One node takes up to 300 ms for everything.
     case slowNodes = "slow-nodes"
+    /// In the end the sums of one replica are changed behind its back.
+    case lies
 
     package static func < (left: FaultClass, right: FaultClass) -> Bool {
         left.rawValue < right.rawValue
@@ -151,7 +153,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
                 pauseMax = .seconds(60)
                 faultInterval = .seconds(5)
                 chaos = .seconds(75)
-            case .tornJobs, .rogues, .failedSyncs: break
+            case .tornJobs, .rogues, .failedSyncs, .lies: break
             }
         }
     }

@@ -113,7 +113,39 @@ struct MessageCodecTests {
                     tag: tag, round: 3, partitions: partitions, scope: $0,
                     ageMin: .milliseconds(5), wantsUnbound: true))
         }
+        messages += audits.map { .audit($0) }
         return messages
+    }()
+
+    static let audits: [AuditMessage] = {
+        let sum = AuditSum(
+            applied: SetDigest(sum: .max, count: 3), home: SetDigest(sum: 1, count: 300),
+            state: StateDigest(counts: 8, sums: .max))
+        let lines = [1, 130].map { AuditLine(partition: PartitionID($0), sum: sum) }
+        let partitions = PartitionSet(lines.map(\.partition))
+        var reply = SurveyReply(
+            tag: Tag(4), round: 2, isSettled: true, unfinished: 3, healed: 4, incidents: 5,
+            verification: VerificationState(
+                isDone: false, tables: 6, doneBytes: 7, totalBytes: 800),
+            findings: AuditFinding.Kind.allCases.map {
+                AuditFinding(
+                    kind: $0, peer: $0 == .damage ? nil : NodeID("n2"),
+                    partition: $0 == .incident ? PartitionID(3) : nil, detail: "été")
+            },
+            lines: lines.map {
+                SurveyLine(
+                    line: $0, events: 9, home: HomeTotals(events: 300, counted: 299, dead: 1))
+            })
+        let full = AuditMessage.surveyed(reply)
+        reply.findings = []
+        reply.lines = []
+        return [
+            .ask(AuditAsk(tag: Tag(1), partitions: partitions, sum: sum)),
+            .reply(AuditReply(tag: Tag(2), isSettled: true, pulls: 500, lines: lines)),
+            .reply(AuditReply(tag: Tag(2), isSettled: false, pulls: 0, lines: [])),
+            .suspect(lines[1]), .survey(SurveyAsk(tag: Tag(3), round: 1, age: .seconds(2))), full,
+            .surveyed(reply),
+        ]
     }()
 
     private func encoded(_ message: ReplicationMessage) -> [UInt8] {
@@ -137,7 +169,8 @@ struct MessageCodecTests {
     @Test("every kind of message has a sample here")
     func complete() {
         let kinds = Set(Self.messages.map { encoded($0)[0] })
-        #expect(kinds == Set(Array(1...20) + [40, 41]))
+        #expect(kinds == Set(Array(1...20) + [40, 41, 60]))
+        #expect(Set(Self.audits.map { encoded(.audit($0))[1] }) == Set(1...5))
     }
 
     @Test("cut, flipped and random bytes are errors or other messages, never a trap")
@@ -160,6 +193,31 @@ struct MessageCodecTests {
             var bytes = (0..<random.below(80)).map { _ in UInt8(random.below(256)) }
             bytes.insert(UInt8(1 + random.below(20)), at: 0)
             _ = try? decoded(bytes)
+        }
+    }
+
+    @Test("lines out of order, too many findings and an age without end are refused")
+    func auditBounds() {
+        let line = AuditLine(partition: PartitionID(4), sum: AuditSum())
+        let finding = AuditFinding(kind: .damage, peer: nil, partition: nil, detail: "")
+        func surveyed(_ findings: Int) -> ReplicationMessage {
+            .audit(
+                .surveyed(
+                    SurveyReply(
+                        tag: Tag(1), round: 0, isSettled: true, unfinished: 0, healed: 0,
+                        incidents: 0, verification: VerificationState(),
+                        findings: Array(repeating: finding, count: findings), lines: [])))
+        }
+        let twice = AuditReply(tag: Tag(1), isSettled: true, pulls: 0, lines: [line, line])
+        let old = SurveyAsk(tag: Tag(1), round: 0, age: ReplicationLimits.ageMax + .seconds(1))
+        for message in [
+            .audit(.reply(twice)), .audit(.survey(old)),
+            surveyed(ReplicationLimits.findingsMax + 1),
+        ] as [ReplicationMessage] {
+            #expect(throws: DecodeError.self) { try decoded(encoded(message)) }
+        }
+        #expect(throws: Never.self) {
+            try decoded(encoded(surveyed(ReplicationLimits.findingsMax)))
         }
     }
 }

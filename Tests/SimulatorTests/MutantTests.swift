@@ -21,17 +21,18 @@ struct MutantTests {
         .rulesByLocalClock: [5, 7, 11, 17],
         .fsyncRetried: [4, 12, 15, 16],
         .pageCacheTrusted: [4, 5, 12, 22],
+        .xorDigest: [1, 2, 3, 4],
+        .auditBlind: [22, 33],
+        .auditTorn: [1, 2, 4, 5],
     ]
 
     /// What each breaks first: a mutant that is found for another reason is not understood.
     static let broken: [Mutant: Set<String>] = [
-        .skipDedupe: ["S2", "S4", "S5"],
+        .skipDedupe: ["S2", "S4", "S5", "L6"],
         .applyBeforeBound: ["S6", "S15", "L2"],
         .acknowledgeBeforeSync: ["S3"],
         .voteInDoubt: ["S4"],
         .maximumRead: ["S4"],
-        .replayIgnoresCoverage: ["S2"],
-        .catchUpDropsSlice: ["S2", "S4", "L1"],
         .freezeNotDurable: ["S7"],
         .sealWithFewer: ["S7"],
         .sealWithoutRecovering: ["S7"],
@@ -39,6 +40,11 @@ struct MutantTests {
         // What was believed durable is missing, or the hole is noticed as damage.
         .fsyncRetried: ["S3", "S4", "S10"],
         .pageCacheTrusted: ["S3", "S4", "S10"],
+        .replayIgnoresCoverage: ["S2", "L6"],
+        .catchUpDropsSlice: ["S2", "S4", "L1", "L6"],
+        .xorDigest: ["S2"],
+        .auditBlind: ["L6"],
+        .auditTorn: ["L6"],
     ]
 
     @Test("are found on their recorded seeds", arguments: Mutant.allCases)

@@ -28,6 +28,10 @@ package enum HTTPLimits {
     /// Bytes of all header fields together.
     package static let headersMax = 64 << 10
     package static let headerCountMax = 200
+    /// How long a request for an audit may wait for its report, less than an idle connection lives;
+    /// and how far back it may ask for disks that were read.
+    package static let auditWaitMaxSeconds = 50
+    package static let auditAgeMaxSeconds: Int64 = 3600
     /// An idle connection is closed.
     package static let idleMax: Duration = .seconds(75)
     /// A request whose body makes no progress for so long is closed.

@@ -195,7 +195,7 @@ extension HTTPAPI {
         switch response {
         case .flushed: return .json { $0.field("flushed", true) }
         case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read: throw .unexpectedAnswer
+        case .write, .status, .read, .audit: throw .unexpectedAnswer
         }
     }
 
@@ -225,6 +225,7 @@ extension HTTPAPI {
             gauges.isVoting = view.members.first { $0.node == view.node }?.isVoting ?? false
             gauges.peers = view.members.map { ($0.node.name, $0.isUp) }
             gauges.core = HTTPAPI.coreGauges(view)
+            gauges.audit = HTTPAPI.auditGauges(view)
         }
         return .text(metrics.text(gauges), type: "text/plain; version=0.0.4; charset=utf-8")
     }
@@ -232,6 +233,18 @@ extension HTTPAPI {
     /// 0 while there is none.
     private static func mark(_ segment: Segment) -> Int {
         Int(max(0, segment.number))
+    }
+
+    private static func auditGauges(_ view: NodeView) -> AuditGauges {
+        AuditGauges(
+            partitionsApart: view.audit.peers.map { ($0.node.name, $0.partitionsApart) },
+            batchesBehind: view.audit.peers.map {
+                ($0.node.name, Int(clamping: $0.batchesBehind))
+            },
+            lastCleanSeconds: Int(clamping: (view.audit.lastClean?.milliseconds ?? 0) / 1000),
+            comparisons: view.counters.comparisons, healed: view.counters.healed,
+            incidents: view.counters.incidents, divergences: view.counters.divergences,
+            damaged: view.counters.damaged)
     }
 
     private static func coreGauges(

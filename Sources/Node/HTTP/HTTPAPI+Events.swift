@@ -143,7 +143,7 @@ extension HTTPAPI {
             }
         case .failed(let failure):
             throw failure.problem(consistency: nil)
-        case .write, .read, .flushed:
+        case .write, .read, .audit, .flushed:
             throw .unexpectedAnswer
         }
     }

@@ -132,7 +132,8 @@ package struct HTTPAPI: Sendable {
         case ("gossip", 0): return try await gossip(call)
         case ("info", 0): return try await info(call)
         case ("flush", 0): return try await flush(call)
-        case ("audit", 0), ("compact", 0), ("repair", 0), ("verify", 0), ("drain", 0):
+        case ("audit", 0): return try await audit(call)
+        case ("compact", 0), ("repair", 0), ("verify", 0), ("drain", 0):
             throw .notInThisVersion(resource)
         default: throw unknownPath(call)
         }
@@ -176,7 +177,7 @@ package struct HTTPAPI: Sendable {
         switch response {
         case .read(let answer): return answer
         case .failed(let failure): throw failure.problem(consistency: consistency)
-        case .write, .status, .flushed: throw .unexpectedAnswer
+        case .write, .status, .audit, .flushed: throw .unexpectedAnswer
         }
     }
 

@@ -91,6 +91,13 @@ package enum OpenAPI {
         "200":{"$ref":"#/components/responses/ok"}}}},
         "/v1/info":{"get":{"summary":"This node","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},
+        "/v1/audit":{"get":{"summary":"Replicas, disks, and input against output",
+        "parameters":[{"name":"since","in":"query","schema":{"type":"string"},
+        "description":"disks that were read since then are not read again"},
+        {"name":"wait","in":"query","schema":{"type":"integer","default":50,"maximum":50}}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "202":{"description":"Disks are still being read: ask again with the answer's since"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/flush":{"post":{"summary":"Write the memtable to files","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},
         "/livez":{"get":{"summary":"The process answers","responses":{"200":{"description":"OK"}}}},

@@ -40,7 +40,7 @@ package struct WriteAnswer: Sendable {
                 problem.outcome = .unknown
             }
             return .failure(problem)
-        case .status, .read, .flushed:
+        case .status, .read, .audit, .flushed:
             var problem = Problem.unexpectedAnswer
             problem.outcome = .unknown
             return .failure(problem)

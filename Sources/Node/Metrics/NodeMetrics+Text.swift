@@ -1,3 +1,17 @@
+/// What the core knows of its comparisons with peers and of its own disk.
+package struct AuditGauges: Sendable {
+    /// By peer, ascending.
+    package var partitionsApart: [(String, Int)]
+    package var batchesBehind: [(String, Int)]
+    /// Epoch seconds; 0 before the first.
+    package var lastCleanSeconds: Int
+    package var comparisons: UInt64
+    package var healed: UInt64
+    package var incidents: UInt64
+    package var divergences: UInt64
+    package var damaged: UInt64
+}
+
 /// What is read from elsewhere at the moment of a scrape.
 package struct MetricGauges: Sendable {
     package var isReady = false
@@ -15,6 +29,7 @@ package struct MetricGauges: Sendable {
     package var peers: [(String, Bool)] = []
     /// The core's own gauges: name, help, value.
     package var core: [(name: String, help: String, value: Int)] = []
+    package var audit: AuditGauges?
 
     package init() {}
 }
@@ -27,7 +42,35 @@ extension NodeMetrics {
         latency(&out)
         saturation(gauges, &out)
         state(gauges, &out)
+        if let gauges = gauges.audit { audit(gauges, &out) }
         return out.text
+    }
+
+    private func audit(_ gauges: AuditGauges, _ out: inout MetricText) {
+        out.counter(
+            "quipu_audit_comparisons_total", "Comparisons of sets and sums with a peer.",
+            gauges.comparisons)
+        out.gauge(
+            "quipu_audit_partitions_apart", "Shared partitions that differ now: lag, by peer.",
+            by: "peer", gauges.partitionsApart)
+        out.gauge(
+            "quipu_audit_batches_behind", "What the peer holds and this node does not, at least.",
+            by: "peer", gauges.batchesBehind)
+        out.counter(
+            "quipu_audit_healed_total", "Batches that comparisons brought here.", gauges.healed)
+        out.counter(
+            "quipu_audit_incidents_total", "Equal sets with different sums: damage somewhere.",
+            gauges.incidents)
+        out.counter(
+            "quipu_audit_divergences_total", "Sets that catching up does not make equal.",
+            gauges.divergences)
+        out.counter(
+            "quipu_audit_damaged_total", "Files and sums here that failed a recount.",
+            gauges.damaged)
+        out.gauge(
+            "quipu_audit_last_clean_seconds",
+            "When every peer was last found equal, epoch seconds; 0 before.",
+            gauges.lastCleanSeconds)
     }
 
     private func traffic(_ out: inout MetricText) {

@@ -80,7 +80,8 @@ package final class NodeMetrics: Sendable {
         case .malformed: messagesUnreadable.increment()
         case .dropped(_, let isBound): if isBound { incidents.increment() }
         case .peerUp, .peerDown, .voting, .recovering, .waiting, .inDoubt, .generationRefused,
-            .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull:
+            .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull, .incident, .divergence,
+            .recounted, .recountFailed, .damaged:
             break
         }
     }

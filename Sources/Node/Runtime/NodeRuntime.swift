@@ -86,7 +86,7 @@ package final class NodeRuntime: Sendable {
     private static func overloaded(_ request: ClientRequest) -> ClientResponse {
         switch request {
         case .write: .write(.notAttempted(.overloaded))
-        case .status, .read, .flush: .failed(.notReady("too many requests are under way"))
+        case .status, .read, .audit, .flush: .failed(.notReady("too many requests are under way"))
         }
     }
 

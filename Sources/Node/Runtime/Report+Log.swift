@@ -50,6 +50,18 @@ extension Report {
         case .dropped(let id, isBound: true):
             logger.error(
                 "batch \(id) is bound here, but its home closed the segment without it")
+        case .incident(let node, let partition):
+            logger.error(
+                "audit: \(node) and this node hold other sums of the same batches in \(partition)")
+        case .divergence(let node, let partition):
+            logger.error(
+                "audit: \(node) holds other batches in \(partition); catching up changes nothing")
+        case .recounted(let partition):
+            logger.notice("audit: the sums of \(partition) here are what the log says")
+        case .recountFailed(let partition, let reason):
+            logger.error("audit: \(partition) cannot be recounted: \(reason)")
+        case .damaged(let what):
+            logger.error("audit: this node is damaged: \(what)")
         case .malformed(let node, let what):
             logger.warning("\(node) sent what cannot be read: \(what)")
         }

@@ -15,6 +15,10 @@ package struct Checks {
     /// After convergence: what every answer must be the fold of (L3, L4).
     var final: ContentSet?
     var wipes = 0
+    /// What was done to a replica after all else was checked.
+    var lie: Lie?
+    /// Nodes whose audit of the whole cluster was clean.
+    var audited: Set<Int> = []
     /// How often each rare path was taken: a simulator that never reaches a path proves nothing of
     /// it.
     package var marks: [CoverageMark: Int] = [:]
@@ -99,6 +103,9 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case diskFull = "disk-full"
     case failedSync = "failed-fsync"
     case clockDoubted = "clock-doubted"
+    case lieApplication = "lie-application"
+    case lieCell = "lie-cell"
+    case lieFile = "lie-file"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

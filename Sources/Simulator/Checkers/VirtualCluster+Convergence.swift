@@ -21,6 +21,7 @@ extension VirtualCluster {
         try checkPromises(final)
         checks.final = final
         try askEverything()
+        try auditEverything()
     }
 
     /// Why the cluster has not converged yet; nil when it has.

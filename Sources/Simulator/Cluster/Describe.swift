@@ -31,7 +31,7 @@ enum Describe {
         case .statusReply(let reply):
             "statusReply \(reply.held.map { $0.isBound ? "bound" : "held" } ?? "nothing")"
         case .read, .readReply, .syncAsk, .syncReply, .fetch, .fetched, .pull, .pulled, .hello,
-            .helloReply, .remember, .remembered, .closeAsk, .closeReply:
+            .helloReply, .remember, .remembered, .closeAsk, .closeReply, .audit:
             nil
         }
     }
@@ -66,9 +66,23 @@ enum Describe {
         case .closeReply(let reply):
             "closeReply: frozen below \(reply.frozen)\(reply.isReady ? ", ready" : "")"
                 + "\(reply.isSettled ? "" : ", in doubt"), \(vote(reply.vote))"
+        case .audit(let message): audit(message)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
             .statusReply:
             ""
+        }
+    }
+
+    private static func audit(_ message: AuditMessage) -> String {
+        switch message {
+        case .ask(let ask): "auditAsk \(set(ask.partitions))"
+        case .reply(let reply):
+            "auditReply \(reply.lines.isEmpty ? "equal" : "\(reply.lines.count) lines")"
+        case .suspect(let line): "suspect \(line.partition)"
+        case .survey(let ask): "survey, round \(ask.round)"
+        case .surveyed(let reply):
+            "surveyed, round \(reply.round), \(reply.verification.doneBytes) of "
+                + "\(reply.verification.totalBytes) bytes"
         }
     }
 
@@ -82,6 +96,7 @@ enum Describe {
             "read \(text(query.key)) in \(query.partition) at \(level.name)"
         case .read(.scan, let level): "scan at \(level.name)"
         case .read(.deadLetters, let level): "dead letters at \(level.name)"
+        case .audit: "audit"
         case .flush: "flush"
         }
     }
@@ -92,6 +107,9 @@ enum Describe {
         case .status(let status): "\(status)"
         case .read(let answer):
             "rows from " + answer.replicas.map(\.name).joined(separator: " ")
+        case .audit(.report(let report)):
+            "audit: \(report.differences), \(report.lagging) lagging, balance \(report.balance)"
+        case .audit(.verifying): "audit: disks are being read"
         case .flushed: "flushed"
         case .failed(let failure): "\(failure)"
         }
@@ -109,7 +127,8 @@ enum Describe {
         case .readLog(let positions): "readLog of \(positions.count)"
         case .removeLogs: "removeLogs"
         case .removeTables: "removeTables"
-        case .verify: "verify"
+        case .verify(let tables): "verify of \(tables.count)"
+        case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
         }
     }
 

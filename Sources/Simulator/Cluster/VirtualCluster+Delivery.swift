@@ -116,6 +116,10 @@ extension VirtualCluster {
                 log("\(node.id) reports \(report)")
                 try note(report, of: node)
             case .halt(let reason):
+                if isConfession(reason, of: node) {
+                    crash(node, "since its audit failed")
+                    return
+                }
                 throw Violation("L2", "\(node.id) halts without a fault of its disk: \(reason)")
             }
         }

@@ -24,7 +24,8 @@ extension VirtualCluster {
         case .clockSteps: stepClock()
         case .diskFull: fillDisk(node)
         case .slowNodes: slowDown(node)
-        case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew, .failedSyncs:
+        case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew, .failedSyncs,
+            .lies:
             break
         }
     }

@@ -36,6 +36,8 @@ extension VirtualCluster {
             break
         case .flushFailed(let what):
             throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")
+        case .incident, .divergence, .recounted, .recountFailed, .damaged:
+            try checkFinding(report, of: node)
         case .generationRefused(let peer, let generation):
             // A clock that is ten years off sees the future everywhere.
             guard !swarm.has(.clockSteps) else { return }

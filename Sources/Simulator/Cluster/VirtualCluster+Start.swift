@@ -137,6 +137,8 @@ extension VirtualCluster {
         configuration.catchUpInterval = swarm.catchUpInterval
         configuration.catchUpAge = swarm.catchUpAge
         configuration.readAttemptTimeout = swarm.readAttemptTimeout
+        configuration.auditInterval = auditInterval
+        configuration.scrubInterval = Self.scrubInterval
         configuration.mutants = mutants
         return configuration
     }

@@ -128,7 +128,7 @@ extension VirtualCluster {
         case .write(.unknown), .failed:
             checks.hit(.unknown)
             retry(number)
-        case .status, .read, .flushed:
+        case .status, .read, .flushed, .audit:
             throw Violation("S4", "a write was answered by \(response)")
         }
     }
@@ -186,6 +186,8 @@ extension VirtualCluster {
             askAgain(reader)
         case .flush:
             break
+        case .audit:
+            if let response { try finishAudit(response, call.node) }
         }
     }
 

@@ -29,6 +29,7 @@ package struct Workload {
         case read(ReadCheck, reader: Int?)
         case status(content: Int, reader: Int?)
         case flush
+        case audit
     }
 
     var maker: ContentMaker

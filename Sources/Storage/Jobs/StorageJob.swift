@@ -30,6 +30,9 @@ package enum StorageJob: Equatable, Sendable {
     case removeTables([UInt64])
     /// Reads every cell again and recomputes all digests.
     case verify([TableHandle])
+    /// Adds up what these batch records hold for one partition, by code that the memtable does not
+    /// share: which of two replicas is wrong.
+    case recount(PartitionID, [LogPosition])
 }
 
 package enum StorageResult: Equatable, Sendable {
@@ -44,6 +47,7 @@ package enum StorageResult: Equatable, Sendable {
     case removed
     /// One entry per damaged table; empty when all is well.
     case verified([Damage])
+    case recounted(PartitionSum)
 }
 
 /// What a recovery or a scrub found broken. The node does not vote for what it touches until the

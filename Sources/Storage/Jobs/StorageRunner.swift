@@ -55,6 +55,9 @@ package struct StorageRunner: Sendable {
             return .removed
         case .verify(let tables):
             return .verified(try verify(tables))
+        case .recount(let partition, let positions):
+            let recount = LogRecount(fileSystem: fileSystem, options: options)
+            return .recounted(try recount.sum(of: partition, in: positions))
         }
     }
 
@@ -85,14 +88,18 @@ package struct StorageRunner: Sendable {
         }
     }
 
+    /// Opens each file anew: what lies in memory since its start says nothing about the disk.
     private func verify(_ tables: [TableHandle]) throws(StorageError) -> [Damage] {
         var damage: [Damage] = []
         for table in tables {
             do throws(StorageError) {
-                try table.verify()
+                try TableHandle.open(table.meta, in: fileSystem, options: options).verify()
             } catch {
-                guard case .damaged = error else { throw error }
-                damage.append(.table(meta: table.meta, what: error.description))
+                switch error {
+                case .damaged, .notFound, .newerFormat:
+                    damage.append(.table(meta: table.meta, what: error.description))
+                default: throw error
+                }
             }
         }
         return damage

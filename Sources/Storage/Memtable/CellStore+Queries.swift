@@ -160,7 +160,7 @@ extension CellStore {
     /// bytes say little: the eight bytes behind what all keys of a partition share decide nearly
     /// always.
     private func sortedKeys() -> [Int] {
-        var byPartition: [[Int]] = Array(repeating: [], count: digests.count)
+        var byPartition: [[Int]] = Array(repeating: [], count: sums.count)
         for key in keys.indices { byPartition[Int(keys[key].partition)].append(key) }
         var result: [Int] = []
         result.reserveCapacity(keys.count)

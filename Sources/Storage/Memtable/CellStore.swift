@@ -57,7 +57,8 @@ struct CellStore: Sendable {
     var series: [Series] = []
     var cells: [Cell] = []
     var values: [Measure.Values] = []
-    var digests: [StateDigest]
+    /// Kept with every slice that is added: what an audit compares.
+    var sums: [PartitionSum]
     private var typeIndex = HashIndex()
     private var keyIndex = HashIndex()
     private var seriesIndex = HashIndex()
@@ -70,7 +71,7 @@ struct CellStore: Sendable {
         self.buckets = buckets
         self.digestKey = digestKey
         seed = digestKey.low ^ 0x6d65_6d74_6162_6c65
-        digests = Array(repeating: .zero, count: partitions)
+        sums = Array(repeating: .zero, count: partitions)
     }
 
     /// About the memory held.
@@ -87,19 +88,19 @@ struct CellStore: Sendable {
     mutating func add(validated bytes: UnsafeRawBufferPointer, partition: PartitionID) {
         var reader = SliceReader(bytes, length: buckets.window)
         var current = 0
-        var digest = StateDigest.zero
+        var sum = PartitionSum.zero
         do throws(SliceError) {
             while let cell = try reader.next() {
                 if cell.startsSeries {
                     current = intern(partition, key: cell.key, type: cell.type)
                 }
                 let term = add(cell.measure, window: cell.window, to: current)
-                digest.add(cell.measure, term: term)
+                sum.add(cell.measure, term: term)
             }
         } catch {
             preconditionFailure("a slice that was valid is not: \(error)")
         }
-        digests[Int(partition.index)].merge(digest)
+        sums[Int(partition.index)].merge(sum)
     }
 
     /// Adds to one cell; the term of its (series, day).

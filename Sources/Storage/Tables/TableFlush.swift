@@ -37,7 +37,7 @@ struct TableFlush {
     ) throws(StorageError) {
         let store = memtable.store
         let sorted = store.sorted()
-        var found = Array(repeating: StateDigest.zero, count: store.digests.count)
+        var found = Array(repeating: StateDigest.zero, count: store.sums.count)
         var start = 0
         while start < sorted.runs.count {
             let bucket = sorted.runs[start].bucket
@@ -55,7 +55,7 @@ struct TableFlush {
             }
             start = end
         }
-        for partition in found.indices where found[partition] != store.digests[partition] {
+        for partition in found.indices where found[partition] != store.sums[partition].state {
             try discard(drafts)
             throw .digestMismatch(
                 path: FileNames.tableDirectory, what: "the state digest of p\(partition) differs")

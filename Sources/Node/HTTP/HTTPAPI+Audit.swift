@@ -1,0 +1,90 @@
+internal import Core
+internal import NodeCore
+internal import Replication
+
+/// The audit of the whole cluster, through any node.
+extension HTTPAPI {
+    /// 200 with the report, or 202 while disks are still being read: asked again with the `since`
+    /// of that answer, the audit goes on where it is instead of reading them once more.
+    func audit(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        try call.query.expect(only: ["since", "wait"])
+        let now = clock()
+        let limit = HTTPLimits.auditWaitMaxSeconds
+        let wait = try call.query.number("wait", default: limit, in: 1...limit)
+        let since = min(try call.query.time("since", now: now.wall) ?? now.wall, now.wall)
+        let age = Duration.milliseconds(now.wall.milliseconds - since.milliseconds)
+        guard age <= .seconds(HTTPLimits.auditAgeMaxSeconds) else {
+            throw .badRequest(
+                "since lies more than \(HTTPLimits.auditAgeMaxSeconds) s back; leave it out")
+        }
+        let response = await core.request(
+            .audit(age: age), deadline: now.monotonic + .seconds(Int64(wait)))
+        switch response {
+        case .audit(.report(let report)):
+            return .json { HTTPAPI.write(report, by: settings.node.name, to: &$0) }
+        case .audit(.verifying(let doneBytes, let totalBytes)):
+            return .json(status: 202) { json in
+                json.field("verifying", true)
+                json.field("verified_bytes", doneBytes)
+                json.field("total_bytes", totalBytes)
+                json.field("since", since.milliseconds)
+            }
+        case .failed(let failure): throw failure.problem(consistency: nil)
+        case .write, .status, .read, .flushed: throw .unexpectedAnswer
+        }
+    }
+
+    private static func write(
+        _ report: AuditReport, by name: String, to json: inout JSONWriter
+    ) {
+        json.field("clean", report.isClean)
+        json.field("lagging", report.lagging)
+        json.field("healed", report.healed)
+        json.field(
+            "differences",
+            array: { json in
+                for difference in report.differences {
+                    json.object { write(difference, to: &$0) }
+                }
+            })
+        json.field("as_seen_by", name)
+        json.field("balance", report.balance.state.rawValue)
+        json.field(
+            "input",
+            object: { json in
+                json.field("events", report.balance.input.events)
+                json.field("counted", report.balance.input.counted)
+                json.field("dead", report.balance.input.dead)
+            })
+        json.field("output", report.balance.output)
+        json.field(
+            "nodes",
+            array: { json in
+                for member in report.members { json.object { write(member, to: &$0) } }
+            })
+    }
+
+    private static func write(_ difference: AuditDifference, to json: inout JSONWriter) {
+        json.field("kind", difference.kind.rawValue)
+        json.field("nodes", strings: difference.nodes.map(\.name))
+        json.key("partition")
+        if let partition = difference.partition {
+            json.number(partition.index)
+        } else {
+            json.null()
+        }
+        json.field("detail", difference.detail)
+    }
+
+    private static func write(_ member: AuditMember, to json: inout JSONWriter) {
+        json.field("name", member.node.name)
+        json.field("settled", member.isSettled)
+        json.field("partitions", member.partitions)
+        json.field("lagging", member.lagging)
+        json.field("tables", member.tables)
+        json.field("verified_bytes", member.verifiedBytes)
+        json.field("healed", member.healed)
+        json.field("incidents", member.incidents)
+    }
+}

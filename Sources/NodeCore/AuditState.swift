@@ -1,0 +1,107 @@
+import Core
+import Replication
+import Storage
+
+/// What a node remembers between the steps of its audits.
+struct AuditState {
+    /// The whole disk, table by table.
+    struct Verification {
+        let began: Instant
+        var rest: [TableHandle]
+        var state: VerificationState
+    }
+
+    /// One partition, from the log.
+    struct Recount {
+        /// What memory and files say, and how many batches that is.
+        let held: PartitionSum
+        var rest: [LogPosition]
+        var found = PartitionSum.zero
+    }
+
+    var replicas: ReplicaAudit
+    var turn = 0
+    var auditAt: Instant
+    var scrubAt: Instant
+    var scrubTurn = 0
+    var isScrubbing = false
+    /// The comparison under way with each peer: what this node held when it asked.
+    var exchanges: [NodeID: (tag: Tag, lines: [AuditLine])] = [:]
+    /// Complete catch-ups from each peer since the start.
+    var pulls: [NodeID: UInt64] = [:]
+    var recounts: [PartitionID: Recount] = [:]
+    var verification: Verification?
+    var verified: (began: Instant, state: VerificationState)?
+    var surveys: [Tag: SurveySession] = [:]
+    /// Since when each survey wants disks to be verified: fixed by its first message, since later
+    /// ones travel longer or shorter.
+    private var needs: [(tag: Tag, since: Instant)] = []
+    private static let needsMax = 64
+    private var damage: [(finding: AuditFinding, table: UInt64?)] = []
+    /// Of the mutant that compares sets with states of an earlier moment.
+    var earlierStates: [PartitionID: StateDigest] = [:]
+
+    init(at now: Instant, interval: Duration, scrubInterval: Duration, isBlind: Bool) {
+        replicas = ReplicaAudit(isBlind: isBlind)
+        auditAt = now + interval
+        scrubAt = now + scrubInterval
+    }
+
+    mutating func need(of tag: Tag, _ since: Instant) -> Instant {
+        if let known = needs.first(where: { $0.tag == tag }) { return known.since }
+        if needs.count == Self.needsMax { needs.removeFirst() }
+        needs.append((tag: tag, since: since))
+        return since
+    }
+
+    /// False where it is known.
+    mutating func keep(_ finding: AuditFinding, table: UInt64?) -> Bool {
+        guard damage.count < ReplicationLimits.findingsMax,
+            !damage.contains(where: { $0.finding == finding && $0.table == table })
+        else { return false }
+        damage.append((finding: finding, table: table))
+        return true
+    }
+
+    /// What was found and is still so.
+    func findings(tables: [TableHandle]) -> [AuditFinding] {
+        let present = Set(tables.map(\.meta.id))
+        let damage = damage.filter { $0.table.map(present.contains) ?? true }.map(\.finding)
+        return Array((damage + replicas.open).prefix(ReplicationLimits.findingsMax))
+    }
+}
+
+/// What a node finds wrong with what it holds itself.
+enum FoundDamage {
+    /// Cells in memory that do not add up to the sums kept beside them.
+    case memory(PartitionID)
+    /// Memory and files together are not the fold of the batches that the log says are in it.
+    case fold(PartitionID, held: PartitionSum, logged: PartitionSum)
+    /// A file whose cells do not add up to its footer, or cannot be read.
+    case table(UInt64, String)
+
+    /// A cut in the middle of a character makes one of three bytes of it.
+    private static func cut(_ text: String) -> String {
+        guard text.utf8.count > ReplicationLimits.findingTextMax else { return text }
+        return String(
+            decoding: text.utf8.prefix(ReplicationLimits.findingTextMax - 3), as: UTF8.self)
+    }
+
+    var finding: AuditFinding {
+        switch self {
+        case .memory(let partition):
+            AuditFinding(
+                kind: .damage, peer: nil, partition: partition,
+                detail: "cells in memory do not add up to their sums")
+        case .fold(let partition, let held, let logged):
+            AuditFinding(
+                kind: .damage, peer: nil, partition: partition,
+                detail: "the cells hold \(held.events) events, "
+                    + "the batches applied to them \(logged.events)")
+        case .table(_, let what):
+            AuditFinding(
+                kind: .damage, peer: nil, partition: nil,
+                detail: Self.cut(what))
+        }
+    }
+}

@@ -1,0 +1,190 @@
+import Core
+import Replication
+import Storage
+
+// A node against itself: memory against its sums, files against their footers, and, when a peer
+// holds other sums of the same batches, the fold against the log.
+
+extension NodeMachine {
+    /// Once in `scrubInterval`: the memtable in one pass, and the next file.
+    mutating func advanceScrub(_ now: Now, into effects: inout [Effect]) {
+        guard now.monotonic >= audit.scrubAt else { return }
+        audit.scrubAt = now.monotonic + configuration.scrubInterval
+        checkMemory(into: &effects)
+        guard !audit.isScrubbing, audit.verification == nil, !tables.isEmpty else { return }
+        audit.isScrubbing = true
+        audit.scrubTurn += 1
+        let table = tables[audit.scrubTurn % tables.count]
+        run(.verify([table]), .scrub(table.meta.id), into: &effects)
+    }
+
+    private mutating func checkMemory(into effects: inout [Effect]) {
+        for partition in memtable.recount() {
+            reportDamage(.memory(partition), into: &effects)
+        }
+    }
+
+    mutating func scrubbed(
+        _ table: UInt64, _ damage: [Damage], into effects: inout [Effect]
+    ) {
+        audit.isScrubbing = false
+        for case .table(_, let what) in damage {
+            reportDamage(.table(table, what), into: &effects)
+        }
+    }
+
+    // MARK: - The whole disk
+
+    /// How far the verification is that began at `need` or later; the next one begins where none
+    /// is.
+    mutating func verification(
+        since need: Instant, _ now: Now, into effects: inout [Effect]
+    ) -> VerificationState {
+        if let done = audit.verified, done.began >= need { return done.state }
+        if let running = audit.verification {
+            // One that began too early is waited for: disks are not read twice at once.
+            return running.state
+        }
+        audit.verification = AuditState.Verification(
+            began: now.monotonic, rest: tables,
+            state: VerificationState(
+                tables: UInt64(tables.count),
+                totalBytes: tables.reduce(0) { $0 &+ $1.meta.size }))
+        checkMemory(into: &effects)
+        verifyNext(into: &effects)
+        // Without files it is done already.
+        if let done = audit.verified, done.began >= need { return done.state }
+        return audit.verification?.state ?? VerificationState()
+    }
+
+    private mutating func verifyNext(into effects: inout [Effect]) {
+        guard var work = audit.verification else { return }
+        guard let table = work.rest.popLast() else {
+            work.state.isDone = true
+            audit.verification = nil
+            audit.verified = (began: work.began, state: work.state)
+            return
+        }
+        audit.verification = work
+        run(.verify([table]), .verify(table.meta.id, bytes: table.meta.size), into: &effects)
+    }
+
+    mutating func verified(
+        _ table: UInt64, _ bytes: UInt64, _ damage: [Damage], into effects: inout [Effect]
+    ) {
+        for case .table(_, let what) in damage {
+            reportDamage(.table(table, what), into: &effects)
+        }
+        audit.verification?.state.doneBytes += bytes
+        verifyNext(into: &effects)
+    }
+
+    /// A file that cannot be read at all is as damaged as one that does not add up.
+    mutating func verificationFailed(
+        _ purpose: JobPurpose, _ error: StorageError, into effects: inout [Effect]
+    ) {
+        switch purpose {
+        case .scrub(let table):
+            reportDamage(.table(table, "\(error)"), into: &effects)
+            audit.isScrubbing = false
+        case .verify(let table, let bytes):
+            reportDamage(.table(table, "\(error)"), into: &effects)
+            verified(table, bytes, [], into: &effects)
+        case .recount(let partition):
+            audit.recounts[partition] = nil
+            effects.append(.report(.recountFailed(partition, "\(error)")))
+        default:
+            preconditionFailure("no job of an audit")
+        }
+    }
+
+    // MARK: - One partition from the log
+
+    /// Counts again what the log says this partition holds, and looks at memory and files on the
+    /// way. What is compared was taken in this step: what is applied meanwhile does not matter.
+    mutating func beginRecount(
+        _ partition: PartitionID, _ now: Now, into effects: inout [Effect]
+    ) {
+        checkMemory(into: &effects)
+        _ = verification(since: now.monotonic, now, into: &effects)
+        guard audit.recounts[partition] == nil else { return }
+        var positions: [LogPosition] = []
+        for id in index.ids {
+            guard let entry = index[id], entry.applied.contains(partition) else { continue }
+            guard let position = Self.source(of: partition, entry) else {
+                effects.append(
+                    .report(.recountFailed(partition, "the log no longer holds batch \(id)")))
+                return
+            }
+            positions.append(position)
+        }
+        let applied = index.digests.total(partition).count
+        guard UInt64(positions.count) == applied else {
+            effects.append(
+                .report(
+                    .recountFailed(
+                        partition, "\(positions.count) of \(applied) batches are in the log")))
+            return
+        }
+        audit.recounts[partition] = AuditState.Recount(
+            held: heldSum(of: partition), rest: positions)
+        continueRecount(partition, into: &effects)
+    }
+
+    private static func source(
+        of partition: PartitionID, _ entry: BatchEntry
+    ) -> LogPosition? {
+        if let record = entry.record, record.isDurable { return record.position }
+        return entry.slices.first { $0.isDurable && $0.partitions.contains(partition) }?.position
+    }
+
+    private mutating func continueRecount(
+        _ partition: PartitionID, into effects: inout [Effect]
+    ) {
+        guard var work = audit.recounts[partition] else { return }
+        guard !work.rest.isEmpty else {
+            audit.recounts[partition] = nil
+            if work.found == work.held {
+                effects.append(.report(.recounted(partition)))
+            } else {
+                reportDamage(
+                    .fold(partition, held: work.held, logged: work.found), into: &effects)
+            }
+            return
+        }
+        let next = Array(work.rest.suffix(ReplicationLimits.recountMax))
+        work.rest.removeLast(next.count)
+        audit.recounts[partition] = work
+        run(.recount(partition, next), .recount(partition), into: &effects)
+    }
+
+    mutating func recounted(
+        _ partition: PartitionID, _ sum: PartitionSum, into effects: inout [Effect]
+    ) {
+        audit.recounts[partition]?.found.merge(sum)
+        continueRecount(partition, into: &effects)
+    }
+
+    // MARK: - Damage
+
+    /// What this node holds is not what it must be. A damaged file answers by itself with errors
+    /// instead of numbers, since its blocks have checksums. Cells that passed their checksums and
+    /// are wrong would be answered: the process ends, and replays its log when it starts again.
+    mutating func reportDamage(_ damage: FoundDamage, into effects: inout [Effect]) {
+        let finding = damage.finding
+        var table: UInt64?
+        if case .table(let id, _) = damage {
+            // A file that was replaced meanwhile is nobody's loss.
+            guard tables.contains(where: { $0.meta.id == id }) else { return }
+            table = id
+        }
+        guard audit.keep(finding, table: table) else { return }
+        counters.damaged += 1
+        let place = finding.partition.map { "\($0): " } ?? ""
+        effects.append(.report(.damaged(place + finding.detail)))
+        switch damage {
+        case .table: break
+        case .memory, .fold: effects.append(.halt("its audit failed: \(place)\(finding.detail)"))
+        }
+    }
+}

@@ -1,0 +1,166 @@
+import Core
+import NodeCore
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// A replica that lies: its sums are changed behind its back after everything was checked, and its
+/// own audit, or that of its peers, must find it in a stated time and blame nobody else.
+struct Lie: CustomStringConvertible {
+    enum Kind {
+        /// A batch is added once more to memory: sums and cells agree, and are wrong.
+        case application
+        /// A bit flips in a cell in memory: the sums beside it do not know.
+        case cell
+        /// A bit flips in a file.
+        case file
+    }
+
+    let kind: Kind
+    let node: Int
+    let name: NodeID
+    /// Of an application or a cell.
+    let partition: PartitionID?
+    var description: String { "\(name) lies (\(kind))" }
+
+    /// The liar has found its own fault.
+    var isConfessed = false
+    /// Some pair has found that it differs.
+    var isNoticed = false
+    /// A cluster-wide audit has shown it.
+    var isInAudit = false
+
+    init(_ kind: Kind, _ node: VirtualNode, partition: PartitionID?) {
+        self.kind = kind
+        self.node = node.index
+        name = node.id
+        self.partition = partition
+    }
+
+    /// An application is seen by a pair first, then confessed; the others by the liar alone.
+    var isFound: Bool { isConfessed && (kind != .application || isNoticed) }
+
+    mutating func note(_ report: Report, by node: VirtualNode) throws(Violation) {
+        switch report {
+        case .incident(let peer, let found):
+            guard found == partition, node.index == self.node || peer == name else {
+                throw Violation("L6", "\(node.id) blames \(peer) in \(found), but \(self)")
+            }
+            isNoticed = true
+        case .damaged:
+            guard node.index == self.node else {
+                throw Violation("L6", "\(node.id) finds itself damaged, but \(self)")
+            }
+            isConfessed = true
+        case .recounted(let found):
+            guard node.index != self.node || found != partition else {
+                throw Violation("L6", "\(node.id) believes its own lie")
+            }
+        default:
+            throw Violation("L6", "\(node.id) reports \(report), but \(self)")
+        }
+    }
+
+    func explains(_ difference: AuditDifference) -> Bool {
+        difference.nodes.isEmpty || difference.nodes.contains(name)
+    }
+}
+
+extension VirtualCluster {
+    /// The third phase, of seeds that drew it: one lie, and the time to find it.
+    package func lie() throws(Violation) {
+        guard swarm.has(.lies), let lie = try makeLie() else { return }
+        switch lie.kind {
+        case .application: checks.hit(.lieApplication)
+        case .cell: checks.hit(.lieCell)
+        case .file: checks.hit(.lieFile)
+        }
+        log("\(lie)")
+        checks.lie = lie
+        trace.note(.nemesis, at: now, node: lie.node)
+        let asker = (lie.node + 1) % nodes.count
+        let end = now + timeToFind(lie)
+        if nemesisRandom.chance(1, in: 2) {
+            _ = call(.audit(age: .zero), .audit, SimulatorLimits.auditPatience, through: asker)
+        }
+        while checks.lie?.isFound != true {
+            guard now < end else {
+                throw Violation("L6", "\(lie), and nobody finds it in \(timeToFind(lie))")
+            }
+            try run(until: now + .milliseconds(50))
+        }
+    }
+
+    /// A comparison with each peer in turn, or a turn of the scrubber over memory and every file;
+    /// twice, since the first may have begun before; and the work of a recount.
+    private func timeToFind(_ lie: Lie) -> Duration {
+        let work = swarm.diskLatency * 64 + .seconds(3)
+        switch lie.kind {
+        case .application: return auditInterval * (2 * nodes.count) + work
+        case .cell: return Self.scrubInterval * 2 + work
+        case .file:
+            let files = nodes[lie.node].process?.core.tablePaths.count ?? 0
+            return (Self.scrubInterval + swarm.diskLatency * 4) * (2 * files + 4) + work
+        }
+    }
+
+    static var scrubInterval: Duration { .milliseconds(400) }
+
+    private func makeLie() throws(Violation) -> Lie? {
+        let node = nemesisRandom.pick(nodes)
+        guard let process = node.process else { return nil }
+        let start = nemesisRandom.below(3)
+        for turn in 0..<3 {
+            let made: Lie? =
+                switch (start + turn) % 3 {
+                case 0: addTwice(node, process)
+                case 1: flipCell(node, process)
+                default: flipByte(node, process)
+                }
+            if let made { return made }
+        }
+        return nil
+    }
+
+    private func addTwice(_ node: VirtualNode, _ process: VirtualProcess) -> Lie? {
+        guard swarm.replication >= 2 else { return nil }
+        let mine = ring.partitions(of: node.id)
+        let counted = (checks.final?.members ?? []).filter { number in
+            ledger.contents[number].record.slices.contains { mine.contains($0.partition) }
+        }
+        guard !counted.isEmpty else { return nil }
+        let record = ledger.contents[nemesisRandom.pick(counted)].record
+        let touched = record.slices.map(\.partition).filter { mine.contains($0) }
+        let partition = nemesisRandom.pick(touched)
+        guard process.core.applyBehindTheLog(record, in: partition) else { return nil }
+        return Lie(.application, node, partition: partition)
+    }
+
+    private func flipCell(_ node: VirtualNode, _ process: VirtualProcess) -> Lie? {
+        for partition in ring.partitions(of: node.id)
+        where process.core.corruptCell(of: partition) {
+            return Lie(.cell, node, partition: partition)
+        }
+        return nil
+    }
+
+    private func flipByte(_ node: VirtualNode, _ process: VirtualProcess) -> Lie? {
+        let paths = process.core.tablePaths.sorted()
+        guard !paths.isEmpty else { return nil }
+        let path = nemesisRandom.pick(paths)
+        guard var bytes = node.disk.contents[path], !bytes.isEmpty else { return nil }
+        bytes[nemesisRandom.below(bytes.count)] ^= 1 << UInt8(nemesisRandom.below(8))
+        node.disk.overwrite(path, with: bytes)
+        return Lie(.file, node, partition: nil)
+    }
+
+    /// A node ends its process because it found itself wrong; true where it was made so.
+    func isConfession(_ reason: String, of node: VirtualNode) -> Bool {
+        guard checks.lie?.node == node.index else { return false }
+        // A flush that compares its file with the sums finds a flipped cell as well.
+        checks.lie?.isConfessed = true
+        log("\(node.id) halts: \(reason)")
+        return true
+    }
+}
