@@ -74,6 +74,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case voteInDoubt = "vote-in-doubt"
     /// A quorum read takes the larger of two answers.
     case maximumRead = "max-read"
+    /// A quorum read adds up what its voters lack and makes nobody hold it.
+    case unionWithoutWriteBack = "union-without-write-back"
     /// Replay applies marks that a file covers.
     case replayIgnoresCoverage = "replay-ignores-coverage"
     /// Catch-up drops one slice of what it fetched, and marks it applied.

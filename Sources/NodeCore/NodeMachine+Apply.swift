@@ -189,7 +189,7 @@ extension NodeMachine {
     private mutating func finishApply(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
         guard let work = applies.removeValue(forKey: id), let entry = index[id] else { return }
         if entry.applied.isSuperset(of: entry.touched.intersection(mine)) {
-            pending.remove(id)
+            pending.retire(id, limit: ReplicationLimits.retiredBytesMax)
             settleDoubt(id, into: &effects)
         }
         for reply in work.replies {

@@ -7,6 +7,7 @@ package import Wire
 package struct BatchIndex: Sendable {
     package private(set) var entries: [BatchID: BatchEntry] = [:]
     package private(set) var digests: DigestTable
+    private var recent: RecentBatches
     private var segments: [Segment: [BatchID]] = [:]
     /// All home records of the segments below are decided and done, as far as was looked.
     private var ready = Segment.first
@@ -15,6 +16,7 @@ package struct BatchIndex: Sendable {
 
     package init(partitions: Int, key: SipKey, segmentLength: Duration) {
         digests = DigestTable(partitions: partitions)
+        recent = RecentBatches(partitions: partitions)
         self.key = key
         self.segmentLength = segmentLength
     }
@@ -38,6 +40,17 @@ package struct BatchIndex: Sendable {
     }
 
     package var count: Int { entries.count }
+
+    /// The batches that were applied in a partition after `since`, the last one last; not all,
+    /// where there are more than `ReplicationLimits.recentMax`.
+    package func recent(_ partition: PartitionID, since: Instant) -> [RecentBatch] {
+        recent.newest(partition, since: since).map { entry in
+            guard let header = entries[entry.id]?.header else {
+                preconditionFailure("\(entry.id) is applied without an entry")
+            }
+            return RecentBatch(header: header, term: entry.term)
+        }
+    }
 
     /// Ids with an entry, ascending.
     package var ids: [BatchID] {
@@ -148,8 +161,9 @@ package struct BatchIndex: Sendable {
         }
         for (partition, hash) in hashes {
             entry.applied.insert(partition)
-            digests.insert(
-                SetDigest.term(id, hash, key: key), segment: segment(of: entry.header), partition)
+            let term = SetDigest.term(id, hash, key: key)
+            digests.insert(term, segment: segment(of: entry.header), partition)
+            recent.insert(id, term: term, partition, at: now)
         }
         entry.changedAt = now
         entries[id] = entry

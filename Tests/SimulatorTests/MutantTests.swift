@@ -27,6 +27,7 @@ struct MutantTests {
         .acknowledgeBeforeSync: ["S3"],
         .voteInDoubt: ["S4"],
         .maximumRead: ["S4"],
+        .unionWithoutWriteBack: ["S4"],
         .replayIgnoresCoverage: ["S2"],
         .catchUpDropsSlice: ["S2", "S4", "L1"],
         .freezeNotDurable: ["S7"],
