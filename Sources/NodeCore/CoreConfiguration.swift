@@ -23,6 +23,8 @@ package struct CoreConfiguration: Sendable {
     package var memtableBytesMax = 64 << 20
     /// A memtable whose first cell is this old is flushed.
     package var memtableAgeMax: Duration = .seconds(600)
+    /// Cells of a batch that are counted in one step; of one partition all are.
+    package var applyCellsMax = 2048
     /// How long a home voter waits for the coordinator before it drives a batch on itself.
     package var driveAfter: Duration = .seconds(3)
     package var catchUpInterval: Duration = .seconds(1)

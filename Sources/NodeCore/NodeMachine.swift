@@ -59,6 +59,8 @@ package struct NodeMachine: ~Copyable {
     var unsynced = UnsyncedRecords()
     var waiters: [SyncWaiter] = []
     var applies: [BatchID: ApplyWork] = [:]
+    /// Batches that are counted by portions, in turns.
+    var applyQueue: [BatchID] = []
 
     // Sessions
     var nextTag: UInt64
@@ -174,13 +176,14 @@ package struct NodeMachine: ~Copyable {
             complete(job, result, now, into: &effects)
         }
         drainInbox(now, into: &effects)
+        if !input.isOfRead { advanceApplies(now, into: &effects) }
         advance(to: now, into: &effects)
         drainInbox(now, into: &effects)
     }
 
     /// When `.tick` wants to come.
     package var nextDeadline: Instant {
-        min(gossip.nextDeadline, sweepAt, readDeadline)
+        applyQueue.isEmpty ? min(gossip.nextDeadline, sweepAt, readDeadline) : .zero
     }
 
     /// Sessions, rounds and ages are looked at this often: cheaper than a heap of timers, and their

@@ -225,8 +225,15 @@ extension BatchRecord {
 
     /// The decompressed body, with every slice's hash checked.
     package func body() throws(DecodeError) -> [UInt8] {
+        try body(of: partitions)
+    }
+
+    /// The same with the hashes of these partitions' slices checked: nothing else may be read.
+    package func body(of partitions: PartitionSet) throws(DecodeError) -> [UInt8] {
         let body = try decompressed()
-        for slice in slices { try check(slice, in: body) }
+        for slice in slices where partitions.contains(slice.partition) {
+            try check(slice, in: body)
+        }
         return body
     }
 

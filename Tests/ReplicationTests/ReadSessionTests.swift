@@ -241,9 +241,12 @@ struct ReplicaLatencyTests {
         now = now + ReplicaLatency.probeAfter
         #expect(latency.isProbeDue(Self.nodes[1], at: now))
         latency.probe(Self.nodes[1], Tag(4), at: now)
-        #expect(!latency.answered(Tag(5), by: Self.nodes[1], at: now))
-        #expect(!latency.answered(Tag(4), by: Self.nodes[2], at: now))
-        #expect(latency.answered(Tag(4), by: Self.nodes[1], at: now + .microseconds(400)))
+        let isOfAnother =
+            latency.answered(Tag(5), by: Self.nodes[1], at: now)
+            || latency.answered(Tag(4), by: Self.nodes[2], at: now)
+        #expect(!isOfAnother)
+        let isAnswer = latency.answered(Tag(4), by: Self.nodes[1], at: now + .microseconds(400))
+        #expect(isAnswer)
         #expect(latency.rank(Self.nodes[1]) == 0)
     }
 
@@ -253,7 +256,8 @@ struct ReplicaLatencyTests {
         latency.probe(Self.nodes[1], Tag(4), at: .zero)
         latency.probe(Self.nodes[1], Tag(5), at: .zero + .seconds(1))
         #expect(latency.rank(Self.nodes[1]) == 4000)
-        #expect(!latency.answered(Tag(4), by: Self.nodes[1], at: .zero + .seconds(2)))
+        let isAnswer = latency.answered(Tag(4), by: Self.nodes[1], at: .zero + .seconds(2))
+        #expect(!isAnswer, "only the last one counts")
     }
 
     @Test("patience is the 99th percentile of the last answers, within bounds")

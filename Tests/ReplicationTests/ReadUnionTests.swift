@@ -32,7 +32,8 @@ struct ReadUnionTests {
     }
 
     private func lacks(_ union: ReadUnion, _ place: Int) -> Set<Int> {
-        numbers(union.shares.first { $0.node == Self.nodes[place] }?.unite.lacks.map(\.header) ?? [])
+        numbers(
+            union.shares.first { $0.node == Self.nodes[place] }?.unite.lacks.map(\.header) ?? [])
     }
 
     private func gives(_ union: ReadUnion, _ place: Int) -> Set<Int> {

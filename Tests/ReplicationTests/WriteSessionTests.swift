@@ -19,7 +19,8 @@ struct WriteSessionTests {
         WriteSession(
             tag: Tag(1), request: request, header: Self.record.header, home: Self.record.home,
             touched: Self.record.partitions, record: record, consistency: consistency,
-            local: local, replicas: replicas, deadline: Instant(nanoseconds: 5_000_000_000), now: .zero)
+            local: local, replicas: replicas, deadline: Instant(nanoseconds: 5_000_000_000),
+            now: .zero)
     }
 
     private func bound(_ answer: BindAnswer, vote: Vote = voting) -> BindReply {

@@ -132,6 +132,7 @@ extension NodeRuntime {
                 machine.handle(.tick, at: now, into: &effects)
             }
             for entry in entries {
+                serveReads(&machine, &effects)
                 switch entry {
                 case .input(let input):
                     now = SystemClock.now
@@ -159,6 +160,17 @@ extension NodeRuntime {
     }
 
     private static let effectsPerTurn = 256
+
+    /// Reads do not wait for the batches that were taken with them, nor do their answers.
+    private func serveReads<Machine: CoreMachine & ~Copyable>(
+        _ machine: inout Machine, _ effects: inout [Effect]
+    ) {
+        let urgent = inbox.takeUrgent()
+        if urgent.isEmpty { return }
+        for input in urgent { machine.handle(input, at: SystemClock.now, into: &effects) }
+        carryOut(&effects)
+        metrics.coreInputs.increment(by: urgent.count)
+    }
 
     private func expire<Machine: CoreMachine & ~Copyable>(
         at now: Now, _ machine: inout Machine
