@@ -7,7 +7,7 @@ import Testing
 struct ReadSessionTests {
     static let nodes = ReadUnionTests.nodes
     static let partition = PartitionID(3)
-    static let tag = Tag(ReadSession.tagsMax)
+    static let tag = Replication.Tag(ReadSession.tagsMax)
     static let query = ReadQuery.series(SeriesQuery(partition: partition, key: [1]))
 
     /// A session with what was sent, answered and noted so far.
@@ -62,7 +62,7 @@ struct ReadSessionTests {
             effects.compactMap { if case .noted(let event) = $0 { event } else { nil } }
         }
 
-        mutating func reply(_ tag: Tag, _ answer: ReadReply.Answer, from place: Int) {
+        mutating func reply(_ tag: Replication.Tag, _ answer: ReadReply.Answer, from place: Int) {
             session.receive(
                 ReadReply(tag: tag, answer: answer), from: ReadSessionTests.nodes[place],
                 choice: choice, now: now, into: &effects)
