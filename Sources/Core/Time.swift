@@ -8,6 +8,8 @@ package struct Instant: Hashable, Comparable, Sendable {
     }
 
     package static let zero = Instant(nanoseconds: 0)
+    /// Never comes: for comparisons only.
+    package static let distant = Instant(nanoseconds: .max)
 
     package static func < (left: Instant, right: Instant) -> Bool {
         left.nanoseconds < right.nanoseconds

@@ -24,6 +24,8 @@ package struct CoreConfiguration: Sendable {
     package var memtableBytesMax = 64 << 20
     /// A memtable whose first cell is this old is flushed.
     package var memtableAgeMax: Duration = .seconds(600)
+    /// Cells of a batch that are counted in one step; of one partition all are.
+    package var applyCellsMax = 2048
     /// How long a home voter waits for the coordinator before it drives a batch on itself.
     package var driveAfter: Duration = .seconds(3)
     package var catchUpInterval: Duration = .seconds(1)
@@ -81,6 +83,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case voteInDoubt = "vote-in-doubt"
     /// A quorum read takes the larger of two answers.
     case maximumRead = "max-read"
+    /// A quorum read adds up what its voters lack and makes nobody hold it.
+    case unionWithoutWriteBack = "union-without-write-back"
     /// Replay applies marks that a file covers.
     case replayIgnoresCoverage = "replay-ignores-coverage"
     /// Catch-up drops one slice of what it fetched, and marks it applied.

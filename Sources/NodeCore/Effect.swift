@@ -37,6 +37,22 @@ package enum Input: Sendable {
     case completed(JobID, Result<StorageResult, StorageError>)
 }
 
+extension Input {
+    /// A step of a read of one key: whoever asked waits for it, and it takes the core little time.
+    package var isOfRead: Bool {
+        switch self {
+        case .request(_, .read(.series, _), _): true
+        case .message(.replication(.read(let ask)), _):
+            if case .series = ask.query { true } else { false }
+        case .message(.replication(.readReply), _): true
+        case .completed(_, .success(.rows)): true
+        case .tick, .message, .connected, .disconnected, .request, .cancel, .logSynced,
+            .completed:
+            false
+        }
+    }
+}
+
 /// Everything that the core wants done. The shell carries effects out in their order.
 package enum Effect: Sendable {
     /// Hand a message to the link of a peer. It may be lost: every exchange repeats or gives up by

@@ -10,6 +10,8 @@ struct ApplyWork {
     var partitions = PartitionSet()
     var replies: [(node: NodeID, tag: Tag, partitions: PartitionSet)] = []
     var isLoading = false
+    /// The next portion is counted when its turn comes.
+    var isQueued = false
 }
 
 // Counting a bound batch.
@@ -117,7 +119,10 @@ extension NodeMachine {
         continueApply(id, now, into: &effects)
     }
 
-    mutating func continueApply(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
+    /// `isTurn`: the batch waited for it. A small batch is counted at once.
+    mutating func continueApply(
+        _ id: BatchID, isTurn: Bool = false, _ now: Now, into effects: inout [Effect]
+    ) {
         guard let work = applies[id], let entry = index[id], entry.isBound else { return }
         let touched = work.partitions.intersection(entry.touched)
         let need = has(.skipDedupe) ? touched : touched.subtracting(entry.applied)
@@ -130,8 +135,13 @@ extension NodeMachine {
             let isEarly = has(.applyBeforeBound) || has(.acknowledgeBeforeSync)
             guard record.isDurable || isEarly else { return }
             if let held = pending[id] {
-                count(held, need, now, into: &effects)
-                finishApply(id, now, into: &effects)
+                let portion = portion(of: need, held)
+                if portion == need || isTurn { count(held, portion, now, into: &effects) }
+                if portion == need {
+                    finishApply(id, now, into: &effects)
+                } else {
+                    queueApply(id)
+                }
             } else {
                 applies[id]?.isLoading = true
                 run(.readLog([record.position]), .apply(id), into: &effects)
@@ -142,6 +152,36 @@ extension NodeMachine {
         guard slices.allSatisfy(\.isDurable), !slices.isEmpty else { return }
         applies[id]?.isLoading = true
         run(.readLog(slices.map(\.position)), .apply(id), into: &effects)
+    }
+
+    /// As many of these partitions as can be counted in one step: reads do not wait for a large
+    /// batch as a whole.
+    private func portion(of need: PartitionSet, _ record: BatchRecord) -> PartitionSet {
+        if has(.skipDedupe) { return need }
+        var portion = PartitionSet()
+        var cells = 0
+        for slice in record.slices where need.contains(slice.partition) {
+            if !portion.isEmpty, cells + slice.cells > configuration.applyCellsMax { break }
+            portion.insert(slice.partition)
+            cells += slice.cells
+        }
+        return portion
+    }
+
+    private mutating func queueApply(_ id: BatchID) {
+        guard applies[id]?.isQueued == false else { return }
+        applies[id]?.isQueued = true
+        applyQueue.append(id)
+    }
+
+    /// Each input but those of reads lets one queued batch go on by a portion; without inputs the
+    /// machine asks for ticks at once.
+    mutating func advanceApplies(_ now: Now, into effects: inout [Effect]) {
+        guard !applyQueue.isEmpty else { return }
+        let id = applyQueue.removeFirst()
+        guard applies[id] != nil else { return }
+        applies[id]?.isQueued = false
+        continueApply(id, isTurn: true, now, into: &effects)
     }
 
     /// The log gave what `continueApply` asked for.
@@ -201,7 +241,7 @@ extension NodeMachine {
     private mutating func finishApply(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
         guard let work = applies.removeValue(forKey: id), let entry = index[id] else { return }
         if entry.applied.isSuperset(of: entry.touched.intersection(mine)) {
-            pending.remove(id)
+            pending.retire(id, limit: ReplicationLimits.retiredBytesMax)
             settleDoubt(id, into: &effects)
         }
         for reply in work.replies {

@@ -55,7 +55,9 @@ extension NodeMachine {
                 "writes and drives", writes.count,
                 ReplicationLimits.sessionsMax + ReplicationLimits.drivesMax
             ),
+            ("retired bytes", pending.retiredBytes, ReplicationLimits.retiredBytesMax),
             ("reads", reads.count, ReplicationLimits.sessionsMax),
+            ("second rounds of reads", unites.count, ReplicationLimits.unitesMax),
         ]
     }
 }

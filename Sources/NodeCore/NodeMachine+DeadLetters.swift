@@ -48,7 +48,7 @@ extension NodeMachine {
         guard !scan.rest.isEmpty, !isFull else {
             let items = Array(scan.items.prefix(scan.query.limit))
             finish(
-                scan.read, .read(.deadLetters(items, total: scan.total), scan.read.digest),
+                scan.read, .read(.deadLetters(items, total: scan.total), scan.read.state),
                 into: &effects)
             return
         }

@@ -59,6 +59,7 @@ extension NodeMachine {
             var steps: [SyncSession.Effect] = []
             syncs[tag]?.fail(into: &steps)
             carry(steps, of: tag, now, into: &effects)
+            uniteFetchFailed(tag, into: &effects)
             return
         }
         state.queue = missing + state.queue

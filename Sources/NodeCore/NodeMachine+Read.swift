@@ -5,28 +5,6 @@ import Ring
 import Storage
 import Wire
 
-/// An answer as a replica, while its rows are read.
-struct ServedRead {
-    var peer: NodeID
-    var tag: Tag
-    var query: ReadQuery
-    var digest: SetDigest
-    /// The convergence that this read is part of.
-    var convergence: Tag?
-}
-
-/// A read that first makes this replica hold what its partners hold, then makes them hold what it
-/// read.
-struct ConvergeState {
-    var ask: ReadAsk
-    var peer: NodeID
-    var partners: [NodeID]
-    /// Partners that this node still pulls from; then those that still pull from it.
-    var open: Set<NodeID>
-    var reply: ReadReply.Answer?
-    var deadline: Instant
-}
-
 // Coordinating reads.
 
 extension NodeMachine {
@@ -47,18 +25,23 @@ extension NodeMachine {
         let tag = newReadTag()
         var isSlow = false
         if case .scan = query { isSlow = true }
-        let session = ReadSession(
-            tag: tag, request: request, query: query, partitions: partitions,
-            consistency: consistency,
+        var options = ReadSession.Options(
             attemptTimeout: isSlow
                 ? configuration.requestTimeout / 2 : configuration.readAttemptTimeout,
-            deadline: deadline, isMaximumRead: has(.maximumRead))
-        reads[tag] = session
+            deadline: deadline)
+        options.isMaximumRead = has(.maximumRead)
+        options.forgetsUnion = has(.unionWithoutWriteBack)
+        reads[tag] = ReadSession(
+            tag: tag, request: request, query: query, partitions: partitions,
+            consistency: consistency, options: options)
         readOfRequest[request] = tag
         var steps: [ReadSession.Effect] = []
-        let choice = choice
+        let choice = choice(consistency)
         reads[tag]?.start(choice, now: now.monotonic, into: &steps)
-        carry(steps, of: tag, into: &effects)
+        carry(steps, of: tag, now, into: &effects)
+        if case .series = query, !consistency.isWeak {
+            probe(query, partitions, now, into: &effects)
+        }
     }
 
     /// A read names each of its attempts by a tag of its own, in a run that starts at a multiple.
@@ -70,49 +53,106 @@ extension NodeMachine {
     }
 
     /// The ring and the liveness as they are now.
-    private var choice: ReadSession.Choice {
+    private func choice(_ consistency: Consistency) -> ReadSession.Choice {
         let ring = ring
         let reachable = reachableNodes
         let own = configuration.node
         let latency = latency
+        let local = consistency.isLocal ? localNodes : nil
         return ReadSession.Choice(
-            replicas: { ring.replicas(of: $0) },
+            replicas: { partition in
+                ring.replicas(of: partition).filter { local?.contains($0) != false }
+            },
             isReachable: { reachable.contains($0) },
-            // Milliseconds, so that small differences do not move reads about.
-            rank: { $0 == own ? -1 : Int((latency[$0] ?? 0) / 1_000_000) })
+            rank: { $0 == own ? -1 : latency.rank($0) }, patience: latency.patience)
+    }
+
+    /// The nodes of this node's data centre.
+    var localNodes: Set<NodeID> {
+        let own = configuration.members.first { $0.node == configuration.node }
+        return Set(configuration.members.filter { $0.dc == own?.dc }.map(\.node))
+    }
+
+    /// Asks voters that no read has asked for a while, so that one which was slow can show that it
+    /// is quick again. Nobody waits for the answer.
+    private mutating func probe(
+        _ query: ReadQuery, _ partitions: PartitionSet, _ now: Now, into effects: inout [Effect]
+    ) {
+        for partition in partitions {
+            for node in ring.replicas(of: partition) {
+                guard node != configuration.node, isReachable(node),
+                    latency.isProbeDue(node, at: now.monotonic)
+                else { continue }
+                let tag = newTag()
+                latency.probe(node, tag, at: now.monotonic)
+                let ask = ReadAsk(
+                    tag: tag, query: query, partitions: partitions, role: .digest, isWeak: true)
+                send(.read(ask), to: node, into: &effects)
+            }
+        }
     }
 
     mutating func receive(
         _ reply: ReadReply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
+        if latency.answered(reply.tag, by: peer, at: now.monotonic) { return }
         let tag = Tag(reply.tag.number & ~(ReadSession.tagsMax - 1))
-        guard reads[tag]?.owns(reply.tag) == true else { return }
-        let choice = choice
+        guard let session = reads[tag], session.owns(reply.tag) else { return }
+        let choice = choice(session.consistency)
         var steps: [ReadSession.Effect] = []
         reads[tag]?.receive(reply, from: peer, choice: choice, now: now.monotonic, into: &steps)
-        carry(steps, of: tag, into: &effects)
+        carry(steps, of: tag, now, into: &effects)
     }
 
     private mutating func carry(
-        _ steps: [ReadSession.Effect], of tag: Tag, into effects: inout [Effect]
+        _ steps: [ReadSession.Effect], of tag: Tag, _ now: Now, into effects: inout [Effect]
     ) {
         for step in steps {
             switch step {
             case .send(let message, let node):
+                latency.asked(node, at: now.monotonic)
                 if let deadline = reads[tag]?.deadline {
                     send(message, to: node, until: deadline, into: &effects)
                 } else {
                     send(message, to: node, into: &effects)
                 }
             case .observed(let node, let duration):
-                let sample = duration.nanoseconds
-                latency[node] = ((latency[node] ?? sample) * 7 + sample) / 8
-            case .answer(let response):
+                latency.observe(node, duration)
+            case .late(let node, let duration):
+                latency.late(node, duration)
+            case .noted(.speculated):
+                counters.readsSpeculated += 1
+            case .noted(.united):
+                counters.readsUnited += 1
+            case .noted(.fellBack):
+                counters.readsFellBack += 1
+            case .answer(let response, let roundTrips):
                 guard let session = reads.removeValue(forKey: tag) else { continue }
                 readOfRequest[session.request] = nil
+                if case .read = response, !session.consistency.isWeak {
+                    switch roundTrips {
+                    case 1: counters.readsInOne += 1
+                    case 2: counters.readsInTwo += 1
+                    default: counters.readsInMore += 1
+                    }
+                }
                 effects.append(.reply(session.request, withFrontier(response)))
             }
         }
+        if let session = reads[tag] { readDeadline = min(readDeadline, session.nextDeadline) }
+    }
+
+    /// Reads look at the time more often than anything else: what is late is asked of another.
+    mutating func advanceReads(_ now: Now, into effects: inout [Effect]) {
+        guard now.monotonic >= readDeadline else { return }
+        for tag in reads.keys.sorted() {
+            guard let session = reads[tag], session.nextDeadline <= now.monotonic else { continue }
+            let choice = choice(session.consistency)
+            var steps: [ReadSession.Effect] = []
+            reads[tag]?.advance(to: now.monotonic, choice: choice, into: &steps)
+            carry(steps, of: tag, now, into: &effects)
+        }
+        readDeadline = reads.values.map(\.nextDeadline).min() ?? .distant
     }
 
     /// One replica may lag behind what is decided, so an answer at ONE says nothing of it.
@@ -141,13 +181,6 @@ extension NodeMachine {
             writes[tag]?.advance(to: instant, into: &steps)
             carry(steps, of: tag, now, into: &effects)
         }
-        for tag in reads.keys.sorted() where reads[tag].map({ $0.nextDeadline <= instant }) == true
-        {
-            let choice = choice
-            var steps: [ReadSession.Effect] = []
-            reads[tag]?.advance(to: instant, choice: choice, into: &steps)
-            carry(steps, of: tag, into: &effects)
-        }
         for tag in syncs.keys.sorted() where syncs[tag].map({ $0.nextDeadline <= instant }) == true
         {
             var steps: [SyncSession.Effect] = []
@@ -164,166 +197,8 @@ extension NodeMachine {
         where converging[tag].map({ $0.deadline <= instant }) == true {
             converging[tag] = nil
         }
-    }
-}
-
-// Answering as a replica.
-
-extension NodeMachine {
-    mutating func serve(
-        _ ask: ReadAsk, from peer: NodeID, _ now: Now, into effects: inout [Effect]
-    ) {
-        if let why = refusal(ask) {
-            answer(ask.tag, .notVoting(why), to: peer, into: &effects)
-            return
-        }
-        switch ask.role {
-        case .digest:
-            answer(
-                ask.tag, .read(nil, digest(ask.query, ask.partitions)), to: peer, into: &effects)
-        case .data:
-            perform(
-                ServedRead(
-                    peer: peer, tag: ask.tag, query: ask.query,
-                    digest: digest(ask.query, ask.partitions), convergence: nil), ask.partitions,
-                into: &effects)
-        case .converge(let partners):
-            counters.converged += 1
-            let tag = newTag()
-            converging[tag] = ConvergeState(
-                ask: ask, peer: peer, partners: partners, open: Set(partners),
-                deadline: now.monotonic + configuration.requestTimeout)
-            for partner in partners {
-                beginSync(with: partner, ask.partitions, .read(tag), now, into: &effects)
-            }
-        }
-    }
-
-    private func refusal(_ ask: ReadAsk) -> String? {
-        if !ask.partitions.isSubset(of: mine) { return "not a replica of all these partitions" }
-        if jobs.count >= ReplicationLimits.jobsMax { return "its disk does not keep up with reads" }
-        switch life {
-        case .asking: return "it starts and asks its peers what they remember of it"
-        case .recovering: return "it recovers what its disk lost"
-        case .promoting: return "it is about to begin a new life"
-        case .voting: break
-        }
-        if !doubt.isEmpty, !ask.isWeak, !has(.voteInDoubt) {
-            return "it settles \(doubt.count) batches in doubt"
-        }
-        return nil
-    }
-
-    private func digest(_ query: ReadQuery, _ partitions: PartitionSet) -> SetDigest {
-        switch query {
-        case .series, .scan: index.digests.appliedSum(of: partitions)
-        case .deadLetters: index.digests.homeSum(of: partitions)
-        }
-    }
-
-    private mutating func answer(
-        _ tag: Tag, _ answer: ReadReply.Answer, to peer: NodeID, into effects: inout [Effect]
-    ) {
-        send(.readReply(ReadReply(tag: tag, answer: answer)), to: peer, into: &effects)
-    }
-
-    /// Takes the snapshot that `digest` names: memtable now, files by name.
-    private mutating func perform(
-        _ read: ServedRead, _ partitions: PartitionSet, into effects: inout [Effect]
-    ) {
-        let snapshot = TableSnapshot(frozen: flush.frozen.map { [$0] } ?? [], tables: tables)
-        switch read.query {
-        case .series(let query):
-            let base = memtable.series(query)
-            if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
-                finish(read, .read(.series(base), read.digest), into: &effects)
-            } else {
-                run(.series(query, snapshot, base: base), .read(read), into: &effects)
-            }
-        case .scan(var spec, let top):
-            spec.partitions = partitions
-            var aggregate = ScanAggregate(spec)
-            memtable.scan(into: &aggregate)
-            if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
-                finish(
-                    read, .read(.scan(ScanRows(aggregate, top: top)), read.digest), into: &effects)
-            } else {
-                run(.scan(snapshot, base: aggregate), .read(read), into: &effects)
-            }
-        case .deadLetters(let query):
-            beginDeadLetters(read, query, partitions, into: &effects)
-        }
-    }
-
-    /// Rows are there: they are the answer, or, while converging, what the partners must hold
-    /// first.
-    mutating func finish(
-        _ read: ServedRead, _ reply: ReadReply.Answer, into effects: inout [Effect]
-    ) {
-        guard let tag = read.convergence else {
-            answer(read.tag, reply, to: read.peer, into: &effects)
-            return
-        }
-        guard var state = converging[tag] else { return }
-        state.reply = reply
-        state.open = Set(state.partners)
-        converging[tag] = state
-        for partner in state.partners {
-            send(.pull(tag, state.ask.partitions), to: partner, into: &effects)
-        }
-    }
-
-    /// This node holds what `partner` held.
-    mutating func partnerRead(
-        _ tag: Tag, _ partner: NodeID, _ isComplete: Bool, _ now: Now,
-        into effects: inout [Effect]
-    ) {
-        guard var state = converging[tag], state.reply == nil else { return }
-        guard isComplete else {
-            converging[tag] = nil
-            answer(
-                state.ask.tag, .failed("it could not converge with \(partner)"), to: state.peer,
-                into: &effects)
-            return
-        }
-        state.open.remove(partner)
-        converging[tag] = state
-        guard state.open.isEmpty else { return }
-        perform(
-            ServedRead(
-                peer: state.peer, tag: state.ask.tag, query: state.ask.query,
-                digest: digest(state.ask.query, state.ask.partitions), convergence: tag),
-            state.ask.partitions, into: &effects)
-    }
-
-    /// `partner` holds, durably, what this node read.
-    mutating func partnerPulled(
-        _ tag: Tag, from partner: NodeID, _ now: Now, into effects: inout [Effect]
-    ) {
-        guard var state = converging[tag], let reply = state.reply else { return }
-        state.open.remove(partner)
-        converging[tag] = state
-        guard state.open.isEmpty else { return }
-        converging[tag] = nil
-        answer(state.ask.tag, reply, to: state.peer, into: &effects)
-    }
-}
-
-extension ScanRows {
-    init(_ aggregate: ScanAggregate, top: TopSpec?) {
-        switch aggregate.spec.output {
-        case .totalsByKey:
-            let rows =
-                switch top {
-                case .some(let top) where top.order == .count: aggregate.top(top.k, by: .count)
-                case .some(let top): aggregate.top(top.k, by: .sum)
-                case nil: aggregate.rows
-                }
-            self = .totals(rows.map { KeyTotal(key: $0.key, measure: $0.measure) })
-        case .types, .statistics:
-            self = .types(aggregate.rows.map(\.key))
-        case .keys:
-            self = .keys(aggregate.keys().keys)
+        for tag in unites.keys.sorted() where unites[tag].map({ $0.deadline <= instant }) == true {
+            forgetUnite(tag)
         }
     }
 }

@@ -14,6 +14,8 @@ enum JobPurpose {
     case fetch(ServedFetch)
     case read(ServedRead)
     case deadLetters(DeadLetterScan)
+    /// Records of which a read wants what they add to its rows.
+    case unite(Tag)
     case flushTables
     case flushCommit
     /// The identity of a new incarnation, or of a later generation.
@@ -89,13 +91,15 @@ extension NodeMachine {
             fetchLoaded(fetch, records.map(\.payload), into: &effects)
         case (.deadLetters(let scan), .records(let records)):
             deadLettersLoaded(scan, records.map(\.payload), into: &effects)
+        case (.unite(let tag), .records(let records)):
+            uniteLoaded(tag, records.map(\.payload), into: &effects)
         case (.read(let read), .rows(let rows)):
-            finish(read, .read(.series(rows), read.digest), into: &effects)
+            finish(read, .read(.series(rows), read.state), into: &effects)
         case (.read(let read), .scanned(let aggregate)):
             var top: TopSpec?
             if case .scan(_, let wanted) = read.query { top = wanted }
             finish(
-                read, .read(.scan(ScanRows(aggregate, top: top)), read.digest), into: &effects)
+                read, .read(.scan(ScanRows(aggregate, top: top)), read.state), into: &effects)
         case (.flushTables, .tables(let tables)):
             tablesWritten(tables, into: &effects)
         case (.flushCommit, .committed):
@@ -126,6 +130,8 @@ extension NodeMachine {
             finish(read, .failed("\(error)"), into: &effects)
         case .deadLetters(let scan):
             finish(scan.read, .failed("\(error)"), into: &effects)
+        case .unite(let tag):
+            failUnite(tag, "\(error)", into: &effects)
         case .fetch(let fetch):
             send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
         case .scrub, .verify, .recount:

@@ -64,8 +64,11 @@ extension NodeMachine {
             return
         }
         let reachable = reachableNodes
+        let local = consistency.isLocal ? localNodes : nil
         for partition in [record.home] + record.slices.map(\.partition) {
-            let voters = ring.replicas(of: partition)
+            var voters = ring.replicas(of: partition)
+            // The home decides by a majority of all its voters, wherever they are.
+            if let local, partition != record.home { voters.removeAll { !local.contains($0) } }
             let required = consistency.required(of: voters.count)
             let isHome = partition == record.home
             let alive = voters.count {
@@ -79,7 +82,7 @@ extension NodeMachine {
         startWrite(
             WriteSession(
                 tag: newTag(), request: request, header: header, home: record.home,
-                touched: record.partitions, record: record, consistency: consistency,
+                touched: record.partitions, record: record, consistency: consistency, local: local,
                 replicas: { ring.replicas(of: $0) }, deadline: deadline, now: now.monotonic), now,
             into: &effects)
     }

@@ -16,7 +16,9 @@ import Wire
 //     +Write        coordinating: write sessions, statuses, driving on what was left unfinished
 //     +Bind         voting for a home record: log, sync, answer
 //     +Apply        counting a bound batch: from the home record, from slices, from the log
-//     +Read         coordinating reads; answering as a replica; converging before an answer
+//     +Read         coordinating reads
+//     +ServeRead    answering them as a replica; converging before an answer
+//     +Unite        the second round of a read: what this replica lacked, what others lack
 //     +Sync         comparing sets with a peer and pulling what is missing
 //     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Life         first start, restart, lost disk: when this node votes
@@ -65,6 +67,8 @@ package struct NodeMachine: ~Copyable {
     var unsynced = UnsyncedRecords()
     var waiters: [SyncWaiter] = []
     var applies: [BatchID: ApplyWork] = [:]
+    /// Batches that are counted by portions, in turns.
+    var applyQueue: [BatchID] = []
 
     // Sessions
     var nextTag: UInt64
@@ -76,7 +80,13 @@ package struct NodeMachine: ~Copyable {
     var fetches: [Tag: FetchState] = [:]
     var awaited: [BatchID: [(tag: Tag, need: SyncNeed)]] = [:]
     var converging: [Tag: ConvergeState] = [:]
-    var latency: [NodeID: Int64] = [:]
+    var unites: [Tag: UniteState] = [:]
+    /// Second rounds by what they wait for: a batch, records on their way.
+    var unitesOfBatch: [BatchID: [Tag]] = [:]
+    var uniteOfFetch: [Tag: Tag] = [:]
+    var latency = ReplicaLatency()
+    /// No read wants to look at the time before.
+    var readDeadline = Instant.distant
 
     // Converging and life
     var life: Life
@@ -196,13 +206,14 @@ package struct NodeMachine: ~Copyable {
             complete(job, result, now, into: &effects)
         }
         drainInbox(now, into: &effects)
+        if !input.isOfRead { advanceApplies(now, into: &effects) }
         advance(to: now, into: &effects)
         drainInbox(now, into: &effects)
     }
 
     /// When `.tick` wants to come.
     package var nextDeadline: Instant {
-        min(gossip.nextDeadline, sweepAt)
+        applyQueue.isEmpty ? min(gossip.nextDeadline, sweepAt, readDeadline) : .zero
     }
 
     /// Sessions, rounds and ages are looked at this often: cheaper than a heap of timers, and their
@@ -215,6 +226,7 @@ package struct NodeMachine: ~Copyable {
             gossip.advance(to: now, into: &steps)
             carry(steps, now, into: &effects)
         }
+        advanceReads(now, into: &effects)
         guard now.monotonic >= sweepAt else { return }
         sweepAt = now.monotonic + Self.sweepInterval
         watchClock(now, into: &effects)

@@ -8,6 +8,16 @@ import Storage
 package struct Counters: Hashable, Sendable {
     package var writes: UInt64 = 0
     package var reads: UInt64 = 0
+    /// Answered reads of more than one voter, by the round trips that they took.
+    package var readsInOne: UInt64 = 0
+    package var readsInTwo: UInt64 = 0
+    package var readsInMore: UInt64 = 0
+    package var readsUnited: UInt64 = 0
+    package var readsFellBack: UInt64 = 0
+    package var readsSpeculated: UInt64 = 0
+    /// Batches that this voter made part of itself, and gave the rows of, in second rounds.
+    package var batchesEnsured: UInt64 = 0
+    package var batchesContributed: UInt64 = 0
     package var recordsHeld: UInt64 = 0
     package var recordsFetched: UInt64 = 0
     package var slicesApplied: UInt64 = 0
@@ -21,6 +31,8 @@ package struct Counters: Hashable, Sendable {
     package var incidents: UInt64 = 0
     package var divergences: UInt64 = 0
     package var damaged: UInt64 = 0
+
+    package init() {}
 }
 
 /// A node as it sees itself and the others, at one instant: what status, readiness and metrics

@@ -2,10 +2,17 @@ import Core
 import Wire
 
 /// Home records between bind and apply, by id, within a bound of bytes: what does not fit is read
-/// back from the log when it is applied.
+/// back from the log when it is applied. Those that were applied last stay for a while, for reads
+/// that meet a voter which has not applied them yet.
 struct PendingRecords {
     private var records: [BatchID: BatchRecord] = [:]
+    /// Of those that wait for their application.
     private(set) var byteCount = 0
+    /// Applied, the oldest first; of one that was taken again meanwhile the entry is stale.
+    private var retired: [BatchID] = []
+    private var head = 0
+    private var isRetired: Set<BatchID> = []
+    private(set) var retiredBytes = 0
 
     subscript(id: BatchID) -> BatchRecord? { records[id] }
 
@@ -16,9 +23,30 @@ struct PendingRecords {
         records[record.header.id] = record
     }
 
+    /// It was applied: it stays as long as there is room.
+    mutating func retire(_ id: BatchID, limit: Int) {
+        guard let record = records[id], isRetired.insert(id).inserted else { return }
+        byteCount -= record.bytes.count
+        retiredBytes += record.bytes.count
+        retired.append(id)
+        while retiredBytes > limit, head < retired.count {
+            let oldest = retired[head]
+            head += 1
+            if isRetired.contains(oldest) { remove(oldest) }
+        }
+        if head > 1024, head * 2 > retired.count {
+            retired.removeFirst(head)
+            head = 0
+        }
+    }
+
     mutating func remove(_ id: BatchID) {
         guard let record = records.removeValue(forKey: id) else { return }
-        byteCount -= record.bytes.count
+        if isRetired.remove(id) != nil {
+            retiredBytes -= record.bytes.count
+        } else {
+            byteCount -= record.bytes.count
+        }
     }
 }
 

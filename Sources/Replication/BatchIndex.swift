@@ -9,6 +9,7 @@ package struct BatchIndex: Sendable {
     package private(set) var digests: DigestTable
     /// By home: what the batches in its home digest add up to.
     package private(set) var homeTotals: [HomeTotals]
+    private var recent: RecentBatches
     private var segments: [Segment: [BatchID]] = [:]
     /// All home records of the segments below are decided and done, as far as was looked.
     private var ready = Segment.first
@@ -21,6 +22,7 @@ package struct BatchIndex: Sendable {
     ) {
         digests = DigestTable(partitions: partitions, combinesByXor: combinesByXor)
         homeTotals = Array(repeating: HomeTotals(), count: partitions)
+        recent = RecentBatches(partitions: partitions)
         self.key = key
         self.segmentLength = segmentLength
     }
@@ -44,6 +46,17 @@ package struct BatchIndex: Sendable {
     }
 
     package var count: Int { entries.count }
+
+    /// The batches that were applied in a partition after `since`, the last one last; not all,
+    /// where there are more than `ReplicationLimits.recentMax`.
+    package func recent(_ partition: PartitionID, since: Instant) -> [RecentBatch] {
+        recent.newest(partition, since: since).map { entry in
+            guard let header = entries[entry.id]?.header else {
+                preconditionFailure("\(entry.id) is applied without an entry")
+            }
+            return RecentBatch(header: header, term: entry.term)
+        }
+    }
 
     /// Ids with an entry, ascending.
     package var ids: [BatchID] {
@@ -154,8 +167,9 @@ package struct BatchIndex: Sendable {
         }
         for (partition, hash) in hashes {
             entry.applied.insert(partition)
-            digests.insert(
-                SetDigest.term(id, hash, key: key), segment: segment(of: entry.header), partition)
+            let term = SetDigest.term(id, hash, key: key)
+            digests.insert(term, segment: segment(of: entry.header), partition)
+            recent.insert(id, term: term, partition, at: now)
         }
         entry.changedAt = now
         entries[id] = entry

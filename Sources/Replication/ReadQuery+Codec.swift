@@ -62,16 +62,20 @@ extension ByteWriter {
         write(fixed: place.line)
     }
 
+    mutating func write(_ rows: [SeriesRow]) {
+        write(count: rows.count)
+        for row in rows {
+            write(sized: row.type)
+            write(fixed: row.window)
+            write(row.measure)
+        }
+    }
+
     mutating func write(_ result: ReadResult) {
         switch result {
         case .series(let rows):
             write(1)
-            write(count: rows.count)
-            for row in rows {
-                write(sized: row.type)
-                write(fixed: row.window)
-                write(row.measure)
-            }
+            write(rows)
         case .scan(.totals(let rows)):
             write(2)
             write(count: rows.count)
@@ -164,17 +168,20 @@ extension ByteReader {
         return names
     }
 
+    mutating func seriesRows() throws(DecodeError) -> [SeriesRow] {
+        var rows: [SeriesRow] = []
+        for _ in 0..<(try count(ofSize: 11)) {
+            rows.append(
+                SeriesRow(
+                    type: try sized(max: Limits.typeMax), window: try fixed(),
+                    measure: try measure()))
+        }
+        return rows
+    }
+
     mutating func readResult() throws(DecodeError) -> ReadResult {
         switch try byte() {
-        case 1:
-            var rows: [SeriesRow] = []
-            for _ in 0..<(try count(ofSize: 11)) {
-                rows.append(
-                    SeriesRow(
-                        type: try sized(max: Limits.typeMax), window: try fixed(),
-                        measure: try measure()))
-            }
-            return .series(rows)
+        case 1: return .series(try seriesRows())
         case 2:
             var rows: [ScanRows.KeyTotal] = []
             for _ in 0..<(try count(ofSize: 3)) {

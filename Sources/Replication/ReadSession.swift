@@ -1,49 +1,113 @@
 package import Core
+import Storage
 
-/// One coordinator's run over one read: for each partition one voter gives rows, R-1 give digests;
-/// where they differ, the voter with the rows converges with the others before it answers.
+/// One coordinator's run over one read. For each partition one voter (the base) gives rows, R-1
+/// (its partners) give digests. Equal digests: done. Else the difference is closed in a second
+/// round, where the newest batches explain it (`ReadUnion`), or the base converges with its
+/// partners.
 package struct ReadSession: Sendable {
     package enum Effect: Sendable {
         case send(ReplicationMessage, to: NodeID)
-        case answer(ClientResponse)
+        case answer(ClientResponse, roundTrips: Int)
         /// `node` took this long to answer; coordinators prefer quick ones.
         case observed(NodeID, Duration)
+        /// `node` has not answered for this long.
+        case late(NodeID, Duration)
+        case noted(Event)
     }
 
-    /// Partitions read from the same base with the same partners.
-    private struct Group: Sendable {
-        var partitions: PartitionSet
-        var base: NodeID
-        var partners: [NodeID]
-        var isConverging = false
-        var result: ReadResult?
-        var baseDigest: SetDigest?
-        var partnerDigests: [NodeID: SetDigest] = [:]
-        var partnerResults: [NodeID: ReadResult] = [:]
-        var startedAt: Instant
-        var isDone = false
+    /// What a coordinator counts.
+    package enum Event: Hashable, Sendable {
+        /// A spare voter was asked because another did not answer.
+        case speculated
+        /// A second round adds up what the voters lack.
+        case united
+        /// The newest batches did not explain the difference.
+        case fellBack
+    }
 
-        var nodes: [NodeID] { [base] + partners }
+    /// Partitions read from the same voters: one exchange, under a tag of its own.
+    struct Group: Sendable {
+        struct Asked: Sendable {
+            var node: NodeID
+            var at: Instant
+        }
+
+        struct Answer: Sendable {
+            var result: ReadResult?
+            var state: ReadState
+        }
+
+        enum Phase: Sendable {
+            /// Rows and digests are on their way. Next: any other.
+            case asking(answers: [NodeID: Answer])
+            /// `nodes` are the quorum, `rows` what its base has; `open` still unite. Next: done.
+            case uniting(nodes: [NodeID], rows: [SeriesRow], open: Set<NodeID>)
+            /// The base, first of `nodes`, converges with the others. Next: done.
+            case converging(nodes: [NodeID])
+            case done(ReadResult, nodes: [NodeID])
+        }
+
+        var partitions: PartitionSet
+        var required: Int
+        /// Preferred first: the base, the partners, then spares.
+        var asked: [Asked]
+        var spares: [NodeID]
+        var speculateAt: Instant?
+        /// When the phase began.
+        var startedAt: Instant
+        /// Round trips so far, those of earlier attempts and this phase included.
+        var roundTrips: Int
+        var phase = Phase.asking(answers: [:])
+
+        var isDone: Bool {
+            if case .done = phase { true } else { false }
+        }
+
+        /// Who still owes an answer.
+        var silent: [NodeID] {
+            switch phase {
+            case .asking(let answers): asked.map(\.node).filter { answers[$0] == nil }
+            case .uniting(_, _, let open): open.sorted()
+            // A partner that does not answer the base cannot be told from a slow base.
+            case .converging(let nodes): [nodes[0]]
+            case .done: []
+            }
+        }
+    }
+
+    /// How a read is done, apart from what is asked.
+    package struct Options: Sendable {
+        /// How long a round may take before it is begun anew with other voters; doubles each time.
+        package var attemptTimeout: Duration
+        package var deadline: Instant
+        /// Planted bugs: the larger answer; a union that nobody is made to hold.
+        package var isMaximumRead = false
+        package var forgetsUnion = false
+
+        package init(attemptTimeout: Duration, deadline: Instant) {
+            self.attemptTimeout = attemptTimeout
+            self.deadline = deadline
+        }
     }
 
     package let tag: Tag
     package let request: RequestID
-    package let deadline: Instant
-    private let query: ReadQuery
-    private let consistency: Consistency
-    private let isMaximumRead: Bool
-    /// One group is one exchange under its own tag: `tag` plus its place.
-    private var groups: [Tag: Group] = [:]
+    package let query: ReadQuery
+    package let consistency: Consistency
+    let options: Options
+    /// By tag: `tag` plus its place.
+    var groups: [Tag: Group] = [:]
     private var nextTag: Tag
-    private var waiting = PartitionSet()
+    var waiting = PartitionSet()
     private var retryAt: Instant?
     private var attemptTimeout: Duration
     /// Left out for now: silent in an attempt, or said that it has no vote.
     private var silent: Set<NodeID> = []
-    private var nonVoting: Set<NodeID> = []
-    private var results: [ReadResult] = []
-    private var replicas: Set<NodeID> = []
-    private var hasEnded = false
+    var nonVoting: Set<NodeID> = []
+    /// Of attempts that came to nothing.
+    private var lostRoundTrips = 0
+    var hasEnded = false
 
     /// Groups of one session, over all its attempts: how many tags it may use.
     package static let tagsMax: UInt64 = 1 << 20
@@ -51,15 +115,14 @@ package struct ReadSession: Sendable {
 
     package init(
         tag: Tag, request: RequestID, query: ReadQuery, partitions: PartitionSet,
-        consistency: Consistency, attemptTimeout: Duration, deadline: Instant, isMaximumRead: Bool
+        consistency: Consistency, options: Options
     ) {
         self.tag = tag
         self.request = request
         self.query = query
         self.consistency = consistency
-        self.attemptTimeout = attemptTimeout
-        self.deadline = deadline
-        self.isMaximumRead = isMaximumRead
+        self.options = options
+        attemptTimeout = options.attemptTimeout
         nextTag = Tag(tag.number + 1)
         waiting = partitions
     }
@@ -69,28 +132,34 @@ package struct ReadSession: Sendable {
     }
 
     package var nextDeadline: Instant {
-        var next = deadline
+        var next = options.deadline
         if let retryAt { next = min(next, retryAt) }
         for group in groups.values where !group.isDone {
             next = min(next, group.startedAt + attemptTimeout)
+            if let at = group.speculateAt { next = min(next, at) }
         }
         return next
     }
 
     /// What the session needs to know of the cluster in order to choose.
     package struct Choice {
+        /// The voters that count at this level.
         package var replicas: (PartitionID) -> [NodeID]
         package var isReachable: (NodeID) -> Bool
         /// Preferred first.
         package var rank: (NodeID) -> Int
+        /// A voter that has not answered for this long is late: a spare one is asked.
+        package var patience: Duration
 
         package init(
             replicas: @escaping (PartitionID) -> [NodeID],
-            isReachable: @escaping (NodeID) -> Bool, rank: @escaping (NodeID) -> Int
+            isReachable: @escaping (NodeID) -> Bool, rank: @escaping (NodeID) -> Int,
+            patience: Duration
         ) {
             self.replicas = replicas
             self.isReachable = isReachable
             self.rank = rank
+            self.patience = patience
         }
     }
 
@@ -105,7 +174,7 @@ package struct ReadSession: Sendable {
             end(.timedOut(required: consistency.required(of: 3), answered: 0), into: &effects)
             return
         }
-        var plan: [[NodeID]: PartitionSet] = [:]
+        var plan: [[NodeID]: (partitions: PartitionSet, spares: [NodeID])] = [:]
         var isStuck = PartitionSet()
         for partition in waiting {
             let voters = choice.replicas(partition)
@@ -120,11 +189,15 @@ package struct ReadSession: Sendable {
                 isStuck.insert(partition)
                 continue
             }
-            let chosen = able.sorted { (choice.rank($0), $0) < (choice.rank($1), $1) }
-            plan[Array(chosen.prefix(required)), default: PartitionSet()].insert(partition)
+            let ranked = able.sorted { (choice.rank($0), $0) < (choice.rank($1), $1) }
+            let spares = isOfOneKey ? Array(ranked.dropFirst(required)) : []
+            plan[
+                Array(ranked.prefix(required)), default: (PartitionSet(), spares)
+            ].partitions.insert(partition)
         }
-        for (nodes, partitions) in plan.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
-            launch(nodes, partitions, now: now, into: &effects)
+        for (nodes, share) in plan.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+            launch(
+                nodes, share.partitions, share.spares, choice.patience, now: now, into: &effects)
         }
         waiting = isStuck
         if !isStuck.isEmpty {
@@ -136,49 +209,14 @@ package struct ReadSession: Sendable {
         finishIfDone(into: &effects)
     }
 
-    package mutating func receive(
-        _ reply: ReadReply, from node: NodeID, choice: Choice, now: Instant,
-        into effects: inout [Effect]
-    ) {
-        guard !hasEnded, var group = groups[reply.tag], !group.isDone, group.nodes.contains(node)
-        else { return }
-        effects.append(.observed(node, now - group.startedAt))
-        switch reply.answer {
-        case .notVoting:
-            nonVoting.insert(node)
-            again(reply.tag, choice, now: now, into: &effects)
-        case .failed(let why):
-            guard !group.isConverging else {
-                again(reply.tag, choice, now: now, into: &effects)
-                return
-            }
-            end(.storage("\(node): \(why)"), into: &effects)
-        case .read(let result, let digest):
-            if node == group.base {
-                group.result = result ?? group.result
-                group.baseDigest = digest
-                if group.isConverging { group.isDone = true }
-            } else if !group.isConverging {
-                group.partnerDigests[node] = digest
-                group.partnerResults[node] = result
-            }
-            groups[reply.tag] = group
-            compare(reply.tag, now: now, into: &effects)
-            finishIfDone(into: &effects)
-        }
-    }
-
     package mutating func advance(
         to now: Instant, choice: Choice, into effects: inout [Effect]
     ) {
         guard !hasEnded else { return }
-        if now >= deadline {
+        if now >= options.deadline {
             let answered = Set(
                 groups.values.flatMap { group in
-                    group.nodes.filter {
-                        $0 == group.base
-                            ? group.baseDigest != nil : group.partnerDigests[$0] != nil
-                    }
+                    group.asked.map(\.node).filter { !group.silent.contains($0) }
                 }
             ).count
             end(
@@ -187,12 +225,17 @@ package struct ReadSession: Sendable {
             return
         }
         var isLate = false
-        for (tag, group) in groups.sorted(by: { $0.key < $1.key })
-        where !group.isDone && now >= group.startedAt + attemptTimeout {
-            isLate = true
-            for node in group.nodes where isSilent(node, group) { silent.insert(node) }
-            groups[tag] = nil
-            waiting.formUnion(group.partitions)
+        for (tag, group) in groups.sorted(by: { $0.key < $1.key }) where !group.isDone {
+            if now >= group.startedAt + attemptTimeout {
+                isLate = true
+                for node in group.silent {
+                    silent.insert(node)
+                    effects.append(.late(node, now - group.startedAt))
+                }
+                giveUp(tag)
+            } else if let at = group.speculateAt, now >= at {
+                speculate(tag, now: now, into: &effects)
+            }
         }
         if isLate {
             attemptTimeout += attemptTimeout
@@ -201,23 +244,15 @@ package struct ReadSession: Sendable {
             start(choice, now: now, into: &effects)
         }
     }
-}
 
-extension ReadSession {
-    private mutating func launch(
-        _ nodes: [NodeID], _ partitions: PartitionSet, now: Instant, into effects: inout [Effect]
-    ) {
-        let tag = takeTag()
-        groups[tag] = Group(
-            partitions: partitions, base: nodes[0], partners: Array(nodes.dropFirst()),
-            startedAt: now)
-        for node in nodes {
-            let role: ReadAsk.Role = node == nodes[0] || isMaximumRead ? .data : .digest
-            effects.append(.send(.read(ask(tag, partitions, role)), to: node))
-        }
+    /// The partitions of a group wait to be read again.
+    mutating func giveUp(_ tag: Tag) {
+        guard let group = groups.removeValue(forKey: tag) else { return }
+        lostRoundTrips = max(lostRoundTrips, group.roundTrips)
+        waiting.formUnion(group.partitions)
     }
 
-    private mutating func takeTag() -> Tag {
+    mutating func takeTag() -> Tag {
         let tag = nextTag
         nextTag = Tag(nextTag.number + 1)
         precondition(
@@ -225,78 +260,45 @@ extension ReadSession {
         return tag
     }
 
-    private func ask(
-        _ tag: Tag, _ partitions: PartitionSet, _ role: ReadAsk.Role
+    /// Windows of one key: the kind of read that is asked for at high rates and unites.
+    private var isOfOneKey: Bool {
+        if case .series = query { true } else { false }
+    }
+
+    private mutating func launch(
+        _ nodes: [NodeID], _ partitions: PartitionSet, _ spares: [NodeID], _ patience: Duration,
+        now: Instant, into effects: inout [Effect]
+    ) {
+        let tag = takeTag()
+        groups[tag] = Group(
+            partitions: partitions, required: nodes.count,
+            asked: nodes.map { Group.Asked(node: $0, at: now) }, spares: spares,
+            speculateAt: spares.isEmpty ? nil : now + patience, startedAt: now,
+            roundTrips: lostRoundTrips + 1)
+        for node in nodes {
+            let role: ReadAsk.Role = node == nodes[0] || options.isMaximumRead ? .data : .digest
+            effects.append(.send(.read(ask(tag, partitions, role, of: nodes.count)), to: node))
+        }
+    }
+
+    /// The first spare voter is asked for rows, so that it can stand in for any of the others.
+    private mutating func speculate(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
+        guard var group = groups[tag], case .asking = group.phase else { return }
+        for node in group.silent { effects.append(.late(node, now - group.startedAt)) }
+        group.speculateAt = nil
+        let spare = group.spares.removeFirst()
+        group.asked.append(Group.Asked(node: spare, at: now))
+        groups[tag] = group
+        effects.append(.noted(.speculated))
+        effects.append(
+            .send(.read(ask(tag, group.partitions, .data, of: group.required)), to: spare))
+    }
+
+    func ask(
+        _ tag: Tag, _ partitions: PartitionSet, _ role: ReadAsk.Role, of voters: Int
     ) -> ReadAsk {
         ReadAsk(
             tag: tag, query: query, partitions: partitions, role: role,
-            isWeak: consistency == .one)
-    }
-
-    private mutating func compare(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
-        guard var group = groups[tag], !group.isDone, !group.isConverging,
-            let digest = group.baseDigest, group.partnerDigests.count == group.partners.count
-        else { return }
-        let different = group.partners.filter { group.partnerDigests[$0] != digest }
-        if different.isEmpty {
-            group.isDone = true
-        } else if isMaximumRead {
-            let all = [group.result] + group.partners.map { group.partnerResults[$0] }
-            group.result = all.compactMap(\.self).max { $0.weight < $1.weight }
-            group.isDone = true
-        } else {
-            group.isConverging = true
-            group.startedAt = now
-            group.result = nil
-            // Under a tag of its own: a second copy of the first answer must not be taken for this
-            // one.
-            groups[tag] = nil
-            let convergence = takeTag()
-            groups[convergence] = group
-            effects.append(
-                .send(
-                    .read(ask(convergence, group.partitions, .converge(with: group.partners))),
-                    to: group.base))
-            return
-        }
-        groups[tag] = group
-    }
-
-    private func isSilent(_ node: NodeID, _ group: Group) -> Bool {
-        if node == group.base { return group.isConverging || group.baseDigest == nil }
-        // While the base converges, a partner that does not answer it cannot be told from a slow
-        // base.
-        return group.partnerDigests[node] == nil
-    }
-
-    private mutating func again(
-        _ tag: Tag, _ choice: Choice, now: Instant, into effects: inout [Effect]
-    ) {
-        guard let group = groups.removeValue(forKey: tag) else { return }
-        waiting.formUnion(group.partitions)
-        start(choice, now: now, into: &effects)
-    }
-
-    private mutating func finishIfDone(into effects: inout [Effect]) {
-        guard !hasEnded, waiting.isEmpty, groups.values.allSatisfy(\.isDone) else { return }
-        for (_, group) in groups.sorted(by: { $0.key < $1.key }) {
-            replicas.formUnion(group.nodes)
-            if let result = group.result { results.append(result) }
-        }
-        guard let merged = ReadResult.merge(results, query: query) else {
-            end(.storage("replicas answered with different kinds of rows"), into: &effects)
-            return
-        }
-        hasEnded = true
-        effects.append(
-            .answer(
-                .read(
-                    ReadAnswer(
-                        result: merged, replicas: replicas.sorted(), consistency: consistency))))
-    }
-
-    private mutating func end(_ failure: RequestFailure, into effects: inout [Effect]) {
-        hasEnded = true
-        effects.append(.answer(.failed(failure)))
+            isWeak: consistency.isWeak, wantsRecent: isOfOneKey && voters > 1)
     }
 }

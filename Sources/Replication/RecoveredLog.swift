@@ -167,7 +167,7 @@ extension Memtable {
     package mutating func apply(
         _ record: BatchRecord, _ partitions: PartitionSet
     ) throws(DecodeError) {
-        let body = try record.body()
+        let body = try record.body(of: partitions)
         for slice in record.slices where partitions.contains(slice.partition) {
             let result = body.withUnsafeBytes { buffer in
                 Result { () throws(SliceError) in

@@ -22,11 +22,14 @@
 //   sums of set digests, newest segments apart, lists the ids where they differ, applies what its
 //   own home records already hold and fetches the rest. Catch-up, recovery and quorum reads all use
 //   it.
-// - *Quorum reads* (`ReadSession`): one voter answers with rows, R-1 with digests. Equal digests:
-//   equal rows. Unequal: the voter with the rows pulls from the others what it lacks, reads, and
-//   the others pull from it; then its answer contains all that was acknowledged before and is
-//   durable on R voters (docs/decisions/0005-converging-reads.md). Never the maximum, never the
-//   newest.
+// - *Quorum reads* (`ReadSession`): one voter answers with rows, R-1 with digests, all with the
+//   batches that they applied last. Equal digests: equal rows. Unequal: the newest batches nearly
+//   always explain the difference (`ReadUnion`). Then each voter makes what it lacks part of
+//   itself, and what the rows lack is added to them: two round trips
+//   (docs/decisions/0013-union-reads.md). Otherwise the voter with the rows pulls from the others
+//   what it lacks, reads, and the others pull from it
+//   (docs/decisions/0005-converging-reads.md). Either way the answer contains all that was
+//   acknowledged before and is durable on R voters. Never the maximum, never the newest.
 //
 // Sources: DeCandia et al., *Dynamo* (2007) for the shape; the write-back of Attiya, Bar-Noy and
 // Dolev (1995) for reads that do not go back; Cassandra's CEP-45 for reconciling logs instead of
@@ -69,6 +72,17 @@ package enum ReplicationLimits {
     package static let syncsMax = 1024
     /// The longest rest of a catch-up between two fetches, well within its patience with a peer.
     package static let catchUpRestMax: Duration = .seconds(5)
+    /// Batches applied last that a voter keeps, and names to a reader, of each partition; it names
+    /// none that is older than `recentAge`.
+    package static let recentMax = 128
+    package static let recentAge: Duration = .seconds(2)
+    /// Batches that the second round of a read makes part of one voter; beyond it the read
+    /// converges.
+    package static let uniteMax = 1024
+    /// Second rounds of reads under way at one voter.
+    package static let unitesMax = 4096
+    /// Bytes of records kept in memory behind their application, for the second round of a read.
+    package static let retiredBytesMax = 32 << 20
     /// Newest segments that a sync compares one by one.
     package static let recentSegments: Int64 = 8
     /// What one node tells of its findings in an audit, and the length of one's text in characters.

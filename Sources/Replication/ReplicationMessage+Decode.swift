@@ -68,7 +68,7 @@ extension ByteReader {
         return Incarnation(number)
     }
 
-    fileprivate mutating func tag() throws(DecodeError) -> Tag {
+    mutating func tag() throws(DecodeError) -> Tag {
         Tag(try fixed())
     }
 
@@ -140,37 +140,6 @@ extension ByteReader {
     fileprivate mutating func createdAt() throws(DecodeError) -> WallTime? {
         guard try flag() else { return nil }
         return WallTime(milliseconds: try fixed())
-    }
-
-    fileprivate mutating func readAsk() throws(DecodeError) -> ReadAsk {
-        let tag = try tag()
-        let partitions = try partitions()
-        let isWeak = try flag()
-        let role: ReadAsk.Role
-        switch try byte() {
-        case 1: role = .data
-        case 2: role = .digest
-        case 3:
-            var partners: [NodeID] = []
-            for _ in 0..<(try count(ofSize: 1)) { partners.append(try node()) }
-            role = .converge(with: partners)
-        default: throw fail("a role in a read")
-        }
-        return ReadAsk(
-            tag: tag, query: try readQuery(), partitions: partitions, role: role, isWeak: isWeak)
-    }
-
-    fileprivate mutating func readReply() throws(DecodeError) -> ReadReply {
-        let tag = try tag()
-        switch try byte() {
-        case 1:
-            let digest = try digest()
-            let result = try flag() ? try readResult() : nil
-            return ReadReply(tag: tag, answer: .read(result, digest))
-        case 2: return ReadReply(tag: tag, answer: .notVoting(try text(max: 1024)))
-        case 3: return ReadReply(tag: tag, answer: .failed(try text(max: 4096)))
-        default: throw fail("an answer to a read")
-        }
     }
 
     fileprivate mutating func syncAsk() throws(DecodeError) -> SyncAsk {

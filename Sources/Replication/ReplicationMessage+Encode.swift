@@ -51,10 +51,10 @@ extension ReplicationMessage {
             encode(reply, into: &writer)
         case .read(let ask):
             writer.write(9)
-            encode(ask, into: &writer)
+            writer.write(ask)
         case .readReply(let reply):
             writer.write(10)
-            encode(reply, into: &writer)
+            writer.write(reply)
         case .syncAsk(let ask):
             writer.write(11)
             encode(ask, into: &writer)
@@ -132,38 +132,6 @@ extension ReplicationMessage {
         writer.write(held.contentHash)
         writer.write(flag: held.isBound)
         writer.write(held.totals)
-    }
-
-    private func encode(_ ask: ReadAsk, into writer: inout ByteWriter) {
-        writer.write(fixed: ask.tag.number)
-        writer.write(ask.partitions)
-        writer.write(flag: ask.isWeak)
-        switch ask.role {
-        case .data: writer.write(1)
-        case .digest: writer.write(2)
-        case .converge(let partners):
-            writer.write(3)
-            writer.write(count: partners.count)
-            for partner in partners { writer.write(partner) }
-        }
-        writer.write(ask.query)
-    }
-
-    private func encode(_ reply: ReadReply, into writer: inout ByteWriter) {
-        writer.write(fixed: reply.tag.number)
-        switch reply.answer {
-        case .read(let result, let digest):
-            writer.write(1)
-            writer.write(digest)
-            writer.write(flag: result != nil)
-            if let result { writer.write(result) }
-        case .notVoting(let why):
-            writer.write(2)
-            writer.write(sized: why)
-        case .failed(let why):
-            writer.write(3)
-            writer.write(sized: why)
-        }
     }
 
     private func encode(_ ask: SyncAsk, into writer: inout ByteWriter) {

@@ -174,52 +174,6 @@ package struct StatusReply: Hashable, Sendable {
     }
 }
 
-package struct ReadAsk: Hashable, Sendable {
-    package enum Role: Hashable, Sendable {
-        /// Rows and digests.
-        case data
-        /// Digests alone.
-        case digest
-        /// Pull what the others hold and you lack, read, let them pull from you, then answer.
-        case converge(with: [NodeID])
-    }
-
-    package var tag: Tag
-    package var query: ReadQuery
-    package var partitions: PartitionSet
-    package var role: Role
-    /// An answer at level ONE: a voter that still holds batches in doubt may give it.
-    package var isWeak: Bool
-
-    package init(
-        tag: Tag, query: ReadQuery, partitions: PartitionSet, role: Role, isWeak: Bool
-    ) {
-        self.tag = tag
-        self.query = query
-        self.partitions = partitions
-        self.role = role
-        self.isWeak = isWeak
-    }
-}
-
-package struct ReadReply: Hashable, Sendable {
-    package enum Answer: Hashable, Sendable {
-        /// Rows (nil for a digest) and the digest of both sets, summed over the asked partitions.
-        case read(ReadResult?, SetDigest)
-        /// Recovering, in doubt, or not a replica.
-        case notVoting(String)
-        case failed(String)
-    }
-
-    package var tag: Tag
-    package var answer: Answer
-
-    package init(tag: Tag, answer: Answer) {
-        self.tag = tag
-        self.answer = answer
-    }
-}
-
 package struct FetchItem: Hashable, Sendable {
     package var id: BatchID
     package var contentHash: Hash128

@@ -35,6 +35,10 @@ package struct WriteSession: Sendable {
     private let shares: [NodeID: PartitionSet]
     /// The fewest voters that any touched partition has.
     private let factorLeast: Int
+    /// Whose applications the client waits for: all voters where nil.
+    private let local: Set<NodeID>?
+    /// The fewest of these that any touched partition has.
+    private let localLeast: Int
     private var record: BatchRecord?
     private var isLoading = false
 
@@ -70,7 +74,8 @@ package struct WriteSession: Sendable {
         tag: Tag, request: RequestID?, header: BatchHeader, home: PartitionID,
         touched: PartitionSet,
         record: BatchRecord?, consistency: Consistency, isKnownBound: Bool = false,
-        replicas: (PartitionID) -> [NodeID], deadline: Instant, now: Instant
+        local: Set<NodeID>? = nil, replicas: (PartitionID) -> [NodeID], deadline: Instant,
+        now: Instant
     ) {
         self.tag = tag
         self.request = request
@@ -92,6 +97,9 @@ package struct WriteSession: Sendable {
         self.voters = voters
         self.shares = shares
         factorLeast = voters.values.map(\.count).min() ?? homeVoters.count
+        self.local = local
+        let counts = { (nodes: [NodeID]) in local.map { nodes.count(where: $0.contains) } }
+        localLeast = voters.values.compactMap(counts).min() ?? factorLeast
         repeatAt = now + Self.repeatAfter
         weakAt = now + Self.weakAfter
     }
@@ -100,7 +108,7 @@ package struct WriteSession: Sendable {
 
     package var nextDeadline: Instant {
         var next = min(deadline, repeatAt)
-        if consistency == .one, !hasAnswered { next = min(next, weakAt) }
+        if consistency.isWeak, !hasAnswered { next = min(next, weakAt) }
         return next
     }
 
@@ -177,7 +185,7 @@ package struct WriteSession: Sendable {
 
     package mutating func advance(to now: Instant, into effects: inout [Effect]) {
         guard !hasEnded else { return }
-        if now >= weakAt, consistency == .one { answerWeakly(into: &effects) }
+        if now >= weakAt, consistency.isWeak { answerWeakly(into: &effects) }
         if now >= deadline {
             answerWeakly(into: &effects)
             answer(
@@ -364,13 +372,16 @@ extension WriteSession {
     }
 
     /// The least number of voters that have applied, over the touched partitions.
-    private var acknowledged: Int {
+    private var acknowledged: Int { acknowledged(among: nil) }
+
+    private func acknowledged(among wanted: Set<NodeID>?) -> Int {
         guard !voters.isEmpty else { return votes.count }
         var least = Int.max
         // A minimum does not depend on the dictionary's order.
         for (partition, nodes) in voters {
             let count = nodes.count { node in
                 !nonVoting.contains(node) && applied[node]?.contains(partition) == true
+                    && wanted?.contains(node) != false
             }
             least = min(least, count)
         }
@@ -379,10 +390,11 @@ extension WriteSession {
 
     private mutating func checkApplied(into effects: inout [Effect]) {
         let count = acknowledged
-        let required = consistency.required(of: factorLeast)
-        if count >= required, knowBound.count >= consistency.required(of: homeVoters.count) {
+        let counted = local == nil ? count : acknowledged(among: local)
+        let required = consistency.required(of: localLeast)
+        if counted >= required, knowBound.count >= consistency.required(of: homeVoters.count) {
             answer(
-                .counted(duplicate: isDuplicate, required: required, acknowledged: count),
+                .counted(duplicate: isDuplicate, required: required, acknowledged: counted),
                 into: &effects)
         }
         if count >= Consistency.quorum.required(of: factorLeast), knowBound.count >= majority,
@@ -432,7 +444,7 @@ extension WriteSession {
     /// At level ONE one durable home record is an acknowledgement, though not yet decided: it is
     /// bound and shown as soon as a majority of home voters is back.
     private mutating func answerWeakly(into effects: inout [Effect]) {
-        guard consistency == .one, !votes.isEmpty else { return }
+        guard consistency.isWeak, !votes.isEmpty else { return }
         answer(
             .counted(
                 duplicate: isDuplicate, required: 1, acknowledged: max(votes.count, acknowledged)),

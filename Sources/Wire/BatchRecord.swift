@@ -225,33 +225,51 @@ extension BatchRecord {
 
     /// The decompressed body, with every slice's hash checked.
     package func body() throws(DecodeError) -> [UInt8] {
-        let body: [UInt8]
-        if isCompressed {
-            // A closure cannot carry a typed error through the standard library's rethrows.
-            let result = bytes.withUnsafeBytes { buffer in
-                Result { () throws(DecodeError) in
-                    try LZ4Block.decompress(
-                        UnsafeRawBufferPointer(
-                            rebasing: buffer[bodyOffset..<bodyOffset + bodyStored]),
-                        count: bodyLength)
-                }
-            }
-            body = try result.get()
-        } else {
-            body = Array(bytes[bodyOffset..<bodyOffset + bodyStored])
-        }
-        let isWhole = body.withUnsafeBytes { buffer in
-            slices.allSatisfy { slice in
-                let range = slice.offset..<slice.offset + slice.length
-                return SipHash.hash(
-                    UnsafeRawBufferPointer(rebasing: buffer[range]), key: Self.sliceHashKey)
-                    == slice.hash.value
-            }
-        }
-        guard isWhole else {
-            throw DecodeError("a slice of \(header.id) is not its hash", at: bodyOffset)
+        try body(of: partitions)
+    }
+
+    /// The same with the hashes of these partitions' slices checked: nothing else may be read.
+    package func body(of partitions: PartitionSet) throws(DecodeError) -> [UInt8] {
+        let body = try decompressed()
+        for slice in slices where partitions.contains(slice.partition) {
+            try check(slice, in: body)
         }
         return body
+    }
+
+    /// The cells of one slice, with its hash checked; empty where the batch does not touch the
+    /// partition.
+    package func cells(of partition: PartitionID) throws(DecodeError) -> ArraySlice<UInt8> {
+        guard let slice = slice(of: partition) else { return [] }
+        let body = try decompressed()
+        try check(slice, in: body)
+        return body[slice.offset..<slice.offset + slice.length]
+    }
+
+    private func check(_ slice: Slice, in body: [UInt8]) throws(DecodeError) {
+        let hash = body.withUnsafeBytes { buffer in
+            SipHash.hash(
+                UnsafeRawBufferPointer(
+                    rebasing: buffer[slice.offset..<slice.offset + slice.length]),
+                key: Self.sliceHashKey)
+        }
+        guard hash == slice.hash.value else {
+            throw DecodeError("a slice of \(header.id) is not its hash", at: bodyOffset)
+        }
+    }
+
+    private func decompressed() throws(DecodeError) -> [UInt8] {
+        guard isCompressed else { return Array(bytes[bodyOffset..<bodyOffset + bodyStored]) }
+        // A closure cannot carry a typed error through the standard library's rethrows.
+        let result = bytes.withUnsafeBytes { buffer in
+            Result { () throws(DecodeError) in
+                try LZ4Block.decompress(
+                    UnsafeRawBufferPointer(
+                        rebasing: buffer[bodyOffset..<bodyOffset + bodyStored]),
+                    count: bodyLength)
+            }
+        }
+        return try result.get()
     }
 
     /// The dead letters of a home record.

@@ -2,6 +2,7 @@ import Core
 import Node
 import NodeCore
 import Replication
+import Storage
 import Synchronization
 import Testing
 import Wire
@@ -67,6 +68,31 @@ import Wire
         inbox.post(.stop)
         #expect(!inbox.offer(.tick))
         #expect(!inbox.ask { _ in })
+        #expect(inbox.take(until: .zero).count == 2)
+    }
+
+    @Test(
+        "Only the words of reads of one key overtake what came before them, within the same bound")
+    func readsOvertake() {
+        let inbox = CoreInbox(entriesMax: 4, bytesMax: 100)
+        func read(_ query: ReadQuery, _ number: UInt64) -> Input {
+            .request(RequestID(number), .read(query, consistency: .quorum), deadline: .zero)
+        }
+        let series = ReadQuery.series(SeriesQuery(partition: PartitionID(0), key: [1]))
+        let scan = ReadQuery.scan(ScanSpec(partitions: PartitionSet(), output: .types), top: nil)
+        #expect(inbox.offer(.tick))
+        #expect(inbox.offer(read(scan, 1)))
+        #expect(inbox.offer(read(series, 2)))
+        inbox.post(.input(.completed(JobID(1), .success(.rows([])))))
+        #expect(inbox.waiting == 4)
+        #expect(!inbox.offer(read(series, 3)))
+        guard case .input(.request(let id, _, _))? = inbox.takeUrgent().first, id == RequestID(2) else {
+            Issue.record("the read did not overtake")
+            return
+        }
+        #expect(inbox.takeUrgent().isEmpty)
+        #expect(inbox.offer(read(series, 4)))
+        #expect(inbox.take(until: .zero).count == 1, "a read comes alone")
         #expect(inbox.take(until: .zero).count == 2)
     }
 

@@ -101,12 +101,22 @@ struct MessageCodecTests {
             .ahead, .closed, .unable(.clock), .unable(.disk),
         ]
         messages += answers.map { .bindReply(BindReply(tag: tag, answer: $0, vote: vote)) }
-        let roles: [ReadAsk.Role] = [.data, .digest, .converge(with: [NodeID("n2")]), .data]
+        let unite = ReadUnite(
+            start: .max, lacks: [.init(header: header, source: NodeID("n2"))], gives: [header])
+        let roles: [ReadAsk.Role] = [
+            .unite(unite), .digest, .converge(with: [NodeID("n2")]), .data,
+        ]
         messages += zip(queries, roles).map { query, role in
             .read(
-                ReadAsk(tag: tag, query: query, partitions: partitions, role: role, isWeak: true))
+                ReadAsk(
+                    tag: tag, query: query, partitions: partitions, role: role, isWeak: true,
+                    wantsRecent: role == .digest))
         }
-        messages += results.map { .readReply(ReadReply(tag: tag, answer: .read($0, digest))) }
+        let state = ReadState(
+            digest: digest, start: 6, recent: [RecentBatch(header: header, term: .max)])
+        messages += results.map { .readReply(ReadReply(tag: tag, answer: .read($0, state))) }
+        let row = SeriesRow(type: [1], window: -3, measure: measure)
+        messages.append(.readReply(ReadReply(tag: tag, answer: .united([row], hasFetched: true))))
         messages += scopes.map {
             .syncAsk(
                 SyncAsk(

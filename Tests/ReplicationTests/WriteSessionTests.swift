@@ -13,12 +13,14 @@ struct WriteSessionTests {
     private func session(
         _ consistency: Consistency = .quorum, request: RequestID? = RequestID(1),
         record: BatchRecord? = WriteSessionTests.record,
+        local: Set<NodeID>? = nil,
         replicas: @escaping (PartitionID) -> [NodeID] = { _ in WriteSessionTests.nodes }
     ) -> WriteSession {
         WriteSession(
             tag: Tag(1), request: request, header: Self.record.header, home: Self.record.home,
             touched: Self.record.partitions, record: record, consistency: consistency,
-            replicas: replicas, deadline: Instant(nanoseconds: 5_000_000_000), now: .zero)
+            local: local, replicas: replicas, deadline: Instant(nanoseconds: 5_000_000_000),
+            now: .zero)
     }
 
     private func bound(_ answer: BindAnswer, vote: Vote = voting) -> BindReply {
@@ -215,6 +217,21 @@ struct WriteSessionTests {
         let finished = ReplicationMessage.finished(
             Self.record.header.id, Self.record.header.contentHash)
         #expect(targets(effects) { $0 == finished } == Self.nodes)
+    }
+
+    @Test("at LOCAL_QUORUM the home decides as ever, and only local applications are waited for")
+    func local() {
+        var session = session(.localQuorum, local: [Self.nodes[0], Self.nodes[1]])
+        var effects: [WriteSession.Effect] = []
+        session.start(into: &effects)
+        for node in Self.nodes {
+            session.receive(bound(.holds(wasBound: false)), from: node, into: &effects)
+        }
+        session.receive(applied(), from: Self.nodes[0], into: &effects)
+        session.receive(applied(), from: Self.nodes[2], into: &effects)
+        #expect(answers(effects).isEmpty)
+        session.receive(applied(), from: Self.nodes[1], into: &effects)
+        #expect(answers(effects) == [.counted(duplicate: false, required: 2, acknowledged: 2)])
     }
 
     @Test("what a voter said in an earlier life no longer counts")

@@ -33,6 +33,7 @@ struct MutantTests {
         .acknowledgeBeforeSync: ["S3"],
         .voteInDoubt: ["S4"],
         .maximumRead: ["S4"],
+        .unionWithoutWriteBack: ["S4"],
         .freezeNotDurable: ["S7"],
         .sealWithFewer: ["S7"],
         .sealWithoutRecovering: ["S7"],

@@ -8,6 +8,10 @@ public enum ConsistencyLevel: String, Sendable, CaseIterable {
     case all = "ALL"
     /// Parked at the node that was asked where the batch's voters are away; off by default.
     case any = "ANY"
+    /// One voter in the data centre of the node that is asked.
+    case localOne = "LOCAL_ONE"
+    /// A majority of the voters in that data centre.
+    case localQuorum = "LOCAL_QUORUM"
 }
 
 /// How a producer makes and sends its batches.

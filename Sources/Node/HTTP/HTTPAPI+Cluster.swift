@@ -226,6 +226,7 @@ extension HTTPAPI {
             gauges.peers = view.members.map { ($0.node.name, $0.isUp) }
             gauges.core = HTTPAPI.coreGauges(view)
             gauges.audit = HTTPAPI.auditGauges(view)
+            gauges.addReads(view.counters)
         }
         return .text(metrics.text(gauges), type: "text/plain; version=0.0.4; charset=utf-8")
     }

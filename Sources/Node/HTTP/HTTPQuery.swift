@@ -53,11 +53,17 @@ package struct HTTPQuery: Hashable, Sendable {
     package func consistency(outcome: Outcome? = nil) throws(Problem) -> Consistency {
         guard let text = values["consistency"] else { return .quorum }
         guard let consistency = Consistency(name: text) else {
-            let isAny = text.uppercased() == "ANY"
+            let levels = Consistency.allCases.map(\.name).joined(separator: ", ")
+            guard text.uppercased() == "ANY" else {
+                throw .badRequest(
+                    "consistency=\(text) is none of \(levels)", outcome: outcome)
+            }
             throw .badRequest(
-                isAny
-                    ? "consistency=ANY is off on this cluster; use ONE, QUORUM or ALL"
-                    : "consistency=\(text) is none of ONE, QUORUM, ALL", outcome: outcome)
+                outcome == nil
+                    ? "consistency=ANY is for writes: a read needs the answer of a replica; use "
+                        + "one of \(levels)"
+                    : "consistency=ANY is off on this cluster; use one of \(levels)",
+                outcome: outcome)
         }
         return consistency
     }

@@ -18,7 +18,7 @@ package enum OpenAPI {
         "limit":{"name":"limit","in":"query","schema":{"type":"integer"}},
         "page":{"name":"page","in":"query","schema":{"type":"string"}},
         "consistency":{"name":"consistency","in":"query","schema":{"type":"string",
-        "enum":["ONE","QUORUM","ALL"],"default":"QUORUM"}}}},
+        "enum":["ONE","QUORUM","ALL","LOCAL_ONE","LOCAL_QUORUM"],"default":"QUORUM"}}}},
         "paths":{
         "/v1/events":{"post":{"summary":"Count a batch of events, once",
         "parameters":[{"$ref":"#/components/parameters/consistency"},

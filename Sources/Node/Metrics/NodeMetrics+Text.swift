@@ -30,6 +30,10 @@ package struct MetricGauges: Sendable {
     /// The core's own gauges: name, help, value.
     package var core: [(name: String, help: String, value: Int)] = []
     package var audit: AuditGauges?
+    /// Answered reads of more than one voter: round trips, reads.
+    package var roundTrips: [(String, UInt64)] = []
+    /// The core's own counters: name, help, value.
+    package var counters: [(name: String, help: String, value: UInt64)] = []
 
     package init() {}
 }
@@ -152,6 +156,10 @@ extension NodeMetrics {
             "quipu_node_up", "1 where this node sees that one up.", by: "node",
             gauges.peers.map { ($0.0, $0.1 ? 1 : 0) })
         for gauge in gauges.core { out.gauge(gauge.name, gauge.help, gauge.value) }
+        out.counter(
+            "quipu_reads_total", "Answered reads of more than one voter, by round trips.",
+            by: "round_trips", gauges.roundTrips)
+        for counter in gauges.counters { out.counter(counter.name, counter.help, counter.value) }
         out.counter("quipu_log_groups_total", "Groups of records synced together.", logGroups.value)
         out.counter("quipu_log_records_total", "Records written to the log.", logRecords.value)
         out.counter("quipu_log_bytes_total", "Bytes written to the log.", logBytes.value)

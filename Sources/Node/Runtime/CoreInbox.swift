@@ -1,7 +1,9 @@
 package import Core
 package import NodeCore
 
-/// What waits for the core, in the order of its arrival.
+/// What waits for the core, in the order of its arrival; only the words of reads overtake the rest,
+/// since they take the core microseconds, and batches milliseconds. Peers' messages may come in any
+/// order, so nothing depends on theirs.
 package final class CoreInbox: Sendable {
     package enum Entry: Sendable {
         case input(Input)
@@ -16,6 +18,7 @@ package final class CoreInbox: Sendable {
     }
 
     private struct State {
+        var urgent: [Entry] = []
         var entries: [Entry] = []
         var bytes = 0
         var isStopped = false
@@ -32,16 +35,21 @@ package final class CoreInbox: Sendable {
         self.bytesMax = bytesMax
     }
 
-    package var waiting: Int { monitor.withLock(\.entries.count) }
+    package var waiting: Int { monitor.withLock { $0.entries.count + $0.urgent.count } }
 
     /// Offers an input that may be refused at the bound: a request, or a message of a peer, of
     /// `bytes` bytes.
     package func offer(_ input: Input, bytes: Int = 0, until: Instant? = nil) -> Bool {
         monitor.signal { state in
-            guard !state.isStopped, state.entries.count < entriesMax,
+            guard !state.isStopped, state.entries.count + state.urgent.count < entriesMax,
                 state.bytes == 0 || state.bytes + bytes <= bytesMax
             else { return false }
-            state.entries.append(until.map { .awaited(input, until: $0) } ?? .input(input))
+            let entry: Entry = until.map { .awaited(input, until: $0) } ?? .input(input)
+            if input.isOfRead {
+                state.urgent.append(entry)
+            } else {
+                state.entries.append(entry)
+            }
             state.bytes += bytes
             return true
         }
@@ -51,6 +59,10 @@ package final class CoreInbox: Sendable {
     package func post(_ entry: Entry) {
         monitor.signal { state in
             if state.isStopped { return }
+            if case .input(let input) = entry, input.isOfRead {
+                state.urgent.append(entry)
+                return
+            }
             state.entries.append(entry)
             if case .stop = entry { state.isStopped = true }
         }
@@ -75,9 +87,10 @@ package final class CoreInbox: Sendable {
         }
     }
 
-    /// Everything that waits; empty only when `deadline` came first.
+    /// The words of reads that wait, else everything; empty only when `deadline` came first.
     package func take(until deadline: Instant) -> [Entry] {
         monitor.wait(until: deadline) { state in
+            if !state.urgent.isEmpty { return Self.takeUrgent(&state) }
             if state.entries.isEmpty { return nil }
             state.bytes = 0
             var taken: [Entry] = []
@@ -87,5 +100,17 @@ package final class CoreInbox: Sendable {
             swap(&taken, &state.entries)
             return taken
         } ?? []
+    }
+
+    /// The words of reads that came since: taken between two other inputs.
+    package func takeUrgent() -> [Entry] {
+        monitor.withLock { Self.takeUrgent(&$0) }
+    }
+
+    private static func takeUrgent(_ state: inout State) -> [Entry] {
+        if state.urgent.isEmpty { return [] }
+        var taken: [Entry] = []
+        swap(&taken, &state.urgent)
+        return taken
     }
 }

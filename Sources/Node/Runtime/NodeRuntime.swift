@@ -132,17 +132,11 @@ extension NodeRuntime {
                 machine.handle(.tick, at: now, into: &effects)
             }
             for entry in entries {
+                serveReads(&machine, &effects)
                 switch entry {
-                case .input(let input):
+                case .input, .awaited:
                     now = SystemClock.now
-                    machine.handle(input, at: now, into: &effects)
-                case .awaited(let input, let until):
-                    now = SystemClock.now
-                    guard now.monotonic < until else {
-                        metrics.messagesExpired.increment()
-                        continue
-                    }
-                    machine.handle(input, at: now, into: &effects)
+                    handle(entry, at: now, &machine, &effects)
                 case .view(let receive):
                     receive(machine.view(at: now))
                 case .leave(let receive):
@@ -166,6 +160,32 @@ extension NodeRuntime {
     }
 
     private static let effectsPerTurn = 256
+
+    /// Reads do not wait for the batches that were taken with them, nor do their answers.
+    private func serveReads<Machine: CoreMachine & ~Copyable>(
+        _ machine: inout Machine, _ effects: inout [Effect]
+    ) {
+        let urgent = inbox.takeUrgent()
+        if urgent.isEmpty { return }
+        for entry in urgent { handle(entry, at: SystemClock.now, &machine, &effects) }
+        carryOut(&effects)
+        metrics.coreInputs.increment(by: urgent.count)
+    }
+
+    /// Work that nobody waits for any more is dropped, not done.
+    private func handle<Machine: CoreMachine & ~Copyable>(
+        _ entry: CoreInbox.Entry, at now: Now, _ machine: inout Machine,
+        _ effects: inout [Effect]
+    ) {
+        switch entry {
+        case .awaited(_, let until) where now.monotonic >= until:
+            metrics.messagesExpired.increment()
+        case .input(let input), .awaited(let input, _):
+            machine.handle(input, at: now, into: &effects)
+        case .view, .leave, .stop:
+            preconditionFailure("no input of the machine")
+        }
+    }
 
     private func expire<Machine: CoreMachine & ~Copyable>(
         at now: Now, _ machine: inout Machine

@@ -86,6 +86,11 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case unknown
     case readFailed = "read-failed"
     case quorumRead = "quorum-read"
+    case readUnited = "read-united"
+    case readFellBack = "read-fell-back"
+    case readSpeculated = "read-speculated"
+    case readEnsured = "read-ensured"
+    case readContributed = "read-contributed"
     case crash
     case wipe
     case recovered

@@ -15,6 +15,7 @@ extension VirtualCluster {
             }
             let audit = audit(node, process)
             note(audit, of: node)
+            noteReads(process)
             try checkHeld(audit, node)
             try checkFold(audit, node)
             try checkCells(audit, node, process)

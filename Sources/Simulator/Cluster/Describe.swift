@@ -176,8 +176,9 @@ enum Describe {
 
     private static func answer(_ answer: ReadReply.Answer) -> String {
         switch answer {
-        case .read(let result, let digest):
-            "\(result == nil ? "digest" : "rows") over \(digest.count)"
+        case .read(let result, let state):
+            "\(result == nil ? "digest" : "rows") over \(state.digest.count)"
+        case .united(let rows, _): "united, \(rows.count) rows more"
         case .notVoting(let why): "not voting: \(why)"
         case .failed(let why): "failed: \(why)"
         }
@@ -187,6 +188,9 @@ enum Describe {
         switch role {
         case .data: "rows"
         case .digest: "digest"
+        case .unite(let unite):
+            "union: lacks " + unite.lacks.map { name($0.header) }.joined(separator: " ")
+                + ", gives " + unite.gives.map { name($0) }.joined(separator: " ")
         case .converge(let others):
             "converging with " + others.map(\.name).joined(separator: " ")
         }

@@ -44,4 +44,16 @@ extension VirtualCluster {
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
         }
     }
+
+    /// Which ways reads took since the last look.
+    func noteReads(_ process: VirtualProcess) {
+        let before = process.counted
+        let counted = process.core.counters
+        process.counted = counted
+        if counted.readsUnited > before.readsUnited { checks.hit(.readUnited) }
+        if counted.readsFellBack > before.readsFellBack { checks.hit(.readFellBack) }
+        if counted.readsSpeculated > before.readsSpeculated { checks.hit(.readSpeculated) }
+        if counted.batchesEnsured > before.batchesEnsured { checks.hit(.readEnsured) }
+        if counted.batchesContributed > before.batchesContributed { checks.hit(.readContributed) }
+    }
 }

@@ -133,6 +133,8 @@ extension VirtualCluster {
         configuration.closeInterval = swarm.closeInterval
         configuration.memtableBytesMax = swarm.memtableBytesMax
         configuration.memtableAgeMax = swarm.memtableAgeMax
+        // Small flushes and small portions: everything is done in pieces.
+        configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 2048
         configuration.driveAfter = swarm.driveAfter
         configuration.catchUpInterval = swarm.catchUpInterval
         configuration.catchUpAge = swarm.catchUpAge

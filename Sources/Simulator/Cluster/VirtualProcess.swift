@@ -19,6 +19,8 @@ package final class VirtualProcess {
     var hasDiskRoom = true
     /// Outgoing links that the core was told are up: by node, to which of its lives.
     var links: [UInt64?]
+    /// The core's counters at the last look.
+    var counted = Counters()
 
     init(
         instance: UInt64, core: consuming NodeMachine, log: VirtualLog, runner: StorageRunner,

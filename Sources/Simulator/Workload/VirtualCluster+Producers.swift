@@ -179,7 +179,10 @@ extension VirtualCluster {
         case .write(let effort):
             try finish(effort, response)
         case .read(let check, let reader):
-            if let response { try finish(check, response, call.node) }
+            if let response {
+                try finish(check, response, call.node)
+                if reader != nil, case .read = response { askOnceMore(check) }
+            }
             askAgain(reader)
         case .status(let content, let reader):
             if let response { try checkStatus(response, of: content) }

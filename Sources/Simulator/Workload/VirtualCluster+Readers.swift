@@ -28,6 +28,7 @@ extension VirtualCluster {
         switch workload.random.below(10) {
         case 0...1: .one
         case 2: .all
+        case 3: .localQuorum
         default: .quorum
         }
     }
@@ -53,8 +54,24 @@ extension VirtualCluster {
         return keys[min(workload.random.below(keys.count), workload.random.below(keys.count))]
     }
 
+    /// A key of the content that was sent last: it is likely to be on its way.
+    private func freshKey() -> [UInt8]? {
+        guard let newest = ledger.submitted.members.last else { return nil }
+        return ledger.contents[newest].cells.first?.name.key
+    }
+
+    /// What a quorum read showed must be there for whoever asks next, through whichever node.
+    func askOnceMore(_ check: ReadCheck) {
+        guard !isHealed, check.level != .one, case .series(let query) = check.query,
+            workload.random.chance(1, in: 2)
+        else { return }
+        let node = workload.random.below(nodes.count)
+        _ = read(.series(query), .quorum, patience(), reader: nil, through: node)
+    }
+
     private func askSeries(_ reader: Int) -> Bool {
-        guard let key = hotKey() else { return false }
+        let isFresh = workload.random.chance(1, in: 3)
+        guard let key = isFresh ? freshKey() ?? hotKey() : hotKey() else { return false }
         var query = seriesQuery(key)
         if workload.random.chance(1, in: 4) { query.type = Array("view".utf8) }
         if workload.random.chance(1, in: 6) { query.from = 29_400_000 }

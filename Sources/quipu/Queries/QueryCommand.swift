@@ -45,7 +45,7 @@ struct QueryCommand: AsyncParsableCommand {
     @Option(help: "The length of a window: 1m, 1h, 1d or all.")
     var step = Step.minute
 
-    @Option(help: "ONE, QUORUM or ALL.")
+    @Option(help: "ONE, QUORUM, ALL, LOCAL_ONE or LOCAL_QUORUM.")
     var consistency = ConsistencyLevel.quorum
 
     @Option(help: "table, json, csv or chart.")

@@ -29,7 +29,7 @@ struct TopCommand: AsyncParsableCommand {
     @Option(help: "count or sum.")
     var measure = Measure.count
 
-    @Option(help: "ONE, QUORUM or ALL.")
+    @Option(help: "ONE, QUORUM, ALL, LOCAL_ONE or LOCAL_QUORUM.")
     var consistency = ConsistencyLevel.quorum
 
     @OptionGroup var connection: ConnectionOptions

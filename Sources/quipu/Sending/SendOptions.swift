@@ -25,7 +25,7 @@ struct SendOptions: ParsableArguments {
     @Option(help: "The field with the value.")
     var valueField: String?
 
-    @Option(help: "ONE, QUORUM, ALL or ANY.")
+    @Option(help: "ONE, QUORUM, ALL, ANY, LOCAL_ONE or LOCAL_QUORUM.")
     var consistency = ConsistencyLevel.quorum
 
     @Option(help: "Events in a batch (also at most 4 MiB).")

@@ -1,0 +1,28 @@
+package import NodeCore
+
+extension MetricGauges {
+    /// How this coordinator's reads went, and what other nodes' reads asked of this voter.
+    package mutating func addReads(_ counted: Counters) {
+        roundTrips = [
+            ("1", counted.readsInOne), ("2", counted.readsInTwo), ("more", counted.readsInMore),
+        ]
+        counters += [
+            (
+                "quipu_reads_united_total", "Reads whose voters differed by their newest batches.",
+                counted.readsUnited
+            ),
+            (
+                "quipu_reads_converged_total", "Reads whose voters had to compare their sets.",
+                counted.readsFellBack
+            ),
+            (
+                "quipu_reads_speculated_total", "Spare voters that were asked for a late one.",
+                counted.readsSpeculated
+            ),
+            (
+                "quipu_batches_ensured_total", "Batches that a read made this voter apply.",
+                counted.batchesEnsured
+            ),
+        ]
+    }
+}

@@ -1,0 +1,202 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// An answer as a replica, while its rows are read.
+struct ServedRead {
+    var peer: NodeID
+    var tag: Tag
+    var query: ReadQuery
+    /// The set that the rows are the fold of.
+    var state: ReadState
+    /// The convergence that this read is part of.
+    var convergence: Tag?
+}
+
+/// A read that first makes this replica hold what its partners hold, then makes them hold what it
+/// read.
+struct ConvergeState {
+    var ask: ReadAsk
+    var peer: NodeID
+    var partners: [NodeID]
+    /// Partners that this node still pulls from; then those that still pull from it.
+    var open: Set<NodeID>
+    var reply: ReadReply.Answer?
+    var deadline: Instant
+}
+
+// Answering as a replica.
+
+extension NodeMachine {
+    mutating func serve(
+        _ ask: ReadAsk, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        if let why = refusal(ask) {
+            answer(ask.tag, .notVoting(why), to: peer, into: &effects)
+            return
+        }
+        switch ask.role {
+        case .digest:
+            answer(ask.tag, .read(nil, state(ask, now)), to: peer, into: &effects)
+        case .data:
+            perform(
+                ServedRead(
+                    peer: peer, tag: ask.tag, query: ask.query, state: state(ask, now),
+                    convergence: nil), ask.partitions, into: &effects)
+        case .unite(let union):
+            unite(ask, union, from: peer, now, into: &effects)
+        case .converge(let partners):
+            counters.converged += 1
+            let tag = newTag()
+            converging[tag] = ConvergeState(
+                ask: ask, peer: peer, partners: partners, open: Set(partners),
+                deadline: now.monotonic + configuration.requestTimeout)
+            for partner in partners {
+                beginSync(with: partner, ask.partitions, .read(tag), now, into: &effects)
+            }
+        }
+    }
+
+    private func refusal(_ ask: ReadAsk) -> String? {
+        if !ask.partitions.isSubset(of: mine) { return "not a replica of all these partitions" }
+        if case .series(let query) = ask.query, ask.partitions != PartitionSet([query.partition]) {
+            return "it is asked for a key in partitions that are not the key's"
+        }
+        if jobs.count >= ReplicationLimits.jobsMax { return "its disk does not keep up with reads" }
+        switch life {
+        case .asking: return "it starts and asks its peers what they remember of it"
+        case .recovering: return "it recovers what its disk lost"
+        case .promoting: return "it is about to begin a new life"
+        case .voting: break
+        }
+        if !doubt.isEmpty, !ask.isWeak, !has(.voteInDoubt) {
+            return "it settles \(doubt.count) batches in doubt"
+        }
+        return nil
+    }
+
+    /// The set that this node stands for in this step.
+    private func state(_ ask: ReadAsk, _ now: Now) -> ReadState {
+        var state = ReadState(digest: .empty, start: identity.startNonce)
+        switch ask.query {
+        case .series(let query):
+            state.digest = index.digests.appliedSum(of: ask.partitions)
+            if ask.wantsRecent {
+                state.recent = index.recent(
+                    query.partition, since: now.monotonic - ReplicationLimits.recentAge)
+            }
+        case .scan: state.digest = index.digests.appliedSum(of: ask.partitions)
+        case .deadLetters: state.digest = index.digests.homeSum(of: ask.partitions)
+        }
+        return state
+    }
+
+    mutating func answer(
+        _ tag: Tag, _ answer: ReadReply.Answer, to peer: NodeID, into effects: inout [Effect]
+    ) {
+        send(.readReply(ReadReply(tag: tag, answer: answer)), to: peer, into: &effects)
+    }
+
+    /// Takes the snapshot that `digest` names: memtable now, files by name.
+    private mutating func perform(
+        _ read: ServedRead, _ partitions: PartitionSet, into effects: inout [Effect]
+    ) {
+        let snapshot = TableSnapshot(frozen: flush.frozen.map { [$0] } ?? [], tables: tables)
+        switch read.query {
+        case .series(let query):
+            let base = memtable.series(query)
+            if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
+                finish(read, .read(.series(base), read.state), into: &effects)
+            } else {
+                run(.series(query, snapshot, base: base), .read(read), into: &effects)
+            }
+        case .scan(var spec, let top):
+            spec.partitions = partitions
+            var aggregate = ScanAggregate(spec)
+            memtable.scan(into: &aggregate)
+            if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
+                finish(
+                    read, .read(.scan(ScanRows(aggregate, top: top)), read.state), into: &effects)
+            } else {
+                run(.scan(snapshot, base: aggregate), .read(read), into: &effects)
+            }
+        case .deadLetters(let query):
+            beginDeadLetters(read, query, partitions, into: &effects)
+        }
+    }
+
+    /// Rows are there: they are the answer, or, while converging, what the partners must hold
+    /// first.
+    mutating func finish(
+        _ read: ServedRead, _ reply: ReadReply.Answer, into effects: inout [Effect]
+    ) {
+        guard let tag = read.convergence else {
+            answer(read.tag, reply, to: read.peer, into: &effects)
+            return
+        }
+        guard var state = converging[tag] else { return }
+        state.reply = reply
+        state.open = Set(state.partners)
+        converging[tag] = state
+        for partner in state.partners {
+            send(.pull(tag, state.ask.partitions), to: partner, into: &effects)
+        }
+    }
+
+    /// This node holds what `partner` held.
+    mutating func partnerRead(
+        _ tag: Tag, _ partner: NodeID, _ isComplete: Bool, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        guard var state = converging[tag], state.reply == nil else { return }
+        guard isComplete else {
+            converging[tag] = nil
+            answer(
+                state.ask.tag, .failed("it could not converge with \(partner)"), to: state.peer,
+                into: &effects)
+            return
+        }
+        state.open.remove(partner)
+        converging[tag] = state
+        guard state.open.isEmpty else { return }
+        perform(
+            ServedRead(
+                peer: state.peer, tag: state.ask.tag, query: state.ask.query,
+                state: self.state(state.ask, now), convergence: tag),
+            state.ask.partitions, into: &effects)
+    }
+
+    /// `partner` holds, durably, what this node read.
+    mutating func partnerPulled(
+        _ tag: Tag, from partner: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard var state = converging[tag], let reply = state.reply else { return }
+        state.open.remove(partner)
+        converging[tag] = state
+        guard state.open.isEmpty else { return }
+        converging[tag] = nil
+        answer(state.ask.tag, reply, to: state.peer, into: &effects)
+    }
+}
+
+extension ScanRows {
+    init(_ aggregate: ScanAggregate, top: TopSpec?) {
+        switch aggregate.spec.output {
+        case .totalsByKey:
+            let rows =
+                switch top {
+                case .some(let top) where top.order == .count: aggregate.top(top.k, by: .count)
+                case .some(let top): aggregate.top(top.k, by: .sum)
+                case nil: aggregate.rows
+                }
+            self = .totals(rows.map { KeyTotal(key: $0.key, measure: $0.measure) })
+        case .types, .statistics:
+            self = .types(aggregate.rows.map(\.key))
+        case .keys:
+            self = .keys(aggregate.keys().keys)
+        }
+    }
+}

@@ -1,0 +1,200 @@
+package import Core
+import Storage
+
+// What the voters answer, and what follows from it.
+
+extension ReadSession {
+    package mutating func receive(
+        _ reply: ReadReply, from node: NodeID, choice: Choice, now: Instant,
+        into effects: inout [Effect]
+    ) {
+        guard !hasEnded, let group = groups[reply.tag], group.silent.contains(node) else { return }
+        switch reply.answer {
+        case .read(let result, let state):
+            takeRead(reply.tag, result, state, from: node, now: now, into: &effects)
+        case .united(let rows, let hasFetched):
+            takeUnited(reply.tag, rows, hasFetched, from: node)
+        case .notVoting:
+            nonVoting.insert(node)
+            if case .asking = group.phase, isSpare(node, group) { return leaveOut(node, reply.tag) }
+            again(reply.tag, choice, now: now, into: &effects)
+        case .failed(let why):
+            guard case .asking = group.phase else {
+                return again(reply.tag, choice, now: now, into: &effects)
+            }
+            end(.storage("\(node): \(why)"), into: &effects)
+        }
+        finishIfDone(into: &effects)
+    }
+
+    /// The group does well without it.
+    private func isSpare(_ node: NodeID, _ group: Group) -> Bool {
+        group.asked.dropFirst(group.required).contains { $0.node == node }
+    }
+
+    private mutating func leaveOut(_ node: NodeID, _ tag: Tag) {
+        groups[tag]?.asked.removeAll { $0.node == node }
+    }
+
+    private mutating func again(
+        _ tag: Tag, _ choice: Choice, now: Instant, into effects: inout [Effect]
+    ) {
+        giveUp(tag)
+        start(choice, now: now, into: &effects)
+    }
+
+    // MARK: - First round
+
+    private mutating func takeRead(
+        _ tag: Tag, _ result: ReadResult?, _ state: ReadState, from node: NodeID, now: Instant,
+        into effects: inout [Effect]
+    ) {
+        guard var group = groups[tag] else { return }
+        switch group.phase {
+        case .asking(var answers):
+            if let asked = group.asked.first(where: { $0.node == node }) {
+                effects.append(.observed(node, now - asked.at))
+            }
+            answers[node] = Group.Answer(result: result, state: state)
+            group.phase = .asking(answers: answers)
+            groups[tag] = group
+            compare(tag, now: now, into: &effects)
+        case .converging(let nodes):
+            guard let result else { return }
+            group.phase = .done(result, nodes: nodes)
+            groups[tag] = group
+        case .uniting, .done:
+            break
+        }
+    }
+
+    /// Enough have answered: which of them agree?
+    private mutating func compare(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
+        guard var group = groups[tag], case .asking(let answers) = group.phase,
+            answers.count >= group.required,
+            let base = group.asked.map(\.node).first(where: { answers[$0]?.result != nil }),
+            let rows = answers[base]?.result, let state = answers[base]?.state
+        else { return }
+        let others = group.asked.map(\.node).filter { $0 != base && answers[$0] != nil }
+        let isEqual = { (node: NodeID) in answers[node]?.state.digest == state.digest }
+        let partners = (others.filter(isEqual) + others.filter { !isEqual($0) })
+            .prefix(group.required - 1)
+        let nodes = [base] + partners
+        if partners.allSatisfy(isEqual) {
+            group.phase = .done(rows, nodes: nodes)
+            groups[tag] = group
+            return
+        }
+        if options.isMaximumRead {
+            let largest = nodes.compactMap { answers[$0]?.result }.max { $0.weight < $1.weight }
+            group.phase = .done(largest ?? rows, nodes: nodes)
+            groups[tag] = group
+            return
+        }
+        let voters = nodes.compactMap { node in
+            answers[node].map { ReadUnion.Voter(node: node, state: $0.state) }
+        }
+        if case .series(let rows) = rows,
+            let union = ReadUnion(base: voters[0], partners: Array(voters.dropFirst()))
+        {
+            unite(tag, union, nodes, rows, now: now, into: &effects)
+        } else {
+            converge(tag, nodes, now: now, into: &effects)
+        }
+    }
+
+    // MARK: - Second round
+
+    /// Under a tag of its own, as every later round: a second copy of a first answer must not be
+    /// taken for one of this.
+    private mutating func unite(
+        _ tag: Tag, _ union: ReadUnion, _ nodes: [NodeID], _ rows: [SeriesRow], now: Instant,
+        into effects: inout [Effect]
+    ) {
+        guard var group = groups.removeValue(forKey: tag) else { return }
+        effects.append(.noted(.united))
+        var shares = union.shares
+        if options.forgetsUnion {
+            for place in shares.indices { shares[place].unite.lacks = [] }
+            shares.removeAll { $0.unite.gives.isEmpty }
+        }
+        let next = takeTag()
+        group.startedAt = now
+        group.speculateAt = nil
+        group.roundTrips += 1
+        group.phase =
+            shares.isEmpty
+            ? .done(.series(rows), nodes: nodes)
+            : .uniting(nodes: nodes, rows: rows, open: Set(shares.map(\.node)))
+        groups[next] = group
+        for share in shares {
+            let ask = ask(next, group.partitions, .unite(share.unite), of: group.required)
+            effects.append(.send(.read(ask), to: share.node))
+        }
+    }
+
+    /// Each voter answers for what it lacked, and with what its batches add: the base's rows of the
+    /// first round and these are the fold of the union, whatever was applied in between.
+    private mutating func takeUnited(
+        _ tag: Tag, _ added: [SeriesRow], _ hasFetched: Bool, from node: NodeID
+    ) {
+        guard var group = groups[tag], case .uniting(let nodes, var rows, var open) = group.phase
+        else { return }
+        open.remove(node)
+        rows.append(contentsOf: added)
+        if hasFetched { group.roundTrips += 1 }
+        group.phase =
+            open.isEmpty
+            ? .done(.series(SeriesRow.merge(rows)), nodes: nodes)
+            : .uniting(nodes: nodes, rows: rows, open: open)
+        groups[tag] = group
+    }
+
+    private mutating func converge(
+        _ tag: Tag, _ nodes: [NodeID], now: Instant, into effects: inout [Effect]
+    ) {
+        guard var group = groups.removeValue(forKey: tag) else { return }
+        effects.append(.noted(.fellBack))
+        let next = takeTag()
+        group.startedAt = now
+        group.speculateAt = nil
+        // To the base, and of it to the partners: sums and ids, then "pull from me".
+        group.roundTrips += 3
+        group.phase = .converging(nodes: nodes)
+        groups[next] = group
+        let partners = Array(nodes.dropFirst())
+        let ask = ask(next, group.partitions, .converge(with: partners), of: group.required)
+        effects.append(.send(.read(ask), to: nodes[0]))
+    }
+
+    // MARK: - The end
+
+    mutating func finishIfDone(into effects: inout [Effect]) {
+        guard !hasEnded, waiting.isEmpty, groups.values.allSatisfy(\.isDone) else { return }
+        var replicas: Set<NodeID> = []
+        var results: [ReadResult] = []
+        var roundTrips = 0
+        for (_, group) in groups.sorted(by: { $0.key < $1.key }) {
+            guard case .done(let result, let nodes) = group.phase else { continue }
+            replicas.formUnion(nodes)
+            results.append(result)
+            roundTrips = max(roundTrips, group.roundTrips)
+        }
+        guard let merged = ReadResult.merge(results, query: query) else {
+            end(.storage("replicas answered with different kinds of rows"), into: &effects)
+            return
+        }
+        hasEnded = true
+        effects.append(
+            .answer(
+                .read(
+                    ReadAnswer(
+                        result: merged, replicas: replicas.sorted(), consistency: consistency)),
+                roundTrips: roundTrips))
+    }
+
+    mutating func end(_ failure: RequestFailure, into effects: inout [Effect]) {
+        hasEnded = true
+        effects.append(.answer(.failed(failure), roundTrips: 0))
+    }
+}
