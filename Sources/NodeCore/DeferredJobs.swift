@@ -48,7 +48,7 @@ extension StorageJob {
     var isRepeatable: Bool {
         switch self {
         case .commit, .writeTables: true
-        case .series, .scan, .readLog, .removeLogs, .removeTables, .verify: false
+        case .series, .scan, .readLog, .removeLogs, .removeTables, .verify, .recount: false
         }
     }
 }

@@ -46,7 +46,7 @@ extension Input {
             if case .series = ask.query { true } else { false }
         case .message(.replication(.readReply), _): true
         case .completed(_, .success(.rows)): true
-        case .tick, .message, .connected, .disconnected, .request, .cancel, .logSynced,
+        case .tick, .message, .connected, .disconnected, .request, .cancel, .logSynced, .disk,
             .completed:
             false
         }

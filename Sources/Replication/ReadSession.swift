@@ -131,6 +131,8 @@ package struct ReadSession: Sendable {
         groups[other] != nil
     }
 
+    package var deadline: Instant { options.deadline }
+
     package var nextDeadline: Instant {
         var next = options.deadline
         if let retryAt { next = min(next, retryAt) }
