@@ -125,8 +125,12 @@ package struct GossipMachine: Sendable {
     }
 
     /// Goes on under a higher generation, after `outranked`. Stored before this call.
-    package mutating func takeGeneration(_ generation: Int64) {
-        precondition(generation > own.generation, "a generation never goes back")
+    ///
+    /// - Parameter replacesVoid: the present one was drawn from a clock so far ahead that every peer
+    ///   refuses it; nobody holds it, so that a lower one takes nothing back.
+    package mutating func takeGeneration(_ generation: Int64, replacesVoid: Bool = false) {
+        precondition(
+            replacesVoid || generation > own.generation, "a generation never goes back")
         var next = EndpointState(generation: generation)
         for value in own.values { next.set(value.key, value.text) }
         next.beat()

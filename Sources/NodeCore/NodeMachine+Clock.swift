@@ -1,5 +1,6 @@
 package import Core
 import Gossip
+import Storage
 
 // Wall clocks gate whole batches and freezes, and nothing else. A node whose clock is wrong could
 // refuse what is in time, admit what is too old, or freeze a segment early; so while most of its
@@ -35,6 +36,17 @@ extension NodeMachine {
             effects.append(.report(.clockTrusted))
         }
         clockDoubt = doubt
+        if mayFreeze(now) { replaceVoidGeneration(now, into: &effects) }
+    }
+
+    /// A node that first started while its clock was years ahead is refused by all its peers. Once
+    /// the clock is right it goes on under a generation that they can believe.
+    private mutating func replaceVoidGeneration(_ now: Now, into effects: inout [Effect]) {
+        guard identity.generation >= Generation.limit(held: 0, now: now.wall) else { return }
+        identity.generation = Generation.next(stored: identity.generation, now: now.wall)
+        run(
+            .commit(ManifestEdit(identity: identity)), .generation(identity.generation),
+            into: &effects)
     }
 
     /// For operators and clients.

@@ -31,6 +31,7 @@ extension NodeMachine {
             deadline: deadline)
         options.isMaximumRead = has(.maximumRead)
         options.forgetsUnion = has(.unionWithoutWriteBack)
+        options.frontier = frontierTime
         reads[tag] = ReadSession(
             tag: tag, request: request, query: query, partitions: partitions,
             consistency: consistency, options: options)
@@ -64,7 +65,12 @@ extension NodeMachine {
                 ring.replicas(of: partition).filter { local?.contains($0) != false }
             },
             isReachable: { reachable.contains($0) },
-            rank: { $0 == own ? -1 : latency.rank($0) }, patience: latency.patience)
+            rank: { node in
+                // Of equals the next in the order of names: nobody is everybody's second choice.
+                guard node != own else { return -1 }
+                let isBefore = node < own
+                return 2 * latency.rank(node) + (isBefore ? 1 : 0)
+            }, patience: latency.patience)
     }
 
     /// The nodes of this node's data centre.
@@ -136,7 +142,7 @@ extension NodeMachine {
                     default: counters.readsInMore += 1
                     }
                 }
-                effects.append(.reply(session.request, withFrontier(response)))
+                effects.append(.reply(session.request, with(session.options.frontier, response)))
             }
         }
         if let session = reads[tag] { readDeadline = min(readDeadline, session.nextDeadline) }
@@ -155,12 +161,11 @@ extension NodeMachine {
         readDeadline = reads.values.map(\.nextDeadline).min() ?? .distant
     }
 
-    /// One replica may lag behind what is decided, so an answer at ONE says nothing of it.
-    private func withFrontier(_ response: ClientResponse) -> ClientResponse {
-        guard case .read(var answer) = response, answer.consistency != .one else {
-            return response
-        }
-        answer.frontier = frontierTime
+    /// The frontier as it was when the read began: what lay behind it was applied everywhere before
+    /// any row was read. One replica may lag behind what is decided, so a weak answer says nothing.
+    private func with(_ frontier: WallTime?, _ response: ClientResponse) -> ClientResponse {
+        guard case .read(var answer) = response, !answer.consistency.isWeak else { return response }
+        answer.frontier = frontier
         return .read(answer)
     }
 

@@ -108,7 +108,9 @@ extension NodeMachine {
             promotionStored(now, into: &effects)
         case (.generation(let generation), .committed):
             // Of several that were asked for, the greatest is enough.
-            if generation == identity.generation { gossip.takeGeneration(generation) }
+            guard generation == identity.generation else { return }
+            let present = gossip.generation(of: configuration.node) ?? 0
+            gossip.takeGeneration(generation, replacesVoid: present > generation)
         case (.scrub(let table), .verified(let damage)):
             scrubbed(table, damage, into: &effects)
         case (.verify(let table, let bytes), .verified(let damage)):

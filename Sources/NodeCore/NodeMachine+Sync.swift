@@ -230,7 +230,7 @@ extension NodeMachine {
         }
     }
 
-    /// Tells the sessions, and the reads, that wait for a batch when it has become part of this node.
+    /// Tells the sessions and the reads that wait for a batch when it has become part of this node.
     mutating func checkSettled(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
         settleUnites(id, into: &effects)
         guard let waiting = awaited[id], let entry = index[id] else { return }

@@ -81,6 +81,8 @@ package struct ReadSession: Sendable {
         /// How long a round may take before it is begun anew with other voters; doubles each time.
         package var attemptTimeout: Duration
         package var deadline: Instant
+        /// Behind it everything was applied everywhere when the read began.
+        package var frontier: WallTime?
         /// Planted bugs: the larger answer; a union that nobody is made to hold.
         package var isMaximumRead = false
         package var forgetsUnion = false
@@ -95,7 +97,7 @@ package struct ReadSession: Sendable {
     package let request: RequestID
     package let query: ReadQuery
     package let consistency: Consistency
-    let options: Options
+    package let options: Options
     /// By tag: `tag` plus its place.
     var groups: [Tag: Group] = [:]
     private var nextTag: Tag

@@ -13,6 +13,7 @@ struct MutantTests {
         .acknowledgeBeforeSync: [1, 4, 10, 11],
         .voteInDoubt: [2, 10, 16, 58],
         .maximumRead: [27, 31, 54, 65],
+        .unionWithoutWriteBack: [54, 105, 152, 155],
         .replayIgnoresCoverage: [1, 2, 3, 4],
         .catchUpDropsSlice: [1, 2, 4, 6],
         .freezeNotDurable: [1, 2, 3, 4],

@@ -36,7 +36,8 @@ extension HTTPAPI {
         <input name="from" placeholder="from (-1d)" size="14">
         <input name="to" placeholder="to (now)" size="14">
         <select name="step"><option>1h<option>1m<option>1d<option>all</select>
-        <select name="consistency"><option>QUORUM<option>ONE<option>ALL<option>LOCAL_QUORUM<option>LOCAL_ONE</select>
+        <select name="consistency"><option>QUORUM<option>ONE<option>ALL
+        <option>LOCAL_QUORUM<option>LOCAL_ONE</select>
         <button>Count</button>
         </form>
         <p id="error"></p><p id="total"></p>

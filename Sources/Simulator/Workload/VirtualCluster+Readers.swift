@@ -65,8 +65,9 @@ extension VirtualCluster {
         guard !isHealed, check.level != .one, case .series(let query) = check.query,
             workload.random.chance(1, in: 2)
         else { return }
-        let node = workload.random.below(nodes.count)
-        _ = read(.series(query), .quorum, patience(), reader: nil, through: node)
+        for node in nodes.indices {
+            _ = read(.series(query), .quorum, patience(), reader: nil, through: node)
+        }
     }
 
     private func askSeries(_ reader: Int) -> Bool {
