@@ -32,6 +32,8 @@ package enum Input: Sendable {
     /// Every record appended with an LSN up to this one is on disk.
     case logSynced(through: LSN)
     case completed(JobID, Result<StorageResult, StorageError>)
+    /// The embedded database's answer to a `park`.
+    case parked(ParkingResult)
 }
 
 /// Everything that the core wants done. The shell carries effects out in their order.
@@ -46,6 +48,8 @@ package enum Effect: Sendable {
     case sync
     /// Run a job beside the core; its result comes back as `completed`.
     case run(JobID, StorageJob)
+    /// Do this in the embedded database, beside the core; its result comes back as `parked`.
+    case park(ParkingJob)
     case reply(RequestID, ClientResponse)
     /// Something an operator wants to read in the node's log.
     case report(Report)
@@ -75,4 +79,5 @@ package enum Report: Hashable, Sendable {
     /// is an incident.
     case dropped(BatchID, isBound: Bool)
     case malformed(from: NodeID, String)
+    case parking(ParkingLot.Event)
 }

@@ -26,6 +26,9 @@ extension NodeMachine {
         )
     }
 
+    /// Batches that are parked here, the oldest first.
+    package var parkedBatches: ParkedListing { parking.listing(limit: .max) }
+
     /// Sizes of everything that is bounded.
     package var sizes: [(name: String, size: Int, limit: Int)] {
         [
@@ -36,6 +39,9 @@ extension NodeMachine {
                 ReplicationLimits.sessionsMax + ReplicationLimits.drivesMax
             ),
             ("reads", reads.count, ReplicationLimits.sessionsMax),
+            ("parked batches", parking.count, configuration.parking.batchesMax),
+            ("parked bytes", parking.byteCount, configuration.parking.bytesMax),
+            ("parked submissions", parking.active, configuration.parking.submissionsMax),
         ]
     }
 }

@@ -20,6 +20,7 @@ import Wire
 //     +Sync         comparing sets with a peer and pulling what is missing
 //     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Life         first start, restart, lost disk: when this node votes
+//     +Parking      level ANY: what is parked here until its voters are back
 //     +Storage      log positions, flushes, jobs
 //
 // Invariants kept here, beyond those of the parts:
@@ -79,6 +80,7 @@ package struct NodeMachine: ~Copyable {
     var catchUpAt: Instant
     var catchUpTurn = 0
     var sweepAt: Instant
+    var parking: ParkingLot
     var flushRequests: [RequestID] = []
     var flushRetryAt: Instant?
     var loadAt: Instant
@@ -121,6 +123,8 @@ package struct NodeMachine: ~Copyable {
         catchUpAt = now.monotonic + configuration.catchUpInterval
         sweepAt = now.monotonic
         loadAt = now.monotonic
+        // A generator of its own, so that parking shifts no other draw.
+        parking = ParkingLot(configuration.parkingOptions, seed: seed ^ 0x7061_726b)
         lifeRepeatAt = now.monotonic
         index = start.replay.index
         let own = mine
@@ -134,6 +138,7 @@ package struct NodeMachine: ~Copyable {
         if !memtable.isEmpty { memtableSince = now.monotonic }
         announce()
         findDoubt(now, into: &effects)
+        startParking(now, into: &effects)
         // A node without peers has nobody to ask.
         settleLife(now, into: &effects)
     }
@@ -164,6 +169,8 @@ package struct NodeMachine: ~Copyable {
             logSynced(through: lsn, now, into: &effects)
         case .completed(let job, let result):
             complete(job, result, now, into: &effects)
+        case .parked(let result):
+            completeParking(result, now, into: &effects)
         }
         drainInbox(now, into: &effects)
         advance(to: now, into: &effects)
@@ -193,6 +200,7 @@ package struct NodeMachine: ~Copyable {
         advanceCatchUp(now, into: &effects)
         advanceClosing(now, into: &effects)
         advanceFlush(now, into: &effects)
+        advanceParking(now, into: &effects)
     }
 
     private mutating func receive(

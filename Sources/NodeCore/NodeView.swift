@@ -17,6 +17,10 @@ package struct Counters: Hashable, Sendable {
     package var healed: UInt64 = 0
     package var converged: UInt64 = 0
     package var flushes: UInt64 = 0
+    package var parked: UInt64 = 0
+    package var parkedCounted: UInt64 = 0
+    package var parkedRefused: UInt64 = 0
+    package var parkedRenewed: UInt64 = 0
 }
 
 /// A node as it sees itself and the others, at one instant: what status, readiness and metrics
@@ -60,6 +64,8 @@ package struct NodeView: Sendable {
     package var unfinished: Int
     package var pendingBytes: Int
     package var sessions: Int
+    package var parkedBatches: Int
+    package var parkedBytes: Int
     package var logLast: LSN
     package var logSynced: LSN
     package var logFile: UInt32
@@ -80,6 +86,7 @@ extension NodeMachine {
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
             inDoubt: doubt.count, unfinished: drives.count, pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,
+            parkedBatches: parking.count, parkedBytes: parking.byteCount,
             logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset,
             watermarks: closing.durable, frontier: closing.frontier)
     }

@@ -13,12 +13,24 @@ package struct RequestID: Hashable, Comparable, Sendable {
     package static func < (left: RequestID, right: RequestID) -> Bool {
         left.number < right.number
     }
+
+    /// Requests that the parking lot makes itself: shells number theirs from 1 and never come here.
+    static func parking(_ number: UInt64) -> RequestID {
+        RequestID(number | 1 << 63)
+    }
+
+    package var isOfParking: Bool { number >> 63 == 1 }
 }
 
 /// What a client asks of the node it talks to: its coordinator.
 package enum ClientRequest: Sendable {
     /// Count a sealed and folded batch, once. Answered by `.write`.
     case write(BatchRecord, consistency: Consistency)
+    /// Level ANY: the same at QUORUM, or else park it here. Answered by `.write`.
+    case writeOrPark(BatchRecord)
+    /// The oldest batches that are parked here, or those that came or go under one id; at most
+    /// `limit`. Answered by `.parked`.
+    case parked(BatchID?, limit: Int)
     /// What became of a batch? Answered by `.status`.
     case status(BatchID, createdAt: WallTime?)
     /// Answered by `.read`.
@@ -88,6 +100,7 @@ package enum ClientResponse: Sendable {
     case status(BatchStatus)
     case read(ReadAnswer)
     case flushed
+    case parked(ParkedListing)
     /// The request was not done, and why.
     case failed(RequestFailure)
 }
@@ -105,12 +118,16 @@ package enum WriteOutcome: Hashable, Sendable {
     /// It may or may not be counted; the same id may be sent again. `required` and `alive` where
     /// too few voters answered.
     case unknown(required: Int, answered: Int)
+    /// Level ANY: durable on this node alone, and counted later under the same id.
+    case parked
 
     package enum NotAttempted: Hashable, Sendable {
         case tooFewReplicas(required: Int, alive: Int)
         case aheadOfClock
         case overloaded
         case notReady(String)
+        /// Level ANY: its voters are away, and this node has parked as much as it may.
+        case parkingFull(batches: Int, bytes: Int)
     }
 }
 

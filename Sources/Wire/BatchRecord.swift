@@ -120,6 +120,15 @@ extension BatchRecord {
             deadLetterCount: 0, body: body)
     }
 
+    /// The same events under another header: what a batch that is sealed anew consists of.
+    package func resealed(
+        as header: BatchHeader, home: PartitionID
+    ) throws(DecodeError) -> BatchRecord {
+        BatchRecord(
+            kind: kind, header: header, home: home, totals: totals, slices: slices,
+            deadLetterCount: deadLetterCount, body: try body())
+    }
+
     private init(
         kind: Kind, header: BatchHeader, home: PartitionID, totals: BatchTotals, slices: [Slice],
         deadLetterCount: Int, body: [UInt8]

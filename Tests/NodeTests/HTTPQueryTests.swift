@@ -240,7 +240,8 @@ import Testing
         let token = PageToken.text(place: place)
         #expect(reply.text.contains(#""next":"\#(token)""#))
         _ = await fixture.get("/v1/dead-letters?page=\(token)")
-        guard case .read(.deadLetters(let query), _)? = fixture.core.requests.last else {
+        let last = fixture.core.requests.last { if case .read = $0 { true } else { false } }
+        guard case .read(.deadLetters(let query), _)? = last else {
             Issue.record("the core was not asked for dead letters")
             return
         }

@@ -39,7 +39,7 @@ extension ClusterConfiguration {
             replicationFactor: try readReplicationFactor(top, nodes: nodes), window: window,
             gossipInterval: .seconds(1), requestTimeout: .seconds(5),
             horizon: Limits.horizonDefault, futureLimit: Limits.futureLimitDefault, lateness: nil,
-            memtableSize: 64 << 20, memtableFlushAge: .seconds(600),
+            memtableSize: 64 << 20, memtableFlushAge: .seconds(600), parkedSizeMax: 0,
             digestKey: try readDigestKey(top, clusterName: clusterName),
             dataDirectory: try readDataDirectory(top, file: file),
             retention: try readRetention(top, window: window),
@@ -56,7 +56,7 @@ extension ClusterConfiguration {
     private static let scalarKeys = [
         "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
-        "memtable_size", "memtable_flush_age", "digest_key", "log_level",
+        "memtable_size", "memtable_flush_age", "max_parked_size", "digest_key", "log_level",
     ]
 
     private mutating func readTimes(_ top: ConfigurationSection) throws(ConfigurationError) {
@@ -89,6 +89,9 @@ extension ClusterConfiguration {
         }
         if let setting = try top.setting("memtable_flush_age") {
             memtableFlushAge = try setting.duration(in: ConfigurationLimits.memtableFlushAge)
+        }
+        if let setting = try top.setting("max_parked_size"), setting.text != "off" {
+            parkedSizeMax = try setting.bytes(in: ConfigurationLimits.parkedSize)
         }
         if let setting = try top.setting("log_level") {
             let word = try setting.choice(LogLevel.allCases.map(\.rawValue))

@@ -37,6 +37,8 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var memtableSize: Int
     /// A memtable of this age is flushed, whatever its size. Default 10m.
     package var memtableFlushAge: Duration
+    /// Bytes of batches that each node may park for level ANY; 0 (the default): ANY is off.
+    package var parkedSizeMax: Int
     /// The key of all digests. By default derived from the cluster's name, which tells honest
     /// clusters apart and keeps nobody out.
     package var digestKey: SipKey
@@ -107,5 +109,6 @@ package enum ConfigurationLimits {
     package static let window = Duration.seconds(1)...Duration.seconds(3600)
     package static let memtableSize = (1 << 20)...(4 << 30)
     package static let memtableFlushAge = Duration.seconds(1)...Duration.seconds(7 * 86_400)
+    package static let parkedSize = (1 << 20)...(1 << 40)
     package static let retention = Duration.seconds(3600)...Duration.seconds(36_500 * 86_400)
 }

@@ -75,6 +75,7 @@ extension HTTPAPI {
         guard case .deadLetters(let items, let total) = answer.result else {
             throw .unexpectedAnswer
         }
+        let parked = try await parkedBatches(nil, limit: limit)
         return .json { json in
             json.field(
                 "items",
@@ -85,6 +86,7 @@ extension HTTPAPI {
                 "next",
                 items.count == limit ? items.last.map { PageToken.text(place: $0.place) } : nil)
             json.field("total", total)
+            json.field("parked", object: { write(parked, to: &$0) })
         }
     }
 
@@ -108,7 +110,7 @@ extension HTTPAPI {
         }
     }
 
-    private func limit(_ call: HTTPCall) throws(Problem) -> Int {
+    func limit(_ call: HTTPCall) throws(Problem) -> Int {
         try call.query.number("limit", default: HTTPLimits.pageDefault, in: 1...HTTPLimits.pageMax)
     }
 }

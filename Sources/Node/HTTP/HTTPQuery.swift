@@ -50,13 +50,16 @@ package struct HTTPQuery: Hashable, Sendable {
         return time
     }
 
+    /// Level ANY: counted at QUORUM, or else parked.
+    package var isAny: Bool { values["consistency"]?.uppercased() == "ANY" }
+
     package func consistency(outcome: Outcome? = nil) throws(Problem) -> Consistency {
         guard let text = values["consistency"] else { return .quorum }
         guard let consistency = Consistency(name: text) else {
             let isAny = text.uppercased() == "ANY"
             throw .badRequest(
                 isAny
-                    ? "consistency=ANY is off on this cluster; use ONE, QUORUM or ALL"
+                    ? "consistency=ANY is for writes alone; use ONE, QUORUM or ALL"
                     : "consistency=\(text) is none of ONE, QUORUM, ALL", outcome: outcome)
         }
         return consistency

@@ -21,7 +21,9 @@ package enum OpenAPI {
         "enum":["ONE","QUORUM","ALL"],"default":"QUORUM"}}}},
         "paths":{
         "/v1/events":{"post":{"summary":"Count a batch of events, once",
-        "parameters":[{"$ref":"#/components/parameters/consistency"},
+        "parameters":[{"name":"consistency","in":"query","schema":{"type":"string",
+        "enum":["ONE","QUORUM","ALL","ANY"],"default":"QUORUM"},"description":
+        "ANY: counted at QUORUM, or else parked on this node and counted later; off by default"},
         {"name":"type","in":"query","schema":{"type":"string"},"description":"default type"},
         {"name":"key_field","in":"query","schema":{"type":"string"}},
         {"name":"time_field","in":"query","schema":{"type":"string"}},
@@ -34,6 +36,8 @@ package enum OpenAPI {
         "requestBody":{"required":true,"content":{"application/x-ndjson":{},"application/json":{},
         "text/csv":{},"text/tab-separated-values":{},"text/x-clf":{}}},
         "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "202":{"description":"Parked (ANY): not counted yet","content":{
+        "application/json":{"schema":{"type":"object"}}}},
         "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/batches/{producer}/{sequence}":{"get":{"summary":"What became of a batch",
         "parameters":[{"name":"producer","in":"path","required":true,"schema":{"type":"string"}},
@@ -65,9 +69,12 @@ package enum OpenAPI {
         {"name":"prefix","in":"query","schema":{"type":"string"}},
         {"$ref":"#/components/parameters/limit"},{"$ref":"#/components/parameters/page"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
-        "/v1/dead-letters":{"get":{"summary":"Events that could not be counted",
+        "/v1/dead-letters":{"get":{"summary":"Events that could not be counted; and what this node has parked",
         "parameters":[{"name":"reason","in":"query","schema":{"type":"string"}},
         {"$ref":"#/components/parameters/limit"},{"$ref":"#/components/parameters/page"}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
+        "/v1/parked":{"get":{"summary":"Batches that this node keeps for level ANY",
+        "parameters":[{"$ref":"#/components/parameters/limit"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
         "/v1/attributes":{"put":{"summary":"Load attributes of keys",
         "parameters":[{"name":"key_field","in":"query","schema":{"type":"string"}}],

@@ -94,6 +94,9 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case sealed
     case finallyNotCounted = "finally-not-counted"
     case dropped
+    case parked
+    case parkedCounted = "parked-counted"
+    case parkedRenewed = "parked-renewed"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

@@ -76,6 +76,8 @@ enum Describe {
         case .write(let record, let level):
             "write \(name(record.header)) at \(level.name), home \(record.home) "
                 + set(record.partitions)
+        case .writeOrPark(let record): "write \(name(record.header)) at ANY, home \(record.home)"
+        case .parked: "parked batches"
         case .status(let id, _): "status \(name(id))"
         case .read(.series(let query), let level):
             "read \(text(query.key)) in \(query.partition) at \(level.name)"
@@ -92,6 +94,7 @@ enum Describe {
         case .read(let answer):
             "rows from " + answer.replicas.map(\.name).joined(separator: " ")
         case .flushed: "flushed"
+        case .parked(let listing): "\(listing.count) parked"
         case .failed(let failure): "\(failure)"
         }
     }
@@ -109,6 +112,19 @@ enum Describe {
         case .removeLogs: "removeLogs"
         case .removeTables: "removeTables"
         case .verify: "verify"
+        }
+    }
+
+    static func parking(_ result: ParkingResult) -> String {
+        switch result {
+        case .listed(let notes): "\(notes.count) parked"
+        case .listFailed(let why): "cannot list: \(why)"
+        case .stored(let key): "parked \(key.id)"
+        case .storeFailed(let key, let why): "cannot park \(key.id): \(why)"
+        case .loaded(let key, _): "loaded \(key.id)"
+        case .loadFailed(let key, let why): "cannot load \(key.id): \(why)"
+        case .removed(let key): "removed \(key.id)"
+        case .removeFailed(let key, let why): "cannot remove \(key.id): \(why)"
         }
     }
 

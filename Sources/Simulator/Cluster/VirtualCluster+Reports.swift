@@ -28,10 +28,23 @@ extension VirtualCluster {
             }
         case .peerUp, .peerDown, .voting, .recovering, .waiting, .conflict:
             break
+        case .parking(let event):
+            try note(event)
         case .flushFailed(let what):
             throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")
         case .generationRefused(let peer, let generation):
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
+        }
+    }
+
+    private func note(_ event: ParkingLot.Event) throws(Violation) {
+        switch event {
+        case .parked: checks.hit(.parked)
+        case .counted: checks.hit(.parkedCounted)
+        case .renewed(let key, let number): try noteRenewal(key, number)
+        case .damaged(let key, let what):
+            throw Violation("S10", "the record of \(key) is damaged on a healthy disk: \(what)")
+        case .refused, .failed: break
         }
     }
 }

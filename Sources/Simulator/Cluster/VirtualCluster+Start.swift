@@ -110,6 +110,7 @@ extension VirtualCluster {
         configuration.catchUpInterval = swarm.catchUpInterval
         configuration.catchUpAge = swarm.catchUpAge
         configuration.readAttemptTimeout = swarm.readAttemptTimeout
+        configuration.parking = swarm.parking
         configuration.mutants = mutants
         return configuration
     }
