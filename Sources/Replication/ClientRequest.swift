@@ -68,6 +68,8 @@ package struct TopSpec: Hashable, Sendable {
 
 package struct DeadLetterQuery: Hashable, Sendable {
     package var reason: DeadLetterReason?
+    /// Only letters whose event is known to have been of this type.
+    package var type: [UInt8]?
     package var limit: Int
     /// Letters behind this place, nil from the beginning.
     package var after: Place?
@@ -88,8 +90,14 @@ package struct DeadLetterQuery: Hashable, Sendable {
         }
     }
 
-    package init(reason: DeadLetterReason? = nil, limit: Int, after: Place? = nil) {
+    /// Some letters are left out, and only the records tell which.
+    package var isFiltered: Bool { reason != nil || type != nil }
+
+    package init(
+        reason: DeadLetterReason? = nil, type: [UInt8]? = nil, limit: Int, after: Place? = nil
+    ) {
         self.reason = reason
+        self.type = type
         self.limit = limit
         self.after = after
     }

@@ -319,7 +319,8 @@ private func complaint(
             "gossip_interval: 61s", "request_timeout: 99ms", "request_timeout: 601s",
             "horizon: 59s", "horizon: 8d", "future_limit: 36501d", "lateness: 36501d",
             "window: 500ms", "window: 2h", "memtable_size: 5GiB", "memtable_flush_age: 999ms",
-            "memtable_flush_age: 8d", "max_parked_size: 1KiB", "max_parked_size: 2000GiB", "retention: {1m: 59m}", "replication_factor: 17",
+            "memtable_flush_age: 8d", "max_parked_size: 1KiB", "max_parked_size: 2000GiB",
+            "retention: {1m: 59m}", "replication_factor: 17",
         ])
     func bounds(setting: String) {
         #expect(complaint(setting).contains("out of bounds: choose"))

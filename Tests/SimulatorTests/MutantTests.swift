@@ -18,6 +18,8 @@ struct MutantTests {
         .freezeNotDurable: [1, 2, 3, 4],
         .sealWithFewer: [1, 2, 3, 4],
         .sealWithoutRecovering: [24, 28, 30, 32],
+        .parkedCounts: [1, 3, 6, 14],
+        .parkedBeforeSync: [1, 3, 6, 14],
     ]
 
     /// What each breaks first: a mutant that is found for another reason is not understood.
@@ -32,6 +34,8 @@ struct MutantTests {
         .freezeNotDurable: ["S7"],
         .sealWithFewer: ["S7"],
         .sealWithoutRecovering: ["S7"],
+        .parkedCounts: ["S3", "S4", "S6", "S15"],
+        .parkedBeforeSync: ["S3"],
     ]
 
     @Test("are found on their recorded seeds", arguments: Mutant.allCases)

@@ -7,7 +7,7 @@ package struct EventRequest: Sendable {
     package var parameters: ParseParameters
     package var isGzip: Bool
     package var consistency: Consistency
-    /// Level ANY: where that consistency cannot be had, the node keeps the batch and goes on trying.
+    /// Level ANY: where that consistency cannot be had, the node keeps the batch and tries again.
     package var parks: Bool
     /// nil: the node seals the body itself.
     package var seal: Seal?

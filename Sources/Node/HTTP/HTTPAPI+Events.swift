@@ -131,11 +131,6 @@ extension HTTPAPI {
         let id = BatchID(producer: producer, sequence: sequence)
         let response = await core.request(.status(id, createdAt: created), deadline: deadline)
         switch response {
-        case .status(.notCounted):
-            return .json { json in
-                json.field("outcome", Outcome.notCounted.rawValue)
-                json.field("final", true)
-            }
         case .status(.counted(let totals)):
             return .json { json in
                 json.field("outcome", Outcome.counted.rawValue)

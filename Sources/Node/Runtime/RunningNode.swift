@@ -114,7 +114,8 @@ struct RunningNode: Sendable {
         attributes?.start()
         return RunningNode(
             runtime: runtime, api: api, state: state, transport: transport,
-            attributes: attributes, parking: parking, folds: folds, lock: lock, diskWatch: OneShot(watch),
+            attributes: attributes, parking: parking, folds: folds, lock: lock,
+            diskWatch: OneShot(watch),
             logger: logger)
     }
 

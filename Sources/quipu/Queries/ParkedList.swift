@@ -20,7 +20,8 @@ struct ParkedList {
                 json = try await client.perform(QueryCall.parked(limit: limit), at: [address])
                     .json()
             } catch {
-                Output.error("quipu: dlq: the parked batches of \(node.name) are not known: \(error)")
+                Output.error(
+                    "quipu: dlq: the parked batches of \(node.name) are not known: \(error)")
                 continue
             }
             batches += json["batches"]?.int ?? 0

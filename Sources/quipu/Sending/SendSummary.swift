@@ -34,7 +34,8 @@ package struct SendSummary {
     package var text: String {
         """
         \(Quantity.plural(report.events, "event", "events")): \
-        \(Quantity.grouped(report.counted)) counted, \(Quantity.grouped(report.dead)) dead\(parked); \
+        \(Quantity.grouped(report.counted)) counted, \
+        \(Quantity.grouped(report.dead)) dead\(parked); \
         \(Quantity.plural(report.batches, "batch", "batches")) \
         (\(Quantity.plural(report.duplicates, "duplicate", "duplicates"))), \
         \(Quantity.plural(report.retries, "retry", "retries")); \
