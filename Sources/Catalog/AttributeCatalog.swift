@@ -119,7 +119,7 @@ package final class AttributeCatalog: Sendable {
         return State(pool: pool, nonce: nonce, incidents: incidents)
     }
 
-    private static func error(
+    static func error(
         _ error: any Error, _ file: String, isOpening: Bool = false
     ) -> CatalogError {
         if let later = error as? CatalogSchema.LaterVersion {

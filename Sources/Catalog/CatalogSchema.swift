@@ -105,4 +105,9 @@ enum CatalogBytes {
         guard data.count == 8 else { return nil }
         return data.reduce(0) { $0 << 8 | UInt64($1) }
     }
+
+    static func wideNumber(_ data: Data) -> UInt128? {
+        guard data.count == 16 else { return nil }
+        return data.reduce(0) { $0 << 8 | UInt128($1) }
+    }
 }

@@ -68,6 +68,10 @@ package enum QueryCall {
             ])
     }
 
+    package static func parked(limit: Int) -> HTTPCall {
+        get("/v1/parked", [("limit", String(limit))])
+    }
+
     package static func attributes(key: String) -> HTTPCall {
         get("/v1/attributes/\(PercentEncoding.encode(key))", [])
     }

@@ -7,12 +7,23 @@ package struct DeadLetter: Hashable, Sendable {
     package var detail: String
     /// The event's bytes as they came, cut at `Limits.deadLetterRawMax`.
     package var raw: [UInt8]
+    /// What the event would have been, as far as its fields could be read and are sound: found when
+    /// it was folded, so that it is the same on every node.
+    package var type: [UInt8]?
+    package var key: [UInt8]?
+    package var time: WallTime?
 
-    package init(line: UInt32, reason: DeadLetterReason, detail: String, raw: [UInt8]) {
+    package init(
+        line: UInt32, reason: DeadLetterReason, detail: String, raw: [UInt8], type: [UInt8]? = nil,
+        key: [UInt8]? = nil, time: WallTime? = nil
+    ) {
         self.line = line
         self.reason = reason
         self.detail = detail
         self.raw = raw
+        self.type = type
+        self.key = key
+        self.time = time
     }
 }
 

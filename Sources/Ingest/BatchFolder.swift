@@ -123,11 +123,11 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     mutating func admit(_ raw: Raw, isText: Bool) throws(IngestError) {
         guard raw.count <= Limits.lineMax else { return try buryLong(raw) }
         guard let keyField = fields.best(plan.keyMask) else {
-            return try bury(raw, .missingKey, "no \(FoldDetail.wanted(plan, plan.keyMask))")
+            return try buryRead(raw, .missingKey, "no \(FoldDetail.wanted(plan, plan.keyMask))")
         }
         guard let key = fields.plain(keyField) else { return try buryLong(raw) }
         if let fault = BatchFolder.fault(key, max: Limits.keyMax, isText: isText) {
-            return try bury(
+            return try buryRead(
                 raw, FoldDetail.keyReason(fault), FoldDetail.name("key", fault, key, Limits.keyMax))
         }
         guard let type = fields.best(plan.typeMask) else {
@@ -135,7 +135,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         }
         guard let type = fields.plain(type) else { return try buryLong(raw) }
         if let fault = BatchFolder.fault(type, max: Limits.typeMax, isText: isText) {
-            return try bury(
+            return try buryRead(
                 raw, FoldDetail.typeReason(fault),
                 FoldDetail.name("type", fault, type, Limits.typeMax))
         }
@@ -146,7 +146,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         _ raw: Raw, key: FieldText
     ) throws(IngestError) {
         guard let bytes = plan.defaultType else {
-            return try bury(raw, .missingType, "no \(FoldDetail.wanted(plan, plan.typeMask))")
+            return try buryRead(raw, .missingType, "no \(FoldDetail.wanted(plan, plan.typeMask))")
         }
         guard let room = fields.room(for: bytes.count) else { return try buryLong(raw) }
         for position in bytes.indices { room[position] = bytes[position] }
@@ -159,24 +159,26 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         _ raw: Raw, key: FieldText, type: FieldText
     ) throws(IngestError) {
         guard let field = fields.best(plan.timeMask) else {
-            return try bury(raw, .missingTime, "no \(FoldDetail.wanted(plan, plan.timeMask))")
+            return try buryRead(raw, .missingTime, "no \(FoldDetail.wanted(plan, plan.timeMask))")
         }
         guard let text = fields.plain(field) else { return try buryLong(raw) }
         guard text.kind == .text || text.kind == .number,
             let time = times.parse(text.start, text.count)
-        else { return try bury(raw, .badTime, FoldDetail.time(text)) }
+        else { return try buryRead(raw, .badTime, FoldDetail.time(text)) }
         var value: Int64?
         if let field = fields.best(plan.valueMask) {
             guard let text = fields.plain(field) else { return try buryLong(raw) }
             switch BatchFolder.value(text) {
             case .exact(let number): value = number
-            case .notExact: return try bury(raw, .valueNotExact, FoldDetail.notExact(text))
-            case .tooLarge: return try bury(raw, .badValue, FoldDetail.tooLarge(text))
-            case nil: return try bury(raw, .badValue, FoldDetail.value(text))
+            case .notExact: return try buryRead(raw, .valueNotExact, FoldDetail.notExact(text))
+            case .tooLarge: return try buryRead(raw, .badValue, FoldDetail.tooLarge(text))
+            case nil: return try buryRead(raw, .badValue, FoldDetail.value(text))
             }
         }
-        guard time >= earliest else { return try bury(raw, .tooLate, FoldDetail.tooLate(text)) }
-        guard time <= latest else { return try bury(raw, .inTheFuture, FoldDetail.future(text)) }
+        guard time >= earliest else { return try buryRead(raw, .tooLate, FoldDetail.tooLate(text)) }
+        guard time <= latest else {
+            return try buryRead(raw, .inTheFuture, FoldDetail.future(text))
+        }
         if time < windowStart || time >= windowStart &+ windowLength { enterWindow(of: time) }
         table.add(key: key, type: type, window: window, value: value)
         counted &+= 1
@@ -218,19 +220,52 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
             raw, .lineTooLong, "the event has \(raw.count) bytes, \(Limits.lineMax) are allowed")
     }
 
-    mutating func bury(
+    /// Buries an event whose fields have been read: its letter says what it would have been, where
+    /// that is sound by itself.
+    private mutating func buryRead(
         _ raw: Raw, _ reason: DeadLetterReason, _ detail: String
+    ) throws(IngestError) {
+        var key: [UInt8]?
+        if let field = fields.best(plan.keyMask) { key = soundName(field, max: Limits.keyMax) }
+        var type = plan.defaultType
+        if let field = fields.best(plan.typeMask) {
+            type = soundName(field, max: Limits.typeMax)
+        }
+        try bury(raw, reason, detail, type: type, key: key, time: soundTime())
+    }
+
+    private mutating func soundName(_ field: FieldText, max: Int) -> [UInt8]? {
+        guard let text = fields.plain(field),
+            BatchFolder.fault(text, max: max, isText: false) == nil
+        else { return nil }
+        return [UInt8](UnsafeBufferPointer(start: text.start, count: text.count))
+    }
+
+    private mutating func soundTime() -> WallTime? {
+        guard let field = fields.best(plan.timeMask), let text = fields.plain(field),
+            text.kind == .text || text.kind == .number,
+            let time = times.parse(text.start, text.count)
+        else { return nil }
+        return WallTime(milliseconds: time)
+    }
+
+    mutating func bury(
+        _ raw: Raw, _ reason: DeadLetterReason, _ detail: String, type: [UInt8]? = nil,
+        key: [UInt8]? = nil, time: WallTime? = nil
     ) throws(IngestError) {
         let kept = UTF8Check.cut(raw.start, raw.count, to: Limits.deadLetterRawMax)
         let letter = DeadLetter(
             line: UInt32(raw.line), reason: reason, detail: FoldDetail.cut(detail),
-            raw: [UInt8](UnsafeBufferPointer(start: raw.start, count: kept)))
+            raw: [UInt8](UnsafeBufferPointer(start: raw.start, count: kept)), type: type, key: key,
+            time: time)
         guard deadLetters.count < bounds.deadLettersMax else {
             throw .tooManyDeadLetters(
                 max: bounds.deadLettersMax, first: deadLetters.first ?? letter)
         }
-        // Line, reason and two lengths take at most eleven bytes.
-        deadLetterBytes += letter.raw.count + letter.detail.utf8.count + 11
+        // Line, reason and two lengths take at most eleven bytes; flags, two more lengths and the
+        // time twelve.
+        deadLetterBytes += letter.raw.count + letter.detail.utf8.count + 23
+        deadLetterBytes += (type?.count ?? 0) + (key?.count ?? 0)
         deadLetters.append(letter)
     }
 }

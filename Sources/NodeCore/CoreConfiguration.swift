@@ -1,4 +1,5 @@
 package import Core
+package import Replication
 package import Ring
 
 /// What a node is told at its start and what does not change while it runs.
@@ -39,6 +40,8 @@ package struct CoreConfiguration: Sendable {
     package var scrubInterval: Duration = .seconds(60)
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
+    /// What level ANY may park on this node; off by default.
+    package var parking = ParkingOptions()
     /// Planted bugs that the simulator must find; empty in production.
     package var mutants: Set<Mutant> = []
 
@@ -108,4 +111,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case auditBlind = "audit-blind"
     /// The state that an audit compares is that of an earlier moment than the set beside it.
     case auditTorn = "audit-torn"
+    /// A batch that is parked on its coordinator counts as held by one more voter.
+    case parkedCounts = "parked-counts"
+    /// A write at ANY is answered before its parked copy is on disk.
+    case parkedBeforeSync = "parked-before-sync"
 }

@@ -35,6 +35,8 @@ package enum Input: Sendable {
     /// that was told nothing believes that there is room.
     case disk(hasRoom: Bool)
     case completed(JobID, Result<StorageResult, StorageError>)
+    /// The embedded database's answer to a `park`.
+    case parked(ParkingResult)
 }
 
 extension Input {
@@ -47,7 +49,7 @@ extension Input {
         case .message(.replication(.readReply), _): true
         case .completed(_, .success(.rows)): true
         case .tick, .message, .connected, .disconnected, .request, .cancel, .logSynced, .disk,
-            .completed:
+            .completed, .parked:
             false
         }
     }
@@ -65,6 +67,8 @@ package enum Effect: Sendable {
     case sync
     /// Run a job beside the core; its result comes back as `completed`.
     case run(JobID, StorageJob)
+    /// Do this in the embedded database, beside the core; its result comes back as `parked`.
+    case park(ParkingJob)
     case reply(RequestID, ClientResponse)
     /// Something an operator wants to read in the node's log.
     case report(Report)
@@ -108,4 +112,5 @@ package enum Report: Hashable, Sendable {
     case recountFailed(PartitionID, String)
     /// What this node holds fails its own recount.
     case damaged(String)
+    case parking(ParkingLot.Event)
 }

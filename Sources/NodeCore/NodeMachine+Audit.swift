@@ -45,6 +45,8 @@ extension NodeMachine {
     package mutating func corruptCell(of partition: PartitionID) -> Bool {
         memtable.corruptCell(of: partition)
     }
+    /// Batches that are parked here, the oldest first.
+    package var parkedBatches: ParkedListing { parking.listing(limit: .max) }
 
     /// Sizes of everything that is bounded.
     package var sizes: [(name: String, size: Int, limit: Int)] {
@@ -58,6 +60,9 @@ extension NodeMachine {
             ("retired bytes", pending.retiredBytes, ReplicationLimits.retiredBytesMax),
             ("reads", reads.count, ReplicationLimits.sessionsMax),
             ("second rounds of reads", unites.count, ReplicationLimits.unitesMax),
+            ("parked batches", parking.count, configuration.parking.batchesMax),
+            ("parked bytes", parking.byteCount, configuration.parking.bytesMax),
+            ("parked submissions", parking.active, configuration.parking.submissionsMax),
         ]
     }
 }

@@ -31,10 +31,10 @@ extension NodeMachine {
                 guard let entry = index[id], entry.isBound, entry.totals.dead > 0,
                     entry.record?.isDurable == true, partitions.contains(entry.home)
                 else { continue }
-                // Without a reason the totals say how many there are; with one the letters do.
-                if query.reason == nil { scan.total += UInt64(entry.totals.dead) }
+                // Without a filter the totals say how many there are; with one the letters do.
+                if !query.isFiltered { scan.total += UInt64(entry.totals.dead) }
                 let isBehind = query.after.map { (segment, id) >= ($0.segment, $0.id) } ?? true
-                if isBehind || query.reason != nil { scan.rest.append(id) }
+                if isBehind || query.isFiltered { scan.rest.append(id) }
             }
         }
         continueDeadLetters(scan, into: &effects)
@@ -44,7 +44,7 @@ extension NodeMachine {
         _ scan: DeadLetterScan, into effects: inout [Effect]
     ) {
         var scan = scan
-        let isFull = scan.items.count >= scan.query.limit && scan.query.reason == nil
+        let isFull = scan.items.count >= scan.query.limit && !scan.query.isFiltered
         guard !scan.rest.isEmpty, !isFull else {
             let items = Array(scan.items.prefix(scan.query.limit))
             finish(
@@ -82,10 +82,9 @@ extension DeadLetterScan {
     fileprivate mutating func take(
         _ letter: DeadLetter, of header: BatchHeader, _ segment: Segment
     ) {
-        if let reason = query.reason {
-            guard letter.reason == reason else { return }
-            total += 1
-        }
+        if let reason = query.reason, letter.reason != reason { return }
+        if let type = query.type, letter.type != type { return }
+        if query.isFiltered { total += 1 }
         let place = DeadLetterQuery.Place(
             segment: segment, id: header.id, line: letter.line)
         if let after = query.after, place <= after { return }

@@ -196,7 +196,7 @@ extension NodeMachine {
         for tag in statuses.keys.sorted() {
             guard let session = statuses[tag], session.deadline <= instant else { continue }
             statuses[tag] = nil
-            effects.append(.reply(session.request, session.expire()))
+            answer(session.request, session.expire(), now, into: &effects)
         }
         for tag in converging.keys.sorted()
         where converging[tag].map({ $0.deadline <= instant }) == true {

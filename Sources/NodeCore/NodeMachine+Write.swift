@@ -25,8 +25,12 @@ extension NodeMachine {
         switch what {
         case .write(let record, let consistency):
             beginWrite(request, record, consistency, deadline, now, into: &effects)
+        case .writeOrPark(let record):
+            beginWriteOrPark(request, record, deadline, now, into: &effects)
+        case .parked(let id, let limit):
+            effects.append(.reply(request, .parked(parking.listing(of: id, limit: limit))))
         case .status(let id, let createdAt):
-            beginStatus(request, id, createdAt, .status, deadline, into: &effects)
+            beginStatus(request, id, createdAt, .status, deadline, now, into: &effects)
         case .read(let query, let consistency):
             beginRead(request, query, consistency, deadline, now, into: &effects)
         case .audit(let age):
@@ -37,30 +41,27 @@ extension NodeMachine {
         }
     }
 
-    private mutating func beginWrite(
+    mutating func beginWrite(
         _ request: RequestID, _ record: BatchRecord, _ consistency: Consistency,
         _ deadline: Instant, _ now: Now, into effects: inout [Effect]
     ) {
         counters.writes += 1
-        func refuse(_ why: WriteOutcome.NotAttempted, into effects: inout [Effect]) {
-            effects.append(.reply(request, .write(.notAttempted(why))))
-        }
         guard writes.count < ReplicationLimits.sessionsMax,
             unsynced.byteCount < ReplicationLimits.unsyncedBytesMax, !isBehindWithFlushes
-        else { return refuse(.overloaded, into: &effects) }
+        else { return refuse(request, .overloaded, now, into: &effects) }
         let header = record.header
         if let ahead = clockDisagreement(now) {
             return refuse(.notReady(Self.clockReason(ahead)), into: &effects)
         }
         guard hasDiskRoom else { return refuse(.notReady(Self.diskReason), into: &effects) }
         if header.createdAt > now.wall + Limits.admissionAheadMax {
-            return refuse(.aheadOfClock, into: &effects)
+            return refuse(request, .aheadOfClock, now, into: &effects)
         }
         if header.createdAt < now.wall - configuration.horizon || isFrozen(header) {
             // What is already known is looked up before age is judged.
             beginStatus(
                 request, record.header.id, header.createdAt,
-                .expiredWrite(record, consistency), deadline, into: &effects)
+                .expiredWrite(record, consistency), deadline, now, into: &effects)
             return
         }
         let reachable = reachableNodes
@@ -75,7 +76,9 @@ extension NodeMachine {
                 reachable.contains($0) && (!isHome || isThoughtAble($0, now))
             }
             guard alive >= required else {
-                return refuse(.tooFewReplicas(required: required, alive: alive), into: &effects)
+                return refuse(
+                    request, .tooFewReplicas(required: required, alive: alive), now,
+                    into: &effects)
             }
         }
         let ring = ring
@@ -85,6 +88,13 @@ extension NodeMachine {
                 touched: record.partitions, record: record, consistency: consistency, local: local,
                 replicas: { ring.replicas(of: $0) }, deadline: deadline, now: now.monotonic), now,
             into: &effects)
+    }
+
+    private mutating func refuse(
+        _ request: RequestID, _ why: WriteOutcome.NotAttempted, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        answer(request, .write(.notAttempted(why)), now, into: &effects)
     }
 
     private mutating func startWrite(
@@ -131,7 +141,7 @@ extension NodeMachine {
                 loadRecord(for: tag, now, into: &effects)
             case .answer(let outcome):
                 guard let request = writes[tag]?.request else { continue }
-                effects.append(.reply(request, .write(outcome)))
+                answer(request, .write(outcome), now, into: &effects)
             case .adopt(let hash, let holder):
                 guard let header = writes[tag]?.header else { continue }
                 adopt(hash, insteadOf: header, from: holder, now, into: &effects)
@@ -153,7 +163,8 @@ extension NodeMachine {
 
     private mutating func beginStatus(
         _ request: RequestID, _ id: BatchID, _ createdAt: WallTime?,
-        _ purpose: StatusSession.Purpose, _ deadline: Instant, into effects: inout [Effect]
+        _ purpose: StatusSession.Purpose, _ deadline: Instant, _ now: Now,
+        into effects: inout [Effect]
     ) {
         guard statuses.count < ReplicationLimits.sessionsMax else {
             effects.append(.reply(request, .failed(.notReady("too many requests are under way"))))
@@ -164,8 +175,9 @@ extension NodeMachine {
         let reachable = reachableNodes
         let alive = voters.count { reachable.contains($0) }
         guard alive >= required else {
-            effects.append(
-                .reply(request, .failed(.tooFewReplicas(required: required, alive: alive))))
+            answer(
+                request, .failed(.tooFewReplicas(required: required, alive: alive)), now,
+                into: &effects)
             return
         }
         let tag = newTag()
@@ -204,7 +216,7 @@ extension NodeMachine {
         statuses[reply.tag] = nil
         switch verdict {
         case .answer(let response):
-            effects.append(.reply(session.request, response))
+            answer(session.request, response, now, into: &effects)
         case .complete(let record, let consistency):
             startWrite(
                 WriteSession(

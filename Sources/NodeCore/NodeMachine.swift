@@ -22,6 +22,7 @@ import Wire
 //     +Sync         comparing sets with a peer and pulling what is missing
 //     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Life         first start, restart, lost disk: when this node votes
+//     +Parking      level ANY: what is parked here until its voters are back
 //     +Storage      log positions, flushes, jobs
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Clock        whether this node's wall clock may be believed
@@ -97,6 +98,7 @@ package struct NodeMachine: ~Copyable {
     var catchUpAt: Instant
     var catchUpTurn = 0
     var sweepAt: Instant
+    var parking: ParkingLot
     var flushRequests: [RequestID] = []
     /// Jobs under way that write, to be run again where the disk is full.
     var writeJobs: [JobID: StorageJob] = [:]
@@ -156,6 +158,8 @@ package struct NodeMachine: ~Copyable {
         catchUpAt = now.monotonic + configuration.catchUpInterval
         sweepAt = now.monotonic
         loadAt = now.monotonic
+        // A generator of its own, so that parking shifts no other draw.
+        parking = ParkingLot(configuration.parkingOptions, seed: seed ^ 0x7061_726b)
         lifeRepeatAt = now.monotonic
         present = now.monotonic
         index = start.replay.index
@@ -170,6 +174,7 @@ package struct NodeMachine: ~Copyable {
         if !memtable.isEmpty { memtableSince = now.monotonic }
         announce()
         findDoubt(now, into: &effects)
+        startParking(now, into: &effects)
         // A node without peers has nobody to ask.
         settleLife(now, into: &effects)
     }
@@ -204,6 +209,8 @@ package struct NodeMachine: ~Copyable {
             logSynced(through: lsn, now, into: &effects)
         case .completed(let job, let result):
             complete(job, result, now, into: &effects)
+        case .parked(let result):
+            completeParking(result, now, into: &effects)
         }
         drainInbox(now, into: &effects)
         if !input.isOfRead { advanceApplies(now, into: &effects) }
@@ -238,6 +245,7 @@ package struct NodeMachine: ~Copyable {
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
         advanceAudit(now, into: &effects)
+        advanceParking(now, into: &effects)
     }
 
     private mutating func receive(

@@ -31,6 +31,10 @@ package struct Counters: Hashable, Sendable {
     package var incidents: UInt64 = 0
     package var divergences: UInt64 = 0
     package var damaged: UInt64 = 0
+    package var parked: UInt64 = 0
+    package var parkedCounted: UInt64 = 0
+    package var parkedRefused: UInt64 = 0
+    package var parkedRenewed: UInt64 = 0
 
     package init() {}
 }
@@ -79,6 +83,8 @@ package struct NodeView: Sendable {
     package var unfinished: Int
     package var pendingBytes: Int
     package var sessions: Int
+    package var parkedBatches: Int
+    package var parkedBytes: Int
     package var logLast: LSN
     package var logSynced: LSN
     package var logFile: UInt32
@@ -102,6 +108,7 @@ extension NodeMachine {
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
             inDoubt: doubt.count, unfinished: drives.count, pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,
+            parkedBatches: parking.count, parkedBytes: parking.byteCount,
             logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset,
             watermarks: closing.durable, frontier: closing.frontier,
             audit: auditView(at: now))

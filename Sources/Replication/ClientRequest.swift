@@ -13,12 +13,24 @@ package struct RequestID: Hashable, Comparable, Sendable {
     package static func < (left: RequestID, right: RequestID) -> Bool {
         left.number < right.number
     }
+
+    /// Requests that the parking lot makes itself: shells number theirs from 1 and never come here.
+    static func parking(_ number: UInt64) -> RequestID {
+        RequestID(number | 1 << 63)
+    }
+
+    package var isOfParking: Bool { number >> 63 == 1 }
 }
 
 /// What a client asks of the node it talks to: its coordinator.
 package enum ClientRequest: Sendable {
     /// Count a sealed and folded batch, once. Answered by `.write`.
     case write(BatchRecord, consistency: Consistency)
+    /// Level ANY: the same at QUORUM, or else park it here. Answered by `.write`.
+    case writeOrPark(BatchRecord)
+    /// The oldest batches that are parked here, or those that came or go under one id; at most
+    /// `limit`. Answered by `.parked`.
+    case parked(BatchID?, limit: Int)
     /// What became of a batch? Answered by `.status`.
     case status(BatchID, createdAt: WallTime?)
     /// Answered by `.read`.
@@ -60,6 +72,8 @@ package struct TopSpec: Hashable, Sendable {
 
 package struct DeadLetterQuery: Hashable, Sendable {
     package var reason: DeadLetterReason?
+    /// Only letters whose event is known to have been of this type.
+    package var type: [UInt8]?
     package var limit: Int
     /// Letters behind this place, nil from the beginning.
     package var after: Place?
@@ -80,8 +94,14 @@ package struct DeadLetterQuery: Hashable, Sendable {
         }
     }
 
-    package init(reason: DeadLetterReason? = nil, limit: Int, after: Place? = nil) {
+    /// Some letters are left out, and only the records tell which.
+    package var isFiltered: Bool { reason != nil || type != nil }
+
+    package init(
+        reason: DeadLetterReason? = nil, type: [UInt8]? = nil, limit: Int, after: Place? = nil
+    ) {
         self.reason = reason
+        self.type = type
         self.limit = limit
         self.after = after
     }
@@ -93,6 +113,7 @@ package enum ClientResponse: Sendable {
     case read(ReadAnswer)
     case audit(AuditAnswer)
     case flushed
+    case parked(ParkedListing)
     /// The request was not done, and why.
     case failed(RequestFailure)
 }
@@ -110,12 +131,16 @@ package enum WriteOutcome: Hashable, Sendable {
     /// It may or may not be counted; the same id may be sent again. `required` and `alive` where
     /// too few voters answered.
     case unknown(required: Int, answered: Int)
+    /// Level ANY: durable on this node alone, and counted later under the same id.
+    case parked
 
     package enum NotAttempted: Hashable, Sendable {
         case tooFewReplicas(required: Int, alive: Int)
         case aheadOfClock
         case overloaded
         case notReady(String)
+        /// Level ANY: its voters are away, and this node has parked as much as it may.
+        case parkingFull(batches: Int, bytes: Int)
     }
 }
 

@@ -37,6 +37,7 @@ extension ByteWriter {
         case .deadLetters(let letters):
             write(3)
             write(letters.reason?.rawValue ?? 0)
+            write(optional: letters.type)
             write(count: letters.limit)
             write(flag: letters.after != nil)
             if let after = letters.after { write(after) }
@@ -136,10 +137,12 @@ extension ByteReader {
             let number = try byte()
             let reason = DeadLetterReason(rawValue: number)
             guard reason != nil || number == 0 else { throw fail("reason \(number)") }
+            let type = try optionalBytes(max: Limits.typeMax)
             let limit = try limit()
             return .deadLetters(
-                DeadLetterQuery(reason: reason, limit: limit, after: try flag() ? try place() : nil)
-            )
+                DeadLetterQuery(
+                    reason: reason, type: type, limit: limit,
+                    after: try flag() ? try place() : nil))
         default: throw fail("a query")
         }
     }

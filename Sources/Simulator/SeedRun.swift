@@ -18,7 +18,9 @@ package struct SeedRun: Sendable {
     /// Runs a seed. `keepsHistory` changes nothing but what is remembered of it.
     package init(seed: UInt64, mutant: Mutant? = nil, keepsHistory: Int = 0) {
         var random = RandomSource(seed: seed)
-        let swarm = Swarm(&random)
+        var swarm = Swarm(&random)
+        var parkingDraw = RandomSource(seed: seed ^ 0x616e_79)
+        swarm.drawParking(&parkingDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

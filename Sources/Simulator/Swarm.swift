@@ -1,4 +1,5 @@
 package import Core
+package import Replication
 
 /// A class of faults. A third of all seeds has one or two of them only: all at once hide bugs.
 package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
@@ -70,6 +71,9 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var keys: Int
     package var producers: Int
     package var readers: Int
+    /// Some producers write at ANY, and this much is parked for them.
+    package var parks = false
+    package var parking = ParkingOptions()
     /// The mean pause of a producer and of a reader between two calls.
     package var pace: Duration
 
@@ -158,6 +162,17 @@ package struct Swarm: Sendable, CustomStringConvertible {
         }
     }
 
+    /// Drawn apart from the rest: a third of the seeds, some with little room.
+    package mutating func drawParking(_ random: inout RandomSource) {
+        parks = random.chance(1, in: 3)
+        guard parks else { return }
+        parking.batchesMax = random.pick([2, 100])
+        parking.bytesMax = random.pick([1 << 10, 1 << 20])
+        parking.submissionsMax = random.pick([1, 4])
+        parking.waitMin = .milliseconds(random.pick([50, 500]))
+        parking.waitMax = .milliseconds(random.pick([500, 3000]))
+    }
+
     package func has(_ fault: FaultClass) -> Bool {
         faults.contains(fault)
     }
@@ -165,5 +180,6 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var description: String {
         let names = faults.isEmpty ? "no faults" : faults.map(\.rawValue).joined(separator: " ")
         return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(names)"
+            + (parks ? ", parking" : "")
     }
 }

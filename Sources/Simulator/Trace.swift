@@ -25,6 +25,7 @@ package struct Trace: Hashable, Sendable {
         case wipe = 12
         case client = 13
         case nemesis = 14
+        case parking = 15
     }
 
     package mutating func note(_ kind: Kind, at time: Instant, node: Int, _ word: UInt64 = 0) {

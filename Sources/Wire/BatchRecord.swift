@@ -10,6 +10,10 @@ package struct BatchRecord: Sendable, Hashable {
     package enum Kind: UInt8, Sendable {
         case home = 1
         case slices = 2
+
+        /// The first byte of a home record whose dead letters say what their events would have
+        /// been. Those of earlier releases begin with 1 and do not.
+        fileprivate static let homeWithNamedLetters: UInt8 = 3
     }
 
     /// One slice: where its cells lie in the decompressed body, and the hash that names them.
@@ -40,6 +44,8 @@ package struct BatchRecord: Sendable, Hashable {
     package let deadLetterCount: Int
     /// The whole record, encoded.
     package let bytes: [UInt8]
+    /// Its dead letters say what their events would have been.
+    private let namesLetters: Bool
     private let bodyOffset: Int
     private let bodyStored: Int
     private let bodyLength: Int
@@ -100,7 +106,7 @@ extension BatchRecord {
         }
         return BatchRecord(
             kind: .home, header: header, home: home, totals: totals, slices: directory,
-            deadLetterCount: deadLetters.count, body: body)
+            deadLetterCount: deadLetters.count, namesLetters: true, body: body)
     }
 
     /// The record that carries only the slices of `partitions`, for a replica that is no home
@@ -117,12 +123,21 @@ extension BatchRecord {
         }
         return BatchRecord(
             kind: .slices, header: header, home: home, totals: totals, slices: chosen,
-            deadLetterCount: 0, body: body)
+            deadLetterCount: 0, namesLetters: false, body: body)
+    }
+
+    /// The same events under another header: what a batch that is sealed anew consists of.
+    package func resealed(
+        as header: BatchHeader, home: PartitionID
+    ) throws(DecodeError) -> BatchRecord {
+        BatchRecord(
+            kind: kind, header: header, home: home, totals: totals, slices: slices,
+            deadLetterCount: deadLetterCount, namesLetters: namesLetters, body: try body())
     }
 
     private init(
         kind: Kind, header: BatchHeader, home: PartitionID, totals: BatchTotals, slices: [Slice],
-        deadLetterCount: Int, body: [UInt8]
+        deadLetterCount: Int, namesLetters: Bool, body: [UInt8]
     ) {
         self.kind = kind
         self.header = header
@@ -130,10 +145,11 @@ extension BatchRecord {
         self.totals = totals
         self.slices = slices
         self.deadLetterCount = deadLetterCount
+        self.namesLetters = namesLetters && deadLetterCount > 0
         let compressed = body.withUnsafeBytes { LZ4Block.compress($0) }
         let stored = compressed ?? body
         var writer = ByteWriter(capacity: stored.count + 128 + slices.count * 24)
-        writer.write(kind.rawValue)
+        writer.write(self.namesLetters ? Kind.homeWithNamedLetters : kind.rawValue)
         writer.write(header)
         writer.write(fixed: home.index)
         writer.write(fixed: totals.events)
@@ -164,7 +180,9 @@ extension BatchRecord {
     /// Reads header and directory; the body stays compressed and is checked by `body()`.
     package init(decoding bytes: [UInt8]) throws(DecodeError) {
         var reader = ByteReader(bytes)
-        guard let kind = Kind(rawValue: try reader.byte()) else {
+        let first = try reader.byte()
+        namesLetters = first == Kind.homeWithNamedLetters
+        guard let kind = namesLetters ? .home : Kind(rawValue: first) else {
             throw reader.fail("a record's kind")
         }
         self.kind = kind
@@ -279,7 +297,9 @@ extension BatchRecord {
         let start = slices.last.map { $0.offset + $0.length } ?? 0
         var reader = ByteReader(body, from: start, to: body.count)
         var letters: [DeadLetter] = []
-        for _ in 0..<deadLetterCount { letters.append(try reader.deadLetter()) }
+        for _ in 0..<deadLetterCount {
+            letters.append(try reader.deadLetter(isNamed: namesLetters))
+        }
         try reader.finish()
         return letters
     }
@@ -291,16 +311,31 @@ extension ByteWriter {
         write(letter.reason.rawValue)
         write(sized: letter.detail)
         write(sized: letter.raw)
+        var parts: UInt8 = letter.type == nil ? 0 : 1
+        if letter.key != nil { parts |= 2 }
+        if letter.time != nil { parts |= 4 }
+        write(parts)
+        if let type = letter.type { write(sized: type) }
+        if let key = letter.key { write(sized: key) }
+        if let time = letter.time { write(fixed: time.milliseconds) }
     }
 }
 
 extension ByteReader {
-    package mutating func deadLetter() throws(DecodeError) -> DeadLetter {
+    /// - Parameter isNamed: false for one that an earlier release wrote.
+    package mutating func deadLetter(isNamed: Bool = true) throws(DecodeError) -> DeadLetter {
         let line = try varint()
         guard let line = UInt32(exactly: line) else { throw fail("line \(line)") }
         guard let reason = DeadLetterReason(rawValue: try byte()) else { throw fail("a reason") }
-        return DeadLetter(
+        var letter = DeadLetter(
             line: line, reason: reason, detail: try text(max: Limits.deadLetterDetailMax * 4),
             raw: try sized(max: Limits.deadLetterRawMax))
+        guard isNamed else { return letter }
+        let parts = try byte()
+        guard parts < 8 else { throw fail("parts \(parts) of a dead letter") }
+        if parts & 1 != 0 { letter.type = try sized(max: Limits.typeMax) }
+        if parts & 2 != 0 { letter.key = try sized(max: Limits.keyMax) }
+        if parts & 4 != 0 { letter.time = WallTime(milliseconds: try fixed()) }
+        return letter
     }
 }

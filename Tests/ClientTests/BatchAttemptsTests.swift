@@ -29,6 +29,14 @@ struct BatchAttemptsTests {
         #expect(counts.errors.map(\.reason) == ["bad-time"])
     }
 
+    @Test("a parked answer ends the batch; a 202 that says nothing of it does not")
+    func parked() {
+        var batch = attempts()
+        #expect(batch.record(result(202, #"{"events": 10}"#)) == .again)
+        let body = #"{"outcome": "parked", "events": 10, "counted": 0, "dead": 0, "parked": 10}"#
+        #expect(batch.record(result(202, body)) == .finished(.parked(events: 10)))
+    }
+
     @Test("an answer 200 without counts is not taken for a success")
     func emptySuccess() {
         var batch = attempts()

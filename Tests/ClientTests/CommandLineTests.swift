@@ -169,11 +169,35 @@ struct SendSummaryTests {
         let json = try JSONValue(parsing: Array(summary.json.utf8))
         let names = [
             "events", "counted", "dead", "duplicates", "batches", "retries", "seconds",
-            "events_per_second",
+            "events_per_second", "parked",
         ]
         #expect(json.members?.map(\.name) == names)
         #expect(names.prefix(5).map { json[$0]?.int } == [5, 4, 1, 1, 1])
         #expect(json["seconds"]?.double == 2)
+    }
+
+    @Test("says how many events are parked, which is no failure")
+    func parked() async throws {
+        let cluster = ScriptedCluster { request, _ in
+            request.header("Quipu-Sequence") == "0"
+                ? ScriptedCluster.counted(5) : ScriptedCluster.parked(7)
+        }
+        var options = ProducerOptions()
+        options.consistency = .any
+        let producer = Producer(
+            client: cluster.client(), options: options, time: ScriptedTime().time)
+        for _ in 0..<2 {
+            await producer.submit(body: [0x0a], contentType: "application/x-ndjson", events: 1)
+        }
+        let summary = SendSummary(
+            report: await producer.finish(), producer: producer.id, seconds: 2)
+        #expect(summary.unresolved == nil)
+        #expect(
+            summary.text.hasPrefix(
+                "12 events: 5 counted, 0 dead, 7 parked (see 'quipu dlq list'); 2 batches"))
+        let json = try JSONValue(parsing: Array(summary.json.utf8))
+        #expect(json["parked"]?.int == 7)
+        #expect(json["events"]?.int == 12)
     }
 
     @Test("names every batch without a certain end, and how to ask for it")

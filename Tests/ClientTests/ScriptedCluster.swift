@@ -62,6 +62,17 @@ actor ScriptedCluster: Transport {
                     """.utf8)))
     }
 
+    static func parked(_ events: Int) -> Answer {
+        .reply(
+            HTTPReply(
+                status: 202,
+                body: Array(
+                    """
+                    {"outcome": "parked", "events": \(events), "counted": 0, "dead": 0,
+                     "parked": \(events), "duplicate": false, "errors": []}
+                    """.utf8)))
+    }
+
     static func problem(
         _ status: Int, outcome: String? = nil, retryAfter: Duration? = nil, fields: String = ""
     ) -> Answer {

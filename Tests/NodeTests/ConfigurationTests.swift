@@ -81,6 +81,7 @@ private func complaint(
             memtable_size: 1GiB
             disk_reserve: 2GiB
             memtable_flush_age: 1h
+            max_parked_size: 256MiB
             digest_key: "000102030405060708090a0b0c0d0e0f"
             data_directory: /var/lib/quipu
             retention: {10s: 30d, 1h: 365d}
@@ -98,6 +99,7 @@ private func complaint(
         #expect(configuration.lateness == .seconds(7 * 86_400))
         #expect(configuration.memtableSize == 1 << 30)
         #expect(configuration.diskReserve == 2 << 30)
+        #expect(configuration.parkedSizeMax == 256 << 20)
         #expect(configuration.digestKey.high == 0x0001_0203_0405_0607)
         #expect(configuration.digestKey.low == 0x0809_0a0b_0c0d_0e0f)
         #expect(configuration.dataDirectory == "/var/lib/quipu")
@@ -251,6 +253,11 @@ private func complaint(
                 "2: memtable_size: 1KiB is out of bounds: choose from 1MiB to 4GiB"
             ),
             (
+                "max_parked_size: on",
+                "2: max_parked_size: \"on\" is no size: "
+                    + "write a whole number of B, KiB, MiB or GiB"
+            ),
+            (
                 "log_level: inf",
                 "2: log_level: \"inf\" is not one of trace, debug, info, notice, warning, error, "
                     + "critical: did you mean info?"
@@ -315,7 +322,8 @@ private func complaint(
             "gossip_interval: 61s", "request_timeout: 99ms", "request_timeout: 601s",
             "horizon: 59s", "horizon: 8d", "future_limit: 36501d", "lateness: 36501d",
             "window: 500ms", "window: 2h", "memtable_size: 5GiB", "memtable_flush_age: 999ms",
-            "memtable_flush_age: 8d", "retention: {1m: 59m}", "replication_factor: 17",
+            "memtable_flush_age: 8d", "max_parked_size: 1KiB", "max_parked_size: 2000GiB",
+            "retention: {1m: 59m}", "replication_factor: 17",
         ])
     func bounds(setting: String) {
         #expect(complaint(setting).contains("out of bounds: choose"))

@@ -67,7 +67,8 @@ struct APIFixture {
     let state = ServingState()
 
     init(
-        attributes: ScriptedAttributes = ScriptedAttributes(),
+        attributes: ScriptedAttributes = ScriptedAttributes(), parksAny: Bool = false,
+        parked: ParkedListing = ParkedListing(count: 0, bytes: 0, items: []),
         _ reply: @escaping @Sendable (ClientRequest) -> ClientResponse = { _ in .flushed }
     ) throws {
         let members = ["n1", "n2", "n3"].map {
@@ -78,13 +79,16 @@ struct APIFixture {
             node: NodeID("n1"), clusterName: "test", members: members, partitions: 16,
             replication: .everywhere(3), digestKey: SipKey(low: 1, high: 2))
         let ring = try configuration.ring()
-        core = ScriptedCore(reply)
+        core = ScriptedCore { request in
+            if case .parked = request { .parked(parked) } else { reply(request) }
+        }
+        var settings = HTTPSettings(
+            node: NodeID("n1"), clusterName: "test", version: "1", window: .minute,
+            requestTimeout: .seconds(5), horizon: .seconds(3600), ring: ring,
+            replication: .everywhere(3), members: members, startedAt: APIFixture.now)
+        settings.parksAny = parksAny
         api = HTTPAPI(
-            settings: HTTPSettings(
-                node: NodeID("n1"), clusterName: "test", version: "1", window: .minute,
-                requestTimeout: .seconds(5), horizon: .seconds(3600), ring: ring,
-                replication: .everywhere(3), members: members, startedAt: APIFixture.now),
-            core: core,
+            settings: settings, core: core,
             folds: FoldPool(
                 threads: 1, rules: FoldRules(), partitioning: ring.partitioning, metrics: metrics),
             sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
@@ -206,6 +210,11 @@ extension HTTPReply {
                 .expired(.counted(totals)), 410,
                 [#""outcome":"counted","final":true,"events":3,"counted":2,"dead":1"#]
             ),
+            (
+                .notAttempted(.parkingFull(batches: 3, bytes: 99)), 503,
+                [#""outcome":"not-attempted""#, "3 batches of 99 bytes"]
+            ),
+            (.expired(.notCounted), 410, [#""outcome":"not-counted","final":true"#]),
             (.expired(.unknown(heldBy: 1)), 410, [#""outcome":"unknown","final":false"#]),
         ]
         for (outcome, status, words) in cases {

@@ -229,22 +229,33 @@ import Testing
                             DeadLetterItem(
                                 place: place,
                                 letter: DeadLetter(
-                                    line: 3, reason: .badUTF8, detail: "d", raw: [0x61, 0xff]))
+                                    line: 3, reason: .badUTF8, detail: "d", raw: [0x61, 0xff],
+                                    type: Array("view".utf8), time: WallTime(milliseconds: 0)))
                         ], total: 12), replicas: [], consistency: .quorum))
         }
         let reply = await fixture.get("/v1/dead-letters?reason=bad-utf8&limit=1")
         #expect(
             reply.text.contains(
                 #""line":3,"reason":"bad-utf8","detail":"d","raw":"a�","raw_base64":"Yf8=","#))
+        #expect(
+            reply.text.contains(#""type":"view","key":null,"time":"1970-01-01T00:00:00Z"}"#))
         #expect(reply.text.contains(#""total":12"#))
         let token = PageToken.text(place: place)
         #expect(reply.text.contains(#""next":"\#(token)""#))
         _ = await fixture.get("/v1/dead-letters?page=\(token)")
-        guard case .read(.deadLetters(let query), _)? = fixture.core.requests.last else {
+        let last = fixture.core.requests.last { if case .read = $0 { true } else { false } }
+        guard case .read(.deadLetters(let query), _)? = last else {
             Issue.record("the core was not asked for dead letters")
             return
         }
-        #expect(query.after == place)
+        #expect(query.after == place && query.type == nil)
+        _ = await fixture.get("/v1/dead-letters?type=view&limit=1")
+        let byType = fixture.core.requests.last { if case .read = $0 { true } else { false } }
+        guard case .read(.deadLetters(let typed), _)? = byType else {
+            Issue.record("the core was not asked for dead letters of a type")
+            return
+        }
+        #expect(typed.type == Array("view".utf8))
         #expect(await fixture.get("/v1/dead-letters?reason=worse").status == 400)
     }
 

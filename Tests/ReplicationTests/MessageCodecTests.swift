@@ -21,7 +21,9 @@ struct MessageCodecTests {
         let vote = Vote(incarnation: Incarnation(2), isVoting: true)
         let partitions = PartitionSet([PartitionID(1), PartitionID(130)])
         let digest = SetDigest(sum: .max, count: 3)
-        let letter = DeadLetter(line: 4, reason: .tooLate, detail: "été", raw: [0xff])
+        let letter = DeadLetter(
+            line: 4, reason: .tooLate, detail: "été", raw: [0xff], type: [1],
+            time: .init(milliseconds: 3))
         let place = DeadLetterQuery.Place(segment: Segment(-5), id: header.id, line: 4)
         let measure = Measure(
             count: 4, values: .init(count: 2, sum: -9, min: .min, max: .max))
@@ -35,6 +37,7 @@ struct MessageCodecTests {
                     partitions: partitions, output: .keys(prefix: [1], after: [2], limit: 9)),
                 top: nil),
             .deadLetters(DeadLetterQuery(reason: .badTime, limit: 3, after: place)),
+            .deadLetters(DeadLetterQuery(type: [0x61], limit: 3)),
         ]
         let results: [ReadResult?] = [
             nil, .series([SeriesRow(type: [1], window: -3, measure: measure)]),

@@ -25,6 +25,8 @@ struct MutantTests {
         .xorDigest: [1, 2, 3, 4],
         .auditBlind: [22, 33],
         .auditTorn: [1, 2, 4, 5],
+        .parkedCounts: [1, 3, 6, 14],
+        .parkedBeforeSync: [1, 3, 6, 14],
     ]
 
     /// What each breaks first: a mutant that is found for another reason is not understood.
@@ -47,6 +49,8 @@ struct MutantTests {
         .xorDigest: ["S2"],
         .auditBlind: ["L6"],
         .auditTorn: ["L6"],
+        .parkedCounts: ["S3", "S4", "S6", "S15"],
+        .parkedBeforeSync: ["S3"],
     ]
 
     @Test("are found on their recorded seeds", arguments: Mutant.allCases)

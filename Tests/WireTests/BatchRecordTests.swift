@@ -57,6 +57,44 @@ struct BatchRecordTests {
         #expect(try BatchRecord(decoding: record.bytes).partitions.isEmpty)
     }
 
+    @Test(
+        "dead letters keep what their events would have been; those of an earlier release have none"
+    )
+    func letters() throws {
+        let letter = DeadLetter(
+            line: 7, reason: .tooLate, detail: "d", raw: [1], type: [2, 3], key: [4],
+            time: WallTime(milliseconds: -5))
+        let plain = DeadLetter(line: 8, reason: .badJSON, detail: "", raw: [9])
+        let record = BatchRecord.home(
+            header: Self.header, home: PartitionID(3),
+            totals: BatchTotals(events: 2, counted: 0, dead: 2), slices: [], cells: [],
+            deadLetters: [letter, plain])
+        #expect(record.bytes[0] == 3)
+        #expect(try BatchRecord(decoding: record.bytes).deadLetters() == [letter, plain])
+        #expect(Self.record(letters: 0).bytes[0] == 1)
+
+        // As an earlier release wrote the plain one: kind 1, and nothing behind the raw bytes.
+        let named = BatchRecord.home(
+            header: Self.header, home: PartitionID(3),
+            totals: BatchTotals(events: 1, counted: 0, dead: 1), slices: [], cells: [],
+            deadLetters: [plain])
+        let stored = try named.body().count
+        var old = named.bytes
+        old[0] = 1
+        old.removeLast()
+        old[old.count - stored - 4] -= 1
+        old[old.count - stored - 8] -= 1
+        let read = try BatchRecord(decoding: old)
+        #expect(read.kind == .home)
+        #expect(try read.deadLetters() == [plain])
+        let other = BatchHeader(
+            id: BatchID(producer: 1, sequence: 1), createdAt: Self.header.createdAt,
+            contentHash: Hash128(5), rule: .first)
+        let renewed = try read.resealed(as: other, home: PartitionID(4))
+        #expect(renewed.header == other && renewed.bytes[0] == 1)
+        #expect(try renewed.deadLetters() == [plain])
+    }
+
     @Test("no flipped byte and no cut ever traps, and a flipped body is noticed")
     func damage() throws {
         let record = Self.record()

@@ -5,6 +5,8 @@
 package enum AttemptResult: Hashable, Sendable {
     /// Counted, now or by an earlier attempt.
     case counted(BatchCounts, duplicate: Bool)
+    /// Kept by the node that was asked, to be counted later.
+    case parked(events: Int)
     /// Finally not counted: for its bytes, or because its segment closed without it.
     case notCounted(String)
     /// The request is unusable and will be for every node; nothing was sent on.
@@ -35,6 +37,12 @@ package enum AttemptResult: Hashable, Sendable {
                 self = .counted(counts, duplicate: answer.duplicate)
             } else {
                 self = .unknown("an answer 200 that names no counts")
+            }
+        case 202:
+            if answer.outcome == "parked", let events = answer.events {
+                self = .parked(events: events)
+            } else {
+                self = .unknown("an answer 202 that does not say 'parked'")
             }
         case 410:
             self = AttemptResult.tooOld(answer, detail: detail)
@@ -86,6 +94,8 @@ package enum AttemptResult: Hashable, Sendable {
         var outcome: String? { json?["outcome"]?.string }
         var duplicate: Bool { json?["duplicate"]?.bool ?? false }
         var detail: String? { json?["detail"]?.string ?? json?["title"]?.string }
+
+        var events: Int? { json?["events"]?.int }
 
         var counts: BatchCounts? {
             guard let events = json?["events"]?.int, let counted = json?["counted"]?.int,

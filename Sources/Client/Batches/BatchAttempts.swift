@@ -39,6 +39,8 @@ package struct BatchAttempts: Hashable, Sendable {
         switch result {
         case .counted(let counts, let duplicate):
             return .finished(.counted(counts, duplicate: duplicate))
+        case .parked(let events):
+            return .finished(.parked(events: events))
         case .notCounted(let detail):
             return .finished(.notCounted(detail))
         case .unusable(let detail):

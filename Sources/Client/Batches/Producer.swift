@@ -167,6 +167,10 @@ public actor Producer {
                 report.deadLetters.append(
                     SendReport.DeadLetterSample(sequence: batch.id.sequence, error: error))
             }
+        case .parked(let events):
+            report.events += events
+            report.parked += events
+            report.batches += 1
         case .notCounted, .notAttempted, .unknown:
             report.failures.append(
                 SendReport.Failure(

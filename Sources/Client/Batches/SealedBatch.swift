@@ -37,6 +37,9 @@ package struct SealedBatch: Hashable, Sendable {
 public enum BatchOutcome: Hashable, Sendable {
     /// Every event of it is counted or a dead letter, durably. `duplicate`: by an earlier attempt.
     case counted(BatchCounts, duplicate: Bool)
+    /// At `ConsistencyLevel.any`: kept by one node, which goes on until they are counted. Its
+    /// producer must not seal them anew.
+    case parked(events: Int)
     /// Finally not counted, for the reason given.
     case notCounted(String)
     /// No attempt was accepted by any node within the time: as if it had never been sent.

@@ -40,7 +40,7 @@ extension ClusterConfiguration {
             gossipInterval: .seconds(1), requestTimeout: .seconds(5),
             horizon: Limits.horizonDefault, futureLimit: Limits.futureLimitDefault, lateness: nil,
             memtableSize: 64 << 20, memtableFlushAge: .seconds(600),
-            diskReserve: DiskWatch.reserveDefault,
+            diskReserve: DiskWatch.reserveDefault, parkedSizeMax: 0,
             digestKey: try readDigestKey(top, clusterName: clusterName),
             dataDirectory: try readDataDirectory(top, file: file),
             retention: try readRetention(top, window: window),
@@ -57,7 +57,8 @@ extension ClusterConfiguration {
     private static let scalarKeys = [
         "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
-        "memtable_size", "memtable_flush_age", "disk_reserve", "digest_key", "log_level",
+        "memtable_size", "memtable_flush_age", "disk_reserve", "max_parked_size", "digest_key",
+        "log_level",
     ]
 
     private mutating func readTimes(_ top: ConfigurationSection) throws(ConfigurationError) {
@@ -93,6 +94,9 @@ extension ClusterConfiguration {
         }
         if let setting = try top.setting("memtable_flush_age") {
             memtableFlushAge = try setting.duration(in: ConfigurationLimits.memtableFlushAge)
+        }
+        if let setting = try top.setting("max_parked_size"), setting.text != "off" {
+            parkedSizeMax = try setting.bytes(in: ConfigurationLimits.parkedSize)
         }
         if let setting = try top.setting("log_level") {
             let word = try setting.choice(LogLevel.allCases.map(\.rawValue))

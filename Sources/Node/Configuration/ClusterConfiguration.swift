@@ -39,6 +39,8 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var memtableFlushAge: Duration
     /// With less than this free on its disk a node takes no new batches. Default 256MiB.
     package var diskReserve: Int
+    /// Bytes of batches that each node may park for level ANY; 0 (the default): ANY is off.
+    package var parkedSizeMax: Int
     /// The key of all digests. By default derived from the cluster's name, which tells honest
     /// clusters apart and keeps nobody out.
     package var digestKey: SipKey
@@ -110,5 +112,6 @@ package enum ConfigurationLimits {
     package static let memtableSize = (1 << 20)...(4 << 30)
     package static let diskReserve = (64 << 20)...(1 << 50)
     package static let memtableFlushAge = Duration.seconds(1)...Duration.seconds(7 * 86_400)
+    package static let parkedSize = (1 << 20)...(1 << 40)
     package static let retention = Duration.seconds(3600)...Duration.seconds(36_500 * 86_400)
 }

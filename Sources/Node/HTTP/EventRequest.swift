@@ -7,6 +7,8 @@ package struct EventRequest: Sendable {
     package var parameters: ParseParameters
     package var isGzip: Bool
     package var consistency: Consistency
+    /// Level ANY: where that consistency cannot be had, the node keeps the batch and tries again.
+    package var parks: Bool
     /// nil: the node seals the body itself.
     package var seal: Seal?
 
@@ -24,7 +26,8 @@ package struct EventRequest: Sendable {
     package init(query: HTTPQuery, header: (String) -> String?) throws(Problem) {
         try query.expect(
             only: ["consistency", "type", "key_field", "time_field", "type_field", "value_field"])
-        consistency = try query.consistency(outcome: .notAttempted)
+        parks = query.isAny
+        consistency = parks ? .quorum : try query.consistency(outcome: .notAttempted)
         parameters = ParseParameters(
             format: try EventRequest.format(header("Content-Type")),
             defaultType: query["type"], keyField: query["key_field"],

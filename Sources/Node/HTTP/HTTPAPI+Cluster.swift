@@ -195,7 +195,7 @@ extension HTTPAPI {
         switch response {
         case .flushed: return .json { $0.field("flushed", true) }
         case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .audit: throw .unexpectedAnswer
+        case .write, .status, .read, .parked, .audit: throw .unexpectedAnswer
         }
     }
 
@@ -286,6 +286,21 @@ extension HTTPAPI {
             (
                 "quipu_log_unsynced_records", "Records that wait for an fsync.",
                 Int(clamping: view.logLast.number - min(view.logSynced.number, view.logLast.number))
+            ),
+            ("quipu_parked_batches", "Batches parked here.", view.parkedBatches),
+            ("quipu_parked_bytes", "Bytes of batches parked here.", view.parkedBytes),
+            (
+                "quipu_parked_counted", "Parked batches counted since the start.",
+                Int(clamping: view.counters.parkedCounted)
+            ),
+            (
+                "quipu_parked_refused",
+                "Parked batches finally not counted, for another content of their id.",
+                Int(clamping: view.counters.parkedRefused)
+            ),
+            (
+                "quipu_parked_renewed", "Parked batches sealed anew since the start.",
+                Int(clamping: view.counters.parkedRenewed)
             ),
             (
                 "quipu_syncs", "Comparisons with peers since the start.",

@@ -8,6 +8,7 @@ extension HTTPAPI {
     func events(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
         try allow(call, ["POST"])
         let request = try EventRequest(query: call.query, header: call.header)
+        if request.parks { try admitAny() }
         try admit()
         if let length = call.header("Content-Length").flatMap(Int.init), request.seal != nil,
             length > Limits.bodySentMax
@@ -16,7 +17,7 @@ extension HTTPAPI {
         }
         let parts = EventParts(
             request: request, body: call.body, budget: bodies, metrics: metrics)
-        var answer = WriteAnswer(consistency: request.consistency)
+        var answer = WriteAnswer(request)
         // The client's own identity holds for one batch; without one, each part gets the next.
         while let bytes = try await next(parts, answer) {
             let seal =
@@ -40,6 +41,14 @@ extension HTTPAPI {
         } catch {
             throw answer.parts.isEmpty ? error : error.after(answer.parts)
         }
+    }
+
+    private func admitAny() throws(Problem) {
+        guard !settings.parksAny else { return }
+        throw .badRequest(
+            "consistency=ANY is off on this cluster: use ONE, QUORUM or ALL, or set "
+                + "max_parked_size (as 256MiB) in cluster.conf on every node",
+            outcome: .notAttempted)
     }
 
     /// Turns writes away before their bodies are read.
@@ -67,11 +76,15 @@ extension HTTPAPI {
             countOutcome(error.problem.outcome)
             throw error.problem
         }
-        let response = await core.request(
-            .write(folded.record, consistency: request.consistency), deadline: deadline)
+        let write: ClientRequest =
+            request.parks
+            ? .writeOrPark(folded.record) : .write(folded.record, consistency: request.consistency)
+        let response = await core.request(write, deadline: deadline)
         switch WriteAnswer.judge(response, folded, request.consistency) {
         case .success(let part):
-            if part.isDuplicate {
+            if part.isParked {
+                metrics.batchesParked.increment()
+            } else if part.isDuplicate {
                 metrics.batchesDuplicate.increment()
             } else {
                 metrics.batchesCounted.increment()
@@ -91,6 +104,7 @@ extension HTTPAPI {
         case .notAttempted?: metrics.batchesNotAttempted.increment()
         case .unknown?: metrics.batchesUnknown.increment()
         case .counted?: metrics.batchesDuplicate.increment()
+        case .parked?: metrics.batchesParked.increment()
         case nil: break
         }
     }
@@ -136,14 +150,22 @@ extension HTTPAPI {
                 json.field("dead", 0)
             }
         case .status(.unknown(let heldBy)):
+            let isParked = try await isParked(id)
             return .json { json in
                 json.field("outcome", Outcome.unknown.rawValue)
                 json.field("final", false)
                 json.field("held_by", heldBy)
+                if isParked { json.field("parked", true) }
             }
         case .failed(let failure):
-            throw failure.problem(consistency: nil)
-        case .write, .read, .audit, .flushed:
+            // Its home is away; but this node may keep the batch itself.
+            guard try await isParked(id) else { throw failure.problem(consistency: nil) }
+            return .json { json in
+                json.field("outcome", Outcome.unknown.rawValue)
+                json.field("final", false)
+                json.field("parked", true)
+            }
+        case .write, .read, .flushed, .parked, .audit:
             throw .unexpectedAnswer
         }
     }

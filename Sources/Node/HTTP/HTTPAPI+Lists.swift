@@ -57,9 +57,7 @@ extension HTTPAPI {
         if call.method == "DELETE" { throw .notInThisVersion("purging dead letters") }
         try allow(call, ["GET", "HEAD"])
         try call.query.expect(only: ["reason", "type", "limit", "page", "consistency"])
-        if call.query["type"] != nil {
-            throw .notInThisVersion("listing dead letters by type")
-        }
+        let type = try call.query["type"].map { name throws(Problem) in try self.type(name) }
         var reason: DeadLetterReason?
         if let name = call.query["reason"] {
             reason = DeadLetterReason.allCases.first { $0.name == name }
@@ -70,11 +68,13 @@ extension HTTPAPI {
         }
         let limit = try limit(call)
         let query = DeadLetterQuery(
-            reason: reason, limit: limit, after: try PageToken.place(call.query["page"]))
+            reason: reason, type: type ?? nil, limit: limit,
+            after: try PageToken.place(call.query["page"]))
         let answer = try await read(.deadLetters(query), try call.query.consistency())
         guard case .deadLetters(let items, let total) = answer.result else {
             throw .unexpectedAnswer
         }
+        let parked = try await parkedBatches(nil, limit: limit)
         return .json { json in
             json.field(
                 "items",
@@ -85,11 +85,12 @@ extension HTTPAPI {
                 "next",
                 items.count == limit ? items.last.map { PageToken.text(place: $0.place) } : nil)
             json.field("total", total)
+            json.field("parked", object: { write(parked, to: &$0) })
         }
     }
 
-    /// What the letter's event would have been is not known apart from its bytes: type, key and
-    /// time are null. Bytes that are no UTF-8 come in base64 beside the text that shows them.
+    /// Type, key and time are those that the event would have had, null where they could not be
+    /// read. Bytes that are no UTF-8 come in base64 beside the text that shows them.
     private static func write(_ item: DeadLetterItem, to json: inout JSONWriter) {
         json.object { json in
             json.key("batch")
@@ -102,13 +103,15 @@ extension HTTPAPI {
             if String(validating: item.letter.raw, as: UTF8.self) == nil {
                 json.field("raw_base64", Base64.encode(item.letter.raw, .standard))
             }
-            json.field("type", nil as String?)
-            json.field("key", nil as String?)
-            json.field("time", nil as String?)
+            json.key("type")
+            if let type = item.letter.type { json.string(type) } else { json.null() }
+            json.key("key")
+            if let key = item.letter.key { json.string(key) } else { json.null() }
+            json.field("time", item.letter.time.map(TimeText.format))
         }
     }
 
-    private func limit(_ call: HTTPCall) throws(Problem) -> Int {
+    func limit(_ call: HTTPCall) throws(Problem) -> Int {
         try call.query.number("limit", default: HTTPLimits.pageDefault, in: 1...HTTPLimits.pageMax)
     }
 }

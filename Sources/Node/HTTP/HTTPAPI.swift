@@ -23,6 +23,8 @@ package struct HTTPSettings: Sendable {
     package var replication: ReplicationFactor
     package var members: [CoreConfiguration.Member]
     package var startedAt: Now
+    /// Level ANY is on.
+    package var parksAny = false
 
     package init(
         node: NodeID, clusterName: String, version: String, window: WindowLength,
@@ -123,6 +125,7 @@ package struct HTTPAPI: Sendable {
         case ("dead-letters", 0): return try await deadLetters(call)
         case ("dead-letters", 1) where rest[0] == "replay":
             throw .notInThisVersion("replaying dead letters")
+        case ("parked", 0): return try await parked(call)
         case ("attributes", 0): return try await putAttributes(call)
         case ("attributes", 1): return try await attributes(call, key: rest[0])
         case ("partitions", 0): return try await partitions(call)
@@ -177,7 +180,7 @@ package struct HTTPAPI: Sendable {
         switch response {
         case .read(let answer): return answer
         case .failed(let failure): throw failure.problem(consistency: consistency)
-        case .write, .status, .audit, .flushed: throw .unexpectedAnswer
+        case .write, .status, .flushed, .parked, .audit: throw .unexpectedAnswer
         }
     }
 

@@ -50,6 +50,9 @@ package struct HTTPQuery: Hashable, Sendable {
         return time
     }
 
+    /// Level ANY: counted at QUORUM, or else parked.
+    package var isAny: Bool { values["consistency"]?.uppercased() == "ANY" }
+
     package func consistency(outcome: Outcome? = nil) throws(Problem) -> Consistency {
         guard let text = values["consistency"] else { return .quorum }
         guard let consistency = Consistency(name: text) else {
@@ -59,11 +62,7 @@ package struct HTTPQuery: Hashable, Sendable {
                     "consistency=\(text) is none of \(levels)", outcome: outcome)
             }
             throw .badRequest(
-                outcome == nil
-                    ? "consistency=ANY is for writes: a read needs the answer of a replica; use "
-                        + "one of \(levels)"
-                    : "consistency=ANY is off on this cluster; use one of \(levels)",
-                outcome: outcome)
+                "consistency=ANY is for writes alone; use one of \(levels)", outcome: outcome)
         }
         return consistency
     }

@@ -54,6 +54,8 @@ package enum Outcome: String, Sendable {
     /// This attempt sent nothing; says nothing of earlier ones.
     case notAttempted = "not-attempted"
     case unknown
+    /// Level ANY: kept by the node that was asked, to be counted later.
+    case parked
 }
 
 /// An error as a user reads it: `application/problem+json`.

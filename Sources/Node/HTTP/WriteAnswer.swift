@@ -9,16 +9,18 @@ package struct WriteAnswer: Sendable {
         package var id: BatchID
         package var totals: BatchTotals
         package var isDuplicate: Bool
+        /// Counted later: `totals` says what it will be.
+        package var isParked = false
         package var required: Int
         package var acknowledged: Int
         package var errors: [DeadLetter]
     }
 
-    package let consistency: Consistency
+    package let level: String
     package private(set) var parts: [Part] = []
 
-    package init(consistency: Consistency) {
-        self.consistency = consistency
+    package init(_ request: EventRequest) {
+        level = request.parks ? "ANY" : request.consistency.name
     }
 
     package mutating func add(_ part: Part) {
@@ -40,7 +42,7 @@ package struct WriteAnswer: Sendable {
                 problem.outcome = .unknown
             }
             return .failure(problem)
-        case .status, .read, .audit, .flushed:
+        case .status, .read, .flushed, .parked, .audit:
             var problem = Problem.unexpectedAnswer
             problem.outcome = .unknown
             return .failure(problem)
@@ -57,6 +59,11 @@ package struct WriteAnswer: Sendable {
                 Part(
                     id: id, totals: folded.record.totals, isDuplicate: isDuplicate,
                     required: required, acknowledged: acknowledged, errors: folded.errors))
+        case .parked:
+            return .success(
+                Part(
+                    id: id, totals: folded.record.totals, isDuplicate: false, isParked: true,
+                    required: 0, acknowledged: 0, errors: folded.errors))
         case .conflict:
             return .failure(
                 Problem(
@@ -100,6 +107,15 @@ package struct WriteAnswer: Sendable {
             return .overloaded("this node has too many requests under way")
         case .notReady(let reason):
             return .notReadyToWrite("\(reason); send to another node")
+        case .parkingFull(let batches, let bytes):
+            var problem = Problem(
+                503, "parking-full", "Too few replicas, and no more can be parked",
+                "too few voting replicas can be reached, and this node has parked \(batches) "
+                    + "batches of \(bytes) bytes already; try again after the time in "
+                    + "Retry-After, or send to another node",
+                outcome: .notAttempted)
+            problem.retryAfter = HTTPLimits.retryAfterSeconds
+            return problem
         }
     }
 
@@ -130,7 +146,8 @@ package struct WriteAnswer: Sendable {
     // MARK: - As JSON
 
     package var reply: HTTPReply {
-        .json { json in
+        let isParked = parts.contains(where: \.isParked)
+        return .json(status: isParked ? 202 : 200) { json in
             if parts.count == 1 {
                 json.key("batch")
                 WriteAnswer.write(parts[0].id, to: &json)
@@ -141,12 +158,13 @@ package struct WriteAnswer: Sendable {
                         for part in parts { WriteAnswer.write(part, to: &json) }
                     })
             }
-            json.field("outcome", Outcome.counted.rawValue)
-            json.field("events", parts.reduce(0) { $0 + UInt64($1.totals.events) })
-            json.field("counted", parts.reduce(0) { $0 + UInt64($1.totals.counted) })
-            json.field("dead", parts.reduce(0) { $0 + UInt64($1.totals.dead) })
+            json.field("outcome", (isParked ? Outcome.parked : .counted).rawValue)
+            json.field("events", sum(\.totals.events))
+            json.field("counted", sum(\.countedNow))
+            json.field("dead", sum(\.deadNow))
+            if level == "ANY" { json.field("parked", sum(\.parkedNow)) }
             json.field("duplicate", !parts.isEmpty && parts.allSatisfy(\.isDuplicate))
-            json.field("consistency", consistency.name)
+            json.field("consistency", level)
             json.field("required", parts.map(\.required).max() ?? 0)
             json.field("acknowledged", parts.map(\.acknowledged).min() ?? 0)
             json.field(
@@ -163,6 +181,10 @@ package struct WriteAnswer: Sendable {
         }
     }
 
+    private func sum(_ number: KeyPath<Part, UInt32>) -> UInt64 {
+        parts.reduce(0) { $0 + UInt64($1[keyPath: number]) }
+    }
+
     static func write(_ id: BatchID, to json: inout JSONWriter) {
         json.object { json in
             json.field("producer", UUIDText.format(id.producer))
@@ -174,12 +196,19 @@ package struct WriteAnswer: Sendable {
         json.object { json in
             json.key("batch")
             write(part.id, to: &json)
-            json.field("outcome", Outcome.counted.rawValue)
+            json.field("outcome", (part.isParked ? Outcome.parked : .counted).rawValue)
             json.field("events", part.totals.events)
-            json.field("counted", part.totals.counted)
-            json.field("dead", part.totals.dead)
+            json.field("counted", part.countedNow)
+            json.field("dead", part.deadNow)
         }
     }
+}
+
+extension WriteAnswer.Part {
+    /// `counted + dead + parked = events`.
+    fileprivate var countedNow: UInt32 { isParked ? 0 : totals.counted }
+    fileprivate var deadNow: UInt32 { isParked ? 0 : totals.dead }
+    fileprivate var parkedNow: UInt32 { isParked ? totals.events : 0 }
 }
 
 extension Problem {

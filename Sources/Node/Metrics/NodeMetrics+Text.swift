@@ -22,6 +22,7 @@ package struct MetricGauges: Sendable {
     package var foldsWaiting = 0
     package var storageJobsWaiting = 0
     package var catalogJobsWaiting = 0
+    package var parkingJobsWaiting = 0
     package var bodiesBytes = 0
     package var logBacklogBytes = 0
     package var diskFreeBytes = 0
@@ -86,6 +87,7 @@ extension NodeMetrics {
                 ("counted", batchesCounted.value), ("duplicate", batchesDuplicate.value),
                 ("not-counted", batchesNotCounted.value),
                 ("not-attempted", batchesNotAttempted.value), ("unknown", batchesUnknown.value),
+                ("parked", batchesParked.value),
             ])
         out.counter("quipu_body_bytes_total", "Bytes of event bodies as sent.", bytesReceived.value)
         out.counter("quipu_queries_total", "Queries asked of this node.", queries.value)
@@ -141,6 +143,7 @@ extension NodeMetrics {
                 ("core", gauges.inboxWaiting), ("requests", gauges.requestsWaiting),
                 ("folds", gauges.foldsWaiting), ("storage", gauges.storageJobsWaiting),
                 ("catalog", gauges.catalogJobsWaiting),
+                ("parking", gauges.parkingJobsWaiting),
             ])
         out.gauge("quipu_bodies_bytes", "Bytes of bodies held by requests.", gauges.bodiesBytes)
         out.gauge("quipu_log_backlog_bytes", "Log bytes not yet written.", gauges.logBacklogBytes)

@@ -6,6 +6,7 @@ package final class NodeMetrics: Sendable {
     // Traffic
     package let batchesCounted = Counter()
     package let batchesDuplicate = Counter()
+    package let batchesParked = Counter()
     package let eventsCounted = Counter()
     package let eventsDead = Counter()
     package let bytesReceived = Counter()
@@ -81,7 +82,7 @@ package final class NodeMetrics: Sendable {
         case .dropped(_, let isBound): if isBound { incidents.increment() }
         case .peerUp, .peerDown, .voting, .recovering, .waiting, .inDoubt, .generationRefused,
             .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull, .incident, .divergence,
-            .recounted, .recountFailed, .damaged:
+            .recounted, .recountFailed, .damaged, .parking:
             break
         }
     }

@@ -22,6 +22,7 @@ package final class NodeRuntime: Sendable {
     private let peers: any PeerSending
     private let metrics: NodeMetrics
     private let logger: Logger
+    private let parking: ParkingService?
     private let onReport: @Sendable (Report) -> Void
     private let onHalt: @Sendable (String) -> Void
     private let ended = Monitor(false)
@@ -31,6 +32,7 @@ package final class NodeRuntime: Sendable {
     package init(
         runner: StorageRunner, peers: any PeerSending, metrics: NodeMetrics, logger: Logger,
         inbox: CoreInbox = CoreInbox(), replies: ReplyBook = ReplyBook(),
+        parking: ParkingService? = nil,
         onReport: @escaping @Sendable (Report) -> Void = { _ in },
         onHalt: @escaping @Sendable (String) -> Void
     ) {
@@ -40,6 +42,7 @@ package final class NodeRuntime: Sendable {
         self.logger = logger
         self.inbox = inbox
         self.replies = replies
+        self.parking = parking
         self.onReport = onReport
         self.onHalt = onHalt
         log = LogThread()
@@ -85,8 +88,9 @@ package final class NodeRuntime: Sendable {
 
     private static func overloaded(_ request: ClientRequest) -> ClientResponse {
         switch request {
-        case .write: .write(.notAttempted(.overloaded))
-        case .status, .read, .audit, .flush: .failed(.notReady("too many requests are under way"))
+        case .write, .writeOrPark: .write(.notAttempted(.overloaded))
+        case .status, .read, .audit, .flush, .parked:
+            .failed(.notReady("too many requests are under way"))
         }
     }
 
@@ -213,6 +217,8 @@ extension NodeRuntime {
                 metrics.sent(peers.send(message, to: node))
             case .run(let id, let job):
                 run(id, job)
+            case .park(let job):
+                park(job)
             case .reply(let id, let response):
                 replies.answer(id, response)
             case .report(let report):
@@ -225,6 +231,11 @@ extension NodeRuntime {
         }
         log.append(appends, sync: false)
         effects.removeAll(keepingCapacity: true)
+    }
+
+    private func park(_ job: ParkingJob) {
+        guard let parking else { return }
+        parking.run(job) { [inbox] result in inbox.post(.input(.parked(result))) }
     }
 
     private func run(_ id: JobID, _ job: StorageJob) {

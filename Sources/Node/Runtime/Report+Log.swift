@@ -1,6 +1,7 @@
 internal import Core
 package import Logging
 package import NodeCore
+internal import Replication
 
 extension Report {
     /// One line for the operator, at the level it deserves.
@@ -64,6 +65,30 @@ extension Report {
             logger.error("audit: this node is damaged: \(what)")
         case .malformed(let node, let what):
             logger.warning("\(node) sent what cannot be read: \(what)")
+        case .parking(let event):
+            event.log(to: logger)
+        }
+    }
+}
+
+extension ParkingLot.Event {
+    fileprivate func log(to logger: Logger) {
+        switch self {
+        case .parked(let key):
+            logger.info("parked batch \(key.id): its voters are away")
+        case .counted(let key):
+            logger.info("parked batch \(key.id) is counted")
+        case .refused(let key):
+            logger.warning(
+                "parked batch \(key.id) is finally not counted: another content is, under its id")
+        case .renewed(let key, let number):
+            let id = Renewal.id(key.id, number)
+            logger.notice(
+                "parked batch \(key.id) came too late for its id and is sealed anew as \(id)")
+        case .damaged(let key, let what):
+            logger.error("parked batch \(key.id) cannot be read and is kept aside: \(what)")
+        case .failed(let what):
+            logger.error("parked batches: \(what)")
         }
     }
 }

@@ -16,6 +16,7 @@ struct RunningNode: Sendable {
     let state: ServingState
     private let transport: PeerTransport
     private let attributes: AttributeService?
+    private let parking: ParkingService
     private let folds: FoldPool
     /// Held until the last file is closed.
     private let lock: DirectoryLock
@@ -75,8 +76,10 @@ struct RunningNode: Sendable {
             logger: logger, onFrame: { bridge.received($1, from: $0) },
             onState: { bridge.changed($0, $1) })
         bridge.attach(transport)
+        let parking = ParkingService(directory: directory, logger: logger)
         let runtime = NodeRuntime(
             runner: start.runner, peers: bridge, metrics: metrics, logger: logger, inbox: inbox,
+            parking: parking,
             onReport: { report in
                 if case .voting(let incarnation) = report { transport.setIncarnation(incarnation) }
             },
@@ -97,7 +100,7 @@ struct RunningNode: Sendable {
             settings: settings(configuration, core, ring), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
             attributes: attributes ?? NoCatalog(), metrics: metrics, state: state,
-            gauges: { gauges(runtime, attributes, free) })
+            gauges: { gauges(runtime, attributes, parking, free) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
         let seed = UInt64.random(in: .min ... .max)
@@ -112,7 +115,8 @@ struct RunningNode: Sendable {
         attributes?.start()
         return RunningNode(
             runtime: runtime, api: api, state: state, transport: transport,
-            attributes: attributes, folds: folds, lock: lock, diskWatch: OneShot(watch),
+            attributes: attributes, parking: parking, folds: folds, lock: lock,
+            diskWatch: OneShot(watch),
             logger: logger)
     }
 
@@ -133,6 +137,7 @@ struct RunningNode: Sendable {
                 folds.stop(by: deadline)
                 attributes?.stop(by: deadline)
                 runtime.stop(by: deadline)
+                parking.stop(by: deadline)
                 continuation.resume()
             }
             thread.start()
@@ -146,21 +151,25 @@ struct RunningNode: Sendable {
     private static func settings(
         _ configuration: ClusterConfiguration, _ core: CoreConfiguration, _ ring: RingView
     ) -> HTTPSettings {
-        HTTPSettings(
+        var settings = HTTPSettings(
             node: core.node, clusterName: configuration.clusterName, version: Release.version,
             window: configuration.window, requestTimeout: configuration.requestTimeout,
             horizon: configuration.horizon, lateness: configuration.lateness, ring: ring,
             replication: core.replication, members: core.members, startedAt: SystemClock.now)
+        settings.parksAny = core.parking.bytesMax > 0
+        return settings
     }
 
     private static func gauges(
-        _ runtime: NodeRuntime, _ attributes: AttributeService?, _ free: FreeDisk
+        _ runtime: NodeRuntime, _ attributes: AttributeService?, _ parking: ParkingService,
+        _ free: FreeDisk
     ) -> MetricGauges {
         var gauges = MetricGauges()
         gauges.inboxWaiting = runtime.inbox.waiting
         gauges.requestsWaiting = runtime.replies.count
         gauges.storageJobsWaiting = runtime.storage.waiting
         gauges.catalogJobsWaiting = attributes?.waiting ?? 0
+        gauges.parkingJobsWaiting = parking.waiting
         gauges.logBacklogBytes = runtime.log.backlog
         gauges.diskFreeBytes = free.bytes
         return gauges
@@ -235,6 +244,7 @@ extension ClusterConfiguration {
         core.horizon = horizon
         core.memtableBytesMax = memtableSize
         core.memtableAgeMax = memtableFlushAge
+        core.parking.bytesMax = parkedSizeMax
         return core
     }
 }

@@ -44,6 +44,8 @@ package enum RuntimeLimits {
     package static let storageJobsMax = 1 << 16
     /// Catalog calls that may wait.
     package static let catalogJobsMax = 1024
+    /// Batches that may wait to be parked, read or removed.
+    package static let parkingJobsMax = 1024
     package static let storageThreads = 2
     /// How long after its deadline a request that the core forgot is ended by the shell.
     package static let replyGrace: Duration = .seconds(2)

@@ -111,6 +111,9 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case lieApplication = "lie-application"
     case lieCell = "lie-cell"
     case lieFile = "lie-file"
+    case parked
+    case parkedCounted = "parked-counted"
+    case parkedRenewed = "parked-renewed"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

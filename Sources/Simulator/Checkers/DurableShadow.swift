@@ -129,7 +129,7 @@ package struct DurableShadow {
     private mutating func hold(_ record: BatchRecord, _ ledger: Ledger) throws(Violation) {
         let id = record.header.id
         let hash = record.header.contentHash
-        guard let number = ledger.number(of: hash), ledger.contents[number].id == id else {
+        guard let number = ledger.number(of: hash), let made = ledger.record(id, hash) else {
             throw Violation("S1", "a log holds \(id) with a content that nobody made")
         }
         guard ledger.submitted.contains(number) else {
@@ -144,7 +144,7 @@ package struct DurableShadow {
         }
         switch record.kind {
         case .home:
-            guard record.bytes == ledger.contents[number].record.bytes else {
+            guard record.bytes == made.bytes else {
                 throw Violation("S1", "the home record of c\(number) is not what was sent")
             }
             holding.hasRecord = true

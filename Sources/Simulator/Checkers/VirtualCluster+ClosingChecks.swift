@@ -14,7 +14,9 @@ extension VirtualCluster {
         checks.hit(.closed)
         let homes = ring.partitions(of: node.id)
         for content in ledger.contents
-        where segment(of: content) < below && homes.contains(content.record.home) {
+        where segment(of: content) < below && homes.contains(content.record.home)
+            && !ledger.renewed.contains(content.number)
+        {
             if node.shadow.holdsRecord(content) {
                 try checks.decide(content, "\(node.id)'s closed segment")
             } else {
@@ -29,7 +31,9 @@ extension VirtualCluster {
         checks.hit(.sealed)
         let partitions = ring.partitions(of: node.id)
         for content in ledger.contents
-        where segment(of: content) < below && checks.decided[content.id] == content.number {
+        where segment(of: content) < below && checks.decided[content.id] == content.number
+            && !ledger.renewed.contains(content.number)
+        {
             for slice in content.record.slices where partitions.contains(slice.partition) {
                 for replica in ring.replicas(of: slice.partition).map({ nodes[index(of: $0)] }) {
                     // It may have lost its disk after it agreed.
@@ -73,6 +77,8 @@ extension VirtualCluster {
     /// S15: said once, it holds for ever.
     func finallyNotCounted(_ number: Int, _ why: String) throws(Violation) {
         checks.hit(.finallyNotCounted)
+        // What was sealed anew counts under another id.
+        guard !ledger.renewed.contains(number) else { return }
         checks.closedOut.insert(number)
         let content = ledger.contents[number]
         guard checks.decided[content.id] != number else {

@@ -16,6 +16,12 @@ extension VirtualCluster {
             try run(until: now + .milliseconds(250))
         }
         try awaitSeals()
+        try awaitParked()
+        let settled = now + SimulatorLimits.convergenceMax
+        while let reason = try unsettled() {
+            guard now < settled else { throw reason }
+            try run(until: now + .milliseconds(250))
+        }
         try inspect()
         let final = boundSet(nodes.compactMap { node in node.process.map { audit(node, $0) } })
         try checkPromises(final)
@@ -49,6 +55,7 @@ extension VirtualCluster {
             guard audit.answersQuorum else {
                 return Violation("L1", "\(node.id) still holds batches in doubt")
             }
+            if let parked = stillParked(node, process) { return parked }
             audits.append(audit)
         }
         for partition in ring.partitioning.all {
@@ -128,6 +135,7 @@ extension VirtualCluster {
         guard closedOut.isEmpty else {
             throw Violation("S15", "\(closedOut) were finally not counted, and count")
         }
+        try checkParkedPromises(final)
         for number in ledger.refused.members {
             let rivals = ContentSet(ledger.rivals(of: ledger.contents[number].id))
             guard !rivals.intersection(final).isEmpty else {

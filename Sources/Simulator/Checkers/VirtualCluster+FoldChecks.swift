@@ -40,12 +40,16 @@ extension VirtualCluster {
     /// S1: nothing is held that was not sent. S6: nothing is decided against a decision.
     private func checkHeld(_ audit: NodeAudit, _ node: VirtualNode) throws(Violation) {
         for held in audit.held {
-            guard let number = ledger.number(of: held.hash), ledger.contents[number].id == held.id
+            guard let number = ledger.number(of: held.hash),
+                ledger.record(held.id, held.hash) != nil
             else { throw Violation("S1", "\(node.id) holds \(held.id), which nobody made") }
             guard ledger.submitted.contains(number) else {
                 throw Violation("S1", "\(node.id) holds c\(number), which was never sent")
             }
             guard held.isBound || !held.applied.isEmpty else { continue }
+            guard !ledger.renewed.contains(number) || held.id != ledger.contents[number].id else {
+                throw Violation("S15", "\(node.id) counts c\(number), which was sealed anew")
+            }
             try checks.decide(ledger.contents[number], node.id.name)
             guard !ledger.refused.contains(number), !checks.closedOut.contains(number) else {
                 throw Violation("S15", "\(node.id) counts c\(number), finally not counted")
@@ -65,7 +69,7 @@ extension VirtualCluster {
                 guard let slice = content.record.slice(of: partition) else {
                     throw Violation("S2", "\(node.id) applied c\(number) in \(partition)")
                 }
-                let term = SetDigest.term(content.id, slice.hash, key: Self.digestKey)
+                let term = SetDigest.term(held.id, slice.hash, key: Self.digestKey)
                 sets[Int(partition.index)].insert(term)
                 states[Int(partition.index)].merge(checks.state(content, partition))
             }

@@ -91,6 +91,8 @@ enum Describe {
         case .write(let record, let level):
             "write \(name(record.header)) at \(level.name), home \(record.home) "
                 + set(record.partitions)
+        case .writeOrPark(let record): "write \(name(record.header)) at ANY, home \(record.home)"
+        case .parked: "parked batches"
         case .status(let id, _): "status \(name(id))"
         case .read(.series(let query), let level):
             "read \(text(query.key)) in \(query.partition) at \(level.name)"
@@ -111,6 +113,7 @@ enum Describe {
             "audit: \(report.differences), \(report.lagging) lagging, balance \(report.balance)"
         case .audit(.verifying): "audit: disks are being read"
         case .flushed: "flushed"
+        case .parked(let listing): "\(listing.count) parked"
         case .failed(let failure): "\(failure)"
         }
     }
@@ -129,6 +132,19 @@ enum Describe {
         case .removeTables: "removeTables"
         case .verify(let tables): "verify of \(tables.count)"
         case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
+        }
+    }
+
+    static func parking(_ result: ParkingResult) -> String {
+        switch result {
+        case .listed(let notes): "\(notes.count) parked"
+        case .listFailed(let why): "cannot list: \(why)"
+        case .stored(let key): "parked \(key.id)"
+        case .storeFailed(let key, let why): "cannot park \(key.id): \(why)"
+        case .loaded(let key, _): "loaded \(key.id)"
+        case .loadFailed(let key, let why): "cannot load \(key.id): \(why)"
+        case .removed(let key): "removed \(key.id)"
+        case .removeFailed(let key, let why): "cannot remove \(key.id): \(why)"
         }
     }
 

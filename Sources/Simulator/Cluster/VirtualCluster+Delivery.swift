@@ -64,6 +64,8 @@ extension VirtualCluster {
             try closeIdle(node, process, to: peer)
         case .writeLog, .syncLog, .logSynced, .runJob, .finishJob:
             try deliverDisk(event, to: node, process)
+        case .runParking(let job):
+            try run(job, node, process)
         case .request(let request, let ask, let patience):
             trace.note(.request, at: now, node: node.index, request.number)
             log("\(node.id) ← client: \(Describe.request(ask)) (\(request.number))")
@@ -110,7 +112,10 @@ extension VirtualCluster {
                 askSync(node, process)
             case .run(let job, let work):
                 put(.runJob(job, work), to: node.index, process.instance, after: diskDelay())
+            case .park(let job):
+                park(job, node, process)
             case .reply(let request, let response):
+                try checkParked(response, request, node)
                 reply(response, to: request, from: node)
             case .report(let report):
                 log("\(node.id) reports \(report)")

@@ -34,9 +34,8 @@ extension VirtualCluster {
         case .finishJob(let job, let result):
             trace.note(.jobDone, at: now, node: node.index, job.number)
             try handle(.completed(job, result), node, process)
-        case .watchDisk, .tick, .message, .connect, .connected, .disconnected, .idle, .request,
-            .cancel,
-            .overdue, .resume:
+        case .watchDisk, .tick, .message, .connect, .connected, .disconnected, .idle, .runParking,
+            .request, .cancel, .overdue, .resume:
             preconditionFailure("no event of a disk")
         }
     }

@@ -60,6 +60,7 @@ extension VirtualCluster {
     /// What the crash leaves: after a power cut what was synced and some of the rest; after the
     /// death of the process alone everything is readable, and still not synced.
     func loseDisk(_ node: VirtualNode, isPowerCut: Bool) {
+        node.parking.crash(&parkingRandom)
         if !isPowerCut, diskRandom.chance(1, in: 3) {
             node.disk = node.disk.clone()
         } else {
@@ -76,6 +77,8 @@ extension VirtualCluster {
         trace.note(.wipe, at: now, node: node.index)
         node.disk = .init()
         node.shadow.wipe()
+        node.parking = VirtualParking()
+        ledger.loseParked(on: node.index)
         node.isWiped = true
         node.wipedAt = now
         node.closed = .first

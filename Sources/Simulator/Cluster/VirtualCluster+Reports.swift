@@ -34,6 +34,8 @@ extension VirtualCluster {
             }
         case .peerUp, .peerDown, .voting, .recovering, .waiting, .conflict:
             break
+        case .parking(let event):
+            try note(event)
         case .flushFailed(let what):
             throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")
         case .incident, .divergence, .recounted, .recountFailed, .damaged:
@@ -55,5 +57,16 @@ extension VirtualCluster {
         if counted.readsSpeculated > before.readsSpeculated { checks.hit(.readSpeculated) }
         if counted.batchesEnsured > before.batchesEnsured { checks.hit(.readEnsured) }
         if counted.batchesContributed > before.batchesContributed { checks.hit(.readContributed) }
+    }
+
+    private func note(_ event: ParkingLot.Event) throws(Violation) {
+        switch event {
+        case .parked: checks.hit(.parked)
+        case .counted: checks.hit(.parkedCounted)
+        case .renewed(let key, let number): try noteRenewal(key, number)
+        case .damaged(let key, let what):
+            throw Violation("S10", "the record of \(key) is damaged on a healthy disk: \(what)")
+        case .refused, .failed: break
+        }
     }
 }

@@ -141,6 +141,7 @@ extension VirtualCluster {
         configuration.readAttemptTimeout = swarm.readAttemptTimeout
         configuration.auditInterval = auditInterval
         configuration.scrubInterval = Self.scrubInterval
+        configuration.parking = swarm.parking
         configuration.mutants = mutants
         return configuration
     }

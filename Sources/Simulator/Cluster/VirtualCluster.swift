@@ -29,6 +29,8 @@ package final class VirtualCluster {
     var clientRandom: RandomSource
     var linkRandom: RandomSource
     var startRandom: RandomSource
+    /// Of parking alone, and seeded apart: it shifts no draw of the others.
+    var parkingRandom: RandomSource
 
     /// 2026-01-01T00:00:00Z.
     static let wallStart = WallTime(milliseconds: 1_767_225_600_000)
@@ -44,6 +46,7 @@ package final class VirtualCluster {
         clientRandom = random.fork()
         linkRandom = random.fork()
         startRandom = random.fork()
+        parkingRandom = RandomSource(seed: seed ^ 0x7061_726b)
         ring = try Self.makeRing(swarm)
         workload = Workload(swarm, partitioning: ring.partitioning, random: random.fork())
         for index in 0..<swarm.nodes {
@@ -162,6 +165,7 @@ package enum ProcessEvent {
     case logSynced(LSN)
     case runJob(JobID, StorageJob)
     case finishJob(JobID, Result<StorageResult, StorageError>)
+    case runParking(ParkingJob)
     case request(RequestID, ClientRequest, patience: Duration)
     case cancel(RequestID)
     /// By now the call must have been answered.

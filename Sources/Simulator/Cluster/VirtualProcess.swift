@@ -75,6 +75,8 @@ package final class VirtualNode {
     var slowUntil = Instant.zero
     /// What its disk certainly holds, kept by reading its log as it is synced.
     package var shadow: DurableShadow
+    /// Its parked batches.
+    package var parking = VirtualParking()
     /// As it last said of itself; a node that is down keeps its disk's vote.
     package var isVoting = false
     /// Its disk was lost and it has not voted since.

@@ -67,13 +67,29 @@ package struct ContentMaker {
         let shape = random.below(20)
         let cells = shape < 2 ? [] : makeCells(number)
         let dead = shape == 0 ? 0 : (shape < 6 ? 1 + random.below(3) : 0)
-        let letters = (0..<dead).map { line in
-            DeadLetter(
-                line: UInt32(line + 1), reason: random.pick(DeadLetterReason.allCases),
-                detail: "content \(number)", raw: Array("{line \(line) of \(number)".utf8))
-        }
+        var letters: [DeadLetter] = []
+        for line in 0..<dead { letters.append(makeLetter(line, of: number, createdAt)) }
         let record = encode(number, id: id, createdAt: createdAt, cells, letters)
         return Content(number: number, record: record, cells: cells, deadLetters: letters)
+    }
+
+    /// Some say what their events would have been.
+    private mutating func makeLetter(
+        _ line: Int, of number: Int, _ createdAt: WallTime
+    ) -> DeadLetter {
+        var letter = DeadLetter(
+            line: UInt32(line + 1), reason: random.pick(DeadLetterReason.allCases),
+            detail: "content \(number)", raw: Array("{line \(line) of \(number)".utf8))
+        switch line {
+        case 0:
+            letter.type = types[number % 2]
+            letter.time = createdAt
+        case 1:
+            letter.key = keys[0]
+        default:
+            break
+        }
+        return letter
     }
 
     private mutating func makeCells(_ number: Int) -> [ContentCell] {

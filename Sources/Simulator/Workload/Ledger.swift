@@ -1,5 +1,6 @@
 package import Core
 package import Storage
+package import Wire
 
 /// The simulator's own account: every content that was made, what was sent, what was answered.
 package struct Ledger {
@@ -27,6 +28,12 @@ package struct Ledger {
     package private(set) var confirmed = ContentSet()
     /// Attempts that may have left something behind, by content.
     private var attempts: [Int: Int] = [:]
+    /// Answered as parked, by content: the nodes that said so and have not lost their disk since.
+    package private(set) var parked: [Int: Set<Int>] = [:]
+    /// What contents were sealed anew as, by hash.
+    private var renewals: [Hash128: BatchRecord] = [:]
+    /// Contents that were sealed anew: under their own id they never count.
+    package private(set) var renewed = ContentSet()
 
     package init() {}
 
@@ -43,6 +50,13 @@ package struct Ledger {
     }
 
     package func number(of hash: Hash128) -> Int? { numbers[hash] }
+
+    /// The record that was made under this id with this content; nil where nobody made it.
+    package func record(_ id: BatchID, _ hash: Hash128) -> BatchRecord? {
+        guard let number = numbers[hash] else { return nil }
+        let record = renewals[hash] ?? contents[number].record
+        return record.header.id == id ? record : nil
+    }
 
     package func rivals(of id: BatchID) -> [Int] { ids[id] ?? [] }
 
@@ -78,6 +92,25 @@ package struct Ledger {
             acknowledged[Int(lower.rawValue)].insert(number)
         }
         if level != .one { answered.append(number) }
+    }
+
+    package mutating func park(_ number: Int, node: Int) {
+        parked[number, default: []].insert(node)
+    }
+
+    /// The disk of a node is lost, with all that was parked there.
+    package mutating func loseParked(on node: Int) {
+        for number in parked.keys.sorted() {
+            parked[number]?.remove(node)
+            if parked[number]?.isEmpty == true { parked[number] = nil }
+        }
+    }
+
+    /// The same events under another id: they count as the content that they are.
+    package mutating func renew(_ number: Int, as record: BatchRecord) {
+        numbers[record.header.contentHash] = number
+        renewals[record.header.contentHash] = record
+        renewed.insert(number)
     }
 
     package mutating func refuse(_ number: Int) { refused.insert(number) }

@@ -61,8 +61,11 @@ extension VirtualCluster {
         let efforts = workload.random.chance(1, in: 8) ? 2 : 1
         for _ in 0..<efforts {
             let patience = workload.random.chance(1, in: 10) ? 1 : Int.max
+            let parks = swarm.parks && parkingRandom.chance(1, in: 2)
             workload.efforts.append(
-                .init(content: content, level: level, patience: patience))
+                .init(
+                    content: content, level: parks ? .quorum : level, parks: parks,
+                    patience: patience))
             put(.submit(effort: workload.efforts.count - 1), after: clientDelay())
         }
     }
@@ -74,10 +77,10 @@ extension VirtualCluster {
         guard !effort.isOver else { return }
         let content = ledger.contents[effort.content]
         let timeout = swarm.requestTimeout
-        guard
-            call(
-                .write(content.record, consistency: effort.level), .write(effort: number), timeout)
-        else {
+        let request: ClientRequest =
+            effort.parks
+            ? .writeOrPark(content.record) : .write(content.record, consistency: effort.level)
+        guard call(request, .write(effort: number), timeout) else {
             retry(number)
             return
         }
@@ -121,6 +124,9 @@ extension VirtualCluster {
             ledger.withdraw(content)
             if reason == .aheadOfClock { workload.efforts[number].isOver = true }
             retryUnlessOver(number)
+        case .write(.parked):
+            // Its node has taken the batch over.
+            workload.efforts[number].isOver = true
         case .write(.expired(let status)):
             checks.hit(.expired)
             workload.efforts[number].isOver = true
@@ -128,7 +134,7 @@ extension VirtualCluster {
         case .write(.unknown), .failed:
             checks.hit(.unknown)
             retry(number)
-        case .status, .read, .flushed, .audit:
+        case .status, .read, .flushed, .audit, .parked:
             throw Violation("S4", "a write was answered by \(response)")
         }
     }

@@ -10,6 +10,8 @@ package struct Workload {
     struct Effort {
         var content: Int
         var level: Consistency
+        /// At level ANY: counted at QUORUM, or else parked.
+        var parks = false
         /// It gives up after so many attempts, and never learns.
         var patience: Int
         var attempts = 0

@@ -5,7 +5,7 @@ import Core
 struct DeadLettersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dlq",
-        abstract: "Events that could not be counted, with their reasons.",
+        abstract: "Events that could not be counted, with their reasons, and parked batches.",
         discussion: "Example: quipu dlq list --reason bad-time --limit 20",
         subcommands: [DeadLettersListCommand.self])
 }
@@ -13,7 +13,7 @@ struct DeadLettersCommand: AsyncParsableCommand {
 struct DeadLettersListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "List dead letters of the whole cluster.",
+        abstract: "List dead letters and parked batches of the whole cluster.",
         discussion: "Example: quipu dlq list --reason bad-time --limit 20")
 
     private static let detailColumns = 48
@@ -44,11 +44,18 @@ struct DeadLettersListCommand: AsyncParsableCommand {
 
     func run() async throws {
         let call = QueryCall.deadLetters(reason: reason, type: type, limit: limit, page: page)
-        let reply = try await connection.withClient { try await $0.perform(call) }
-        if result.json {
-            Output.body(reply.body)
-            return
+        try await connection.withClient { client in
+            if result.json {
+                Output.body(try await client.perform(call).body)
+                return
+            }
+            // First what is answered also while no quorum can be reached.
+            try await ParkedList(client: client, limit: limit).print()
+            try show(try await client.perform(call))
         }
+    }
+
+    private func show(_ reply: NodeAnswer) throws {
         let json = try reply.json()
         let answer = try reply.reading(ListAnswer.init(json:))
         var table = TextTable([
@@ -70,7 +77,7 @@ struct DeadLettersListCommand: AsyncParsableCommand {
     }
 
     /// `producer/sequence`, whether the answer writes it as text or as an object.
-    private static func batch(_ json: JSONValue?) -> String {
+    static func batch(_ json: JSONValue?) -> String {
         guard let json else { return "" }
         guard let producer = json["producer"], let sequence = json["sequence"] else {
             return json.plain

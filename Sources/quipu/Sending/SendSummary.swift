@@ -22,14 +22,20 @@ package struct SendSummary {
         {"events": \(report.events), "counted": \(report.counted), "dead": \(report.dead), \
         "duplicates": \(report.duplicates), "batches": \(report.batches), \
         "retries": \(report.retries), "seconds": \(Quantity.fixed(seconds, digits: 3)), \
-        "events_per_second": \(eventsPerSecond)}
+        "events_per_second": \(eventsPerSecond), "parked": \(report.parked)}
         """
+    }
+
+    private var parked: String {
+        report.parked > 0
+            ? ", \(Quantity.grouped(report.parked)) parked (see 'quipu dlq list')" : ""
     }
 
     package var text: String {
         """
         \(Quantity.plural(report.events, "event", "events")): \
-        \(Quantity.grouped(report.counted)) counted, \(Quantity.grouped(report.dead)) dead; \
+        \(Quantity.grouped(report.counted)) counted, \
+        \(Quantity.grouped(report.dead)) dead\(parked); \
         \(Quantity.plural(report.batches, "batch", "batches")) \
         (\(Quantity.plural(report.duplicates, "duplicate", "duplicates"))), \
         \(Quantity.plural(report.retries, "retry", "retries")); \
@@ -61,6 +67,7 @@ package struct SendSummary {
     private static func word(_ outcome: BatchOutcome) -> String {
         switch outcome {
         case .counted: "counted"
+        case .parked: "parked"
         case .notCounted(let reason): "not counted (\(reason))"
         case .notAttempted(let reason): "not sent (\(reason))"
         case .unknown(let reason): "unknown (\(reason))"

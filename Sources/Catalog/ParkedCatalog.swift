@@ -1,0 +1,213 @@
+package import Core
+import Foundation
+import GRDB
+
+/// The parked batches of one node, in a file of their own: unlike attributes no peer has them, so
+/// nothing that happens to the attributes' file may touch them. Only storing; `ParkingLot` decides.
+///
+/// Every call blocks on the disk and belongs on an I/O thread. What a call has changed is durable
+/// when it returns. The table is laid out in docs/formats/parked.md.
+package final class ParkedCatalog: Sendable {
+    private let file: String
+    private let queue: DatabaseQueue
+    /// A damaged file that was set aside when this one was opened.
+    package let incident: ParkedIncident?
+
+    /// Rises with every change of the table.
+    package static let version = 1
+
+    /// Opens the file or makes it.
+    package init(file: String) throws(CatalogError) {
+        self.file = file
+        do {
+            let (queue, incident) = try ParkedCatalog.open(file)
+            self.queue = queue
+            self.incident = incident
+        } catch {
+            throw AttributeCatalog.error(error, file, isOpening: true)
+        }
+    }
+
+    package func close() throws(CatalogError) {
+        do {
+            _ = try queue.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+            try queue.close()
+        } catch {
+            throw .failed(file: file, reason: "\(error)")
+        }
+    }
+
+    // MARK: - Batches
+
+    /// What is parked, ascending by key.
+    package func notes() throws(CatalogError) -> [ParkedNote] {
+        try run { queue in
+            try queue.read { db in
+                try Row.fetchAll(
+                    db,
+                    sql: """
+                        SELECT producer, sequence, content_hash, created_at, parked_at, events,
+                            bytes, checksum
+                        FROM parked ORDER BY producer, sequence, content_hash
+                        """
+                ).map(ParkedCatalog.note)
+            }
+        }
+    }
+
+    package func store(_ note: ParkedNote, record: [UInt8]) throws(CatalogError) {
+        try run { queue in
+            try queue.write { db in
+                try db.execute(
+                    sql: """
+                        INSERT OR REPLACE INTO parked (producer, sequence, content_hash,
+                            created_at, parked_at, events, bytes, checksum, record)
+                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        """,
+                    arguments: [
+                        CatalogBytes.data(note.key.id.producer),
+                        CatalogBytes.data(note.key.id.sequence),
+                        CatalogBytes.data(note.key.contentHash.value), note.createdAt.milliseconds,
+                        note.parkedAt.milliseconds, Int64(note.events), Int64(note.byteCount),
+                        Int64(note.checksum), Data(record),
+                    ])
+            }
+        }
+    }
+
+    /// nil where there is no such batch.
+    package func record(of key: ParkedKey) throws(CatalogError) -> [UInt8]? {
+        try run { queue in
+            try queue.read { db in
+                try Data.fetchOne(
+                    db, sql: "SELECT record FROM parked WHERE \(ParkedCatalog.isKey)",
+                    arguments: ParkedCatalog.arguments(key)
+                ).map { Array($0) }
+            }
+        }
+    }
+
+    package func remove(_ key: ParkedKey) throws(CatalogError) {
+        try run { queue in
+            try queue.write { db in
+                try db.execute(
+                    sql: "DELETE FROM parked WHERE \(ParkedCatalog.isKey)",
+                    arguments: ParkedCatalog.arguments(key))
+            }
+        }
+    }
+
+    private static let isKey = "producer = ? AND sequence = ? AND content_hash = ?"
+
+    private static func arguments(_ key: ParkedKey) -> StatementArguments {
+        [
+            CatalogBytes.data(key.id.producer), CatalogBytes.data(key.id.sequence),
+            CatalogBytes.data(key.contentHash.value),
+        ]
+    }
+
+    private static func note(_ row: Row) throws -> ParkedNote {
+        let producer: Data = row["producer"]
+        let sequence: Data = row["sequence"]
+        let hash: Data = row["content_hash"]
+        guard let producer = CatalogBytes.wideNumber(producer),
+            let sequence = CatalogBytes.number(sequence),
+            let hash = CatalogBytes.wideNumber(hash),
+            let events = UInt32(exactly: row["events"] as Int64),
+            let bytes = Int(exactly: row["bytes"] as Int64), bytes >= 0,
+            let checksum = UInt32(exactly: row["checksum"] as Int64)
+        else { throw CatalogSchema.Damage(reason: "a parked batch has a malformed row") }
+        return ParkedNote(
+            key: ParkedKey(
+                id: BatchID(producer: producer, sequence: sequence), contentHash: Hash128(hash)),
+            createdAt: WallTime(milliseconds: row["created_at"]),
+            parkedAt: WallTime(milliseconds: row["parked_at"]), events: events, byteCount: bytes,
+            checksum: checksum)
+    }
+
+    // MARK: - The file
+
+    private func run<Value>(_ body: (DatabaseQueue) throws -> Value) throws(CatalogError) -> Value {
+        do {
+            return try body(queue)
+        } catch {
+            throw AttributeCatalog.error(error, file)
+        }
+    }
+
+    private static func open(_ file: String) throws -> (DatabaseQueue, ParkedIncident?) {
+        do {
+            return (try openWhole(file), nil)
+        } catch {
+            guard let reason = CatalogSchema.damage(in: error) else { throw error }
+            let aside = try CatalogSchema.setAside(file)
+            return (try openWhole(file), ParkedIncident(file: aside, reason: reason))
+        }
+    }
+
+    private static func openWhole(_ file: String) throws -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.label = "parked"
+        configuration.journalMode = .wal
+        configuration.busyMode = .timeout(
+            Double(CatalogLimits.busyTimeout.milliseconds) / 1000)
+        configuration.prepareDatabase { db in
+            // What is answered as parked is durable, also through a power cut.
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+            try db.execute(sql: "PRAGMA trusted_schema = OFF")
+            try db.execute(sql: "PRAGMA auto_vacuum = FULL")
+            try db.execute(sql: "PRAGMA journal_size_limit = 67108864")
+        }
+        let queue = try DatabaseQueue(path: file, configuration: configuration)
+        let found = try queue.read { db in
+            try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        }
+        guard found <= version else { throw CatalogSchema.LaterVersion(version: found) }
+        if found == version { try check(queue, file) } else { try make(queue) }
+        return queue
+    }
+
+    private static func check(_ queue: DatabaseQueue, _ file: String) throws {
+        let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int ?? 0
+        guard size <= CatalogLimits.checkedAtOpenMax else { return }
+        let word = try queue.read { db in
+            try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "no answer"
+        }
+        if word != "ok" { throw CatalogSchema.Damage(reason: word) }
+    }
+
+    /// The record is the last column, so that notes are read without it.
+    private static func make(_ queue: DatabaseQueue) throws {
+        try queue.write { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE parked (
+                        producer BLOB NOT NULL,
+                        sequence BLOB NOT NULL,
+                        content_hash BLOB NOT NULL,
+                        created_at INTEGER NOT NULL,
+                        parked_at INTEGER NOT NULL,
+                        events INTEGER NOT NULL,
+                        bytes INTEGER NOT NULL,
+                        checksum INTEGER NOT NULL,
+                        record BLOB NOT NULL,
+                        PRIMARY KEY (producer, sequence, content_hash)
+                    );
+                    """)
+            try db.execute(sql: "PRAGMA user_version = \(version)")
+        }
+    }
+}
+
+/// A damaged file of parked batches that was set aside. What it held may not be counted: whoever
+/// sent it can be asked for it again, and the same ids count once.
+package struct ParkedIncident: Hashable, Sendable, CustomStringConvertible {
+    package var file: String
+    package var reason: String
+
+    package var description: String {
+        "the file of parked batches was damaged (\(reason)) and is kept as \(file): "
+            + "what was parked in it is not counted from here; its producers may send it again "
+            + "under the same ids"
+    }
+}

@@ -1,0 +1,93 @@
+import Core
+import NodeCore
+import Replication
+import Ring
+import Wire
+
+/// Level ANY: what was said to be parked is on the disk of the node that said so, and is counted
+/// after the heal.
+extension VirtualCluster {
+    /// At the moment of the answer, from the disk alone.
+    func checkParked(_ response: ClientResponse, _ request: RequestID, _ node: VirtualNode)
+        throws(Violation)
+    {
+        guard case .write(.parked) = response, let call = workload.calls[request],
+            case .write(let effort) = call.purpose
+        else { return }
+        let number = workload.efforts[effort].content
+        guard node.parking.holds(parkedKey(number)) else {
+            throw Violation("S3", "c\(number) is said to be parked, but not on \(node.id)'s disk")
+        }
+        ledger.park(number, node: node.index)
+    }
+
+    private func parkedKey(_ number: Int) -> ParkedKey {
+        let content = ledger.contents[number]
+        return ParkedKey(id: content.id, contentHash: content.hash)
+    }
+
+    /// What is parked for good until its home has decided: too old for every clock.
+    private func isTooOld(_ note: ParkedNote) -> Bool {
+        note.createdAt < wall - swarm.horizon - swarm.skewMax
+    }
+
+    /// What a running node still has to submit.
+    func stillParked(_ node: VirtualNode, _ process: VirtualProcess) -> Violation? {
+        for item in process.core.parkedBatches.items where !isTooOld(item.note) {
+            return Violation(
+                "L3",
+                "\(node.id) still has \(item.note.key) parked after \(item.attempts) attempts: "
+                    + item.reason)
+        }
+        return nil
+    }
+
+    /// With a short horizon nothing stays parked: what came too late is sealed anew once its
+    /// segment is closed, and counted then.
+    func awaitParked() throws(Violation) {
+        guard swarm.horizon < SimulatorLimits.horizonAwaited else { return }
+        let age = swarm.horizon + swarm.requestTimeout + swarm.clockSkewMax * 4
+        let end = now + age * 2 + swarm.segmentLength * 2 + SimulatorLimits.convergenceMax
+        while let left = anythingParked() {
+            guard now < end else { throw left }
+            try run(until: now + .milliseconds(500))
+        }
+    }
+
+    private func anythingParked() -> Violation? {
+        for node in nodes {
+            guard let item = node.process?.core.parkedBatches.items.first else { continue }
+            return Violation(
+                "L3", "\(node.id) has \(item.note.key) parked for ever: \(item.reason)")
+        }
+        return nil
+    }
+
+    /// L3: each parked batch is counted, or another content of its id is, or it is still there.
+    func checkParkedPromises(_ final: ContentSet) throws(Violation) {
+        for (number, places) in ledger.parked.sorted(by: { $0.key < $1.key }) {
+            let rivals = ContentSet(ledger.rivals(of: ledger.contents[number].id))
+            guard final.intersection(rivals).isEmpty else { continue }
+            let key = parkedKey(number)
+            let isHeld = places.contains { nodes[$0].parking.holds(key) }
+            guard isHeld else { throw Violation("L3", "c\(number) was parked, and is lost") }
+        }
+    }
+
+    /// A batch is sealed anew: its renewal is the same content under another name.
+    func noteRenewal(_ key: ParkedKey, _ number: Int) throws(Violation) {
+        guard let content = ledger.number(of: key.contentHash) else {
+            throw Violation("S1", "\(key) is sealed anew, and nobody made it")
+        }
+        let original = ledger.contents[content].record
+        do throws(DecodeError) {
+            let record = try Renewal.record(
+                original, number, home: ring.home(of: Renewal.id(key.id, number)))
+            ledger.renew(content, as: record)
+            checks.closedOut.remove(content)
+            checks.hit(.parkedRenewed)
+        } catch {
+            throw Violation("S13", "\(key) cannot be sealed anew: \(error)")
+        }
+    }
+}

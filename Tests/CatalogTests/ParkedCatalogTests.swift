@@ -1,0 +1,70 @@
+import Catalog
+import Core
+import Foundation
+import Testing
+
+@Suite("The file of parked batches")
+struct ParkedCatalogTests {
+    private static let key = ParkedKey(
+        id: BatchID(producer: .max - 1, sequence: .max), contentHash: Hash128(.max))
+
+    private static func note(_ key: ParkedKey = key, bytes: Int = 3) -> ParkedNote {
+        ParkedNote(
+            key: key, createdAt: WallTime(milliseconds: -5), parkedAt: WallTime(milliseconds: 9),
+            events: .max, byteCount: bytes, checksum: .max)
+    }
+
+    private func open(_ folder: TemporaryFolder) throws -> ParkedCatalog {
+        try ParkedCatalog(file: folder.file("parked.sqlite"))
+    }
+
+    @Test("what is stored is listed and read, to the last bit, also by the next process")
+    func survives() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try open(folder)
+        #expect(try catalog.notes().isEmpty)
+        try catalog.store(Self.note(), record: [1, 2, 3])
+        let other = ParkedKey(id: BatchID(producer: 1, sequence: 2), contentHash: Hash128(3))
+        try catalog.store(Self.note(other, bytes: 0), record: [])
+        // The first process is not closed: it may as well have died here.
+        let again = try open(folder)
+        #expect(again.incident == nil)
+        #expect(try again.notes() == [Self.note(other, bytes: 0), Self.note()])
+        #expect(try again.record(of: Self.key) == [1, 2, 3])
+        #expect(try again.record(of: other) == [])
+        try catalog.close()
+        try again.close()
+    }
+
+    @Test("storing twice keeps one; what is removed is gone, and removing it again does no harm")
+    func removes() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try open(folder)
+        try catalog.store(Self.note(), record: [1, 2, 3])
+        try catalog.store(Self.note(), record: [1, 2, 3])
+        #expect(try catalog.notes() == [Self.note()])
+        try catalog.remove(Self.key)
+        try catalog.remove(Self.key)
+        #expect(try catalog.notes().isEmpty)
+        #expect(try catalog.record(of: Self.key) == nil)
+        try catalog.close()
+    }
+
+    @Test("a damaged file is kept under another name, which the incident tells")
+    func damaged() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.file("parked.sqlite")
+        let catalog = try open(folder)
+        try catalog.store(Self.note(), record: Array(repeating: 7, count: 100_000))
+        try catalog.close()
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+        for place in 0..<4096 { bytes[place] = 0x55 }
+        try bytes.write(to: URL(fileURLWithPath: file))
+        let again = try open(folder)
+        let incident = try #require(again.incident)
+        #expect(incident.file == file + ".corrupt-1")
+        #expect(try Data(contentsOf: URL(fileURLWithPath: incident.file)) == bytes)
+        #expect(try again.notes().isEmpty)
+        try again.close()
+    }
+}
