@@ -327,7 +327,7 @@ extension ParkingLot {
         case .write(.expired(.notCounted)): .closed
         case .write(.expired(.unknown)), .write(.unknown), .write(.notAttempted), .failed:
             .open(reason(response))
-        case .write(.parked), .status, .read, .flushed, .parked:
+        case .write(.parked), .status, .read, .flushed, .parked, .audit:
             preconditionFailure("a write was answered by \(response)")
         }
     }
@@ -346,7 +346,7 @@ extension ParkingLot {
         case .write(.notAttempted(.overloaded)): "this node is overloaded"
         case .write(.notAttempted(.notReady(let why))), .failed(.notReady(let why)): why
         case .failed(.storage(let why)): why
-        case .write, .status, .read, .flushed, .parked: "waiting"
+        case .write, .status, .read, .flushed, .parked, .audit: "waiting"
         }
     }
 

@@ -177,7 +177,9 @@ extension VirtualCluster {
         for item in items {
             let maker = ledger.rivals(of: item.place.id).first { number in
                 ledger.contents[number].deadLetters.contains(item.letter)
-                    && segment(of: ledger.contents[number]) == item.place.segment
+                    && Segment(
+                        createdAt: ledger.createdAt(number, as: item.place.id),
+                        length: swarm.segmentLength) == item.place.segment
             }
             guard let maker, item.place.line == item.letter.line else {
                 throw Violation("S14", "dead letter \(item.place), which nobody made")

@@ -58,6 +58,15 @@ package struct Ledger {
         return record.header.id == id ? record : nil
     }
 
+    /// When the content was sealed under this id.
+    package func createdAt(_ number: Int, as id: BatchID) -> WallTime {
+        let original = contents[number].record.header
+        let renewal = renewals.values.first {
+            $0.header.id == id && numbers[$0.header.contentHash] == number
+        }
+        return (original.id == id ? original : renewal?.header ?? original).createdAt
+    }
+
     package func rivals(of id: BatchID) -> [Int] { ids[id] ?? [] }
 
     package func contents(touching key: [UInt8]) -> ContentSet { byKey[key] ?? ContentSet() }
@@ -111,6 +120,8 @@ package struct Ledger {
         numbers[record.header.contentHash] = number
         renewals[record.header.contentHash] = record
         renewed.insert(number)
+        let id = record.header.id
+        if ids[id]?.contains(number) != true { ids[id, default: []].append(number) }
     }
 
     package mutating func refuse(_ number: Int) { refused.insert(number) }
