@@ -51,9 +51,11 @@ extension NodeMachine {
         else { return refuse(request, .overloaded, now, into: &effects) }
         let header = record.header
         if let ahead = clockDisagreement(now) {
-            return refuse(.notReady(Self.clockReason(ahead)), into: &effects)
+            return refuse(request, .notReady(Self.clockReason(ahead)), now, into: &effects)
         }
-        guard hasDiskRoom else { return refuse(.notReady(Self.diskReason), into: &effects) }
+        guard hasDiskRoom else {
+            return refuse(request, .notReady(Self.diskReason), now, into: &effects)
+        }
         if header.createdAt > now.wall + Limits.admissionAheadMax {
             return refuse(request, .aheadOfClock, now, into: &effects)
         }

@@ -134,7 +134,8 @@ import Wire
         let inbox = CoreInbox()
         let peer = NodeID("n2")
         let end = Instant.zero + .seconds(3)
-        let ask = ReplicationMessage.statusAsk(Tag(7), BatchID(producer: 1, sequence: 2))
+        let ask = ReplicationMessage.statusAsk(
+            Tag(7), BatchID(producer: 1, sequence: 2), createdAt: nil)
         #expect(inbox.offer(.message(.replication(ask), from: peer), until: end))
         #expect(inbox.offer(.message(.replication(ask), from: peer)))
         let taken = inbox.take(until: .zero)
@@ -147,7 +148,8 @@ import Wire
 
     @Test("A message tells how long its sender waits, up to a bound")
     func awaited() throws {
-        let inner = ReplicationMessage.statusAsk(Tag(7), BatchID(producer: 1, sequence: 2))
+        let inner = ReplicationMessage.statusAsk(
+            Tag(7), BatchID(producer: 1, sequence: 2), createdAt: nil)
         let message = PeerMessage.awaited(inner, patience: .milliseconds(1500))
         #expect(try PeerMessage(decoding: message.encoded()) == message)
         let late = PeerMessage.awaited(inner, patience: .seconds(-3)).encoded()
