@@ -274,6 +274,9 @@ extension ReadSession {
     ) {
         guard let group = groups.removeValue(forKey: tag) else { return }
         waiting.formUnion(group.partitions)
+        // Some partition waits for voters already, and who does not vote was forgotten with that:
+        // at once it would be asked again, and again.
+        if let retryAt, now < retryAt { return }
         start(choice, now: now, into: &effects)
     }
 
