@@ -1,4 +1,5 @@
 package import Core
+import Replication
 package import Ring
 
 /// What a node is told at its start and what does not change while it runs.
@@ -30,6 +31,8 @@ package struct CoreConfiguration: Sendable {
     package var catchUpAge: Duration = .seconds(1)
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
+    /// Client writes, reads and questions for outcomes under way at once, each; more are refused.
+    package var sessionsMax = ReplicationLimits.sessionsMax
     /// Planted bugs that the simulator must find; empty in production.
     package var mutants: Set<Mutant> = []
 
@@ -84,4 +87,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case sealWithFewer = "seal-with-fewer"
     /// A recovering voter is taken as absent when segments are sealed.
     case sealWithoutRecovering = "seal-without-recovering"
+    /// A coordinator refuses writes while any voter is away.
+    case refusesWithoutAll = "refuse-without-all"
+    /// A coordinator takes calls without a limit.
+    case boundlessSessions = "boundless-sessions"
 }

@@ -34,7 +34,8 @@ extension NodeMachine {
         func refuse(_ why: WriteOutcome.NotAttempted, into effects: inout [Effect]) {
             effects.append(.reply(request, .write(.notAttempted(why))))
         }
-        guard writes.count < ReplicationLimits.sessionsMax,
+        let isFull = writes.count >= configuration.sessionsMax + drives.running
+        guard !isFull || has(.boundlessSessions),
             unsynced.byteCount < ReplicationLimits.unsyncedBytesMax, !isBehindWithFlushes
         else { return refuse(.overloaded, into: &effects) }
         let header = record.header
@@ -51,7 +52,8 @@ extension NodeMachine {
         let reachable = reachableNodes
         for partition in [record.home] + record.slices.map(\.partition) {
             let voters = ring.replicas(of: partition)
-            let required = consistency.required(of: voters.count)
+            let level = has(.refusesWithoutAll) ? Consistency.all : consistency
+            let required = level.required(of: voters.count)
             let alive = voters.count { reachable.contains($0) }
             guard alive >= required else {
                 return refuse(.tooFewReplicas(required: required, alive: alive), into: &effects)
@@ -128,6 +130,16 @@ extension NodeMachine {
         _ request: RequestID, _ id: BatchID, _ createdAt: WallTime?,
         _ purpose: StatusSession.Purpose, _ deadline: Instant, into effects: inout [Effect]
     ) {
+        guard statuses.count < configuration.sessionsMax else {
+            switch purpose {
+            case .status:
+                let why = "too many questions for outcomes are under way"
+                effects.append(.reply(request, .failed(.notReady(why))))
+            case .expiredWrite:
+                effects.append(.reply(request, .write(.notAttempted(.overloaded))))
+            }
+            return
+        }
         let voters = ring.replicas(of: ring.home(of: id))
         let required = Consistency.quorum.required(of: voters.count)
         let reachable = reachableNodes

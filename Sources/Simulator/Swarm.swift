@@ -1,6 +1,8 @@
 package import Core
+import Replication
 
 /// A class of faults. A third of all seeds has one or two of them only: all at once hide bugs.
+/// `FaultAtlas` says what each may do.
 package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     case loss
     case duplication
@@ -16,6 +18,22 @@ package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     /// Producers that send other bytes under a known id.
     case rogues
     case skew
+    /// Directed links between many pairs at once are dead for long.
+    case partialCuts = "partial-cuts"
+    /// Nodes fall silent one by one and come back one by one in another order; what was sent to
+    /// them waits.
+    case swizzles
+    case slowLinks = "slow-links"
+    /// Everything that happens to a node happens late.
+    case slowNodes = "slow-nodes"
+    /// Producers that come back long after, with the same bytes, through another node.
+    case zombies
+    /// Batches that were sealed about as long ago as may be admitted.
+    case lateRetries = "late-retries"
+    /// Many times more calls at once than a coordinator takes.
+    case bursts
+    /// Beyond the budget: several disks lost at once, or all nodes but one.
+    case catastrophe
 
     package static func < (left: FaultClass, right: FaultClass) -> Bool {
         left.rawValue < right.rawValue
@@ -29,6 +47,12 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var partitions: Int
     /// Ascending.
     package var faults: [FaultClass]
+    /// Of those, what the schedule leaves out: drawn, so that all other draws stay the same, and
+    /// without effect.
+    package let without: Set<FaultClass>
+    package var budget: FaultBudget
+    /// Only a majority is healed in the end, and must do without the rest (L8).
+    package var healsCore = false
     /// Of a thousand messages.
     package var lossPerMille = 0
     package var duplicatePerMille = 0
@@ -54,6 +78,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var segmentLength: Duration
     package var closeInterval: Duration
     package var readAttemptTimeout: Duration
+    /// Calls that a coordinator takes at once.
+    package var sessionsMax = ReplicationLimits.sessionsMax
 
     package var contents: Int
     package var keys: Int
@@ -62,7 +88,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     /// The mean pause of a producer and of a reader between two calls.
     package var pace: Duration
 
-    package init(_ random: inout RandomSource) {
+    package init(_ random: inout RandomSource, without: Set<FaultClass> = []) {
+        self.without = without
         switch random.below(20) {
         case 0:
             nodes = 1
@@ -103,11 +130,29 @@ package struct Swarm: Sendable, CustomStringConvertible {
         readers = 1 + random.below(3)
         pace = .milliseconds(random.pick([20, 60, 200]))
         faults = Self.drawFaults(&random)
+        budget = .anyNodes
+        drawBudget(&random)
         strengthen(&random)
+        if budget == .oneNode { soften(&random) }
+    }
+
+    private mutating func drawBudget(_ random: inout RandomSource) {
+        let draw = random.below(10)
+        let coreDraw = random.chance(1, in: 4)
+        if draw == 0, nodes > 1 {
+            budget = .beyond
+            faults = (faults + [.catastrophe]).sorted()
+        } else if draw <= 3, replication == 3 {
+            budget = .oneNode
+            faults = faults.filter { FaultAtlas.entry(of: $0).isWithinBudget }
+        }
+        // Which of two contents of one id was decided may be known to the missing voter alone.
+        healsCore =
+            coreDraw && budget != .beyond && replication == 3 && !faults.contains(.rogues)
     }
 
     private static func drawFaults(_ random: inout RandomSource) -> [FaultClass] {
-        var all = FaultClass.allCases
+        var all = FaultAtlas.drawn
         random.shuffle(&all)
         let count =
             switch random.below(30) {
@@ -125,27 +170,52 @@ package struct Swarm: Sendable, CustomStringConvertible {
     private mutating func strengthen(_ random: inout RandomSource) {
         for fault in faults {
             switch fault {
-            case .loss: lossPerMille = random.pick([10, 50, 150, 300])
-            case .duplication: duplicatePerMille = random.pick([20, 200, 500])
+            case .loss:
+                let strength = random.pick([10, 50, 150, 300])
+                if has(fault) { lossPerMille = strength }
+            case .duplication:
+                let strength = random.pick([20, 200, 500])
+                if has(fault) { duplicatePerMille = strength }
             case .delay:
-                delaySpread = .milliseconds(random.pick([10, 50, 300]))
-            case .slowDisks: diskLatency = .milliseconds(random.pick([10, 50, 200]))
+                let strength = random.pick([10, 50, 300])
+                if has(fault) { delaySpread = .milliseconds(strength) }
+            case .slowDisks:
+                let strength = random.pick([10, 50, 200])
+                if has(fault) { diskLatency = .milliseconds(strength) }
             case .skew:
+                guard has(fault) else { continue }
                 skewMax = horizon < SimulatorLimits.horizonAwaited ? .seconds(2) : .seconds(20)
                 clockSkewMax = skewMax * 2
-            case .crashes, .killAll, .wipes, .cuts, .pauses:
+            case .bursts:
+                sessionsMax = random.pick([4, 8, 16])
+            case .crashes, .killAll, .wipes, .cuts, .pauses, .partialCuts, .swizzles, .slowLinks,
+                .slowNodes, .catastrophe:
                 faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
-            case .tornJobs, .rogues: break
+            case .tornJobs, .rogues, .zombies, .lateRetries: break
             }
         }
     }
 
+    /// One node at a time, for longer, and the network only as bad as retries can stand.
+    private mutating func soften(_ random: inout RandomSource) {
+        lossPerMille = min(lossPerMille, 50)
+        delaySpread = min(delaySpread, .milliseconds(50))
+        diskLatency = min(diskLatency, .milliseconds(50))
+        faultInterval = .milliseconds(1000)
+        horizon = .seconds(3600)
+        requestTimeout = min(requestTimeout, .seconds(2))
+        chaos = .milliseconds(20_000 + random.below(15_000))
+        // So that there is always somebody who wants something.
+        pace = max(pace, chaos * 2 / (3 * contents / producers))
+    }
+
     package func has(_ fault: FaultClass) -> Bool {
-        faults.contains(fault)
+        faults.contains(fault) && !without.contains(fault)
     }
 
     package var description: String {
         let names = faults.isEmpty ? "no faults" : faults.map(\.rawValue).joined(separator: " ")
-        return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(names)"
+        return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
+            + names + (healsCore ? ", heals a core" : "")
     }
 }

@@ -37,6 +37,8 @@ package struct DurableShadow {
     private var unsynced: [LogAppend] = []
     private(set) var synced = LSN.zero
     private(set) var frozen = Segment.first
+    /// Lives of nodes, this one among them, of which the log says that they were.
+    private var lives: [NodeID: Incarnation] = [:]
 
     init() {}
 
@@ -51,6 +53,8 @@ package struct DurableShadow {
         guard let holding = holdings[content.id] else { return false }
         return holding.hash == content.hash && holding.hasRecord
     }
+
+    package func remembers(_ node: NodeID) -> Incarnation { lives[node] ?? .none }
 
     // MARK: - The log grows
 
@@ -79,6 +83,7 @@ package struct DurableShadow {
         var last = LSN.zero
         holdings = [:]
         frozen = .first
+        lives = [:]
         unsynced = []
         for record in records {
             guard record.lsn == last.next else {
@@ -115,7 +120,10 @@ package struct DurableShadow {
             case .applied: try mark(AppliedMark(decoding: payload))
             case .frozen: frozen = max(frozen, try SegmentMark(decoding: payload).below)
             case .dropped: try drop(ProgressMark(decoding: payload))
-            case .progress, .peer, .closed, .sealed: break
+            case .peer:
+                let memory = try PeerMemory(decoding: payload)
+                lives[memory.node] = max(memory.incarnation, lives[memory.node] ?? .none)
+            case .progress, .closed, .sealed: break
             }
         } catch let violation as Violation {
             throw violation

@@ -26,7 +26,9 @@ extension VirtualCluster {
                 throw Violation(
                     "S15", "\(node.id) knows \(id) as bound, its home closed without it")
             }
-        case .peerUp, .peerDown, .voting, .recovering, .waiting, .conflict:
+        case .recovering: checks.hit(.recovering)
+        case .peerDown: checks.hit(.peerDown)
+        case .peerUp, .voting, .waiting, .conflict:
             break
         case .flushFailed(let what):
             throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")

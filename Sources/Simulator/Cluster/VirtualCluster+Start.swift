@@ -18,6 +18,10 @@ extension VirtualCluster {
         beginWorkload()
         put(.inspect, after: .milliseconds(400))
         put(.strike, after: swarm.faultInterval)
+        if swarm.faults.contains(.catastrophe) {
+            let half = swarm.chaos / 2
+            put(.catastrophe, after: half / 2 + catastropheRandom.duration(below: half))
+        }
     }
 
     var storageOptions: StorageOptions {
@@ -25,9 +29,9 @@ extension VirtualCluster {
     }
 
     func start(_ node: VirtualNode) throws(Violation) {
-        guard !node.isUp else { return }
+        guard !node.isUp, !node.isGone else { return }
         trace.note(.start, at: now, node: node.index)
-        let isTorn = tearsNext(1, in: 6)
+        let isTorn = tearsNext(node, 1, in: 6)
         if isTorn { failSoon(node, within: 40) }
         let opened: NodeStart
         do throws(StorageError) {
@@ -48,6 +52,7 @@ extension VirtualCluster {
             throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
         }
         try checkRecovery(node)
+        try checkGeneration(opened.identity.generation, of: node)
         try launch(node, opened)
     }
 
@@ -110,6 +115,7 @@ extension VirtualCluster {
         configuration.catchUpInterval = swarm.catchUpInterval
         configuration.catchUpAge = swarm.catchUpAge
         configuration.readAttemptTimeout = swarm.readAttemptTimeout
+        configuration.sessionsMax = swarm.sessionsMax
         configuration.mutants = mutants
         return configuration
     }
