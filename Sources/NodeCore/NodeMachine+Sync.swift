@@ -108,15 +108,15 @@ extension NodeMachine {
     }
 
     /// Segments of batches that this node keeps and does not know to be bound: digests do not cover
-    /// them, and a peer that lost its disk must hear of each, since the other vote may have been its
-    /// own.
+    /// them, and a peer that lost its disk must hear of each, since the other vote may have been
+    /// its own.
     private func undecidedSegments(_ ask: SyncAsk) -> Set<Segment> {
         guard ask.wantsUnbound else { return [] }
         var segments: Set<Segment> = []
         for id in drives.ids {
             guard let entry = index[id], !entry.isBound, ask.partitions.contains(entry.home)
             else { continue }
-            segments.insert(entry.header.segment)
+            segments.insert(segment(of: entry.header))
         }
         return segments
     }
