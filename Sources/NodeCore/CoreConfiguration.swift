@@ -42,6 +42,8 @@ package struct CoreConfiguration: Sendable {
     package var readAttemptTimeout: Duration = .milliseconds(250)
     /// What level ANY may park on this node; off by default.
     package var parking = ParkingOptions()
+    /// Client writes, reads and questions for outcomes under way at once, each; more are refused.
+    package var sessionsMax = ReplicationLimits.sessionsMax
     /// Planted bugs that the simulator must find; empty in production.
     package var mutants: Set<Mutant> = []
 
@@ -115,4 +117,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case parkedCounts = "parked-counts"
     /// A write at ANY is answered before its parked copy is on disk.
     case parkedBeforeSync = "parked-before-sync"
+    /// A coordinator refuses writes while any voter is away.
+    case refusesWithoutAll = "refuse-without-all"
+    /// A coordinator takes calls without a limit.
+    case boundlessSessions = "boundless-sessions"
 }

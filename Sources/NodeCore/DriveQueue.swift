@@ -21,6 +21,8 @@ struct DriveQueue {
 
     var count: Int { waiting.count + active.count }
     var running: Int { active.count }
+    /// All that are watched, in no order.
+    var ids: [BatchID] { Array(waiting.keys) + active }
 
     mutating func insert(_ id: BatchID, at time: Instant) {
         guard waiting[id] == nil, !active.contains(id) else { return }

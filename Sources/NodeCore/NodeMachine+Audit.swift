@@ -8,6 +8,12 @@ package import Wire
 extension NodeMachine {
     package var isVotingOnReads: Bool { isVoting && doubt.isEmpty }
 
+    /// Whether its answers count.
+    package var hasVote: Bool { isVoting }
+
+    /// What must never happen while disks and producers are honest.
+    package var incidents: [(name: String, count: UInt64)] { [("conflicts", counters.conflicts)] }
+
     /// All that this node knows of batches; iterate it sorted.
     package var batches: BatchIndex { index }
 
@@ -54,11 +60,17 @@ extension NodeMachine {
             ("drives", drives.running, ReplicationLimits.drivesMax),
             ("pending bytes", pending.byteCount, ReplicationLimits.pendingBytesMax),
             (
+                // A question about an old write may turn into that write.
                 "writes and drives", writes.count,
-                ReplicationLimits.sessionsMax + ReplicationLimits.drivesMax
+                2 * configuration.sessionsMax + ReplicationLimits.drivesMax
+            ),
+            ("reads", reads.count, configuration.sessionsMax),
+            ("questions for outcomes", statuses.count, configuration.sessionsMax),
+            (
+                "bytes on their way to the disk", unsynced.byteCount,
+                ReplicationLimits.unsyncedBytesMax + Limits.frameMax
             ),
             ("retired bytes", pending.retiredBytes, ReplicationLimits.retiredBytesMax),
-            ("reads", reads.count, ReplicationLimits.sessionsMax),
             ("second rounds of reads", unites.count, ReplicationLimits.unitesMax),
             ("parked batches", parking.count, configuration.parking.batchesMax),
             ("parked bytes", parking.byteCount, configuration.parking.bytesMax),

@@ -13,7 +13,7 @@ extension NodeMachine {
         _ deadline: Instant, _ now: Now, into effects: inout [Effect]
     ) {
         counters.reads += 1
-        guard reads.count < ReplicationLimits.sessionsMax else {
+        guard reads.count < configuration.sessionsMax || has(.boundlessSessions) else {
             effects.append(.reply(request, .failed(.notReady("too many reads are under way"))))
             return
         }

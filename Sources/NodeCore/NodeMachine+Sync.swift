@@ -68,28 +68,34 @@ extension NodeMachine {
     ) {
         guard ask.partitions.isSubset(of: mine) else { return }
         let digests = index.digests
+        let undecided = undecidedSegments(ask)
         var segments: [Segment] = []
         var after: BatchID?
         var olderDiffers = false
         switch ask.scope {
         case .newest(let boundary, let sums, let older):
             let theirs = Dictionary(sums.map { ($0.segment, $0.digest) }) { first, _ in first }
-            let held = Set(digests.heldSegments).union(theirs.keys)
+            let held = Set(digests.heldSegments).union(theirs.keys).union(undecided)
             var newest = SetDigest.empty
             for segment in held.sorted() where segment >= boundary {
                 let own = digests.sum(of: ask.partitions, in: segment)
                 newest.merge(own)
-                if own != theirs[segment] ?? .empty { segments.append(segment) }
+                if own != theirs[segment] ?? .empty || undecided.contains(segment) {
+                    segments.append(segment)
+                }
             }
             var ownOlder = digests.sum(of: ask.partitions)
             ownOlder.sum &-= newest.sum
             ownOlder.count -= newest.count
-            olderDiffers = ownOlder != older
+            olderDiffers = ownOlder != older || undecided.contains { $0 < boundary }
         case .older(let before, let sums):
             let theirs = Dictionary(sums.map { ($0.segment, $0.digest) }) { first, _ in first }
-            for segment in digests.heldSegments where segment < before {
+            let held = Set(digests.heldSegments).union(undecided)
+            for segment in held.sorted() where segment < before {
                 let own = digests.sum(of: ask.partitions, in: segment)
-                if own != theirs[segment] ?? .empty { segments.append(segment) }
+                if own != theirs[segment] ?? .empty || undecided.contains(segment) {
+                    segments.append(segment)
+                }
             }
         case .more(let rest, let last):
             segments = rest
@@ -101,6 +107,20 @@ extension NodeMachine {
             olderDiffers: olderDiffers, isSource: isSource(for: ask),
             frozen: closing.durable.frozen)
         send(.syncReply(reply), to: peer, into: &effects)
+    }
+
+    /// Segments of batches that this node keeps and does not know to be bound: digests do not cover
+    /// them, and a peer that lost its disk must hear of each, since the other vote may have been
+    /// its own.
+    private func undecidedSegments(_ ask: SyncAsk) -> Set<Segment> {
+        guard ask.wantsUnbound else { return [] }
+        var segments: Set<Segment> = []
+        for id in drives.ids {
+            guard let entry = index[id], !entry.isBound, ask.partitions.contains(entry.home)
+            else { continue }
+            segments.insert(segment(of: entry.header))
+        }
+        return segments
     }
 
     private func list(
@@ -159,6 +179,7 @@ extension NodeMachine {
                 }
             }
         }
+        if session.purpose == .recovery { inheritDoubt(reply.listing) }
         var steps: [SyncSession.Effect] = []
         let known = index
         let mine = mine
@@ -167,6 +188,15 @@ extension NodeMachine {
             needs: { Self.need($0, known, mine) }, into: &steps)
         syncs[reply.tag] = session
         carry(steps, of: reply.tag, now, into: &effects)
+    }
+
+    /// What a source holds in doubt and this node, which lost its disk, took again since: it may
+    /// have been counted with the vote that was lost, so it is settled before this node votes on
+    /// reads. What it did not take yet comes by a fetch, with its doubt.
+    private mutating func inheritDoubt(_ listing: [SyncEntry]) {
+        for entry in listing where !entry.isBound {
+            if index[entry.header.id]?.isBound == false { doubt.insert(entry.header.id) }
+        }
     }
 
     private static func need(

@@ -46,7 +46,8 @@ extension NodeMachine {
         _ deadline: Instant, _ now: Now, into effects: inout [Effect]
     ) {
         counters.writes += 1
-        guard writes.count < ReplicationLimits.sessionsMax,
+        let isFull = writes.count >= configuration.sessionsMax + drives.running
+        guard !isFull || has(.boundlessSessions),
             unsynced.byteCount < ReplicationLimits.unsyncedBytesMax, !isBehindWithFlushes
         else { return refuse(request, .overloaded, now, into: &effects) }
         let header = record.header
@@ -72,7 +73,8 @@ extension NodeMachine {
             var voters = ring.replicas(of: partition)
             // The home decides by a majority of all its voters, wherever they are.
             if let local, partition != record.home { voters.removeAll { !local.contains($0) } }
-            let required = consistency.required(of: voters.count)
+            let level = has(.refusesWithoutAll) ? Consistency.all : consistency
+            let required = level.required(of: voters.count)
             let isHome = partition == record.home
             let alive = voters.count {
                 reachable.contains($0) && (!isHome || isThoughtAble($0, now))
@@ -168,8 +170,14 @@ extension NodeMachine {
         _ purpose: StatusSession.Purpose, _ deadline: Instant, _ now: Now,
         into effects: inout [Effect]
     ) {
-        guard statuses.count < ReplicationLimits.sessionsMax else {
-            effects.append(.reply(request, .failed(.notReady("too many requests are under way"))))
+        guard statuses.count < configuration.sessionsMax else {
+            switch purpose {
+            case .status:
+                let why = "too many questions for outcomes are under way"
+                effects.append(.reply(request, .failed(.notReady(why))))
+            case .expiredWrite:
+                refuse(request, .overloaded, now, into: &effects)
+            }
             return
         }
         let voters = ring.replicas(of: ring.home(of: id))

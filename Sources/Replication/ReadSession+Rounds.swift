@@ -40,6 +40,9 @@ extension ReadSession {
         _ tag: Tag, _ choice: Choice, now: Instant, into effects: inout [Effect]
     ) {
         giveUp(tag)
+        // Some partition waits for voters already, and who does not vote was forgotten with that:
+        // at once it would be asked again, and again.
+        if let retryAt, now < retryAt { return }
         start(choice, now: now, into: &effects)
     }
 

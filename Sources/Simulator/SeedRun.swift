@@ -14,11 +14,15 @@ package struct SeedRun: Sendable {
     package let length: Duration
     /// The last events; only of a run that was asked to keep them.
     package let history: [String]
+    /// What the nemesis did.
+    package let acts: [FaultAct]
 
     /// Runs a seed. `keepsHistory` changes nothing but what is remembered of it.
-    package init(seed: UInt64, mutant: Mutant? = nil, keepsHistory: Int = 0) {
+    package init(
+        seed: UInt64, mutant: Mutant? = nil, schedule: FaultSchedule = .all, keepsHistory: Int = 0
+    ) {
         var random = RandomSource(seed: seed)
-        var swarm = Swarm(&random)
+        var swarm = Swarm(&random, without: schedule.without)
         var parkingDraw = RandomSource(seed: seed ^ 0x616e_79)
         swarm.drawParking(&parkingDraw)
         self.seed = seed
@@ -27,13 +31,14 @@ package struct SeedRun: Sendable {
         var found: Violation?
         do throws(Violation) {
             let cluster = try VirtualCluster(
-                seed: random.next(), swarm: swarm, mutants: Set([mutant].compactMap(\.self)))
+                seed: random.next(), swarm: swarm, schedule: schedule,
+                mutants: Set([mutant].compactMap(\.self)))
             if keepsHistory > 0 { cluster.journal = Journal(max: keepsHistory) }
             finished = cluster
             cluster.begin()
             try cluster.run(until: Instant.zero + swarm.chaos)
             try cluster.heal()
-            try cluster.converge()
+            try cluster.conclude()
             try cluster.lie()
         } catch {
             found = error
@@ -44,5 +49,6 @@ package struct SeedRun: Sendable {
         counted = finished?.checks.final?.members.count ?? 0
         length = (finished?.now ?? .zero) - .zero
         history = finished?.journal?.last ?? []
+        acts = finished?.acts ?? []
     }
 }

@@ -6,18 +6,21 @@ package struct SimulationOrder: Sendable {
     package var seed: UInt64
     package var runs: Int
     package var mutant: Mutant?
+    /// Which faults do happen; a shrunk schedule is replayed so.
+    package var schedule: FaultSchedule
     /// Shows each seed's draw, and the whole history of one that fails.
     package var isVerbose: Bool
     /// One JSON object per seed on standard output.
     package var printsJSON: Bool
 
     package init(
-        seed: UInt64 = 1, runs: Int = 1, mutant: Mutant? = nil, isVerbose: Bool = false,
-        printsJSON: Bool = false
+        seed: UInt64 = 1, runs: Int = 1, mutant: Mutant? = nil, schedule: FaultSchedule = .all,
+        isVerbose: Bool = false, printsJSON: Bool = false
     ) {
         self.seed = seed
         self.runs = runs
         self.mutant = mutant
+        self.schedule = schedule
         self.isVerbose = isVerbose
         self.printsJSON = printsJSON
     }
@@ -37,52 +40,55 @@ package enum Simulation {
                 "--runs \(order.runs): give a number from 1 to \(SimulatorLimits.runsMax)")
             return 2
         }
-        var marks: [CoverageMark: Int] = [:]
-        var failures = 0
-        var events = 0
-        var counted = 0
+        var tally = SeedTally()
         for offset in 0..<order.runs {
-            let run = SeedRun(seed: order.seed &+ UInt64(offset), mutant: order.mutant)
+            let run = SeedRun(
+                seed: order.seed &+ UInt64(offset), mutant: order.mutant, schedule: order.schedule)
             if order.printsJSON { output(json(run, order.mutant)) }
             if order.isVerbose { progress("seed \(run.seed): \(run.swarm)") }
-            if run.violation != nil {
-                failures += 1
-                explain(run, order, progress)
-            }
-            for (mark, count) in run.marks { marks[mark, default: 0] += count }
-            events += run.trace.events
-            counted += run.counted
+            tally.add(run)
+            if run.violation != nil { explain(run, order, tally.failures, progress) }
             if (offset + 1) % 50 == 0 { progress("\(offset + 1) of \(order.runs) seeds") }
         }
         if !order.printsJSON {
             output(
-                "\(order.runs) seeds from \(order.seed), \(failures) failed; \(events) events, "
-                    + "\(counted) batches counted")
+                "\(order.runs) seeds from \(order.seed), \(tally.failures) failed; "
+                    + "\(tally.events) events, \(tally.counted) batches counted, "
+                    + "\(tally.simulated.milliseconds / 1000) s simulated")
             if order.isVerbose {
-                for (mark, count) in marks.sorted(by: { $0.key < $1.key }) {
-                    output("  \(mark.rawValue): \(count)")
-                }
+                for line in tally.markLines { output(line) }
             }
         }
-        return failures == 0 ? 0 : 1
+        return tally.failures == 0 ? 0 : 1
     }
 
-    /// The seed again, now with its history: it is the same to the last event.
-    private static func explain(
-        _ run: SeedRun, _ order: SimulationOrder, _ progress: (String) -> Void
+    /// The seed again with as few faults as still break it, now with its history. Only the first
+    /// failures of a command are shrunk: more of them say little more.
+    package static func explain(
+        _ run: SeedRun, _ order: SimulationOrder, _ failures: Int, _ progress: (String) -> Void
     ) {
+        var schedule = order.schedule
+        if failures <= SimulatorLimits.shrunkMax, schedule == .all,
+            var shrinker = Shrinker(run, mutant: order.mutant)
+        {
+            schedule = shrinker.shrink().schedule
+        }
         let kept = order.isVerbose ? SimulatorLimits.eventsMax : SimulatorLimits.historyMax
-        let again = SeedRun(seed: run.seed, mutant: order.mutant, keepsHistory: kept)
+        let again = SeedRun(
+            seed: run.seed, mutant: order.mutant, schedule: schedule, keepsHistory: kept)
         for line in again.history { progress("  \(line)") }
-        progress(failure(run, order.mutant))
+        for act in again.acts { progress("  \(act)") }
+        progress(failure(again, order.mutant, schedule))
     }
 
     /// What failed, and the command that shows it again.
-    package static func failure(_ run: SeedRun, _ mutant: Mutant?) -> String {
+    package static func failure(
+        _ run: SeedRun, _ mutant: Mutant?, _ schedule: FaultSchedule = .all
+    ) -> String {
         guard let violation = run.violation else { return "seed \(run.seed) holds" }
         let option = mutant.map { " --mutant \($0.rawValue)" } ?? ""
         return "seed \(run.seed) (\(run.swarm)): \(violation)\n"
-            + "replay: scripts/simulate --seed \(run.seed)\(option) --verbose"
+            + "replay: scripts/simulate --seed \(run.seed)\(option)\(schedule.options) --verbose"
     }
 
     /// Fields in a fixed order: two processes must print the same bytes (S16).

@@ -38,6 +38,21 @@ package enum SimulatorLimits {
     package static let auditPatience: Duration = .seconds(40)
     /// How long after its deadline a call may end.
     package static let callGrace: Duration = .seconds(2)
+    /// With one faulty node at a time, a client that retries has its answer by then (A1): it may
+    /// wait once for the faulty node, and once for a node that waits for the faulty one.
+    package static func availabilityMax(_ requestTimeout: Duration) -> Duration {
+        .seconds(4) + requestTimeout * 2
+    }
+    /// How long all is well before the next node may be faulty, where only one may.
+    package static let budgetRest: Duration = .seconds(2)
+    /// After the last burst and the heal, everything that was asked for is done by then (L7).
+    package static let overloadMax: Duration = .seconds(30)
+    /// How long a cluster that lost too much is watched: it may refuse, not be wrong.
+    package static let enduranceMax: Duration = .seconds(15)
+    /// Runs that the shrinker may spend on one failure.
+    package static let shrinkRunsMax = 120
+    /// Failures of one command that are shrunk.
+    package static let shrunkMax = 3
     /// Lines of history that a failure shows.
     package static let historyMax = 60
     /// Seeds of one command.

@@ -2,6 +2,7 @@ package import Core
 package import Replication
 
 /// A class of faults. A third of all seeds has one or two of them only: all at once hide bugs.
+/// `FaultAtlas` says what each may do.
 package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     case loss
     case duplication
@@ -23,10 +24,24 @@ package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     case diskFull = "disk-full"
     /// An fsync fails, and the process ends and starts again without a reboot.
     case failedSyncs = "failed-fsyncs"
-    /// One node takes up to 300 ms for everything.
-    case slowNodes = "slow-nodes"
     /// In the end the sums of one replica are changed behind its back.
     case lies
+    /// Directed links between many pairs at once are dead for long.
+    case partialCuts = "partial-cuts"
+    /// Nodes fall silent one by one and come back one by one in another order; what was sent to
+    /// them waits.
+    case swizzles
+    case slowLinks = "slow-links"
+    /// Everything that happens to a node happens late.
+    case slowNodes = "slow-nodes"
+    /// Producers that come back long after, with the same bytes, through another node.
+    case zombies
+    /// Batches that were sealed about as long ago as may be admitted.
+    case lateRetries = "late-retries"
+    /// Many times more calls at once than a coordinator takes.
+    case bursts
+    /// Beyond the budget: several disks lost at once, or all nodes but one.
+    case catastrophe
 
     package static func < (left: FaultClass, right: FaultClass) -> Bool {
         left.rawValue < right.rawValue
@@ -40,6 +55,12 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var partitions: Int
     /// Ascending.
     package var faults: [FaultClass]
+    /// Of those, what the schedule leaves out: drawn, so that all other draws stay the same, and
+    /// without effect.
+    package let without: Set<FaultClass>
+    package var budget: FaultBudget
+    /// Only a majority is healed in the end, and must do without the rest (L8).
+    package var healsCore = false
     /// Of a thousand messages.
     package var lossPerMille = 0
     package var duplicatePerMille = 0
@@ -66,6 +87,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var segmentLength: Duration
     package var closeInterval: Duration
     package var readAttemptTimeout: Duration
+    /// Calls that a coordinator takes at once.
+    package var sessionsMax = ReplicationLimits.sessionsMax
 
     package var contents: Int
     package var keys: Int
@@ -77,7 +100,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     /// The mean pause of a producer and of a reader between two calls.
     package var pace: Duration
 
-    package init(_ random: inout RandomSource) {
+    package init(_ random: inout RandomSource, without: Set<FaultClass> = []) {
+        self.without = without
         switch random.below(20) {
         case 0:
             nodes = 1
@@ -118,11 +142,29 @@ package struct Swarm: Sendable, CustomStringConvertible {
         readers = 1 + random.below(3)
         pace = .milliseconds(random.pick([20, 60, 200]))
         faults = Self.drawFaults(&random)
+        budget = .anyNodes
+        drawBudget(&random)
         strengthen(&random)
+        if budget == .oneNode { soften(&random) }
+    }
+
+    private mutating func drawBudget(_ random: inout RandomSource) {
+        let draw = random.below(10)
+        let coreDraw = random.chance(1, in: 4)
+        if draw == 0, nodes > 1 {
+            budget = .beyond
+            faults = (faults + [.catastrophe]).sorted()
+        } else if draw <= 3, replication == 3 {
+            budget = .oneNode
+            faults = faults.filter { FaultAtlas.entry(of: $0).isWithinBudget }
+        }
+        // Which of two contents of one id was decided may be known to the missing voter alone.
+        healsCore =
+            coreDraw && budget != .beyond && replication == 3 && !faults.contains(.rogues)
     }
 
     private static func drawFaults(_ random: inout RandomSource) -> [FaultClass] {
-        var all = FaultClass.allCases
+        var all = FaultAtlas.drawn
         random.shuffle(&all)
         let count =
             switch random.below(30) {
@@ -140,24 +182,35 @@ package struct Swarm: Sendable, CustomStringConvertible {
     private mutating func strengthen(_ random: inout RandomSource) {
         for fault in faults {
             switch fault {
-            case .loss: lossPerMille = random.pick([10, 50, 150, 300])
-            case .duplication: duplicatePerMille = random.pick([20, 200, 500])
+            case .loss:
+                let strength = random.pick([10, 50, 150, 300])
+                if has(fault) { lossPerMille = strength }
+            case .duplication:
+                let strength = random.pick([20, 200, 500])
+                if has(fault) { duplicatePerMille = strength }
             case .delay:
-                delaySpread = .milliseconds(random.pick([10, 50, 300]))
-            case .slowDisks: diskLatency = .milliseconds(random.pick([10, 50, 200]))
+                let strength = random.pick([10, 50, 300])
+                if has(fault) { delaySpread = .milliseconds(strength) }
+            case .slowDisks:
+                let strength = random.pick([10, 50, 200])
+                if has(fault) { diskLatency = .milliseconds(strength) }
             case .skew:
+                guard has(fault) else { continue }
                 skewMax = horizon < SimulatorLimits.horizonAwaited ? .seconds(2) : .seconds(20)
                 clockSkewMax = skewMax * 2
-            case .crashes, .killAll, .wipes, .cuts, .clockSteps, .diskFull, .slowNodes:
+            case .bursts:
+                sessionsMax = random.pick([4, 8, 16])
+            case .crashes, .killAll, .wipes, .cuts, .partialCuts, .swizzles, .slowLinks,
+                .slowNodes, .clockSteps, .diskFull, .catastrophe:
                 faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
             case .pauses:
                 faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
-                guard random.chance(1, in: 6) else { continue }
+                guard random.chance(1, in: 6), has(fault) else { continue }
                 // As long as a machine that swaps or is moved; the run must outlast it.
                 pauseMax = .seconds(60)
                 faultInterval = .seconds(5)
                 chaos = .seconds(75)
-            case .tornJobs, .rogues, .failedSyncs, .lies: break
+            case .tornJobs, .rogues, .failedSyncs, .lies, .zombies, .lateRetries: break
             }
         }
     }
@@ -173,13 +226,26 @@ package struct Swarm: Sendable, CustomStringConvertible {
         parking.waitMax = .milliseconds(random.pick([500, 3000]))
     }
 
+    /// One node at a time, for longer, and the network only as bad as retries can stand.
+    private mutating func soften(_ random: inout RandomSource) {
+        lossPerMille = min(lossPerMille, 50)
+        delaySpread = min(delaySpread, .milliseconds(50))
+        diskLatency = min(diskLatency, .milliseconds(50))
+        faultInterval = .milliseconds(1000)
+        horizon = .seconds(3600)
+        requestTimeout = min(requestTimeout, .seconds(2))
+        chaos = .milliseconds(20_000 + random.below(15_000))
+        // So that there is always somebody who wants something.
+        pace = max(pace, chaos * 2 / (3 * contents / producers))
+    }
+
     package func has(_ fault: FaultClass) -> Bool {
-        faults.contains(fault)
+        faults.contains(fault) && !without.contains(fault)
     }
 
     package var description: String {
         let names = faults.isEmpty ? "no faults" : faults.map(\.rawValue).joined(separator: " ")
-        return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(names)"
-            + (parks ? ", parking" : "")
+        return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
+            + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
     }
 }

@@ -76,7 +76,7 @@ package struct Checks {
     }
 }
 
-/// Rare paths.
+/// Rare paths, by name: a long run fails where one was reached too seldom.
 package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable {
     case acknowledged
     case acknowledgedDuplicate = "acknowledged-duplicate"
@@ -114,6 +114,22 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case parked
     case parkedCounted = "parked-counted"
     case parkedRenewed = "parked-renewed"
+    case overloaded
+    /// A quorum read that was refused after more was lost than can be borne.
+    case refusedBeyondBudget = "refused-beyond-budget"
+    case killAll = "kill-all"
+    case pause
+    case cut
+    case partialCut = "partial-cut"
+    case swizzle
+    case slowLink = "slow-link"
+    case slowNode = "slow-node"
+    case burst
+    case zombie
+    case catastrophe
+    case coreHealed = "core-healed"
+    case recovering
+    case peerDown = "peer-down"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

@@ -39,6 +39,8 @@ package struct DurableShadow {
     private(set) var frozen = Segment.first
     /// The last record that was given to the log thread.
     var last: LSN { LSN(UInt64(appended.count)) }
+    /// Lives of nodes, this one among them, of which the log says that they were.
+    private var lives: [NodeID: Incarnation] = [:]
 
     init() {}
 
@@ -53,6 +55,8 @@ package struct DurableShadow {
         guard let holding = holdings[content.id] else { return false }
         return holding.hash == content.hash && holding.hasRecord
     }
+
+    package func remembers(_ node: NodeID) -> Incarnation { lives[node] ?? .none }
 
     // MARK: - The log grows
 
@@ -81,6 +85,7 @@ package struct DurableShadow {
         var last = LSN.zero
         holdings = [:]
         frozen = .first
+        lives = [:]
         unsynced = []
         for record in records {
             guard record.lsn == last.next else {
@@ -117,7 +122,10 @@ package struct DurableShadow {
             case .applied: try mark(AppliedMark(decoding: payload))
             case .frozen: frozen = max(frozen, try SegmentMark(decoding: payload).below)
             case .dropped: try drop(ProgressMark(decoding: payload))
-            case .progress, .peer, .closed, .sealed: break
+            case .peer:
+                let memory = try PeerMemory(decoding: payload)
+                lives[memory.node] = max(memory.incarnation, lives[memory.node] ?? .none)
+            case .progress, .closed, .sealed: break
             }
         } catch let violation as Violation {
             throw violation

@@ -15,9 +15,12 @@ package struct NodeAudit {
         var applied: PartitionSet
     }
 
+    let node: NodeID
     var isVoting: Bool
-    /// Every member is up in its eyes.
-    var seesAll: Bool
+    /// Members that are up in its eyes.
+    var up: Set<NodeID>
+    /// What it knows of each member's gossip, in the order of members.
+    var versions: [GossipVersion?]
     /// It votes, and holds nothing in doubt.
     var answersQuorum: Bool
     /// Every batch that it knows, ascending by id.
@@ -29,8 +32,15 @@ package struct NodeAudit {
 
     package init(_ core: borrowing NodeMachine, at now: Now) {
         let own = core.configuration.node
+        node = own
         let view = core.view(at: now)
-        seesAll = view.members.allSatisfy(\.isUp)
+        up = Set(view.members.filter(\.isUp).map(\.node))
+        versions = view.members.map { member in
+            guard let generation = member.generation, let heartbeat = member.heartbeat else {
+                return nil
+            }
+            return GossipVersion(generation: generation, heartbeat: heartbeat)
+        }
         isVoting = view.members.contains { $0.node == own && $0.isVoting }
         answersQuorum = core.isVotingOnReads
         let index = core.batches

@@ -112,7 +112,8 @@ extension VirtualCluster {
 
     /// With a short horizon the run goes on until everything that was sealed in it is decided.
     func awaitSeals() throws(Violation) {
-        guard swarm.horizon < SimulatorLimits.horizonAwaited else { return }
+        // Who is away keeps segments open, until much later.
+        guard swarm.horizon < SimulatorLimits.horizonAwaited, outsider == nil else { return }
         let last = ledger.contents.map { segment(of: $0) }.filter {
             $0 <= Segment(createdAt: wall, length: swarm.segmentLength)
         }.max()

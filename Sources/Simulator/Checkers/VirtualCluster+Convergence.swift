@@ -6,40 +6,88 @@ import Storage
 import Wire
 
 /// After the heal: L1 equal sets, L2 every call ended, L3 whole batches and nothing else, L4 every
-/// replica answers the same exact numbers.
+/// replica answers the same exact numbers, L7 what a burst left is done soon, L8 a majority does
+/// all that alone. L9, beyond the budget: whatever is answered is right.
 extension VirtualCluster {
-    /// The second phase: waits until nothing moves any more, then asks everything of everybody.
-    package func converge() throws(Violation) {
-        let end = now + SimulatorLimits.convergenceMax
-        while let reason = try unsettled() {
-            guard now < end else { throw reason }
-            try run(until: now + .milliseconds(250))
+    /// The second phase.
+    package func conclude() throws(Violation) {
+        if swarm.budget == .beyond {
+            try endure()
+        } else {
+            try converge()
         }
+    }
+
+    /// Waits until nothing moves any more, then asks everything of everybody.
+    private func converge() throws(Violation) {
+        try settle()
         try awaitSeals()
         try awaitParked()
-        let settled = now + SimulatorLimits.convergenceMax
-        while let reason = try unsettled() {
-            guard now < settled else { throw reason }
-            try run(until: now + .milliseconds(250))
+        try settle()
+        if swarm.has(.zombies) {
+            try raiseAll()
+            try settle()
+            try awaitSeals()
         }
         try inspect()
-        let final = boundSet(nodes.compactMap { node in node.process.map { audit(node, $0) } })
+        let final = boundSet(core.compactMap { node in node.process.map { audit(node, $0) } })
         try checkPromises(final)
         checks.final = final
         try askEverything()
-        try auditEverything()
+        // An audit without a node proves nothing of it.
+        if outsider == nil { try auditEverything() }
+    }
+
+    private func settle() throws(Violation) {
+        let begin = now
+        while let reason = try unsettled() {
+            guard now < begin + SimulatorLimits.convergenceMax else {
+                guard outsider != nil else { throw reason }
+                throw Violation("L8", "a majority alone: \(reason)")
+            }
+            if reason.invariant == "L2", swarm.has(.bursts),
+                now > begin + SimulatorLimits.overloadMax
+            {
+                throw Violation("L7", "after the overload: \(reason.detail)")
+            }
+            try run(until: now + .milliseconds(250))
+        }
+    }
+
+    /// Half of all producers come back long after everything is settled.
+    private func raiseAll() throws(Violation) {
+        let counted = boundSet(core.compactMap { node in node.process.map { audit(node, $0) } })
+        for number in ledger.submitted.members where workload.random.chance(1, in: 2) {
+            let delay = Duration.milliseconds(1000 + workload.random.below(4000))
+            raise(number, after: delay, mustBeCounted: counted.contains(number))
+        }
+    }
+
+    /// L9: more was lost than can be borne. Every answer is held against what it must and may
+    /// contain, as at any other time; that there is one is not promised.
+    private func endure() throws(Violation) {
+        try run(until: now + SimulatorLimits.enduranceMax)
+        try inspect()
+        try askEverything()
+        try inspect()
+    }
+
+    /// Efforts that the nodes which are there can fulfil.
+    private var openEfforts: [Workload.Effort] {
+        workload.openEfforts.filter { outsider == nil || $0.level != .all }
     }
 
     /// Why the cluster has not converged yet; nil when it has.
     private func unsettled() throws(Violation) -> Violation? {
-        if let effort = workload.openEfforts.first {
+        if let effort = openEfforts.first {
             return Violation("L2", "the producer of c\(effort.content) never learnt its outcome")
         }
-        if let call = workload.calls.keys.min() {
+        if outsider == nil, let call = workload.calls.keys.min() {
             return Violation("L2", "request \(call.number) is still open")
         }
-        var audits: [NodeAudit] = []
-        for node in nodes {
+        let names = Set(core.map(\.id))
+        var audits: [NodeID: NodeAudit] = [:]
+        for node in core {
             guard let process = node.process else {
                 return Violation("L1", "\(node.id) does not run")
             }
@@ -49,38 +97,41 @@ extension VirtualCluster {
             let audit = audit(node, process)
             note(audit, of: node)
             guard audit.isVoting else { return Violation("L1", "\(node.id) does not vote") }
-            guard audit.seesAll else {
-                return Violation("L1", "\(node.id) does not see everybody up")
+            guard audit.up == names else {
+                return Violation("L1", "\(node.id) does not see who is up")
             }
             guard audit.answersQuorum else {
                 return Violation("L1", "\(node.id) still holds batches in doubt")
             }
             if let parked = stillParked(node, process) { return parked }
-            audits.append(audit)
+            audits[node.id] = audit
         }
         for partition in ring.partitioning.all {
             if let difference = differs(partition, audits) { return difference }
         }
-        return unfinished(boundSet(audits), audits)
+        return unfinished(boundSet(audits.values.sorted { $0.node < $1.node }), audits)
     }
 
     /// Every content whose home record is bound.
     private func boundSet(_ audits: [NodeAudit]) -> ContentSet {
         var bound = ContentSet()
-        for partition in ring.partitioning.all {
-            let home = index(of: ring.replicas(of: partition)[0])
-            bound.formUnion(audits[home].homeSet(partition, ring, ledger).bound)
+        for audit in audits {
+            for partition in ring.partitions(of: audit.node) {
+                bound.formUnion(audit.homeSet(partition, ring, ledger).bound)
+            }
         }
         return bound
     }
 
     /// L3: what is bound is applied whole, and nothing else is.
-    private func unfinished(_ bound: ContentSet, _ audits: [NodeAudit]) -> Violation? {
+    private func unfinished(_ bound: ContentSet, _ audits: [NodeID: NodeAudit]) -> Violation? {
         for partition in ring.partitioning.all {
-            let replica = index(of: ring.replicas(of: partition)[0])
+            guard let audit = replicas(of: partition).first.flatMap({ audits[$0] }) else {
+                continue
+            }
             let expected = ContentSet(
                 bound.members.filter { ledger.contents[$0].record.slice(of: partition) != nil })
-            let found = audits[replica].set(partition, ledger)
+            let found = audit.set(partition, ledger)
             guard found.members == expected.members else {
                 return Violation(
                     "L3", "\(partition) counts \(found), bound and touching it are \(expected)")
@@ -89,33 +140,40 @@ extension VirtualCluster {
         return nil
     }
 
+    /// Those that must be right in the end.
+    private func replicas(of partition: PartitionID) -> [NodeID] {
+        ring.replicas(of: partition).filter { index(of: $0) != outsider }
+    }
+
     /// L1 for one partition: the same slices and the same bound home records on all its replicas.
-    private func differs(_ partition: PartitionID, _ audits: [NodeAudit]) -> Violation? {
-        let replicas = ring.replicas(of: partition).map { index(of: $0) }
-        let applied = replicas.map { audits[$0].set(partition, ledger) }
-        let homes = replicas.map { audits[$0].homeSet(partition, ring, ledger) }
-        for (place, replica) in replicas.enumerated() {
-            if applied[place].members != applied[0].members {
+    private func differs(
+        _ partition: PartitionID, _ audits: [NodeID: NodeAudit]
+    ) -> Violation? {
+        let here = replicas(of: partition).compactMap { audits[$0] }
+        guard let first = here.first else { return nil }
+        let applied = first.set(partition, ledger)
+        let home = first.homeSet(partition, ring, ledger)
+        for audit in here {
+            let set = audit.set(partition, ledger)
+            if set.members != applied.members {
                 return Violation(
                     "L1",
-                    "\(nodes[replica].id) has \(applied[place]) in \(partition), "
-                        + "\(nodes[replicas[0]].id) has \(applied[0])")
+                    "\(audit.node) has \(set) in \(partition), \(first.node) has \(applied)")
             }
-            if homes[place].bound.members != homes[0].bound.members {
+            let held = audit.homeSet(partition, ring, ledger)
+            if held.bound.members != home.bound.members {
                 return Violation(
                     "L1",
-                    "\(nodes[replica].id) is home to \(homes[place].bound) in \(partition), "
-                        + "\(nodes[replicas[0]].id) to \(homes[0].bound)")
+                    "\(audit.node) is home to \(held.bound) in \(partition), "
+                        + "\(first.node) to \(home.bound)")
             }
-            if let lone = homes[place].unbound.members.first {
-                return Violation(
-                    "L1", "\(nodes[replica].id) holds c\(lone), which nobody binds")
+            if let lone = held.unbound.members.first {
+                return Violation("L1", "\(audit.node) holds c\(lone), which nobody binds")
             }
-            let left = replicas[place]
-            if audits[left].stateDigests[Int(partition.index)]
-                != audits[replicas[0]].stateDigests[Int(partition.index)]
+            if audit.stateDigests[Int(partition.index)]
+                != first.stateDigests[Int(partition.index)]
             {
-                return Violation("L1", "\(nodes[left].id) has another state of \(partition)")
+                return Violation("L1", "\(audit.node) has another state of \(partition)")
             }
         }
         return nil
@@ -143,7 +201,7 @@ extension VirtualCluster {
             }
         }
         // One durable copy is not protected against the loss of its disk, nor against a rival.
-        guard checks.wipes == 0 else { return }
+        guard checks.wipes == 0, outsider == nil else { return }
         for number in ledger.acknowledged(at: .one).subtracting(final).members {
             guard ledger.rivals(of: ledger.contents[number].id).count > 1 else {
                 throw Violation("L3", "c\(number) was acknowledged at ONE and is lost")
@@ -155,41 +213,50 @@ extension VirtualCluster {
 
     /// Each key through each node at ONE and at QUORUM, and the lists.
     private func askEverything() throws(Violation) {
-        for node in nodes {
+        let all = PartitionSet()
+        for node in core {
             for level in [Consistency.one, .quorum] {
                 for key in ledger.keys {
-                    try askFinally(.series(seriesQuery(key)), level, node.index)
+                    try askFinally(.series(seriesQuery(key)), level, node)
                 }
-                let all = PartitionSet()
                 try askFinally(
-                    .scan(ScanSpec(partitions: all, output: .types), top: nil), level, node.index)
+                    .scan(ScanSpec(partitions: all, output: .types), top: nil), level, node)
                 try askFinally(
                     .scan(
                         ScanSpec(partitions: all, output: .totalsByKey),
-                        top: TopSpec(k: 1000, order: .count)), level, node.index)
-                try askFinally(
-                    .deadLetters(DeadLetterQuery(limit: 10_000)), level, node.index)
+                        top: TopSpec(k: 1000, order: .count)), level, node)
+                try askFinally(.deadLetters(DeadLetterQuery(limit: 10_000)), level, node)
             }
         }
         for content in ledger.contents {
-            let node = clientRandom.below(nodes.count)
+            try awaitCalls(fewerThan: swarm.sessionsMax)
+            let node = clientRandom.pick(core)
             let ask = ClientRequest.status(
                 content.id, createdAt: content.record.header.createdAt)
             _ = call(
                 ask, .status(content: content.number, reader: nil), swarm.requestTimeout,
-                through: node)
+                through: node.index)
         }
+        try awaitCalls(fewerThan: 1)
+    }
+
+    /// Fewer calls at once than a coordinator takes.
+    private func awaitCalls(fewerThan count: Int) throws(Violation) {
         let end = now + swarm.requestTimeout * 2 + SimulatorLimits.callGrace * 2
-        while !workload.calls.isEmpty {
+        let own = workload.nextRequest
+        while workload.calls.keys.count(where: { $0.number <= own }) >= count {
             guard now < end, try step() else { throw Violation("L2", "final calls never end") }
         }
     }
 
     private func askFinally(
-        _ query: ReadQuery, _ level: Consistency, _ node: Int
+        _ query: ReadQuery, _ level: Consistency, _ node: VirtualNode
     ) throws(Violation) {
-        guard read(query, level, swarm.requestTimeout, reader: nil, through: node) else {
-            throw Violation("L4", "\(nodes[node].id) is down after the heal")
+        try awaitCalls(fewerThan: swarm.sessionsMax)
+        let isSent = read(
+            query, level, swarm.requestTimeout, reader: nil, through: node.index)
+        guard isSent || swarm.budget == .beyond else {
+            throw Violation("L4", "\(node.id) is down after the heal")
         }
     }
 }

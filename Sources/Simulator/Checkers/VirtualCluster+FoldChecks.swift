@@ -20,9 +20,12 @@ extension VirtualCluster {
             try checkFold(audit, node)
             try checkCells(audit, node, process)
             try checkSizes(node, process)
+            try checkVersions(audit, node, process)
+            try checkIncidents(node, process)
             audits.append(audit)
         }
         try checkHoldings(audits)
+        try checkAvailability()
     }
 
     func audit(_ node: VirtualNode, _ process: VirtualProcess) -> NodeAudit {
@@ -31,6 +34,7 @@ extension VirtualCluster {
 
     func note(_ audit: NodeAudit, of node: VirtualNode) {
         node.isVoting = audit.isVoting
+        if audit.isVoting { node.hasVoted = true }
         if audit.isVoting, node.isWiped {
             node.isWiped = false
             checks.hit(.recovered)

@@ -16,6 +16,9 @@ extension VirtualCluster {
                 throw Violation("S4", "a read was answered by \(response)")
             }
             checks.hit(.readFailed)
+            if isHealed, swarm.budget == .beyond, check.level == .quorum {
+                checks.hit(.refusedBeyondBudget)
+            }
             if case .storage(let what) = failure {
                 throw Violation("S4", "a healthy disk cannot be read: \(what)")
             }

@@ -16,6 +16,20 @@ extension VirtualCluster {
                     .process(node: index, instance: instance, event), at: process.pausedUntil)
                 return
             }
+            guard node.slowUntil <= now else {
+                put(
+                    .late(node: index, instance: instance, event), after: node.lateness)
+                return
+            }
+            try deliver(event, to: node, process)
+        case .late(let index, let instance, let event):
+            let node = nodes[index]
+            guard let process = node.process, process.instance == instance else { return }
+            guard process.pausedUntil <= now else {
+                queue.put(
+                    .late(node: index, instance: instance, event), at: process.pausedUntil)
+                return
+            }
             try deliver(event, to: node, process)
         case .restart(let index):
             try start(nodes[index])
@@ -24,9 +38,14 @@ extension VirtualCluster {
         case .freeDisk(let index):
             freeDisk(nodes[index])
         case .mend(let from, let to):
-            network.setCut(false, from: from, to: to)
+            // After the heal nothing is cut but what stays so.
+            if !isHealed { network.setCut(false, from: from, to: to) }
+        case .clog(let node, let end):
+            clog(node, until: end)
         case .strike:
             try strike()
+        case .catastrophe:
+            strikeHard()
         case .answer(let request, let response):
             try receive(response, for: request)
         case .produce(let producer):
@@ -105,6 +124,7 @@ extension VirtualCluster {
                 if case .replication(.closeReply(let reply)) = message {
                     try checkFreeze(reply, of: node)
                 }
+                try checkVote(message, of: node, process)
                 send(message, from: node, process, to: index(of: peer))
             case .append(let record):
                 process.log.pending.append(record)
@@ -153,7 +173,7 @@ extension VirtualCluster {
         for time in arrivals {
             queue.put(
                 .process(node: peer, instance: instance, .message(bytes, from: node.index)),
-                at: time + lag(of: peer))
+                at: time)
         }
     }
 

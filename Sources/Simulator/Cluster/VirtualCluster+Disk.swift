@@ -48,7 +48,7 @@ extension VirtualCluster {
         process.log.phase = .written(group)
         // Those that met a full disk come a second time.
         for record in group where record.lsn > node.shadow.last { node.shadow.append(record) }
-        let isTorn = tearsNext(1, in: 60)
+        let isTorn = tearsNext(node, 1, in: 60)
         if isTorn { failSoon(node, within: 3) }
         do throws(StorageError) {
             try process.log.writer.append(group)
@@ -100,7 +100,7 @@ extension VirtualCluster {
         _ job: JobID, _ work: StorageJob, _ node: VirtualNode, _ process: VirtualProcess
     ) throws(Violation) {
         trace.note(.jobRun, at: now, node: node.index, job.number)
-        let isTorn = tearsNext(1, in: 30)
+        let isTorn = tearsNext(node, 1, in: 30)
         if isTorn { failSoon(node, within: 16) }
         maybeFailSync(node, 1, in: 20)
         let result = process.runner.run(work)
@@ -123,8 +123,8 @@ extension VirtualCluster {
         put(.finishJob(job, result), to: node.index, process.instance, after: diskDelay())
     }
 
-    func tearsNext(_ chance: Int, in bound: Int) -> Bool {
-        !isHealed && swarm.has(.tornJobs) && diskRandom.chance(chance, in: bound)
+    func tearsNext(_ node: VirtualNode, _ chance: Int, in bound: Int) -> Bool {
+        !isHealed && swarm.has(.tornJobs) && diskRandom.chance(chance, in: bound) && mayTouch(node)
     }
 
     /// One of the next operations fails, and all after it: the process is as good as dead.

@@ -71,17 +71,4 @@ extension VirtualCluster {
         guard !isHealed else { return }
         crash(node, "by a power cut", isPowerCut: true)
     }
-
-    // MARK: - Slow nodes
-
-    /// Everything that reaches the node comes late, as where its processor is starved.
-    func slowDown(_ node: VirtualNode) {
-        node.slowUntil = now + .milliseconds(500 + nemesisRandom.below(6000))
-        log("\(node.id) is slow until \((node.slowUntil - .zero).milliseconds) ms")
-    }
-
-    func lag(of index: Int) -> Duration {
-        guard nodes[index].slowUntil > now else { return .zero }
-        return nemesisRandom.duration(below: .milliseconds(300))
-    }
 }

@@ -70,7 +70,9 @@ struct Lie: CustomStringConvertible {
 extension VirtualCluster {
     /// The third phase, of seeds that drew it: one lie, and the time to find it.
     package func lie() throws(Violation) {
-        guard swarm.has(.lies), let lie = try makeLie() else { return }
+        guard swarm.has(.lies), swarm.budget != .beyond, outsider == nil,
+            let lie = try makeLie()
+        else { return }
         switch lie.kind {
         case .application: checks.hit(.lieApplication)
         case .cell: checks.hit(.lieCell)

@@ -2,38 +2,53 @@ import Core
 import NodeCore
 import Storage
 
-/// The faults: who is crashed, wiped, cut off or paused, and when it ends.
+/// The faults of nodes: who is crashed, wiped or paused, and when it ends.
+///
+/// When the nemesis strikes, with what and whom, is drawn from a generator that nothing else
+/// uses; what one strike then draws comes from a fork of it. So an act can be left out, and all
+/// others still happen at the same times to the same nodes: what the shrinker needs.
 extension VirtualCluster {
     func strike() throws(Violation) {
         guard !isHealed else { return }
-        let kinds = swarm.faults.filter { Self.acts.contains($0) }
+        let kinds = swarm.faults.filter {
+            $0 != .catastrophe && FaultAtlas.entry(of: $0).kind == .act
+        }
         guard !kinds.isEmpty else { return }
         let spread = swarm.faultInterval.nanoseconds * 2
-        put(.strike, after: nemesisRandom.duration(below: .nanoseconds(spread)))
-        let kind = nemesisRandom.pick(kinds)
-        let node = nemesisRandom.pick(nodes)
+        put(.strike, after: scheduleRandom.duration(below: .nanoseconds(spread)))
+        let kind = scheduleRandom.pick(kinds)
+        let node = scheduleRandom.pick(nodes)
+        nemesisRandom = scheduleRandom.fork()
+        strikes += 1
+        guard schedule.allows(strikes, kind), mayTouch(node) else { return }
         trace.note(.nemesis, at: now, node: node.index)
+        begin(FaultAct(number: strikes, at: now, fault: kind, node: node.id))
         switch kind {
         case .crashes: crash(node, "by the nemesis")
         case .killAll:
             guard nemesisRandom.chance(1, in: 4) else { return }
+            checks.hit(.killAll)
             for node in nodes { crash(node, "with all others") }
         case .wipes: wipe(node)
         case .cuts: cut(node)
+        case .partialCuts: cutPartly()
+        case .swizzles: swizzle()
+        case .slowLinks: slowLink(node)
+        case .slowNodes: slowDown(node)
         case .pauses: pause(node)
         case .clockSteps: stepClock()
         case .diskFull: fillDisk(node)
-        case .slowNodes: slowDown(node)
+        case .bursts: burst(node)
         case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew, .failedSyncs,
-            .lies:
+            .lies, .zombies, .lateRetries, .catastrophe:
             break
         }
     }
 
-    private static let acts: [FaultClass] = [
-        .crashes, .killAll, .wipes, .cuts, .pauses, .clockSteps, .diskFull,
-        .slowNodes,
-    ]
+    func begin(_ act: FaultAct) {
+        acts.append(act)
+        log("\(act)")
+    }
 
     /// The process is gone, at once; what its disk had not synced is lost, torn or kept.
     func crash(
@@ -52,9 +67,14 @@ extension VirtualCluster {
         checks.hit(.crash)
         resetLinks(to: node)
         loseCalls(of: process)
+        put(.restart(node: node.index), after: downTime())
+    }
+
+    private func downTime() -> Duration {
         let quickly = nemesisRandom.chance(1, in: 3)
-        let down = Duration.milliseconds(quickly ? 20 : 200 + nemesisRandom.below(3000))
-        put(.restart(node: node.index), after: down)
+        // One node at a time is away for long: the others must do without it.
+        let spread = swarm.budget == .oneNode ? 20_000 : 3000
+        return .milliseconds(quickly ? 20 : 200 + nemesisRandom.below(spread))
     }
 
     /// What the crash leaves: after a power cut what was synced and some of the rest; after the
@@ -73,6 +93,10 @@ extension VirtualCluster {
     private func wipe(_ node: VirtualNode) {
         guard swarm.replication >= 2, nodes.allSatisfy({ $0.isUp && $0.isVoting && !$0.isWiped })
         else { return }
+        loseAll(node)
+    }
+
+    func loseAll(_ node: VirtualNode) {
         crash(node, "and loses its disk")
         trace.note(.wipe, at: now, node: node.index)
         node.disk = .init()
@@ -84,28 +108,9 @@ extension VirtualCluster {
         node.closed = .first
         node.sealed = .first
         node.isVoting = false
+        node.generation = nil
         checks.wipes += 1
         checks.hit(.wipe)
-    }
-
-    private func cut(_ node: VirtualNode) {
-        let length = Duration.milliseconds(200 + nemesisRandom.below(7000))
-        let direction = nemesisRandom.below(4)
-        let isLonely = nemesisRandom.chance(1, in: 2)
-        let other = nemesisRandom.pick(nodes)
-        for peer in nodes where peer.index != node.index {
-            guard isLonely || peer.index == other.index else { continue }
-            if direction != 1 { sever(node, peer, length) }
-            if direction != 0 { sever(peer, node, length) }
-        }
-    }
-
-    private func sever(_ from: VirtualNode, _ to: VirtualNode, _ length: Duration) {
-        log("cut: \(from.id) ⇢ \(to.id) for \(length)")
-        network.setCut(true, from: from.index, to: to.index)
-        put(.mend(from: from.index, to: to.index), after: length)
-        watchIdle(from, to: to.index)
-        watchIdle(to, to: from.index)
     }
 
     private func pause(_ node: VirtualNode) {
@@ -114,6 +119,7 @@ extension VirtualCluster {
         let chaosLeft = Instant.zero + swarm.chaos + .seconds(4) - now
         let length = min(.milliseconds(100) + drawn, max(.milliseconds(100), chaosLeft))
         log("\(node.id) is paused for \(length)")
+        checks.hit(.pause)
         process.pausedUntil = now + length
         put(.resume, to: node.index, process.instance, after: length)
     }
@@ -130,21 +136,5 @@ extension VirtualCluster {
         }
         checks.hit(.clockStep)
         log("\(node.id)'s clock is off by \(node.skew)")
-    }
-
-    /// Ends all faults for good: every node runs, every wire works.
-    package func heal() throws(Violation) {
-        log("everything is healed")
-        isHealed = true
-        network.heal()
-        for node in nodes {
-            node.skew = node.skewAtRest
-            node.slowUntil = now
-            freeDisk(node)
-        }
-        // Pauses run out by themselves: what they delayed is in the queue already.
-        for node in nodes where !node.isUp {
-            put(.restart(node: node.index), after: .milliseconds(10))
-        }
     }
 }

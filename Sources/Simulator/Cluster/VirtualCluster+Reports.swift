@@ -32,7 +32,9 @@ extension VirtualCluster {
                 throw Violation(
                     "S15", "\(node.id) knows \(id) as bound, its home closed without it")
             }
-        case .peerUp, .peerDown, .voting, .recovering, .waiting, .conflict:
+        case .recovering: checks.hit(.recovering)
+        case .peerDown: checks.hit(.peerDown)
+        case .peerUp, .voting, .waiting, .conflict:
             break
         case .parking(let event):
             try note(event)

@@ -18,6 +18,10 @@ extension VirtualCluster {
         beginWorkload()
         put(.inspect, after: .milliseconds(400))
         put(.strike, after: swarm.faultInterval)
+        if swarm.faults.contains(.catastrophe) {
+            let half = swarm.chaos / 2
+            put(.catastrophe, after: half / 2 + catastropheRandom.duration(below: half))
+        }
     }
 
     var storageOptions: StorageOptions {
@@ -25,9 +29,9 @@ extension VirtualCluster {
     }
 
     func start(_ node: VirtualNode) throws(Violation) {
-        guard !node.isUp else { return }
+        guard !node.isUp, !node.isGone else { return }
         trace.note(.start, at: now, node: node.index)
-        let isTorn = tearsNext(1, in: 6)
+        let isTorn = tearsNext(node, 1, in: 6)
         if isTorn { failSoon(node, within: 40) }
         maybeFailSync(node, 1, in: 10)
         let opened: NodeStart
@@ -58,6 +62,7 @@ extension VirtualCluster {
             throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
         }
         try checkRecovery(node)
+        try checkGeneration(opened.identity.generation, of: node)
         try launch(node, opened)
     }
 
@@ -142,6 +147,7 @@ extension VirtualCluster {
         configuration.auditInterval = auditInterval
         configuration.scrubInterval = Self.scrubInterval
         configuration.parking = swarm.parking
+        configuration.sessionsMax = swarm.sessionsMax
         configuration.mutants = mutants
         return configuration
     }

@@ -8,6 +8,7 @@ package import Storage
 /// workload and the account of it. `Run` drives it through its two phases.
 package final class VirtualCluster {
     package let swarm: Swarm
+    let schedule: FaultSchedule
     let mutants: Set<Mutant>
     package let ring: RingView
     package internal(set) var nodes: [VirtualNode] = []
@@ -23,9 +24,25 @@ package final class VirtualCluster {
     package internal(set) var isHealed = false
     var nextInstance: UInt64 = 0
 
+    // The nemesis and its budget.
+    package internal(set) var acts: [FaultAct] = []
+    var strikes = 0
+    /// The node that may be faulty, where only one may.
+    var victim: Int?
+    /// Since when nothing at all is wrong; nil while something is.
+    var wellSince: Instant?
+    /// When the whole cluster was well for the first time.
+    var readySince: Instant?
+    /// The node that is not healed in the end.
+    var outsider: Int?
+
     // One generator per concern, so that a draw added to one does not shift the others.
     var diskRandom: RandomSource
+    /// When the nemesis strikes, how and whom.
+    var scheduleRandom: RandomSource
+    /// What the act under way draws: a fork per act.
     var nemesisRandom: RandomSource
+    var catastropheRandom: RandomSource
     var clientRandom: RandomSource
     var linkRandom: RandomSource
     var startRandom: RandomSource
@@ -36,13 +53,18 @@ package final class VirtualCluster {
     static let wallStart = WallTime(milliseconds: 1_767_225_600_000)
     static let digestKey = SipKey(low: 0x7175_6970, high: 0x7369_6d75)
 
-    package init(seed: UInt64, swarm: Swarm, mutants: Set<Mutant>) throws(Violation) {
+    package init(
+        seed: UInt64, swarm: Swarm, schedule: FaultSchedule = .all, mutants: Set<Mutant>
+    ) throws(Violation) {
         var random = RandomSource(seed: seed ^ 0x5851_f42d_4c95_7f2d)
         self.swarm = swarm
+        self.schedule = schedule
         self.mutants = mutants
         network = VirtualNetwork(swarm, random: random.fork())
         diskRandom = random.fork()
-        nemesisRandom = random.fork()
+        scheduleRandom = random.fork()
+        nemesisRandom = scheduleRandom.fork()
+        catastropheRandom = random.fork()
         clientRandom = random.fork()
         linkRandom = random.fork()
         startRandom = random.fork()
@@ -99,7 +121,7 @@ package final class VirtualCluster {
 
     func put(_ event: ProcessEvent, to node: Int, _ instance: UInt64, after delay: Duration) {
         queue.put(
-            .process(node: node, instance: instance, event), at: now + delay + lag(of: node))
+            .process(node: node, instance: instance, event), at: now + delay)
     }
 
     /// Delivers the next event; false when nothing is left.
@@ -131,13 +153,18 @@ package final class VirtualCluster {
 package enum VirtualEvent {
     /// For one life of a node; dropped when it is over, late when it is paused.
     case process(node: Int, instance: UInt64, ProcessEvent)
+    /// The same, once a slow node has come to it.
+    case late(node: Int, instance: UInt64, ProcessEvent)
     case restart(node: Int)
     case powerCut(node: Int)
     case freeDisk(node: Int)
     /// A cut ends.
     case mend(from: Int, to: Int)
+    /// A node's wires fall silent.
+    case clog(node: Int, until: Instant)
     /// The nemesis strikes.
     case strike
+    case catastrophe
     /// nil: the connection was lost.
     case answer(RequestID, ClientResponse?)
     case produce(Int)

@@ -21,6 +21,8 @@ package final class VirtualProcess {
     var links: [UInt64?]
     /// The core's counters at the last look.
     var counted = Counters()
+    /// The newest gossip of each member that this life has shown (S12).
+    var versions: [GossipVersion?]
 
     init(
         instance: UInt64, core: consuming NodeMachine, log: VirtualLog, runner: StorageRunner,
@@ -32,6 +34,7 @@ package final class VirtualProcess {
         self.runner = runner
         self.clockOffset = clockOffset
         links = Array(repeating: nil, count: nodes)
+        versions = Array(repeating: nil, count: nodes)
     }
 
     func local(_ time: Instant) -> Instant { time + clockOffset }
@@ -85,6 +88,15 @@ package final class VirtualNode {
     /// As it said last.
     var closed = Segment.first
     var sealed = Segment.first
+    /// It has voted with this disk or an earlier one.
+    var hasVoted = false
+    /// It never starts again.
+    var isGone = false
+    /// Until then all its events are so late.
+    var slowUntil = Instant.zero
+    var lateness = Duration.zero
+    /// Its last generation: none comes twice, unless the disk was lost.
+    var generation: Int64?
 
     init(id: NodeID, index: Int, skew: Duration) {
         self.id = id

@@ -44,6 +44,10 @@ extension VirtualCluster {
     /// wrong.
     private func sealTime() -> WallTime {
         let spread = Duration.milliseconds(workload.random.below(1000))
+        if swarm.has(.lateRetries), workload.random.chance(1, in: 3) {
+            // Just inside the horizon, or just beyond it, by one clock or the other.
+            return wall - swarm.horizon - .milliseconds(500) + spread * 2
+        }
         return switch workload.random.below(20) {
         case 0...2: wall - spread * 60
         case 3: wall + .seconds(400)
@@ -62,11 +66,49 @@ extension VirtualCluster {
         for _ in 0..<efforts {
             let patience = workload.random.chance(1, in: 10) ? 1 : Int.max
             let parks = swarm.parks && parkingRandom.chance(1, in: 2)
-            workload.efforts.append(
+            begin(
                 .init(
                     content: content, level: parks ? .quorum : level, parks: parks,
-                    patience: patience))
-            put(.submit(effort: workload.efforts.count - 1), after: clientDelay())
+                    patience: patience, since: now,
+                    first: workload.random.below(nodes.count)), after: clientDelay())
+        }
+        if swarm.has(.zombies), workload.random.chance(1, in: 4) {
+            raise(content, after: .milliseconds(2000 + workload.random.below(8000)))
+        }
+    }
+
+    func begin(_ effort: Workload.Effort, after delay: Duration) {
+        workload.efforts.append(effort)
+        put(.submit(effort: workload.efforts.count - 1), after: delay)
+    }
+
+    /// The producer comes back long after, does not know what became of its batch, and sends the
+    /// same bytes through whichever node.
+    func raise(_ content: Int, after delay: Duration, mustBeCounted: Bool = false) {
+        checks.hit(.zombie)
+        var effort = Workload.Effort(
+            content: content, level: .quorum, patience: isHealed ? .max : 3, since: now + delay,
+            first: workload.random.below(nodes.count))
+        effort.mustBeCounted = mustBeCounted
+        begin(effort, after: delay)
+    }
+
+    /// Far more calls at once than one coordinator takes (L7).
+    func burst(_ node: VirtualNode) {
+        guard node.isUp, !ledger.contents.isEmpty, swarm.sessionsMax < 1000 else { return }
+        checks.hit(.burst)
+        for number in 0..<60 + 3 * swarm.sessionsMax {
+            let content = nemesisRandom.below(ledger.contents.count)
+            if number % 3 == 2, let cell = ledger.contents[content].cells.first {
+                _ = read(
+                    .series(seriesQuery(cell.name.key)), .quorum, swarm.requestTimeout,
+                    reader: nil, through: node.index)
+            } else {
+                begin(
+                    .init(
+                        content: content, level: .quorum, patience: 1, since: now,
+                        first: node.index), after: clientDelay())
+            }
         }
     }
 
@@ -80,7 +122,9 @@ extension VirtualCluster {
         let request: ClientRequest =
             effort.parks
             ? .writeOrPark(content.record) : .write(content.record, consistency: effort.level)
-        guard call(request, .write(effort: number), timeout) else {
+        let node = (effort.first + effort.tries) % nodes.count
+        workload.efforts[number].tries += 1
+        guard call(request, .write(effort: number), timeout, through: node) else {
             retry(number)
             return
         }
@@ -120,7 +164,7 @@ extension VirtualCluster {
             ledger.refuse(content)
             try checkRefused(content)
         case .write(.notAttempted(let reason)):
-            checks.hit(.notAttempted)
+            checks.hit(reason == .overloaded ? .overloaded : .notAttempted)
             ledger.withdraw(content)
             if reason == .aheadOfClock { workload.efforts[number].isOver = true }
             retryUnlessOver(number)
@@ -131,6 +175,7 @@ extension VirtualCluster {
             checks.hit(.expired)
             workload.efforts[number].isOver = true
             if status == .notCounted { try finallyNotCounted(content, "an answer to a write") }
+            try checkRemembered(number, status)
         case .write(.unknown), .failed:
             checks.hit(.unknown)
             retry(number)
@@ -185,6 +230,7 @@ extension VirtualCluster {
         case .write(let effort):
             try finish(effort, response)
         case .read(let check, let reader):
+            noteDenial(check, response, reader)
             if let response {
                 try finish(check, response, call.node)
                 if reader != nil, case .read = response { askOnceMore(check) }

@@ -8,11 +8,18 @@ import Wire
 extension VirtualCluster {
     func askAgain(_ reader: Int?) {
         guard let reader else { return }
-        put(.ask(reader: reader), after: pause())
+        // Who was denied does not wait for long.
+        let isDenied = workload.deniedSince[reader] != nil
+        put(.ask(reader: reader), after: isDenied ? min(pause(), .milliseconds(200)) : pause())
     }
 
     func ask(_ reader: Int) {
         guard !isHealed else { return }
+        workload.turns[reader] += 1
+        if workload.deniedSince[reader] != nil {
+            if !askInsistently(reader) { askAgain(reader) }
+            return
+        }
         let isSent =
             switch workload.random.below(20) {
             case 0...12: askSeries(reader)
@@ -22,6 +29,23 @@ extension VirtualCluster {
             default: askFlush(reader)
             }
         if !isSent { askAgain(reader) }
+    }
+
+    /// Who got no answer asks the next node, at QUORUM, until there is one (A1).
+    private func askInsistently(_ reader: Int) -> Bool {
+        guard let key = hotKey() else { return false }
+        return read(
+            .series(seriesQuery(key)), .quorum, swarm.requestTimeout, reader: reader,
+            through: (reader + workload.turns[reader]) % nodes.count)
+    }
+
+    func noteDenial(_ check: ReadCheck, _ response: ClientResponse?, _ reader: Int?) {
+        guard let reader, check.level != .all else { return }
+        if case .read = response {
+            workload.deniedSince[reader] = nil
+        } else if workload.deniedSince[reader] == nil {
+            workload.deniedSince[reader] = now
+        }
     }
 
     private func level() -> Consistency {

@@ -15,6 +15,12 @@ package struct Workload {
         /// It gives up after so many attempts, and never learns.
         var patience: Int
         var attempts = 0
+        /// When the client had it; and the node that it tries first, then one after the other.
+        var since: Instant
+        var first: Int
+        var tries = 0
+        /// It comes back long after (zombies): what was counted must be known by then.
+        var mustBeCounted = false
         var isOver = false
     }
 
@@ -40,6 +46,10 @@ package struct Workload {
     /// Looked up by id, never walked unsorted.
     var calls: [RequestID: Call] = [:]
     var nextRequest: UInt64 = 0
+    /// By reader: since when it has had no answer at QUORUM.
+    var deniedSince: [Instant?]
+    /// By reader: how often it asked, since a client goes from node to node.
+    var turns: [Int]
     var sequences: [UInt64]
 
     init(_ swarm: Swarm, partitioning: Partitioning, random: RandomSource) {
@@ -47,6 +57,8 @@ package struct Workload {
         maker = ContentMaker(keys: swarm.keys, partitioning: partitioning, random: random.fork())
         self.random = random
         sequences = Array(repeating: 0, count: swarm.producers)
+        deniedSince = Array(repeating: nil, count: swarm.readers)
+        turns = Array(repeating: 0, count: swarm.readers)
     }
 
     var openEfforts: [Effort] { efforts.filter { !$0.isOver } }

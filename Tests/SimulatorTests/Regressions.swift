@@ -1,0 +1,28 @@
+import Simulator
+import Testing
+
+/// A history that once broke a promise, and why. The histories of seeds change with the simulator
+/// and the workload, so an entry shows what it says only until then; it stays as a seed like any
+/// other, and the part that was wrong has a test of its own where one can be written.
+struct Regression: Sendable, CustomTestStringConvertible {
+    let seed: UInt64
+    var schedule = FaultSchedule.all
+    let why: String
+
+    var testDescription: String { "\(seed)\(schedule.options): \(why)" }
+
+    static let all: [Regression] = [
+        Regression(
+            seed: 46,
+            schedule: FaultSchedule(
+                without: [.bursts, .cuts, .pauses, .skew, .swizzles, .tornJobs, .wipes], keep: [0]),
+            why: "a read with one partition that nobody may answer asked the others in a hot loop"),
+        Regression(
+            seed: 1239,
+            why: "equal digests hid from a wiped voter what its source held in doubt"),
+        Regression(
+            seed: 1239,
+            schedule: FaultSchedule(without: [.loss], keep: [10, 13, 14, 17]),
+            why: "a wiped voter that had taken a batch again did not inherit the doubt about it"),
+    ]
+}
