@@ -102,7 +102,7 @@ package struct ReadSession: Sendable {
     var groups: [Tag: Group] = [:]
     private var nextTag: Tag
     var waiting = PartitionSet()
-    private var retryAt: Instant?
+    var retryAt: Instant?
     private var attemptTimeout: Duration
     /// Left out for now: silent in an attempt, or said that it has no vote.
     private var silent: Set<NodeID> = []
