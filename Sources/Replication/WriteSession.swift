@@ -130,8 +130,9 @@ package struct WriteSession: Sendable {
             holders.insert(node)
             if reply.vote.isVoting { votes.insert(node) }
             if wasBound {
+                // What a voter learnt after this session had bound it is this session's own work.
+                if !isBound { isDuplicate = true }
                 isBound = true
-                isDuplicate = true
             }
         case .missing:
             sendRecord(to: node, into: &effects)

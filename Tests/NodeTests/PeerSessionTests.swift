@@ -220,6 +220,21 @@ private struct Pair {
         #expect(effects.isEmpty)
     }
 
+    @Test("Only what comes in proves that the other process lives, not a write that was taken")
+    func heard() {
+        var pair = Pair()
+        _ = pair.settle(at: at(0))
+        var effects: [PeerSession.Effect] = []
+        for now in stride(from: Int64(200), through: 10_000, by: 200) {
+            pair.dialler.moved(at: at(now))
+            pair.dialler.advance(to: at(now), into: &effects)
+        }
+        #expect(pair.dialler.lastMoved == at(10_000))
+        #expect(pair.dialler.lastHeard == at(0))
+        pair.dialler.heard(at: at(10_100))
+        #expect(pair.dialler.lastHeard == at(10_100))
+    }
+
     @Test("After an own pause nobody is called silent at once")
     func pause() {
         var pair = Pair()
@@ -257,7 +272,7 @@ private func push(
 @Suite struct PeerDecisionTests {
     @Test("The first of two processes under one name stays while it is heard")
     func twins() {
-        let old = PeerTwins.Link(startNonce: 1, lastMoved: at(1000))
+        let old = PeerTwins.Link(startNonce: 1, lastHeard: at(1000))
         func judge(_ nonce: UInt64, _ links: [PeerTwins.Link], _ now: Int64) -> PeerTwins.Verdict {
             PeerTwins.judge(startNonce: nonce, against: links, silence: .seconds(2), at: at(now))
         }
@@ -265,10 +280,10 @@ private func push(
         #expect(judge(1, [old], 1000) == .admit)
         #expect(judge(2, [old], 2999) == .twin)
         #expect(judge(2, [old], 3000) == .admit)
-        let lively = PeerTwins.Link(startNonce: 1, lastMoved: at(2900))
+        let lively = PeerTwins.Link(startNonce: 1, lastHeard: at(2900))
         #expect(judge(2, [old, lively], 3000) == .twin)
         #expect(
-            judge(1, [old, lively, PeerTwins.Link(startNonce: 3, lastMoved: at(3000))], 3000)
+            judge(1, [old, lively, PeerTwins.Link(startNonce: 3, lastHeard: at(3000))], 3000)
                 == .twin)
     }
 

@@ -64,6 +64,34 @@ struct WriteSessionTests {
         #expect(targets(effects, isApply) == [Self.nodes[1]])
     }
 
+    @Test("what a voter learns after the session has bound it makes no duplicate")
+    func ownWorkIsNoDuplicate() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[1], into: &effects)
+        // It was away, caught up with the others, and answers a bind that was sent again.
+        session.receive(bound(.holds(wasBound: true)), from: Self.nodes[2], into: &effects)
+        for node in Self.nodes.suffix(2) {
+            session.receive(applied(), from: node, into: &effects)
+        }
+        #expect(
+            answers(effects) == [.counted(duplicate: false, required: 2, acknowledged: 2)])
+    }
+
+    @Test("what was bound before the session has a majority is a duplicate")
+    func knownIsDuplicate() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.holds(wasBound: true)), from: Self.nodes[0], into: &effects)
+        session.receive(bound(.holds(wasBound: true)), from: Self.nodes[1], into: &effects)
+        for node in Self.nodes.prefix(2) {
+            session.receive(applied(), from: node, into: &effects)
+        }
+        #expect(
+            answers(effects) == [.counted(duplicate: true, required: 2, acknowledged: 2)])
+    }
+
     @Test("the client hears OK when W voters of every partition applied, and only once")
     func answersAtQuorum() {
         var session = session()

@@ -137,7 +137,7 @@ final class PeerExchange {
         let lives = others.compactMap { other in
             other.peer.map {
                 PeerTwins.Link(
-                    startNonce: $0.startNonce, lastMoved: other.lastMoved ?? .zero)
+                    startNonce: $0.startNonce, lastHeard: other.lastHeard ?? .zero)
             }
         }
         let verdict = PeerTwins.judge(

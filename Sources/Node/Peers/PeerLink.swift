@@ -20,7 +20,7 @@ final class PeerLink: ChannelInboundHandler {
     }
 
     var peer: PeerIdentity? { session?.peer }
-    var lastMoved: Instant? { session?.lastMoved }
+    var lastHeard: Instant? { session?.lastHeard }
     var remoteAddress: String {
         channel?.remoteAddress.map { "\($0)" } ?? "an address that is gone"
     }
@@ -138,7 +138,7 @@ final class PeerLink: ChannelInboundHandler {
     }
 
     private func read(_ bytes: UnsafeRawBufferPointer) {
-        moved()
+        session?.heard(at: exchange.now())
         var offset = 0
         while offset < bytes.count, session?.isClosed == false {
             decoder.due = session?.due ?? []

@@ -46,6 +46,9 @@ package struct PeerSession: Sendable {
     private var pings: UInt64 = 0
     /// When anything last came in, or a write made progress.
     package private(set) var lastMoved: Instant
+    /// When anything last came in. A write that the kernel took says nothing of the other process:
+    /// one that died with its machine, or behind a link that carries nothing, takes writes for long.
+    package private(set) var lastHeard: Instant
 
     /// `identity` and `fingerprint` are this node's own.
     package init(
@@ -57,6 +60,7 @@ package struct PeerSession: Sendable {
         phase = .greeting(deadline: now + timing.handshakeDeadline)
         lastAdvance = now
         lastMoved = now
+        lastHeard = now
         nextPing = now
         switch role {
         case .dialler(let target):
@@ -93,7 +97,7 @@ package struct PeerSession: Sendable {
         _ frame: PeerFrame, at now: Instant, into effects: inout [Effect]
     ) {
         precondition(due.contains(frame.kind), "the decoder let a \(frame.kind) frame pass")
-        lastMoved = now
+        heard(at: now)
         switch frame.kind {
         case .hello, .welcome:
             read(frame.payload, into: &effects)
@@ -139,9 +143,15 @@ package struct PeerSession: Sendable {
         lastMoved = now
     }
 
+    /// Bytes came in: the other process lives.
+    package mutating func heard(at now: Instant) {
+        lastMoved = now
+        lastHeard = now
+    }
+
     package mutating func advance(to now: Instant, into effects: inout [Effect]) {
         // After an own pause (a stopped process, a sleeping machine) the silence is our own.
-        if now - lastAdvance > timing.silenceMax / 4 { lastMoved = now }
+        if now - lastAdvance > timing.silenceMax / 4 { heard(at: now) }
         lastAdvance = now
         switch phase {
         case .greeting(let deadline), .consulting(_, let deadline):

@@ -8,11 +8,11 @@ package enum PeerTwins {
     /// An open connection, of either direction, of the name in question.
     package struct Link: Hashable, Sendable {
         package var startNonce: UInt64
-        package var lastMoved: Instant
+        package var lastHeard: Instant
 
-        package init(startNonce: UInt64, lastMoved: Instant) {
+        package init(startNonce: UInt64, lastHeard: Instant) {
             self.startNonce = startNonce
-            self.lastMoved = lastMoved
+            self.lastHeard = lastHeard
         }
     }
 
@@ -27,7 +27,7 @@ package enum PeerTwins {
         startNonce: UInt64, against links: [Link], silence: Duration, at now: Instant
     ) -> Verdict {
         let defended = links.contains {
-            $0.startNonce != startNonce && now - $0.lastMoved < silence
+            $0.startNonce != startNonce && now - $0.lastHeard < silence
         }
         return defended ? .twin : .admit
     }
