@@ -75,7 +75,6 @@ package final class VirtualNode {
     package var skew: Duration
     /// The same without the steps of the nemesis.
     let skewAtRest: Duration
-    var slowUntil = Instant.zero
     /// What its disk certainly holds, kept by reading its log as it is synced.
     package var shadow: DurableShadow
     /// Its parked batches.
