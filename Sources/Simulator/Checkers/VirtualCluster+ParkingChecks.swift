@@ -33,6 +33,7 @@ extension VirtualCluster {
 
     /// What a running node still has to submit.
     func stillParked(_ node: VirtualNode, _ process: VirtualProcess) -> Violation? {
+        guard outsider == nil else { return nil }
         for item in process.core.parkedBatches.items where !isTooOld(item.note) {
             return Violation(
                 "L3",
@@ -45,7 +46,8 @@ extension VirtualCluster {
     /// With a short horizon nothing stays parked: what came too late is sealed anew once its
     /// segment is closed, and counted then.
     func awaitParked() throws(Violation) {
-        guard swarm.horizon < SimulatorLimits.horizonAwaited else { return }
+        // Without all its members a cluster closes nothing, and decides nothing that is too old.
+        guard swarm.horizon < SimulatorLimits.horizonAwaited, outsider == nil else { return }
         let age = swarm.horizon + swarm.requestTimeout + swarm.clockSkewMax * 4
         let end = now + age * 2 + swarm.segmentLength * 2 + SimulatorLimits.convergenceMax
         while let left = anythingParked() {
