@@ -43,7 +43,13 @@ struct FlushState {
     var frozen: FrozenMemtable?
     var nextTableID: UInt64 = 1
     /// Requests that this flush answers; later ones wait for the next.
-    var requests: [RequestID] = []
+    var requests: [FlushRequest] = []
+}
+
+/// Whoever waits until what was in memory is in files.
+struct FlushRequest {
+    var id: RequestID
+    var deadline: Instant
 }
 
 extension NodeMachine {
@@ -164,10 +170,25 @@ extension NodeMachine {
 
     mutating func advanceFlush(_ now: Now, into effects: inout [Effect]) {
         announceLoad(now)
+        expireFlushRequests(now, into: &effects)
         let isLarge = memtable.bytes >= configuration.memtableBytesMax
         let isOld =
             memtableSince.map { now.monotonic >= $0 + configuration.memtableAgeMax } ?? false
         if isLarge || isOld { beginFlush(now, into: &effects) }
+    }
+
+    /// A disk without room may keep a flush waiting for as long as it is full.
+    private mutating func expireFlushRequests(_ now: Now, into effects: inout [Effect]) {
+        let late = (flush.requests + flushRequests).filter { $0.deadline <= now.monotonic }
+        guard !late.isEmpty else { return }
+        flush.requests.removeAll { $0.deadline <= now.monotonic }
+        flushRequests.removeAll { $0.deadline <= now.monotonic }
+        for request in late {
+            let why =
+                "the flush is not done yet; it goes on"
+                + (hasDiskRoom ? "" : " once the disk has room")
+            effects.append(.reply(request.id, .failed(.notReady(why))))
+        }
     }
 
     mutating func beginFlush(_ now: Now, into effects: inout [Effect]) {
@@ -175,7 +196,7 @@ extension NodeMachine {
         flush.requests = flushRequests
         flushRequests = []
         guard !memtable.isEmpty else {
-            for request in flush.requests { effects.append(.reply(request, .flushed)) }
+            for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
             return
         }
         var full = Memtable(
@@ -220,7 +241,7 @@ extension NodeMachine {
         flush.phase = .idle
         counters.flushes += 1
         effects.append(.report(.flushed(cells: frozen.cells, tables: written.count)))
-        for request in flush.requests { effects.append(.reply(request, .flushed)) }
+        for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
         flush.requests = []
         if !flushRequests.isEmpty { beginFlush(now, into: &effects) }
     }

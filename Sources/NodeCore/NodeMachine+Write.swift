@@ -36,7 +36,7 @@ extension NodeMachine {
         case .audit(let age):
             beginSurvey(request, age: age, deadline, now, into: &effects)
         case .flush:
-            flushRequests.append(request)
+            flushRequests.append(FlushRequest(id: request, deadline: deadline))
             beginFlush(now, into: &effects)
         }
     }

@@ -99,7 +99,7 @@ package struct NodeMachine: ~Copyable {
     var catchUpTurn = 0
     var sweepAt: Instant
     var parking: ParkingLot
-    var flushRequests: [RequestID] = []
+    var flushRequests: [FlushRequest] = []
     /// Jobs under way that write, to be run again where the disk is full.
     var writeJobs: [JobID: StorageJob] = [:]
     var deferred = DeferredJobs()
