@@ -56,7 +56,7 @@ struct DiskTests {
         // The same process all along, and in the end it holds all that the others hold.
         #expect(victim.process?.instance == life)
         try cluster.heal()
-        try cluster.converge()
+        try cluster.conclude()
         #expect(victim.disk.usedBytes > written)
     }
 }

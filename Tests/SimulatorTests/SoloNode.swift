@@ -98,7 +98,7 @@ final class SoloNode {
             case .report(let report): reports.append(report)
             case .halt(let reason): halted = reason
             case .send(.replication(let message), Self.peer): try answer(message)
-            case .send: break
+            case .send, .park: break
             }
         }
     }
