@@ -52,8 +52,8 @@ package struct RuleVersion: Hashable, Comparable, Sendable {
     }
 }
 
-/// `floor(createdAt / length)`: a pure function of the sealed batch, so that all replicas file an id
-/// in the same place.
+/// `floor(createdAt / length)`: a pure function of the sealed batch, so that all replicas file an
+/// id in the same place.
 package struct Segment: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// Of every cluster; simulations use shorter ones.
     package static let lengthDefault: Duration = .seconds(10)

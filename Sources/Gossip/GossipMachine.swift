@@ -126,7 +126,8 @@ package struct GossipMachine: Sendable {
 
     /// Goes on under a higher generation, after `outranked`. Stored before this call.
     ///
-    /// - Parameter replacesVoid: the present one was drawn from a clock so far ahead that every peer
+    /// - Parameter replacesVoid: the present one was drawn from a clock so far ahead that every
+    ///   peer
     ///   refuses it; nobody holds it, so that a lower one takes nothing back.
     package mutating func takeGeneration(_ generation: Int64, replacesVoid: Bool = false) {
         precondition(

@@ -86,7 +86,8 @@ import Wire
         inbox.post(.input(.completed(JobID(1), .success(.rows([])))))
         #expect(inbox.waiting == 4)
         #expect(!inbox.offer(read(series, 3)))
-        guard case .input(.request(let id, _, _))? = inbox.takeUrgent().first, id == RequestID(2) else {
+        guard case .input(.request(let id, _, _))? = inbox.takeUrgent().first, id == RequestID(2)
+        else {
             Issue.record("the read did not overtake")
             return
         }

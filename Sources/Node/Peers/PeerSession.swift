@@ -47,7 +47,8 @@ package struct PeerSession: Sendable {
     /// When anything last came in, or a write made progress.
     package private(set) var lastMoved: Instant
     /// When anything last came in. A write that the kernel took says nothing of the other process:
-    /// one that died with its machine, or behind a link that carries nothing, takes writes for long.
+    /// one that died with its machine, or behind a link that carries nothing, takes writes for
+    /// long.
     package private(set) var lastHeard: Instant
 
     /// `identity` and `fingerprint` are this node's own.

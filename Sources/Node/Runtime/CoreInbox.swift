@@ -7,7 +7,8 @@ package import NodeCore
 package final class CoreInbox: Sendable {
     package enum Entry: Sendable {
         case input(Input)
-        /// A message that its sender waits for until then: dropped where it was not reached by then.
+        /// A message that its sender waits for until then: dropped where it was not reached by
+        /// then.
         case awaited(Input, until: Instant)
         /// Give the core's view of the cluster to whoever asks.
         case view(@Sendable (NodeView) -> Void)
