@@ -72,8 +72,14 @@ extension NodeMachine {
             ),
             ("retired bytes", pending.retiredBytes, ReplicationLimits.retiredBytesMax),
             ("second rounds of reads", unites.count, ReplicationLimits.unitesMax),
-            ("parked batches", parking.count, configuration.parking.batchesMax),
-            ("parked bytes", parking.byteCount, configuration.parking.bytesMax),
+            (
+                "parked batches", parking.count,
+                max(configuration.parking.batchesMax, parking.listedCount)
+            ),
+            (
+                "parked bytes", parking.byteCount,
+                max(configuration.parking.bytesMax, parking.listedBytes)
+            ),
             ("parked submissions", parking.active, configuration.parking.submissionsMax),
         ]
     }

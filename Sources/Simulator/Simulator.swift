@@ -41,7 +41,8 @@ package enum SimulatorLimits {
     /// With one faulty node at a time, a client that retries has its answer by then (A1): it may
     /// wait once for the faulty node, and once for a node that waits for the faulty one.
     package static func availabilityMax(_ requestTimeout: Duration) -> Duration {
-        .seconds(4) + requestTimeout * 2
+        // One call that a pause holds for four seconds, two that time out, and waits between them.
+        .seconds(6) + requestTimeout * 2
     }
     /// How long all is well before the next node may be faulty, where only one may.
     package static let budgetRest: Duration = .seconds(2)

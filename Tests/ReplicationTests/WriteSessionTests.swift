@@ -48,6 +48,26 @@ struct WriteSessionTests {
         if case .apply = message { true } else { false }
     }
 
+    @Test("a segment that closed without the batch ends it: finally not counted, a copy is dropped")
+    func closedSegment() {
+        var client = session()
+        var effects: [WriteSession.Effect] = []
+        client.receive(bound(.closed, vote: Self.mute), from: Self.nodes[0], into: &effects)
+        #expect(effects.isEmpty, "who has no vote says nothing")
+        client.receive(bound(.closed), from: Self.nodes[1], into: &effects)
+        #expect(effects == [.answer(.expired(.notCounted)), .end])
+        effects = []
+        var drive = session(request: nil)
+        drive.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        drive.receive(bound(.closed), from: Self.nodes[1], into: &effects)
+        #expect(effects == [.drop, .end])
+        effects = []
+        var decided = session(request: nil)
+        decided.receive(bound(.holds(wasBound: true)), from: Self.nodes[0], into: &effects)
+        decided.receive(bound(.closed), from: Self.nodes[1], into: &effects)
+        #expect(!effects.contains(.drop), "what is bound is not dropped")
+    }
+
     @Test("nothing is applied before a majority of the home holds the record")
     func bindsFirst() {
         var session = session()

@@ -78,6 +78,10 @@ package struct ParkingLot: Sendable {
     /// Batches that are loaded or submitted.
     package private(set) var active = 0
     package private(set) var byteCount = 0
+    /// What the start found. It is kept, though it may be more than is taken anew: a commit that
+    /// failed and could not be found may be there after all.
+    package private(set) var listedCount = 0
+    package private(set) var listedBytes = 0
     /// What was parked before the start is known; before that nothing more is taken.
     package private(set) var isListed = false
     private var listAt: Instant?
@@ -227,6 +231,8 @@ package struct ParkingLot: Sendable {
             entries[note.key] = Entry(
                 note: note, phase: .waiting, reason: "it was parked before the start")
             byteCount += note.byteCount
+            listedCount = entries.count
+            listedBytes = byteCount
             queue.insert(
                 note.key, at: now.monotonic + random.duration(below: options.waitMin))
         }

@@ -102,7 +102,6 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case closed
     case sealed
     case finallyNotCounted = "finally-not-counted"
-    case dropped
     case clockStep = "clock-step"
     case diskLow = "disk-low"
     case diskFull = "disk-full"

@@ -27,7 +27,6 @@ extension VirtualCluster {
                 throw Violation("S4", "\(node.id) has room on its disk: \(what)")
             }
         case .dropped(let id, let isBound):
-            checks.hit(.dropped)
             guard !isBound else {
                 throw Violation(
                     "S15", "\(node.id) knows \(id) as bound, its home closed without it")

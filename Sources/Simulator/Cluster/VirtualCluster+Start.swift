@@ -155,6 +155,8 @@ extension VirtualCluster {
     /// S10: what the disk held is still there, and recovering twice leaves the same bytes.
     private func checkRecovery(_ node: VirtualNode) throws(Violation) {
         let copy = node.disk.clone()
+        // That a start needs room is not the question here.
+        copy.setCapacity(.max)
         var records: [DurableShadow.Record] = []
         do throws(StorageError) {
             _ = try Recovery.open(copy, options: storageOptions) { (record, _) in
