@@ -67,7 +67,9 @@ package struct WriteSession: Sendable {
     /// At level ONE: how long a majority may take before one durable copy is answer enough.
     private var weakAt: Instant
 
-    private static let repeatAfter: Duration = .seconds(1)
+    /// What was lost is sent again some times before the deadline, however short that is.
+    private let repeatAfter: Duration
+    private static let repeatAfterMax: Duration = .seconds(1)
     private static let weakAfter: Duration = .milliseconds(500)
 
     package init(
@@ -100,7 +102,8 @@ package struct WriteSession: Sendable {
         self.local = local
         let counts = { (nodes: [NodeID]) in local.map { nodes.count(where: $0.contains) } }
         localLeast = voters.values.compactMap(counts).min() ?? factorLeast
-        repeatAt = now + Self.repeatAfter
+        repeatAfter = min(Self.repeatAfterMax, (deadline - now) / 4)
+        repeatAt = now + repeatAfter
         weakAt = now + Self.weakAfter
     }
 
@@ -202,7 +205,7 @@ package struct WriteSession: Sendable {
                 effects.append(.end)
                 return
             }
-            repeatAt = now + Self.repeatAfter
+            repeatAt = now + repeatAfter
             repeatAll(into: &effects)
         }
     }
