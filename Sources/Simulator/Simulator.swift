@@ -29,7 +29,7 @@ import Core
 /// The bounds of a run.
 package enum SimulatorLimits {
     /// Events of one run; more is a livelock.
-    package static let eventsMax = 600_000
+    package static let eventsMax = 2_000_000
     /// Simulated time after the heal within which the cluster must have converged.
     package static let convergenceMax: Duration = .seconds(60)
     /// Horizons below this pass within a run: it waits until its segments are sealed.
