@@ -27,7 +27,7 @@ package enum PeerMessage: Hashable, Sendable {
             return writer.bytes
         case .awaited(let message, let patience):
             var writer = ByteWriter(capacity: 256)
-            writer.write(3)
+            writer.write(4)
             let told = min(max(patience, .zero), Self.patienceMax)
             writer.write(fixed: UInt32(told.milliseconds))
             message.encode(into: &writer)
@@ -47,7 +47,7 @@ package enum PeerMessage: Hashable, Sendable {
         case 2:
             self = .replication(try ReplicationMessage(from: &reader))
             try reader.finish()
-        case 3:
+        case 4:
             let patience: UInt32 = try reader.fixed()
             guard Int64(patience) <= Self.patienceMax.milliseconds else {
                 throw reader.fail("a patience of \(patience) ms")
