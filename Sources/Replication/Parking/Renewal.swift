@@ -6,9 +6,9 @@ package import Wire
 /// Two nodes may have parked one batch, and one node may do everything twice after a crash. So the
 /// n-th renewal is a pure function of the batch as its producer sealed it: its id, its content hash
 /// and its `createdAt` follow from the original's and from n, and nobody goes on to n + 1 before
-/// the n-th is finally not counted itself. Each `createdAt` lies one step behind the one before; a
-/// step is the shortest horizon that can be configured, so it lies in the past, and after some
-/// steps inside the horizon.
+/// the n-th is finally not counted itself. Each `createdAt` lies one step behind the one before. A
+/// step is longer than a segment stays open behind the horizon, so that renewals come inside the
+/// horizon; and not so long that one could lie too far ahead of a clock, with any horizon.
 ///
 /// The events stay as they were folded: late and future were judged when the producer sealed them.
 package enum Renewal {
