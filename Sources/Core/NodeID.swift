@@ -40,6 +40,8 @@ package struct Incarnation: Hashable, Comparable, Sendable {
 
     package static let none = Incarnation(0)
 
+    package var next: Incarnation { Incarnation(number + 1) }
+
     package static func < (left: Incarnation, right: Incarnation) -> Bool {
         left.number < right.number
     }

@@ -32,6 +32,11 @@ package struct CoreConfiguration: Sendable {
     package var catchUpInterval: Duration = .seconds(1)
     /// Peers' entries younger than this are in flight, not missing.
     package var catchUpAge: Duration = .seconds(1)
+    /// How often peers are told how far this node's disk has come.
+    package var vouchInterval: Duration = ReplicationLimits.vouchInterval
+    /// An operator's word: where the disk lost data and the peers that hold it never come, the node
+    /// goes on without.
+    package var acceptsLoss = false
     /// What a node pulls from one peer to catch up, while it serves clients.
     package var catchUpBytesPerSecond = 16 << 20
     /// One peer is compared with in each, one after the other.
@@ -121,4 +126,20 @@ package enum Mutant: String, CaseIterable, Sendable {
     case refusesWithoutAll = "refuse-without-all"
     /// A coordinator takes calls without a limit.
     case boundlessSessions = "boundless-sessions"
+    /// A batch is bound when one voter holds it.
+    case bindWithOne = "bind-with-one"
+    /// Nobody drives on what a coordinator left unfinished.
+    case nobodyDrives = "nobody-drives"
+    /// What peers know of a disk's records is not held against it.
+    case positionsForgotten = "positions-forgotten"
+    /// A recovering node copies without a fence, and answers of superseded lives count.
+    case supersededCounts = "superseded-counts"
+    /// A recovering node votes for what it is sent.
+    case recoveringVotes = "recovering-votes"
+    /// A recovering node is content with one source.
+    case copyFromOne = "copy-from-one"
+    /// Damage in the middle of the log is cut as if it were a torn tail.
+    case damageCut = "damage-cut"
+    /// A start forgets which batches were applied, beyond those that no file covers.
+    case indexLost = "index-lost"
 }

@@ -44,9 +44,12 @@ extension Input {
     package var isOfRead: Bool {
         switch self {
         case .request(_, .read(.series, _), _): true
-        case .message(.replication(.read(let ask)), _):
-            if case .series = ask.query { true } else { false }
-        case .message(.replication(.readReply), _): true
+        case .message(.replication(let message), _), .message(.awaited(let message, _), _):
+            switch message {
+            case .read(let ask): if case .series = ask.query { true } else { false }
+            case .readReply: true
+            default: false
+            }
         case .completed(_, .success(.rows)): true
         case .tick, .message, .connected, .disconnected, .request, .cancel, .logSynced, .disk,
             .completed, .parked:
@@ -74,6 +77,9 @@ package enum Effect: Sendable {
     case report(Report)
     /// The process must end: its disk can no longer be trusted.
     case halt(String)
+    /// The process must end, and the data be set aside before the next start (`Quarantine`): the
+    /// others hold what it held.
+    case condemn(String)
 }
 
 package enum Report: Hashable, Sendable {
@@ -81,6 +87,8 @@ package enum Report: Hashable, Sendable {
     case peerDown(NodeID)
     case voting(incarnation: Incarnation)
     case recovering(String)
+    /// This life began without what could not be copied, by an operator's word.
+    case acceptedLoss(Incarnation)
     case waiting(String)
     case inDoubt(batches: Int)
     case caughtUp(from: NodeID, batches: Int)

@@ -11,6 +11,11 @@ extension NodeMachine {
     /// Whether its answers count.
     package var hasVote: Bool { isVoting }
 
+    /// The life that it will begin once it has recovered.
+    package var recoveryTarget: Incarnation? {
+        if case .recovering(let recovery) = life { recovery.target } else { nil }
+    }
+
     /// What must never happen while disks and producers are honest.
     package var incidents: [(name: String, count: UInt64)] { [("conflicts", counters.conflicts)] }
 

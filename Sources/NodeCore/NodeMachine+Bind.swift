@@ -30,7 +30,15 @@ enum SyncWaiter {
 extension NodeMachine {
     /// What this node's answers count for.
     var vote: Vote {
-        Vote(incarnation: identity.incarnation, isVoting: isVoting)
+        var incarnation = identity.incarnation
+        // What a recovering node holds belongs to the life that it is about to begin.
+        if case .recovering(let recovery) = life { incarnation = recovery.target }
+        return Vote(
+            incarnation: incarnation, isVoting: hasVoteInWrites, superseded: lives.superseded)
+    }
+
+    private var hasVoteInWrites: Bool {
+        isVoting || has(.recoveringVotes) && isRecovering
     }
 
     mutating func receive(

@@ -142,7 +142,7 @@ extension NodeMachine {
             closing.durable.sealed = max(closing.durable.sealed, below)
             index.raiseFloors(closing.durable)
             effects.append(.report(.sealed(below: below, with: closing.sealedWith)))
-        case .home, .slices, .applied, .progress, .peer, .dropped:
+        case .home, .slices, .applied, .progress, .peer, .dropped, .run:
             preconditionFailure("\(kind) marks no segment")
         }
     }

@@ -9,17 +9,31 @@ import Wire
 /// disk may have lost something takes writes but has no vote until it holds the union of the
 /// others.
 enum Life {
-    /// Asks the peers what they remember of this node. Next: `voting` (a disk that remembers), or
-    /// `promoting` (all are new), or `recovering` (a peer remembers more than the disk).
+    /// Asks the peers what they remember of this node. Next: `voting` (a disk that has all that is
+    /// remembered), or `promoting` (all are new), or `recovering` (a peer remembers more than the
+    /// disk holds).
     case asking(since: Instant, heard: [NodeID: HelloReply])
-    /// Takes writes, pulls from all; `sources` are done. Some peer remembers it as `remembered`.
-    /// Next: `promoting`.
-    case recovering(remembered: Incarnation, sources: Set<NodeID>)
+    /// Takes writes, pulls from all. Next: `promoting`.
+    case recovering(RecoveryProgress)
     /// The incarnation is stored here, then remembered by `awaiting`, before it votes. Next:
     /// `voting`.
     case promoting(Incarnation, awaiting: Set<NodeID>, isStored: Bool, Tag)
     /// Next: `recovering`, when a peer that comes back remembers more.
     case voting
+}
+
+/// A disk on its way back: fence, copy, begin a new life.
+struct RecoveryProgress {
+    /// The life that begins when it is done.
+    var target: Incarnation
+    /// Names the fences of this target.
+    var tag: Tag
+    /// Peers that remember, durably, that everything before `target` is superseded. What they
+    /// answer from then on says so; so nothing that an earlier life still has on the way counts
+    /// together with an answer of theirs that this node's copy does not contain.
+    var fencedBy: Set<NodeID> = []
+    /// Fenced peers that have given all that they held.
+    var sources: Set<NodeID> = []
 }
 
 extension NodeMachine {
@@ -42,7 +56,7 @@ extension NodeMachine {
 
     /// How long a node with data waits for the word of peers that it cannot reach yet.
     private static let askFor: Duration = .seconds(1)
-    private static let repeatAfter: Duration = .milliseconds(300)
+    static let repeatAfter: Duration = .milliseconds(300)
 
     mutating func announce() {
         guard let member = configuration.members.first(where: { $0.node == configuration.node })
@@ -89,41 +103,49 @@ extension NodeMachine {
             life = .asking(since: since, heard: heard)
             settleLife(now, into: &effects)
         case .voting, .promoting:
-            if reply.remembers > identity.incarnation {
-                recover(
-                    "\(peer) remembers a later life of this node", reply.remembers, now,
-                    into: &effects)
-            } else if reply.remembers < identity.incarnation {
-                strangers.insert(peer)
+            if let why = contradiction(to: reply.remembers, of: peer) {
+                recover(why, reply.remembers.incarnation, now, into: &effects)
             } else {
-                strangers.remove(peer)
+                met(peer, reply)
             }
-        case .recovering(let remembered, let sources):
-            life = .recovering(remembered: max(remembered, reply.remembers), sources: sources)
+        case .recovering(var recovery):
+            let remembered = reply.remembers.incarnation
+            guard remembered >= recovery.target, !recovery.fencedBy.contains(peer) else { return }
+            // There was another life before, of which nobody had told yet: the fences do not cover
+            // it, nor do the copies that were made behind them.
+            recovery = RecoveryProgress(target: remembered.next, tag: newTag())
+            life = .recovering(recovery)
+            endSyncs(now, into: &effects) { $0.purpose == .recovery }
         }
     }
 
     /// Decides what an asking node is, as soon as enough has been heard.
     mutating func settleLife(_ now: Now, into effects: inout [Effect]) {
         guard case .asking(let since, let heard) = life else { return }
-        // The greatest is the same in whatever order the replies are looked at.
-        let remembered = heard.values.map(\.remembers).max() ?? .none
-        if remembered > identity.incarnation {
-            recover(
-                "a peer remembers data that this disk does not hold", remembered, now,
-                into: &effects)
+        for (peer, reply) in heard.sorted(by: { $0.key < $1.key }) {
+            guard let why = contradiction(to: reply.remembers, of: peer) else { continue }
+            // The greatest is the same in whatever order the replies are looked at.
+            let remembered = heard.values.map(\.remembers.incarnation).max() ?? .none
+            recover(why, remembered, now, into: &effects)
             return
         }
         let isComplete = heard.count == peers.count
         if identity.incarnation > .none {
-            guard isComplete || now.monotonic >= since + Self.askFor else { return }
+            // Alone, a disk that was set back would not be recognised.
+            let isLate = now.monotonic >= since + Self.askFor
+            guard isComplete || isLate && !heard.isEmpty else { return }
             for peer in peers {
-                if let reply = heard[peer], reply.remembers == identity.incarnation { continue }
-                strangers.insert(peer)
+                if let reply = heard[peer] {
+                    met(peer, reply)
+                } else {
+                    lives.strangers.insert(peer)
+                }
             }
             goOn(now, into: &effects)
         } else if isComplete {
             promote(Incarnation(1), awaiting: Set(peers), now, into: &effects)
+        } else if configuration.acceptsLoss, now.monotonic >= since + Self.acceptAfter {
+            acceptLoss(now, into: &effects)
         }
     }
 
@@ -131,11 +153,12 @@ extension NodeMachine {
     /// could be lost with its disk, and nobody would know that there was one.
     private mutating func goOn(_ now: Now, into effects: inout [Effect]) {
         let incarnation = identity.incarnation
-        if memory[configuration.node] == incarnation || peers.isEmpty {
+        if memory[configuration.node]?.incarnation == incarnation || peers.isEmpty {
             vote(into: &effects)
         } else {
-            life = .promoting(incarnation, awaiting: strangers, isStored: true, newTag())
-            lifeRepeatAt = now.monotonic
+            life = .promoting(
+                incarnation, awaiting: lives.strangers, isStored: true, newTag())
+            lives.repeatAt = now.monotonic
             voteIfRemembered(into: &effects)
         }
     }
@@ -146,23 +169,20 @@ extension NodeMachine {
             settleLife(now, into: &effects)
             guard case .asking = life, isTimeToRepeat(now) else { return }
             for peer in peers where heard[peer] == nil { greet(peer, now, into: &effects) }
-        case .recovering(_, let sources):
+        case .recovering(let recovery):
             guard isTimeToRepeat(now) else { return }
-            let busy = Set(syncs.values.filter { $0.purpose == .recovery }.map(\.peer))
-            for peer in peers where isReachable(peer) && !sources.contains(peer) {
-                let shared = ring.partitions(of: peer).intersection(mine)
-                guard !shared.isEmpty, !busy.contains(peer) else { continue }
-                beginSync(with: peer, mine, .recovery, now, into: &effects)
-            }
+            advanceRecovery(recovery, now, into: &effects)
         case .promoting(let incarnation, let awaiting, isStored: true, let tag):
             guard isTimeToRepeat(now) else { return }
             for peer in awaiting.sorted() {
                 send(.remember(tag, incarnation), to: peer, into: &effects)
             }
         case .voting:
-            guard !strangers.isEmpty, isTimeToRepeat(now) else { return }
-            for peer in strangers.sorted() where isReachable(peer) {
-                send(.remember(strangersTag, identity.incarnation), to: peer, into: &effects)
+            vouch(now, into: &effects)
+            guard !lives.strangers.isEmpty, isTimeToRepeat(now) else { return }
+            for peer in lives.strangers.sorted() where isReachable(peer) {
+                send(
+                    .remember(lives.strangersTag, identity.incarnation), to: peer, into: &effects)
             }
         case .promoting:
             break
@@ -170,8 +190,8 @@ extension NodeMachine {
     }
 
     private mutating func isTimeToRepeat(_ now: Now) -> Bool {
-        guard now.monotonic >= lifeRepeatAt else { return false }
-        lifeRepeatAt = now.monotonic + Self.repeatAfter
+        guard now.monotonic >= lives.repeatAt else { return false }
+        lives.repeatAt = now.monotonic + Self.repeatAfter
         return true
     }
 
@@ -180,27 +200,69 @@ extension NodeMachine {
     private mutating func recover(
         _ why: String, _ remembered: Incarnation, _ now: Now, into effects: inout [Effect]
     ) {
-        life = .recovering(remembered: remembered, sources: [])
-        lifeRepeatAt = now.monotonic
+        let highest = max(identity.incarnation, remembered)
+        life = .recovering(
+            RecoveryProgress(target: highest.next, tag: newTag()))
+        lives.recoversSince = now.monotonic
+        lives.repeatAt = now.monotonic
         effects.append(.report(.recovering(why)))
         announceLife()
     }
 
+    /// First the fence, then the copy.
+    private mutating func advanceRecovery(
+        _ recovery: RecoveryProgress, _ now: Now, into effects: inout [Effect]
+    ) {
+        let busy = Set(syncs.values.filter { $0.purpose == .recovery }.map(\.peer))
+        for peer in peers where isReachable(peer) && !recovery.sources.contains(peer) {
+            guard recovery.fencedBy.contains(peer) || has(.supersededCounts) else {
+                send(.remember(recovery.tag, recovery.target), to: peer, into: &effects)
+                continue
+            }
+            let shared = ring.partitions(of: peer).intersection(mine)
+            guard !shared.isEmpty, !busy.contains(peer) else { continue }
+            beginSync(with: peer, mine, .recovery, now, into: &effects)
+        }
+        guard configuration.acceptsLoss, now.monotonic >= lives.recoversSince + Self.acceptAfter
+        else { return }
+        acceptLoss(now, into: &effects)
+    }
+
     /// `peer` has given all that it held: one source of the union.
     mutating func sourceDone(_ peer: NodeID, _ now: Now, into effects: inout [Effect]) {
-        guard case .recovering(let remembered, var sources) = life else { return }
-        sources.insert(peer)
-        life = .recovering(remembered: remembered, sources: sources)
+        guard case .recovering(var recovery) = life else { return }
+        recovery.sources.insert(peer)
+        life = .recovering(recovery)
         let ring = ring
+        let sources = recovery.sources
+        let isFromOne = has(.copyFromOne)
         let isWhole = mine.allSatisfy { partition in
             let voters = ring.replicas(of: partition)
-            // Any N - W + 1 of the others contain every acknowledged batch: it was on W voters.
-            let needed = voters.count - Consistency.quorum.required(of: voters.count) + 1
+            let needed = isFromOne ? 1 : Self.sourcesNeeded(of: voters.count)
             return voters.count(where: sources.contains) >= needed
         }
         guard isWhole else { return }
-        let highest = max(identity.incarnation, remembered)
-        promote(Incarnation(highest.number + 1), awaiting: Set(peers), now, into: &effects)
+        promote(
+            recovery.target, awaiting: Set(peers).subtracting(recovery.fencedBy), now,
+            into: &effects)
+    }
+
+    /// Any N - W + 1 of the others contain every acknowledged batch: it was on W voters.
+    static func sourcesNeeded(of voters: Int) -> Int {
+        voters - Consistency.quorum.required(of: voters) + 1
+    }
+
+    /// How long an operator's word waits for sources that may yet come.
+    private static let acceptAfter: Duration = .seconds(10)
+
+    /// An operator says that no source will come any more: the node goes on with what it has.
+    private mutating func acceptLoss(_ now: Now, into effects: inout [Effect]) {
+        var target = identity.incarnation.next
+        if case .recovering(let recovery) = life { target = recovery.target }
+        effects.append(.report(.acceptedLoss(target)))
+        lives.acceptedLoss = target
+        // Nobody is left who must remember it first.
+        promote(target, awaiting: [], now, into: &effects)
     }
 
     // MARK: - Promoting
@@ -218,7 +280,7 @@ extension NodeMachine {
         guard case .promoting(let incarnation, let awaiting, isStored: false, let tag) = life
         else { return }
         life = .promoting(incarnation, awaiting: awaiting, isStored: true, tag)
-        lifeRepeatAt = now.monotonic
+        lives.repeatAt = now.monotonic
         advanceLife(now, into: &effects)
         voteIfRemembered(into: &effects)
     }
@@ -232,52 +294,36 @@ extension NodeMachine {
         guard closing.durable.frozen == closing.frozen else { return }
         let majority = Consistency.quorum.required(of: peers.count + 1)
         guard peers.count + 1 - awaiting.count >= majority else { return }
-        strangers.formUnion(awaiting)
+        lives.strangers.formUnion(awaiting)
         vote(into: &effects)
-    }
-
-    mutating func remember(
-        _ peer: NodeID, _ incarnation: Incarnation, _ tag: Tag, into effects: inout [Effect]
-    ) {
-        guard peers.contains(peer) else { return }
-        if incarnation > memory[peer] ?? .none {
-            memory[peer] = incarnation
-            forgetRound(with: peer)
-            let record = PeerMemory(node: peer, incarnation: incarnation)
-            effects.append(
-                .append(log.append(kind: LogKind.peer.rawValue, payload: record.encoded)))
-            effects.append(.sync)
-        }
-        // Whichever record says it, it is on disk when everything up to here is.
-        if log.last <= synced {
-            send(.remembered(tag), to: peer, into: &effects)
-        } else {
-            effects.append(.sync)
-            waiters.append(.remembered(log.last, tag, to: peer))
-        }
     }
 
     mutating func receiveRemembered(
         _ tag: Tag, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
-        if tag == strangersTag { strangers.remove(peer) }
-        guard case .promoting(let incarnation, var awaiting, let isStored, tag) = life else {
-            return
+        guard peers.contains(peer) else { return }
+        if tag == lives.strangersTag { lives.strangers.remove(peer) }
+        switch life {
+        case .promoting(let incarnation, var awaiting, let isStored, tag):
+            awaiting.remove(peer)
+            life = .promoting(incarnation, awaiting: awaiting, isStored: isStored, tag)
+            voteIfRemembered(into: &effects)
+        case .recovering(var recovery) where recovery.tag == tag:
+            guard recovery.fencedBy.insert(peer).inserted else { return }
+            life = .recovering(recovery)
+            lives.repeatAt = now.monotonic
+        case .asking, .recovering, .promoting, .voting:
+            break
         }
-        awaiting.remove(peer)
-        life = .promoting(incarnation, awaiting: awaiting, isStored: isStored, tag)
-        voteIfRemembered(into: &effects)
     }
 
     private mutating func vote(into effects: inout [Effect]) {
         life = .voting
-        strangersTag = newTag()
-        if memory[configuration.node] != identity.incarnation {
+        lives.strangersTag = newTag()
+        if memory[configuration.node]?.incarnation != identity.incarnation {
             // A note to itself: the promotion is complete.
-            memory[configuration.node] = identity.incarnation
-            let note = PeerMemory(node: configuration.node, incarnation: identity.incarnation)
-            effects.append(.append(log.append(kind: LogKind.peer.rawValue, payload: note.encoded)))
-            effects.append(.sync)
+            note(
+                configuration.node, Standing(incarnation: identity.incarnation), into: &effects)
         }
         effects.append(.report(.voting(incarnation: identity.incarnation)))
         announceLife()
@@ -322,7 +368,14 @@ extension NodeMachine {
 
     mutating func lose(_ peer: NodeID, _ now: Now, into effects: inout [Effect]) {
         forgetRound(with: peer)
-        for tag in syncs.keys.sorted() where syncs[tag]?.peer == peer {
+        endSyncs(now, into: &effects) { $0.peer == peer }
+    }
+
+    private mutating func endSyncs(
+        _ now: Now, into effects: inout [Effect], where isOver: (SyncSession) -> Bool
+    ) {
+        for tag in syncs.keys.sorted() {
+            guard let session = syncs[tag], isOver(session) else { continue }
             var steps: [SyncSession.Effect] = []
             syncs[tag]?.fail(into: &steps)
             carry(steps, of: tag, now, into: &effects)

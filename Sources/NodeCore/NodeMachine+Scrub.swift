@@ -1,5 +1,7 @@
 import Core
+import Gossip
 import Replication
+import Ring
 import Storage
 
 // A node against itself: memory against its sums, files against their footers, and, when a peer
@@ -167,9 +169,20 @@ extension NodeMachine {
 
     // MARK: - Damage
 
-    /// What this node holds is not what it must be. A damaged file answers by itself with errors
-    /// instead of numbers, since its blocks have checksums. Cells that passed their checksums and
-    /// are wrong would be answered: the process ends, and replays its log when it starts again.
+    /// A read met it before the scrubber did.
+    mutating func noteDamage(_ error: StorageError, into effects: inout [Effect]) {
+        guard case .damaged(let path, _, _) = error,
+            let table = tables.first(where: { $0.path == path })
+        else { return }
+        reportDamage(.table(table.meta.id, "\(error)"), into: &effects)
+    }
+
+    /// What this node holds is not what it must be. Memory that is wrong ends the process, which
+    /// replays its log when it starts again. Where a file is wrong, all data here is condemned:
+    /// set aside at the next start, and restored from the others. While these are not there, a
+    /// damaged file answers by itself with errors instead of numbers, since its blocks have
+    /// checksums; cells that passed their checksums and are wrong would be answered, so the process
+    /// ends.
     mutating func reportDamage(_ damage: FoundDamage, into effects: inout [Effect]) {
         let finding = damage.finding
         var table: UInt64?
@@ -178,13 +191,30 @@ extension NodeMachine {
             guard tables.contains(where: { $0.meta.id == id }) else { return }
             table = id
         }
-        guard audit.keep(finding, table: table) else { return }
-        counters.damaged += 1
         let place = finding.partition.map { "\($0): " } ?? ""
-        effects.append(.report(.damaged(place + finding.detail)))
+        if audit.keep(finding, table: table) {
+            counters.damaged += 1
+            effects.append(.report(.damaged(place + finding.detail)))
+        }
+        let verdict = "its audit failed: \(place)\(finding.detail)"
         switch damage {
+        case .table where othersCanRestore, .fold where othersCanRestore && !tables.isEmpty:
+            effects.append(.condemn(verdict))
         case .table: break
-        case .memory, .fold: effects.append(.halt("its audit failed: \(place)\(finding.detail)"))
+        case .memory, .fold: effects.append(.halt(verdict))
+        }
+    }
+
+    /// As many others vote, for each partition, as a recovery needs.
+    private var othersCanRestore: Bool {
+        guard isVotingOnReads else { return false }
+        let ring = ring
+        let voting = Set(
+            peers.filter { isReachable($0) && gossip.state(of: $0)?.status == .normal })
+        return mine.allSatisfy { partition in
+            let voters = ring.replicas(of: partition)
+            return voters.count > 1
+                && voters.count(where: voting.contains) >= Self.sourcesNeeded(of: voters.count)
         }
     }
 }

@@ -106,6 +106,8 @@ extension NodeMachine {
     ) {
         var steps: [WriteSession.Effect] = []
         var session = session
+        session.isBoundByOne = has(.bindWithOne)
+        session.believesAllLives = has(.supersededCounts)
         session.start(into: &steps)
         writes[session.tag] = session
         carry(steps, of: session.tag, now, into: &effects)
@@ -264,6 +266,7 @@ extension NodeMachine {
     }
 
     mutating func advanceDrives(_ now: Now, into effects: inout [Effect]) {
+        if has(.nobodyDrives) { return }
         while drives.running < ReplicationLimits.drivesMax,
             let id = drives.takeDue(now.monotonic)
         {

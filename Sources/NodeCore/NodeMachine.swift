@@ -22,6 +22,7 @@ import Wire
 //     +Sync         comparing sets with a peer and pulling what is missing
 //     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Life         first start, restart, lost disk: when this node votes
+//     +Lives        what peers know of each other's disks
 //     +Parking      level ANY: what is parked here until its voters are back
 //     +Storage      log positions, flushes, jobs
 //     +Disk         a disk that is nearly full, jobs that wait for room
@@ -91,7 +92,9 @@ package struct NodeMachine: ~Copyable {
 
     // Converging and life
     var life: Life
-    var memory: [NodeID: Incarnation]
+    /// What is known of each peer's disk, and of this node's own lives; all of it is in the log.
+    var memory: [NodeID: Standing]
+    var lives: LivesState
     var doubt: Set<BatchID> = []
     var drives = DriveQueue()
     var closing: ClosingState
@@ -107,11 +110,6 @@ package struct NodeMachine: ~Copyable {
     /// Voters that said lately that they take nothing new. No more than members.
     var unableUntil: [NodeID: Instant] = [:]
     var loadAt: Instant
-    var lifeRepeatAt: Instant
-    /// Peers that have lost their memory of this life, or never had it; they are told until they
-    /// have it.
-    var strangers: Set<NodeID> = []
-    var strangersTag = Tag(0)
 
     /// By how much most peers' clocks differ from this node's, while that is too much.
     var clockDoubt: Duration?
@@ -153,6 +151,7 @@ package struct NodeMachine: ~Copyable {
         flush.nextTableID = recovered.manifest.nextTableID
         lastMark = start.replay.lastMark
         memory = start.replay.peers
+        lives = LivesState(runs: start.replay.runs, now: now.monotonic)
         nextTag = random.next() >> 1
         life = .asking(since: now.monotonic, heard: [:])
         catchUpAt = now.monotonic + configuration.catchUpInterval
@@ -160,7 +159,6 @@ package struct NodeMachine: ~Copyable {
         loadAt = now.monotonic
         // A generator of its own, so that parking shifts no other draw.
         parking = ParkingLot(configuration.parkingOptions, seed: seed ^ 0x7061_726b)
-        lifeRepeatAt = now.monotonic
         present = now.monotonic
         index = start.replay.index
         let own = mine
@@ -172,6 +170,7 @@ package struct NodeMachine: ~Copyable {
         closing = ClosingState(start.replay.marks, shared: shared, now: now.monotonic)
         memtable = start.replay.takeMemtable()
         if !memtable.isEmpty { memtableSince = now.monotonic }
+        beginRun(into: &effects)
         announce()
         findDoubt(now, into: &effects)
         startParking(now, into: &effects)
@@ -281,6 +280,7 @@ package struct NodeMachine: ~Copyable {
         case .remember(let tag, let incarnation):
             remember(peer, incarnation, tag, into: &effects)
         case .remembered(let tag): receiveRemembered(tag, from: peer, now, into: &effects)
+        case .vouch(let standing): receive(standing, of: peer, into: &effects)
         case .audit(let message): receive(message, from: peer, now, into: &effects)
         }
     }

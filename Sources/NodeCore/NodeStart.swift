@@ -7,14 +7,20 @@ package import Storage
 /// What must have happened on disk before a node's first word: recovery, replay of what no file
 /// covers, and a new generation. Blocking; the shell and the simulator call it before they make a
 /// `NodeMachine`.
+///
+/// A directory that is damaged, or that a running node condemned, is set aside whole where the
+/// other replicas hold what it held: the node starts empty then, and they restore it.
 package struct NodeStart: ~Copyable {
     package let ring: RingView
     package let recovered: Recovered
     package let identity: NodeIdentity
     package let runner: StorageRunner
+    /// Why the data that was here was set aside; empty where it was not.
+    package let quarantined: [String]
     var replay: RecoveredLog
 
-    /// Damage that recovery found: the node must not serve from this directory.
+    /// Damage that recovery found: the node must not serve from this directory, and has no other
+    /// replicas to be restored from.
     package var damage: [String] {
         recovered.damage.map(\.description) + replay.malformed
     }
@@ -26,34 +32,91 @@ package struct NodeStart: ~Copyable {
         _ configuration: CoreConfiguration, ring: RingView, fileSystem: any FileSystem,
         options: StorageOptions, hostID: UInt128, nonce: UInt64, wall: WallTime
     ) throws(StorageError) {
-        var replay = RecoveredLog(
-            partitions: configuration.partitions, mine: ring.partitions(of: configuration.node),
-            digestKey: configuration.digestKey, window: configuration.window,
-            segmentLength: configuration.segmentLength,
-            replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage),
-            combinesByXor: configuration.mutants.contains(.xorDigest))
         var options = options
         options.trustsPageCache = configuration.mutants.contains(.pageCacheTrusted)
-        let recovered = try Recovery.open(fileSystem, options: options) { record, _ in
-            replay.visit(
-                kind: record.kind, lsn: record.lsn, position: record.position,
-                payload: record.payload)
-        }
-        try replay.replay(after: recovered.manifest.coveredThrough) {
-            (position, lsn) throws(StorageError) in
-            try LogReader.read(position, expecting: lsn, from: fileSystem).payload
-        }
-        let stored = recovered.manifest.identity
+        options.cutsDamage = configuration.mutants.contains(.damageCut)
+        let directory = try Self.open(configuration, ring, fileSystem, options)
+        let stored = directory.recovered.manifest.identity
         let identity = NodeIdentity(
             hostID: stored?.hostID ?? hostID, incarnation: stored?.incarnation ?? .none,
             generation: Generation.next(stored: stored?.generation, now: wall), startNonce: nonce)
         let runner = StorageRunner(fileSystem: fileSystem, options: options)
         _ = try runner.run(.commit(ManifestEdit(identity: identity))).get()
         self.ring = ring
-        self.recovered = recovered
+        recovered = directory.recovered
         self.identity = identity
         self.runner = runner
-        self.replay = replay
+        quarantined = directory.reasons
+        replay = directory.replay
+    }
+
+    /// Opens the directory; sets its data aside first where it cannot be served from.
+    private static func open(
+        _ configuration: CoreConfiguration, _ ring: RingView, _ fileSystem: any FileSystem,
+        _ options: StorageOptions
+    ) throws(StorageError) -> Directory {
+        guard configuration.canBeRestored(ring) else {
+            return try Directory(configuration, ring, fileSystem, options)
+        }
+        var reasons: [String] = []
+        if let sentence = try Quarantine.sentence(in: fileSystem) {
+            reasons = [sentence]
+        } else {
+            do throws(StorageError) {
+                let directory = try Directory(configuration, ring, fileSystem, options)
+                reasons = directory.damage
+                if reasons.isEmpty { return directory }
+            } catch {
+                guard case .damaged = error else { throw error }
+                reasons = [error.description]
+            }
+        }
+        try Quarantine.setAside(fileSystem, because: reasons.joined(separator: "; "))
+        var directory = try Directory(configuration, ring, fileSystem, options)
+        directory.reasons = reasons
+        return directory
+    }
+
+    /// What one directory holds.
+    private struct Directory: ~Copyable {
+        let recovered: Recovered
+        let replay: RecoveredLog
+        /// Why what was here before was set aside.
+        var reasons: [String] = []
+
+        var damage: [String] { recovered.damage.map(\.description) + replay.malformed }
+
+        init(
+            _ configuration: CoreConfiguration, _ ring: RingView, _ fileSystem: any FileSystem,
+            _ options: StorageOptions
+        ) throws(StorageError) {
+            var replay = RecoveredLog(
+                partitions: configuration.partitions,
+                mine: ring.partitions(of: configuration.node),
+                digestKey: configuration.digestKey, window: configuration.window,
+                segmentLength: configuration.segmentLength,
+                replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage),
+                forgetsCovered: configuration.mutants.contains(.indexLost),
+                combinesByXor: configuration.mutants.contains(.xorDigest))
+            let recovered = try Recovery.open(fileSystem, options: options) { record, manifest in
+                replay.visit(
+                    kind: record.kind, lsn: record.lsn, position: record.position,
+                    payload: record.payload, covered: manifest.coveredThrough)
+            }
+            try replay.replay(after: recovered.manifest.coveredThrough) {
+                (position, lsn) throws(StorageError) in
+                try LogReader.read(position, expecting: lsn, from: fileSystem).payload
+            }
+            self.recovered = recovered
+            self.replay = replay
+        }
+    }
+}
+
+extension CoreConfiguration {
+    /// Other replicas hold all that this node holds; or an operator said that it may be lost.
+    func canBeRestored(_ ring: RingView) -> Bool {
+        acceptsLoss || ring.partitions(of: node).allSatisfy { ring.replicas(of: $0).count > 1 }
     }
 }
 

@@ -139,9 +139,10 @@ extension NodeMachine {
                     ? "starting: asking peers what they remember"
                     : "an empty directory: waiting for " + silent.joined(separator: ", ")
                         + " (a new cluster begins when all nodes can be reached)")
-        case .recovering(_, let sources):
+        case .recovering(let recovery):
             reasons.append(
-                "recovering: copied from \(sources.count) of the peers that hold its partitions")
+                "recovering: copied from \(recovery.sources.count) of the peers that hold its "
+                    + "partitions")
         case .promoting(_, let awaiting, _, _):
             reasons.append(
                 "beginning a life: waiting for "

@@ -12,7 +12,8 @@ package enum LogKind: UInt8, Sendable {
     case applied = 3
     /// A batch is bound, or finished: spares work after a restart.
     case progress = 4
-    /// A peer's incarnation, remembered before it voted.
+    /// How far a peer has come (`PeerMemory`): its incarnation, remembered before it voted, and the
+    /// last record that it is known to have.
     case peer = 5
     /// No id that is new to this home is taken into the segments below.
     case frozen = 6
@@ -22,6 +23,8 @@ package enum LogKind: UInt8, Sendable {
     case sealed = 8
     /// A home record that was not bound when its segment closed: it is none any more.
     case dropped = 9
+    /// A process began to write here.
+    case run = 10
 }
 
 /// The body of a `frozen`, `closed` or `sealed` record.
@@ -112,31 +115,6 @@ package struct ProgressMark: Hashable, Sendable {
         id = try reader.batchID()
         contentHash = try reader.hash()
         isFinished = try reader.flag()
-        try reader.finish()
-    }
-}
-
-/// The body of a `peer` record.
-package struct PeerMemory: Hashable, Sendable {
-    package var node: NodeID
-    package var incarnation: Incarnation
-
-    package init(node: NodeID, incarnation: Incarnation) {
-        self.node = node
-        self.incarnation = incarnation
-    }
-
-    package var encoded: [UInt8] {
-        var writer = ByteWriter()
-        writer.write(node)
-        writer.write(fixed: incarnation.number)
-        return writer.bytes
-    }
-
-    package init(decoding bytes: [UInt8]) throws(DecodeError) {
-        var reader = ByteReader(bytes)
-        node = try reader.node()
-        incarnation = Incarnation(try reader.fixed())
         try reader.finish()
     }
 }

@@ -19,10 +19,11 @@ extension ReadSession {
             if case .asking = group.phase, isSpare(node, group) { return leaveOut(node, reply.tag) }
             again(reply.tag, choice, now: now, into: &effects)
         case .failed(let why):
-            guard case .asking = group.phase else {
-                return again(reply.tag, choice, now: now, into: &effects)
+            if case .asking = group.phase {
+                damaged[node] = why
+                if isSpare(node, group) { return leaveOut(node, reply.tag) }
             }
-            end(.storage("\(node): \(why)"), into: &effects)
+            again(reply.tag, choice, now: now, into: &effects)
         }
         finishIfDone(into: &effects)
     }

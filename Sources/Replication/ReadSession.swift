@@ -107,6 +107,8 @@ package struct ReadSession: Sendable {
     /// Left out for now: silent in an attempt, or said that it has no vote.
     private var silent: Set<NodeID> = []
     var nonVoting: Set<NodeID> = []
+    /// Voters that cannot read what they hold, and why: others may.
+    var damaged: [NodeID: String] = [:]
     /// Of attempts that came to nothing.
     private var lostRoundTrips = 0
     var hasEnded = false
@@ -188,7 +190,14 @@ package struct ReadSession: Sendable {
                 end(.tooFewReplicas(required: required, alive: reachable.count), into: &effects)
                 return
             }
-            let able = reachable.filter { !nonVoting.contains($0) && !silent.contains($0) }
+            let sound = reachable.filter { damaged[$0] == nil }
+            guard sound.count >= required else {
+                let broken = reachable.first { damaged[$0] != nil }
+                let why = broken.map { "\($0): \(damaged[$0] ?? "")" }
+                end(.storage(why ?? "its replicas cannot read it"), into: &effects)
+                return
+            }
+            let able = sound.filter { !nonVoting.contains($0) && !silent.contains($0) }
             guard able.count >= required else {
                 isStuck.insert(partition)
                 continue

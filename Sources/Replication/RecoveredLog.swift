@@ -6,7 +6,8 @@ package import Wire
 /// memtable is filled with what no file covers.
 package struct RecoveredLog: ~Copyable {
     package private(set) var index: BatchIndex
-    package private(set) var peers: [NodeID: Incarnation] = [:]
+    package private(set) var peers: [NodeID: Standing] = [:]
+    package private(set) var runs = RunHistory()
     package private(set) var marks = Watermarks()
     private var memtable: Memtable
     /// The last mark of the log, whether its cells are in a file or in the memtable.
@@ -22,6 +23,7 @@ package struct RecoveredLog: ~Copyable {
     /// Directories of batches that are not yet applied everywhere, for the digests of later marks.
     private var directories: [BatchID: [PartitionID: Hash128]] = [:]
     private let replaysCovered: Bool
+    private let forgetsCovered: Bool
 
     private struct Mark {
         var lsn: LSN
@@ -32,10 +34,12 @@ package struct RecoveredLog: ~Copyable {
     /// - Parameters:
     ///   - mine: the partitions that this node replicates.
     ///   - replaysCovered: the mutant that applies again what a file covers.
+    ///   - forgetsCovered: the mutant that forgets what was applied, where a file covers it.
     ///   - combinesByXor: the mutant whose set digests cannot see what comes twice.
     package init(
         partitions: Int, mine: PartitionSet, digestKey: SipKey, window: WindowLength,
-        segmentLength: Duration, replaysCovered: Bool = false, combinesByXor: Bool = false
+        segmentLength: Duration, replaysCovered: Bool = false, forgetsCovered: Bool = false,
+        combinesByXor: Bool = false
     ) {
         self.partitions = partitions
         self.digestKey = digestKey
@@ -46,13 +50,20 @@ package struct RecoveredLog: ~Copyable {
         self.mine = mine
         memtable = Memtable(partitions: partitions, digestKey: digestKey, window: window)
         self.replaysCovered = replaysCovered
+        self.forgetsCovered = forgetsCovered
     }
 
-    /// One valid record, in the order of the log.
-    package mutating func visit(kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8]) {
+    /// One valid record, in the order of the log; files cover the marks up to `covered`.
+    package mutating func visit(
+        kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8], covered: LSN
+    ) {
         do throws(DecodeError) {
             guard let kind = LogKind(rawValue: kind) else {
                 throw DecodeError("a record of kind \(kind)", at: 0)
+            }
+            if kind == .applied, forgetsCovered, lsn <= covered {
+                lastMark = lsn
+                return
             }
             try read(kind, lsn, position, payload)
         } catch {
@@ -98,7 +109,9 @@ package struct RecoveredLog: ~Copyable {
             if mark.isFinished { index.markFinished(mark.id) }
         case .peer:
             let memory = try PeerMemory(decoding: payload)
-            peers[memory.node] = max(peers[memory.node] ?? .none, memory.incarnation)
+            _ = peers[memory.node, default: .none].raise(to: memory.standing)
+        case .run:
+            runs.begin(try RunMark(decoding: payload).run, at: lsn)
         case .frozen:
             marks.frozen = max(marks.frozen, try SegmentMark(decoding: payload).below)
         case .closed:

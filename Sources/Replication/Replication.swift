@@ -62,6 +62,12 @@ package enum ReplicationLimits {
     /// claim.
     package static let incarnationMax: UInt32 = 1 << 31
     package static let ageMax: Duration = .seconds(86_400)
+    /// Runs of its process that a node knows; beyond it the oldest are forgotten.
+    package static let runsMax = 1024
+    /// Nodes of which one vote says that they began another life.
+    package static let supersededMax = 255
+    /// How often a node tells its peers how far its disk has come.
+    package static let vouchInterval: Duration = .seconds(1)
     /// How long records that nobody waits for may be on their way.
     package static let fetchTimeMax: Duration = .seconds(30)
     /// How many times faster than monotonic time a freeze may run to catch up with the wall clock.

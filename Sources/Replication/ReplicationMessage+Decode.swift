@@ -47,9 +47,10 @@ extension ReplicationMessage {
             self = .helloReply(
                 HelloReply(
                     tag: try reader.tag(), incarnation: try reader.incarnation(),
-                    remembers: try reader.incarnation()))
+                    remembers: try reader.standing()))
         case 19: self = .remember(try reader.tag(), try reader.incarnation())
         case 20: self = .remembered(try reader.tag())
+        case 21: self = .vouch(try reader.standing())
         case 40: self = .closeAsk(try CloseAsk(from: &reader))
         case 41:
             let tag = try reader.tag()
@@ -62,12 +63,6 @@ extension ReplicationMessage {
 }
 
 extension ByteReader {
-    fileprivate mutating func incarnation() throws(DecodeError) -> Incarnation {
-        let number: UInt32 = try fixed()
-        guard number < ReplicationLimits.incarnationMax else { throw fail("incarnation \(number)") }
-        return Incarnation(number)
-    }
-
     mutating func tag() throws(DecodeError) -> Tag {
         Tag(try fixed())
     }
@@ -112,7 +107,16 @@ extension ByteReader {
     }
 
     fileprivate mutating func vote() throws(DecodeError) -> Vote {
-        Vote(incarnation: try incarnation(), isVoting: try flag())
+        let incarnation = try incarnation()
+        let isVoting = try flag()
+        let count = Int(try byte())
+        guard count <= ReplicationLimits.supersededMax else { throw fail("a vote of \(count)") }
+        var superseded: [Vote.Successor] = []
+        for _ in 0..<count {
+            superseded.append(
+                Vote.Successor(node: try node(), incarnation: try self.incarnation()))
+        }
+        return Vote(incarnation: incarnation, isVoting: isVoting, superseded: superseded)
     }
 
     fileprivate mutating func totals() throws(DecodeError) -> BatchTotals {

@@ -64,7 +64,7 @@ extension ReplicationMessage {
         case .audit(let message):
             writer.write(60)
             message.encode(into: &writer)
-        case .fetch, .fetched, .pull, .pulled, .hello, .helloReply, .remember, .remembered,
+        case .fetch, .fetched, .pull, .pulled, .hello, .helloReply, .remember, .remembered, .vouch,
             .closeAsk, .closeReply:
             encodeRest(into: &writer)
         }
@@ -103,7 +103,7 @@ extension ReplicationMessage {
             writer.write(18)
             writer.write(fixed: reply.tag.number)
             writer.write(fixed: reply.incarnation.number)
-            writer.write(fixed: reply.remembers.number)
+            writer.write(reply.remembers)
         case .remember(let tag, let incarnation):
             writer.write(19)
             writer.write(fixed: tag.number)
@@ -111,6 +111,9 @@ extension ReplicationMessage {
         case .remembered(let tag):
             writer.write(20)
             writer.write(fixed: tag.number)
+        case .vouch(let standing):
+            writer.write(21)
+            writer.write(standing)
         case .closeAsk(let ask):
             writer.write(40)
             ask.encode(into: &writer)
@@ -199,6 +202,11 @@ extension ByteWriter {
     mutating func write(_ vote: Vote) {
         write(fixed: vote.incarnation.number)
         write(flag: vote.isVoting)
+        write(UInt8(vote.superseded.count))
+        for successor in vote.superseded {
+            write(successor.node)
+            write(fixed: successor.incarnation.number)
+        }
     }
 
     mutating func write(_ totals: BatchTotals) {

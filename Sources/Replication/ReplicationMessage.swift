@@ -42,6 +42,8 @@ package enum ReplicationMessage: Hashable, Sendable {
     /// I begin to vote as this incarnation: remember it, durably, before I do.
     case remember(Tag, Incarnation)
     case remembered(Tag)
+    /// So far has my disk come: remember it, durably, in case that it is ever set back.
+    case vouch(Standing)
 
     // Proving that all is well.
     case audit(AuditMessage)
@@ -52,10 +54,24 @@ package struct Vote: Hashable, Sendable {
     package var incarnation: Incarnation
     /// Neither recovering nor waiting for a first start.
     package var isVoting: Bool
+    /// Nodes that began another life after the loss of a disk, as far as this one knows: what an
+    /// earlier life of theirs answered counts no more.
+    package var superseded: [Successor]
 
-    package init(incarnation: Incarnation, isVoting: Bool) {
+    package struct Successor: Hashable, Sendable {
+        package var node: NodeID
+        package var incarnation: Incarnation
+
+        package init(node: NodeID, incarnation: Incarnation) {
+            self.node = node
+            self.incarnation = incarnation
+        }
+    }
+
+    package init(incarnation: Incarnation, isVoting: Bool, superseded: [Successor] = []) {
         self.incarnation = incarnation
         self.isVoting = isVoting
+        self.superseded = superseded
     }
 }
 
@@ -203,11 +219,10 @@ package struct HelloReply: Hashable, Sendable {
     package var tag: Tag
     /// The answerer's own.
     package var incarnation: Incarnation
-    /// The highest incarnation of the asker that the answerer remembers; `.none` if it has no
-    /// memory.
-    package var remembers: Incarnation
+    /// The furthest that the answerer remembers of the asker; `.none` if it has no memory.
+    package var remembers: Standing
 
-    package init(tag: Tag, incarnation: Incarnation, remembers: Incarnation) {
+    package init(tag: Tag, incarnation: Incarnation, remembers: Standing) {
         self.tag = tag
         self.incarnation = incarnation
         self.remembers = remembers

@@ -60,6 +60,9 @@ package struct WriteSession: Sendable {
     /// The life in which each voter answered: what an earlier one said no longer counts.
     private var lives: [NodeID: Incarnation] = [:]
     private var needsSlices: Set<NodeID> = []
+    /// Planted bugs: one voter binds; what an earlier life answered counts.
+    package var isBoundByOne = false
+    package var believesAllLives = false
     private var hasAnswered = false
     private var hasFinished = false
     private var hasEnded = false
@@ -125,7 +128,7 @@ package struct WriteSession: Sendable {
         _ reply: BindReply, from node: NodeID, into effects: inout [Effect]
     ) {
         guard !hasEnded, homeVoters.contains(node) else { return }
-        meet(node, reply.vote)
+        guard meet(node, reply.vote) else { return }
         answers[node] = reply.answer
         if reply.vote.isVoting { nonVoting.remove(node) } else { nonVoting.insert(node) }
         switch reply.answer {
@@ -158,7 +161,7 @@ package struct WriteSession: Sendable {
         _ reply: ApplyReply, from node: NodeID, into effects: inout [Effect]
     ) {
         guard !hasEnded, isBound else { return }
-        meet(node, reply.vote)
+        guard meet(node, reply.vote) else { return }
         if reply.isMissing {
             needsSlices.insert(node)
             sendSlices(to: node, into: &effects)
@@ -231,7 +234,7 @@ extension WriteSession {
 
     private mutating func decide(into effects: inout [Effect]) {
         if !isBound {
-            if votes.count >= majority {
+            if votes.count >= (isBoundByOne ? 1 : majority) {
                 isBound = true
             } else if let other = decidedOther() {
                 lose(to: other.hash, from: other.node, into: &effects)
@@ -283,10 +286,21 @@ extension WriteSession {
         return contents.sorted { $0.key < $1.key }.map { (hash: $0.key, nodes: $0.value) }
     }
 
-    /// A voter that began a new life since it answered remembers nothing of its answers.
-    private mutating func meet(_ node: NodeID, _ vote: Vote) {
-        defer { lives[node] = max(lives[node] ?? .none, vote.incarnation) }
-        guard let before = lives[node], before != .none, vote.incarnation > before else { return }
+    /// A voter that began a new life since it answered remembers nothing of its answers; whoever
+    /// knows of the new life says so. False for a late answer of a life that is over.
+    private mutating func meet(_ node: NodeID, _ vote: Vote) -> Bool {
+        if believesAllLives { return true }
+        for successor in vote.superseded { begin(successor.incarnation, of: successor.node) }
+        guard vote.incarnation >= lives[node] ?? .none else { return false }
+        begin(vote.incarnation, of: node)
+        return true
+    }
+
+    private mutating func begin(_ incarnation: Incarnation, of node: NodeID) {
+        let before = lives[node]
+        lives[node] = max(before ?? .none, incarnation)
+        // A first life keeps what it took before it had its number.
+        guard let before, before != .none, incarnation > before else { return }
         answers[node] = nil
         votes.remove(node)
         holders.remove(node)

@@ -29,7 +29,7 @@ package struct FaultAtlas: Sendable {
         // After all else was checked.
         case .lies: FaultAtlas(kind: .climate, touchedMax: 1, isWithinBudget: true)
         case .tornJobs: FaultAtlas(kind: .climate, touchedMax: 1, isWithinBudget: true)
-        case .crashes, .wipes, .pauses, .cuts, .slowLinks, .slowNodes:
+        case .crashes, .wipes, .oldDisks, .rot, .pauses, .cuts, .slowLinks, .slowNodes:
             FaultAtlas(kind: .act, touchedMax: 1, isWithinBudget: true)
         case .partialCuts, .swizzles, .killAll, .catastrophe:
             FaultAtlas(kind: .act, touchedMax: nil, isWithinBudget: false)

@@ -40,6 +40,11 @@ package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     case lateRetries = "late-retries"
     /// Many times more calls at once than a coordinator takes.
     case bursts
+    /// A node comes back with the directory that it had some time ago.
+    case oldDisks = "old-disks"
+    /// A log, a table or a manifest changes while its node is down: a flipped bit, a hole, a file
+    /// that is gone.
+    case rot
     /// Beyond the budget: several disks lost at once, or all nodes but one.
     case catastrophe
 
@@ -175,7 +180,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
         var drawn = all.prefix(count).sorted()
         // Beyond the budget: of two contents of one id, the loss of a disk may take the only proof
         // which one was decided (docs/testing.md).
-        if drawn.contains(.wipes) { drawn.removeAll { $0 == .rogues } }
+        let losesData = drawn.contains { $0 == .wipes || $0 == .oldDisks || $0 == .rot }
+        if losesData { drawn.removeAll { $0 == .rogues } }
         return drawn
     }
 
@@ -200,7 +206,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
                 clockSkewMax = skewMax * 2
             case .bursts:
                 sessionsMax = random.pick([4, 8, 16])
-            case .crashes, .killAll, .wipes, .cuts, .partialCuts, .swizzles, .slowLinks,
+            case .crashes, .killAll, .wipes, .oldDisks, .rot, .cuts, .partialCuts, .swizzles,
+                .slowLinks,
                 .slowNodes, .clockSteps, .diskFull, .catastrophe:
                 faultInterval = .milliseconds(random.pick([400, 1000, 2500]))
             case .pauses:

@@ -80,6 +80,8 @@ package struct StorageOptions: Hashable, Sendable {
     package var logFileMax: UInt64
     /// A planted bug: a start takes what it can read for what is on the disk.
     package var trustsPageCache = false
+    /// A planted bug: what follows damage in the log is dropped without a word.
+    package var cutsDamage = false
 
     package init(digestKey: SipKey, window: WindowLength = .minute, logFileMax: UInt64 = 64 << 20) {
         self.digestKey = digestKey

@@ -22,7 +22,15 @@ struct NodeCommand: AsyncParsableCommand {
     @Option(help: "This node's own directory, instead of <data_directory>/<name>.")
     var data: String?
 
+    @Flag(
+        help: """
+            Go on although the disk lost data that no peer can give back. What was acknowledged \
+            may be missing for good; only for when the other replicas never come back.
+            """)
+    var acceptLoss = false
+
     func run() async throws {
-        try await NodeService.run(configurationPath: config, name: name, dataDirectory: data)
+        try await NodeService.run(
+            configurationPath: config, name: name, dataDirectory: data, acceptsLoss: acceptLoss)
     }
 }

@@ -95,6 +95,14 @@ import Wire
         #expect(inbox.offer(read(series, 4)))
         #expect(inbox.take(until: .zero).count == 1, "a read comes alone")
         #expect(inbox.take(until: .zero).count == 2)
+        // A voter is asked with a deadline, as every coordinator asks it.
+        let ask = ReadAsk(
+            tag: Tag(1), query: series, partitions: PartitionSet([PartitionID(0)]), role: .data,
+            isWeak: false, wantsRecent: false)
+        let awaited = PeerMessage.awaited(.read(ask), patience: .seconds(1))
+        #expect(inbox.offer(.tick))
+        #expect(inbox.offer(.message(awaited, from: NodeID("n2")), until: .distant))
+        #expect(inbox.takeUrgent().count == 1)
     }
 
     @Test("Each request hears exactly one answer: the core's, or that its time was over")

@@ -18,7 +18,10 @@ struct MessageCodecTests {
 
     static let messages: [ReplicationMessage] = {
         let tag = Tag(77)
-        let vote = Vote(incarnation: Incarnation(2), isVoting: true)
+        let vote = Vote(
+            incarnation: Incarnation(2), isVoting: true,
+            superseded: [.init(node: NodeID("n3"), incarnation: Incarnation(4))])
+        let standing = Standing(incarnation: Incarnation(4), run: .max, lsn: LSN(9))
         let partitions = PartitionSet([PartitionID(1), PartitionID(130)])
         let digest = SetDigest(sum: .max, count: 3)
         let letter = DeadLetter(
@@ -85,7 +88,8 @@ struct MessageCodecTests {
             .fetched(tag, [record], isLast: true), .pull(tag, partitions), .pulled(tag),
             .hello(Hello(tag: tag, incarnation: Incarnation(1))),
             .helloReply(
-                HelloReply(tag: tag, incarnation: Incarnation(1), remembers: Incarnation(4))),
+                HelloReply(tag: tag, incarnation: Incarnation(1), remembers: standing)),
+            .vouch(standing),
             .remember(tag, Incarnation(3)), .remembered(tag),
             .syncReply(
                 SyncReply(
@@ -182,7 +186,7 @@ struct MessageCodecTests {
     @Test("every kind of message has a sample here")
     func complete() {
         let kinds = Set(Self.messages.map { encoded($0)[0] })
-        #expect(kinds == Set(Array(1...20) + [40, 41, 60]))
+        #expect(kinds == Set(Array(1...21) + [40, 41, 60]))
         #expect(Set(Self.audits.map { encoded(.audit($0))[1] }) == Set(1...5))
     }
 

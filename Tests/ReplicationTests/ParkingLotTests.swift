@@ -343,7 +343,7 @@ struct ParkingLotTests {
             let (again, record) = try bench.submission()
             let header = Renewal.header(Self.record.header, number)
             #expect(record.header == header && record.totals == Self.record.totals)
-            #expect(header.createdAt == Self.record.header.createdAt + .seconds(60 * Int64(number)))
+            #expect(header.createdAt == Self.record.header.createdAt + Renewal.step * number)
             #expect(seen.insert(header.id).inserted)
             #expect(record.home == PartitionID(Int(header.id.sequence % 7)))
             #expect(try record.deadLetters() == Self.record.deadLetters())

@@ -297,6 +297,25 @@ struct WriteSessionTests {
         #expect(targets(effects, isApply).count == 2)
     }
 
+    @Test("what an earlier life said no longer counts once another voter knows of a later one")
+    func supersededLife() {
+        var session = session()
+        var effects: [WriteSession.Effect] = []
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        let knowing = Vote(
+            incarnation: Incarnation(1), isVoting: true,
+            superseded: [.init(node: Self.nodes[0], incarnation: Incarnation(2))])
+        session.receive(
+            bound(.holds(wasBound: false), vote: knowing), from: Self.nodes[1], into: &effects)
+        #expect(targets(effects, isApply).isEmpty, "its own vote is the only one")
+        // A copy of the first answer was late.
+        session.receive(bound(.holds(wasBound: false)), from: Self.nodes[0], into: &effects)
+        #expect(targets(effects, isApply).isEmpty)
+        session.receive(
+            bound(.holds(wasBound: false), vote: knowing), from: Self.nodes[2], into: &effects)
+        #expect(targets(effects, isApply) == [Self.nodes[1], Self.nodes[2]])
+    }
+
     @Test("refusals for age speak only where nobody holds the batch")
     func tooOld() {
         var alone = session()

@@ -96,7 +96,7 @@ final class SoloNode {
                 }
             case .reply(let request, let response): replies[request] = response
             case .report(let report): reports.append(report)
-            case .halt(let reason): halted = reason
+            case .halt(let reason), .condemn(let reason): halted = reason
             case .send(.replication(let message), Self.peer): try answer(message)
             case .send, .park: break
             }

@@ -80,9 +80,9 @@ package final class NodeMetrics: Sendable {
         case .conflict: conflicts.increment()
         case .malformed: messagesUnreadable.increment()
         case .dropped(_, let isBound): if isBound { incidents.increment() }
-        case .peerUp, .peerDown, .voting, .recovering, .waiting, .inDoubt, .generationRefused,
-            .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull, .incident, .divergence,
-            .recounted, .recountFailed, .damaged, .parking:
+        case .peerUp, .peerDown, .voting, .recovering, .acceptedLoss, .waiting, .inDoubt,
+            .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
+            .incident, .divergence, .recounted, .recountFailed, .damaged, .parking:
             break
         }
     }

@@ -25,16 +25,19 @@ package final class NodeRuntime: Sendable {
     private let parking: ParkingService?
     private let onReport: @Sendable (Report) -> Void
     private let onHalt: @Sendable (String) -> Void
+    private let onCondemn: @Sendable (String) -> Void
     private let ended = Monitor(false)
 
     /// `onReport` gets what the core tells operators, on the core's thread; `onHalt` ends the
-    /// process, tests give another.
+    /// process, `onCondemn` as well, after it has seen to it that the next one sets the data aside.
+    /// Tests give others.
     package init(
         runner: StorageRunner, peers: any PeerSending, metrics: NodeMetrics, logger: Logger,
         inbox: CoreInbox = CoreInbox(), replies: ReplyBook = ReplyBook(),
         parking: ParkingService? = nil,
         onReport: @escaping @Sendable (Report) -> Void = { _ in },
-        onHalt: @escaping @Sendable (String) -> Void
+        onHalt: @escaping @Sendable (String) -> Void,
+        onCondemn: (@Sendable (String) -> Void)? = nil
     ) {
         self.runner = runner
         self.peers = peers
@@ -45,6 +48,7 @@ package final class NodeRuntime: Sendable {
         self.parking = parking
         self.onReport = onReport
         self.onHalt = onHalt
+        self.onCondemn = onCondemn ?? onHalt
         log = LogThread()
         storage = WorkerPool(
             name: "files", threads: RuntimeLimits.storageThreads,
@@ -227,6 +231,8 @@ extension NodeRuntime {
                 onReport(report)
             case .halt(let reason):
                 onHalt(reason)
+            case .condemn(let reason):
+                onCondemn(reason)
             }
         }
         log.append(appends, sync: false)

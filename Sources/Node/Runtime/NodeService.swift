@@ -5,6 +5,7 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 internal import ServiceLifecycle
+internal import Storage
 internal import UnixSignals
 
 /// A whole node as a process: what is started in which order, and ended in the reverse.
@@ -23,7 +24,7 @@ package enum NodeService {
 
     /// Runs a node until SIGTERM or SIGINT. Errors are for people: one line each.
     package static func run(
-        configurationPath: String, name: String, dataDirectory: String?
+        configurationPath: String, name: String, dataDirectory: String?, acceptsLoss: Bool = false
     ) async throws {
         let configuration = try ClusterConfiguration.load(
             file: configurationPath, environment: ProcessInfo.processInfo.environment)
@@ -37,8 +38,8 @@ package enum NodeService {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: max(2, System.coreCount))
         let node = try await RunningNode.open(
             configuration, entry: entry,
-            directory: dataDirectory ?? configuration.dataDirectory(of: entry.node), group: group,
-            logger: logger)
+            directory: dataDirectory ?? configuration.dataDirectory(of: entry.node),
+            acceptsLoss: acceptsLoss, group: group, logger: logger)
         let server = HTTPServer(
             api: node.api, endpoint: entry.http, group: group, logger: logger,
             onListening: { [logger] port in
@@ -66,9 +67,29 @@ package enum NodeService {
     /// Ends the process at once: what it could still say or write may be wrong.
     @Sendable
     static func halt(_ reason: String) {
-        let line = Array("quipu: halted: \(reason)\n".utf8)
-        _ = line.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        say("halted: \(reason)")
         Glibc._exit(RuntimeLimits.haltStatus)
+    }
+
+    /// Ends the process, and begins it anew on an empty directory: what is in it is wrong, and the
+    /// peers hold what it should be. The process id stays the same.
+    static func condemn(_ reason: String, _ files: DirectoryFileSystem) {
+        do throws(StorageError) {
+            try Quarantine.condemn(reason, in: files)
+        } catch {
+            halt("\(reason); the data could not be condemned: \(error)")
+        }
+        say("condemned, starts anew: \(reason)")
+        var arguments = CommandLine.arguments.map { strdup($0) }
+        arguments.append(nil)
+        // Files and sockets are closed by it, threads end with it.
+        execv("/proc/self/exe", arguments)
+        halt("\(reason); the process could not be started anew: start it by hand")
+    }
+
+    private static func say(_ text: String) {
+        let line = Array("quipu: \(text)\n".utf8)
+        _ = line.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 
     /// Ends after HTTP has: flush, farewell, files.
@@ -109,7 +130,8 @@ package enum NodeStartError: Error, CustomStringConvertible {
         switch self {
         case .damaged(let directory, let damage):
             "\(directory) is damaged (\(damage.count) places, the first: \(damage.first ?? "?")): "
-                + "move it away and start the node empty, its peers hold what it held"
+                + "no other replica holds what it held; restore a backup, or start it with "
+                + "--accept-loss, which sets the data aside and goes on without"
         }
     }
 }

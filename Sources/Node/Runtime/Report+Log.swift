@@ -15,6 +15,12 @@ extension Report {
             logger.notice("voting, incarnation \(incarnation.number)")
         case .recovering(let reason):
             logger.warning("recovering, without a vote: \(reason)")
+        case .acceptedLoss(let incarnation):
+            logger.critical(
+                """
+                incarnation \(incarnation.number) begins without all that it may lack, since \
+                --accept-loss says so: what was acknowledged before may be missing for good
+                """)
         case .waiting(let reason):
             logger.notice("waiting: \(reason)")
         case .inDoubt(let batches):

@@ -27,11 +27,12 @@ struct RunningNode: Sendable {
     /// the new generation is on disk.
     static func open(
         _ configuration: ClusterConfiguration, entry: ClusterConfiguration.NodeEntry,
-        directory: String, group: any EventLoopGroup, logger: Logger
+        directory: String, acceptsLoss: Bool = false, group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningNode {
         let files = try DirectoryFileSystem.creating(root: directory)
         let lock = try DirectoryLock(root: directory)
-        let core = configuration.core(for: entry.node)
+        var core = configuration.core(for: entry.node)
+        core.acceptsLoss = acceptsLoss
         let ring = try core.ring()
         let options = StorageOptions(
             digestKey: configuration.digestKey, window: configuration.window)
@@ -42,6 +43,14 @@ struct RunningNode: Sendable {
         let damage = start.damage
         guard damage.isEmpty else {
             throw NodeStartError.damaged(directory: directory, damage)
+        }
+        if let reason = start.quarantined.first {
+            let more = start.quarantined.count - 1
+            logger.critical(
+                """
+                the data was set aside in \(directory)/quarantine, the peers restore it: \
+                \(reason)\(more > 0 ? " (and \(more) more)" : "")
+                """)
         }
         let identity = start.identity
         let recovery = SystemClock.monotonic - began.monotonic
@@ -83,7 +92,8 @@ struct RunningNode: Sendable {
             onReport: { report in
                 if case .voting(let incarnation) = report { transport.setIncarnation(incarnation) }
             },
-            onHalt: NodeService.halt)
+            onHalt: NodeService.halt,
+            onCondemn: { NodeService.condemn($0, files) })
         let attributes = openCatalog(directory, core, bridge, metrics, logger)
         if let attributes { mailbox.connect(attributes) }
         let folds = FoldPool(

@@ -128,6 +128,10 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case catastrophe
     case coreHealed = "core-healed"
     case recovering
+    case oldDisk = "old-disk"
+    case rot
+    case quarantined
+    case condemned
     case peerDown = "peer-down"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {

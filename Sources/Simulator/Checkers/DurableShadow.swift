@@ -1,5 +1,5 @@
 package import Core
-import Replication
+package import Replication
 import Storage
 import Wire
 
@@ -39,8 +39,9 @@ package struct DurableShadow {
     private(set) var frozen = Segment.first
     /// The last record that was given to the log thread.
     var last: LSN { LSN(UInt64(appended.count)) }
-    /// Lives of nodes, this one among them, of which the log says that they were.
-    private var lives: [NodeID: Incarnation] = [:]
+    /// What the log says of the disks of others, and of this node's own lives.
+    private var standings: [NodeID: Standing] = [:]
+    private var runs = RunHistory()
 
     init() {}
 
@@ -56,7 +57,16 @@ package struct DurableShadow {
         return holding.hash == content.hash && holding.hasRecord
     }
 
-    package func remembers(_ node: NodeID) -> Incarnation { lives[node] ?? .none }
+    package func standing(of node: NodeID) -> Standing { standings[node] ?? .none }
+
+    package func incarnation(of node: NodeID) -> Incarnation { standing(of: node).incarnation }
+
+    /// Whether this disk, of `node`, has come as far as somebody remembers.
+    func reaches(_ standing: Standing, _ node: VirtualNode) -> Bool {
+        let own = incarnation(of: node.id)
+        guard standing.incarnation == own else { return standing.incarnation < own }
+        return runs.reaches(standing)
+    }
 
     // MARK: - The log grows
 
@@ -70,7 +80,7 @@ package struct DurableShadow {
 
     mutating func sync(through lsn: LSN, _ ledger: Ledger) throws(Violation) {
         for record in unsynced where record.lsn <= lsn {
-            try absorb(record.kind, record.payload, ledger)
+            try absorb(record.kind, record.lsn, record.payload, ledger)
         }
         unsynced.removeAll { $0.lsn <= lsn }
         synced = max(synced, lsn)
@@ -79,13 +89,15 @@ package struct DurableShadow {
     // MARK: - The node starts again
 
     /// S10: synced ⊆ recovered ⊆ appended. What was recovered is what the disk holds from now on.
+    /// `mayLack`: the disk has rotted, and the peers must tell what it lacks.
     mutating func restart(
-        _ records: [Record], _ ledger: Ledger
+        _ records: [Record], _ ledger: Ledger, mayLack: Bool
     ) throws(Violation) {
         var last = LSN.zero
         holdings = [:]
         frozen = .first
-        lives = [:]
+        standings = [:]
+        runs = RunHistory()
         unsynced = []
         for record in records {
             guard record.lsn == last.next else {
@@ -95,9 +107,9 @@ package struct DurableShadow {
             guard last.number <= UInt64(appended.count),
                 appended[Int(last.number) - 1] == Self.checksum(record.kind, record.payload)
             else { throw Violation("S10", "recovered LSN \(last) is not what was appended") }
-            try absorb(record.kind, record.payload, ledger)
+            try absorb(record.kind, record.lsn, record.payload, ledger)
         }
-        guard last >= synced else {
+        guard last >= synced || mayLack else {
             throw Violation("S10", "synced through \(synced), recovered through \(last)")
         }
         appended.removeLast(appended.count - Int(last.number))
@@ -111,7 +123,7 @@ package struct DurableShadow {
     // MARK: - Records
 
     private mutating func absorb(
-        _ kind: UInt8, _ payload: [UInt8], _ ledger: Ledger
+        _ kind: UInt8, _ lsn: LSN, _ payload: [UInt8], _ ledger: Ledger
     ) throws(Violation) {
         guard let kind = LogKind(rawValue: kind) else {
             throw Violation("S13", "a log record of unknown kind \(kind)")
@@ -124,7 +136,8 @@ package struct DurableShadow {
             case .dropped: try drop(ProgressMark(decoding: payload))
             case .peer:
                 let memory = try PeerMemory(decoding: payload)
-                lives[memory.node] = max(memory.incarnation, lives[memory.node] ?? .none)
+                _ = standings[memory.node, default: .none].raise(to: memory.standing)
+            case .run: runs.begin(try RunMark(decoding: payload).run, at: lsn)
             case .progress, .closed, .sealed: break
             }
         } catch let violation as Violation {

@@ -39,7 +39,7 @@ extension VirtualCluster {
         if outsider == nil { try auditEverything() }
     }
 
-    private func settle() throws(Violation) {
+    func settle() throws(Violation) {
         let begin = now
         while let reason = try unsettled() {
             guard now < begin + SimulatorLimits.convergenceMax else {
@@ -102,6 +102,9 @@ extension VirtualCluster {
             guard audit.isVoting else { return Violation("L1", "\(node.id) does not vote") }
             guard audit.up == names else {
                 return Violation("L1", "\(node.id) does not see who is up")
+            }
+            guard !node.isRotten else {
+                return Violation("L6", "\(node.id) has not found what rotted on its disk")
             }
             guard audit.answersQuorum else {
                 return Violation("L1", "\(node.id) still holds batches in doubt")

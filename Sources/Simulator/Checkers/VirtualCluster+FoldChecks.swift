@@ -101,6 +101,8 @@ extension VirtualCluster {
         let key = keys[trace.events % keys.count]
         let query = seriesQuery(key)
         guard ring.partitions(of: node.id).contains(query.partition) else { return }
+        // What rots is an error to whoever reads it, until it is found and set aside.
+        guard !node.isRotten else { return }
         let held = process.core.heldRows(query)
         let job = StorageJob.series(query, held.snapshot, base: held.rows)
         guard case .success(.rows(let rows)) = process.runner.run(job) else {

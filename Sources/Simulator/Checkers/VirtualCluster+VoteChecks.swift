@@ -28,6 +28,28 @@ extension VirtualCluster {
         throw Violation("S9", "\(node.id) has no vote, and \(claim)")
     }
 
+    /// S9: a recovering node copies only from peers whose disks say that its earlier lives are over.
+    /// Else an answer of such a life, and a later one of the source, could decide what the copy does
+    /// not contain.
+    func checkFence(
+        _ message: PeerMessage, of node: VirtualNode, _ process: VirtualProcess,
+        to peer: VirtualNode
+    ) throws(Violation) {
+        guard case .replication(.syncAsk(let ask)) = message, ask.wantsUnbound,
+            let target = process.core.recoveryTarget, swarm.budget != .beyond
+        else { return }
+        guard peer.shadow.incarnation(of: node.id) >= target else {
+            throw Violation("S9", "\(node.id) copies from \(peer.id), which has not fenced it")
+        }
+    }
+
+    /// S9: a disk that was set back, and of which every other one knows more, does not vote before
+    /// it has recovered.
+    func checkRecovered(_ node: VirtualNode) throws(Violation) {
+        guard node.mustRecover else { return }
+        throw Violation("S9", "\(node.id) votes with a disk that was set back")
+    }
+
     private func claim(in message: ReplicationMessage) -> String? {
         switch message {
         case .bindReply(let reply): reply.vote.isVoting ? "votes for a batch" : nil

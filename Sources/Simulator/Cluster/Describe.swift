@@ -31,7 +31,7 @@ enum Describe {
         case .statusReply(let reply):
             "statusReply \(reply.held.map { $0.isBound ? "bound" : "held" } ?? "nothing")"
         case .read, .readReply, .syncAsk, .syncReply, .fetch, .fetched, .pull, .pulled, .hello,
-            .helloReply, .remember, .remembered, .closeAsk, .closeReply, .audit:
+            .helloReply, .remember, .remembered, .vouch, .closeAsk, .closeReply, .audit:
             nil
         }
     }
@@ -58,9 +58,10 @@ enum Describe {
         case .pulled: "pulled"
         case .hello(let hello): "hello of \(hello.incarnation.number)"
         case .helloReply(let reply):
-            "helloReply of \(reply.incarnation.number), remembers \(reply.remembers.number)"
+            "helloReply of \(reply.incarnation.number), remembers \(standing(reply.remembers))"
         case .remember(_, let incarnation): "remember \(incarnation.number)"
         case .remembered: "remembered"
+        case .vouch(let standing): "vouch of \(self.standing(standing))"
         case .closeAsk(let ask):
             "closeAsk: close below \(ask.closeBelow), seal below \(ask.sealBelow)"
         case .closeReply(let reply):
@@ -71,6 +72,10 @@ enum Describe {
             .statusReply:
             ""
         }
+    }
+
+    private static func standing(_ standing: Standing) -> String {
+        "life \(standing.incarnation.number), record \(standing.lsn)"
     }
 
     private static func audit(_ message: AuditMessage) -> String {

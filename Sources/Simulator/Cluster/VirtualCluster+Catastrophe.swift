@@ -23,8 +23,9 @@ extension VirtualCluster {
         checks.hit(.catastrophe)
         for node in victims {
             let isRemembered = order[count...].contains { survivor in
-                survivor.shadow.remembers(node.id) != .none
-                    && survivor.shadow.remembers(node.id) >= node.shadow.remembers(node.id)
+                survivor.shadow.incarnation(of: node.id) != .none
+                    && survivor.shadow.incarnation(of: node.id)
+                        >= node.shadow.incarnation(of: node.id)
             }
             if nemesisRandom.chance(2, in: 3), isRemembered, node.isUp {
                 loseAll(node)

@@ -58,6 +58,7 @@ extension VirtualCluster {
             probe(node)
         case .inspect:
             try inspect()
+            takeSnapshots()
             if !isHealed { put(.inspect, after: .milliseconds(400)) }
         }
     }
@@ -125,6 +126,7 @@ extension VirtualCluster {
                     try checkFreeze(reply, of: node)
                 }
                 try checkVote(message, of: node, process)
+                try checkFence(message, of: node, process, to: nodes[index(of: peer)])
                 send(message, from: node, process, to: index(of: peer))
             case .append(let record):
                 process.log.pending.append(record)
@@ -146,6 +148,9 @@ extension VirtualCluster {
                     return
                 }
                 throw Violation("L2", "\(node.id) halts without a fault of its disk: \(reason)")
+            case .condemn(let reason):
+                try condemn(reason, node)
+                return
             }
         }
         scheduleTick(node, process)

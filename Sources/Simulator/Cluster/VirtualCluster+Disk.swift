@@ -117,7 +117,9 @@ extension VirtualCluster {
         if case .failure(.diskFull) = result, node.disk.isLimited {
             checks.hit(.diskFull)
             // Files that were damaged on purpose may refuse.
-        } else if case .failure(let error) = result, checks.lie?.node != node.index {
+        } else if case .failure(let error) = result, checks.lie?.node != node.index,
+            !node.isRotten
+        {
             throw Violation("S4", "\(node.id): a job failed on a healthy disk: \(error)")
         }
         put(.finishJob(job, result), to: node.index, process.instance, after: diskDelay())

@@ -27,10 +27,11 @@ extension VirtualCluster {
     private func chooseOutsider() {
         // A node that never voted cannot begin without all others, and an empty disk is restored
         // from both others: it must be the one that is left out.
-        guard swarm.healsCore, nodes.allSatisfy(\.hasVoted), nodes.count(where: \.isWiped) <= 1
+        let isDoubtful = { (node: VirtualNode) in node.isWiped || node.isRotten }
+        guard swarm.healsCore, nodes.allSatisfy(\.hasVoted), nodes.count(where: isDoubtful) <= 1
         else { return }
         nemesisRandom = scheduleRandom.fork()
-        let node = nodes.first(where: \.isWiped) ?? nemesisRandom.pick(nodes)
+        let node = nodes.first(where: isDoubtful) ?? nemesisRandom.pick(nodes)
         outsider = node.index
         checks.hit(.coreHealed)
         if nemesisRandom.chance(1, in: 2) {

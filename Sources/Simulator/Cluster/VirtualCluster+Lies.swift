@@ -92,6 +92,8 @@ extension VirtualCluster {
             }
             try run(until: now + .milliseconds(50))
         }
+        // What was wrong is set aside, or replayed; then all are equal again.
+        try settle()
     }
 
     /// A comparison with each peer in turn, or a turn of the scrubber over memory and every file;

@@ -30,6 +30,8 @@ extension VirtualCluster {
             checks.hit(.killAll)
             for node in nodes { crash(node, "with all others") }
         case .wipes: wipe(node)
+        case .oldDisks: setBack(node)
+        case .rot: try rot(node)
         case .cuts: cut(node)
         case .partialCuts: cutPartly()
         case .swizzles: swizzle()
@@ -88,11 +90,9 @@ extension VirtualCluster {
         }
     }
 
-    /// A new, empty disk. In the budget: one at a time, and only while everybody votes, since the
-    /// union of both others is what restores it (design §8).
+    /// A new, empty disk.
     private func wipe(_ node: VirtualNode) {
-        guard swarm.replication >= 2, nodes.allSatisfy({ $0.isUp && $0.isVoting && !$0.isWiped })
-        else { return }
+        guard mayLoseData else { return }
         loseAll(node)
     }
 
@@ -103,13 +103,12 @@ extension VirtualCluster {
         node.shadow.wipe()
         node.parking = VirtualParking()
         ledger.loseParked(on: node.index)
-        node.isWiped = true
-        node.wipedAt = now
         node.closed = .first
         node.sealed = .first
-        node.isVoting = false
-        node.generation = nil
-        checks.wipes += 1
+        node.rot = nil
+        node.mustRecover = false
+        node.isCondemned = false
+        distrust(node)
         checks.hit(.wipe)
     }
 

@@ -31,9 +31,14 @@ extension VirtualCluster {
                 throw Violation(
                     "S15", "\(node.id) knows \(id) as bound, its home closed without it")
             }
-        case .recovering: checks.hit(.recovering)
+        case .recovering:
+            checks.hit(.recovering)
+            node.mustRecover = false
+        case .voting: try checkRecovered(node)
+        case .acceptedLoss:
+            throw Violation("S9", "\(node.id) goes on without a source, and nobody allowed it")
         case .peerDown: checks.hit(.peerDown)
-        case .peerUp, .voting, .waiting, .conflict:
+        case .peerUp, .waiting, .conflict:
             break
         case .parking(let event):
             try note(event)

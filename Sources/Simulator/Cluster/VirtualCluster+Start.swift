@@ -61,7 +61,10 @@ extension VirtualCluster {
         guard opened.damage.isEmpty else {
             throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
         }
+        try checkQuarantine(opened.quarantined, of: node)
         try checkRecovery(node)
+        // What a start lets pass of a log or a manifest, it has cut; what it lacks, peers tell.
+        if node.rot == .log || node.rot == .manifest { node.rot = nil }
         try checkGeneration(opened.identity.generation, of: node)
         try launch(node, opened)
     }
@@ -143,6 +146,7 @@ extension VirtualCluster {
         configuration.driveAfter = swarm.driveAfter
         configuration.catchUpInterval = swarm.catchUpInterval
         configuration.catchUpAge = swarm.catchUpAge
+        configuration.vouchInterval = swarm.catchUpInterval / 2
         configuration.readAttemptTimeout = swarm.readAttemptTimeout
         configuration.auditInterval = auditInterval
         configuration.scrubInterval = Self.scrubInterval
@@ -170,6 +174,6 @@ extension VirtualCluster {
         let after = copy.contents.sorted { $0.key < $1.key }
         guard before.map(\.key) == after.map(\.key), before.map(\.value) == after.map(\.value)
         else { throw Violation("S10", "\(node.id) recovers to other bytes the second time") }
-        try node.shadow.restart(records, ledger)
+        try node.shadow.restart(records, ledger, mayLack: node.isRotten)
     }
 }

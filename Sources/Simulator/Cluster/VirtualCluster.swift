@@ -46,6 +46,7 @@ package final class VirtualCluster {
     var clientRandom: RandomSource
     var linkRandom: RandomSource
     var startRandom: RandomSource
+    var snapshotRandom: RandomSource
     /// Of parking alone, and seeded apart: it shifts no draw of the others.
     var parkingRandom: RandomSource
 
@@ -68,6 +69,7 @@ package final class VirtualCluster {
         clientRandom = random.fork()
         linkRandom = random.fork()
         startRandom = random.fork()
+        snapshotRandom = random.fork()
         parkingRandom = RandomSource(seed: seed ^ 0x7061_726b)
         ring = try Self.makeRing(swarm)
         workload = Workload(swarm, partitioning: ring.partitioning, random: random.fork())

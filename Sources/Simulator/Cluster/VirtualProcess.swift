@@ -94,6 +94,15 @@ package final class VirtualNode {
     /// Until then all its events are so late.
     var slowUntil = Instant.zero
     var lateness = Duration.zero
+    /// Earlier copies of its directory.
+    var snapshots: [DiskSnapshot] = []
+    /// What on its disk was changed behind its back and has not been found yet.
+    var rot: Rot?
+    var isRotten: Bool { rot != nil }
+    /// Its directory was set back, and it has not noticed yet.
+    var mustRecover = false
+    /// Its process said that its data is wrong.
+    var isCondemned = false
     /// Its last generation: none comes twice, unless the disk was lost.
     var generation: Int64?
 

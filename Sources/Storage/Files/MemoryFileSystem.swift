@@ -142,6 +142,14 @@ package final class MemoryFileSystem: FileSystem {
         }
     }
 
+    /// Removes a file behind the store's back, durable at once.
+    package func forget(_ path: String) {
+        state.withLock { state in
+            state.names[path] = nil
+            state.durableNames[path] = nil
+        }
+    }
+
     /// A copy that shares nothing, synced or not as this one.
     package func clone() -> MemoryFileSystem {
         MemoryFileSystem(state: state.withLock { $0.copy() })

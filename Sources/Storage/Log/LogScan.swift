@@ -49,7 +49,7 @@ struct LogScan {
                     missing: lastLSN.next))
             end = nil
         }
-        return (try finish(numbers, end: end), damage)
+        return (try finish(numbers, end: end), options.cutsDamage ? [] : damage)
     }
 
     private func usableFiles() throws(StorageError) -> [UInt32] {
@@ -115,7 +115,9 @@ struct LogScan {
         while let event = walk.next() {
             switch event {
             case .record(let header, let offset):
-                visit(record(header, offset, number, bytes))
+                if damage.isEmpty || !options.cutsDamage {
+                    visit(record(header, offset, number, bytes))
+                }
                 lastLSN = max(lastLSN, header.lsn)
             case .damage(let offset, let what, let missing):
                 damage.append(

@@ -119,6 +119,15 @@ struct ManifestFile {
         state.apply(edit)
     }
 
+    /// Puts a manifest without anything but an identity in the place of whatever is there.
+    static func replace(
+        _ fileSystem: any FileSystem, with identity: NodeIdentity?
+    ) throws(StorageError) {
+        var state = ManifestState()
+        if let identity { state.apply(ManifestEdit(identity: identity)) }
+        _ = try create(fileSystem, state: state, number: LSN(1))
+    }
+
     private mutating func rewrite() throws(StorageError) {
         do throws(StorageError) {
             self = try Self.create(fileSystem, state: state, number: chain.next)

@@ -1,0 +1,192 @@
+import Core
+import NodeCore
+import Replication
+import Storage
+
+/// A node's directory as it was some time ago, and what was known of it then.
+struct DiskSnapshot {
+    let disk: MemoryFileSystem
+    let shadow: DurableShadow
+    let closed: Segment
+    let sealed: Segment
+}
+
+/// Which file of a disk has changed while nobody looked.
+enum Rot {
+    /// A start sees it, or peers do.
+    case log, manifest
+    /// Perhaps seen only when it is read.
+    case table
+}
+
+/// Disks that come back as they were long ago, and disks that rot while their node is down.
+extension VirtualCluster {
+    /// A node keeps its last copies, the oldest first.
+    private static var snapshotsMax: Int { 3 }
+
+    /// Copies directories now and then, as a careless operator does: of a running node.
+    func takeSnapshots() {
+        guard swarm.has(.oldDisks), !isHealed else { return }
+        for node in nodes where node.isUp && !node.isRotten && snapshotRandom.chance(1, in: 4) {
+            if node.snapshots.count == Self.snapshotsMax { node.snapshots.removeFirst() }
+            node.snapshots.append(
+                DiskSnapshot(
+                    disk: node.disk.clone(), shadow: node.shadow, closed: node.closed,
+                    sealed: node.sealed))
+        }
+    }
+
+    /// In the budget a disk may lose something only while everybody votes: the union of the others
+    /// restores it (design §8).
+    var mayLoseData: Bool {
+        swarm.replication >= 2
+            && nodes.allSatisfy {
+                $0.isUp && $0.isVoting && !$0.isWiped && !$0.isRotten
+            }
+    }
+
+    /// Puts an earlier directory in the place of the present one.
+    func setBack(_ node: VirtualNode) {
+        guard mayLoseData,
+            let snapshot = node.snapshots.first(where: { isOlder($0.shadow, node) })
+        else { return }
+        crash(node, "and its directory is set back to an earlier copy")
+        checks.hit(.oldDisk)
+        trace.note(.wipe, at: now, node: node.index)
+        node.disk = snapshot.disk.clone()
+        node.disk.clearFaults()
+        node.disk.setCapacity(.max)
+        node.shadow = snapshot.shadow
+        node.closed = snapshot.closed
+        node.sealed = snapshot.sealed
+        distrust(node)
+        node.mustRecover = true
+    }
+
+    /// Every other disk remembers more of this node than the copy shows: whoever it meets first
+    /// notices. (Who heard less would notice nothing, design §13.)
+    private func isOlder(_ shadow: DurableShadow, _ node: VirtualNode) -> Bool {
+        nodes.allSatisfy { other in
+            other.index == node.index || !shadow.reaches(other.shadow.standing(of: node.id), node)
+        }
+    }
+
+    /// From now on nothing is expected of this disk until the node votes again.
+    func distrust(_ node: VirtualNode) {
+        node.isWiped = true
+        node.wipedAt = now
+        node.isVoting = false
+        node.generation = nil
+        checks.wipes += 1
+    }
+
+    // MARK: - Rot
+
+    /// The process ends, and before it starts again something on its disk changes.
+    func rot(_ node: VirtualNode) throws(Violation) {
+        guard mayLoseData else { return }
+        let choice = nemesisRandom.below(4)
+        let position = choice < 2 ? try rememberedRecord(node) : nil
+        let tables = (node.process?.core.tablePaths ?? []).sorted()
+        guard choice >= 2 || position != nil else { return }
+        guard choice != 2 || !tables.isEmpty else { return }
+        crash(node, "and its disk rots", keepsCache: true)
+        checks.hit(.rot)
+        node.rot = choice < 2 ? .log : choice == 2 ? .table : .manifest
+        distrust(node)
+        switch (choice, position) {
+        case (0, let position?):
+            let offset = Int(position.offset) + nemesisRandom.below(Int(position.length))
+            flip(FileNames.log(position.file), at: offset, of: node)
+        case (1, let position?):
+            cutOut(position, of: node)
+        case (2, _):
+            let path = nemesisRandom.pick(tables)
+            let size = node.disk.contents[path]?.count ?? 0
+            if size > 0 { flip(path, at: nemesisRandom.below(size), of: node) }
+        default:
+            let size = node.disk.contents[FileNames.manifest]?.count ?? 0
+            if size > 0 { flip(FileNames.manifest, at: nemesisRandom.below(size), of: node) }
+        }
+    }
+
+    /// A record that every other disk knows to be on this one.
+    private func rememberedRecord(_ node: VirtualNode) throws(Violation) -> LogPosition? {
+        var last = LSN(.max)
+        for other in nodes where other.index != node.index {
+            let standing = other.shadow.standing(of: node.id)
+            guard standing.incarnation == node.shadow.incarnation(of: node.id),
+                standing.run != 0, node.shadow.reaches(standing, node)
+            else { return nil }
+            last = min(last, standing.lsn)
+        }
+        let copy = node.disk.clone()
+        copy.setCapacity(.max)
+        var positions: [LogPosition] = []
+        do throws(StorageError) {
+            _ = try Recovery.open(copy, options: storageOptions) { (record, _) in
+                if record.lsn <= last { positions.append(record.position) }
+            }
+        } catch {
+            throw Violation("S10", "\(node.id)'s disk cannot be read before it rots: \(error)")
+        }
+        return positions.isEmpty ? nil : nemesisRandom.pick(positions)
+    }
+
+    private func flip(_ path: String, at offset: Int, of node: VirtualNode) {
+        guard var bytes = node.disk.contents[path], offset < bytes.count else { return }
+        bytes[offset] ^= 1 << UInt8(nemesisRandom.below(8))
+        log("\(node.id): a bit of \(path) flips at byte \(offset)")
+        node.disk.overwrite(path, with: bytes)
+    }
+
+    /// A hole: the sectors of a record read as zeroes, or the whole file is gone.
+    private func cutOut(_ position: LogPosition, of node: VirtualNode) {
+        let path = FileNames.log(position.file)
+        guard var bytes = node.disk.contents[path] else { return }
+        if nemesisRandom.chance(1, in: 3) {
+            log("\(node.id): \(path) is gone")
+            node.disk.forget(path)
+            return
+        }
+        let start = Int(position.offset)
+        for place in start..<min(bytes.count, start + Int(position.length)) { bytes[place] = 0 }
+        log("\(node.id): \(path) has a hole at byte \(start)")
+        node.disk.overwrite(path, with: bytes)
+    }
+
+    /// A start has set the data aside: only where something was wrong with it.
+    func checkQuarantine(
+        _ reasons: [String], of node: VirtualNode
+    ) throws(Violation) {
+        guard !reasons.isEmpty else { return }
+        guard node.isRotten || node.isCondemned else {
+            throw Violation("S10", "\(node.id) sets healthy data aside: \(reasons)")
+        }
+        log("\(node.id) sets its data aside: \(reasons[0])")
+        checks.hit(.quarantined)
+        node.rot = nil
+        node.isCondemned = false
+        node.mustRecover = false
+        node.shadow.wipe()
+        node.closed = .first
+        node.sealed = .first
+        distrust(node)
+    }
+
+    /// A node found its data wrong while it ran.
+    func condemn(_ reason: String, _ node: VirtualNode) throws(Violation) {
+        guard node.isRotten || isConfession(reason, of: node) else {
+            throw Violation("L6", "\(node.id) condemns healthy data: \(reason)")
+        }
+        checks.hit(.condemned)
+        crash(node, "since its data is condemned", keepsCache: true)
+        do throws(StorageError) {
+            try Quarantine.condemn(reason, in: node.disk)
+        } catch {
+            throw Violation("S10", "\(node.id) cannot be condemned: \(error)")
+        }
+        node.isCondemned = true
+        distrust(node)
+    }
+}

@@ -1,0 +1,98 @@
+import Core
+
+/// Data that can no longer be believed is set aside, as evidence, and the directory begins empty:
+/// whoever holds the same restores it.
+///
+///     quarantine/1.0000000001.log        what was log/0000000001.log
+///     quarantine/1.00000000000000000007.sst
+///     quarantine/1.MANIFEST
+///
+/// A crash in the middle leaves a directory that is still condemned, so that the next start goes on
+/// with what is left. The identity stays: a fresh manifest replaces the old one last, in one step.
+package enum Quarantine {
+    /// Of several, only the newest are kept: each may be as large as the data.
+    package static let keptMax = 2
+    static let directory = "quarantine"
+    /// Its text says why the next start is to set the data aside.
+    static let sentenceFile = "CONDEMNED"
+    private static let sentenceMax = 4096
+
+    /// A process that runs on this data, and found it wrong, says so to the next.
+    package static func condemn(
+        _ why: String, in fileSystem: any FileSystem
+    ) throws(StorageError) {
+        let file = try fileSystem.open(sentenceFile, .replace)
+        try file.write([Array(why.utf8.prefix(sentenceMax))], at: 0)
+        try file.sync()
+        try fileSystem.syncDirectory(".")
+    }
+
+    /// Why the data was condemned; nil where it was not.
+    package static func sentence(in fileSystem: any FileSystem) throws(StorageError) -> String? {
+        guard try fileSystem.list(".").contains(sentenceFile) else { return nil }
+        let file = try fileSystem.open(sentenceFile, .read)
+        let text = String(decoding: try file.read(at: 0, count: sentenceMax), as: UTF8.self)
+        return text.isEmpty ? "it was condemned" : text
+    }
+
+    /// Moves log and tables away and leaves an empty directory of the same node.
+    package static func setAside(
+        _ fileSystem: any FileSystem, because why: String
+    ) throws(StorageError) {
+        // A log that was moved and a manifest that was not would look like a new node's.
+        try condemn(why, in: fileSystem)
+        for name in [directory, FileNames.logDirectory, FileNames.tableDirectory] {
+            try fileSystem.createDirectory(name)
+        }
+        try fileSystem.syncDirectory(".")
+        let number = try makeRoom(fileSystem)
+        for source in [FileNames.logDirectory, FileNames.tableDirectory] {
+            for name in try fileSystem.list(source) {
+                try fileSystem.rename("\(source)/\(name)", to: "\(directory)/\(number).\(name)")
+            }
+            try fileSystem.syncDirectory(source)
+        }
+        try fileSystem.syncDirectory(directory)
+        var identity: NodeIdentity?
+        if try fileSystem.list(".").contains(FileNames.manifest) {
+            let bytes = try fileSystem.readAll(FileNames.manifest)
+            let copy = try fileSystem.open("\(directory)/\(number).\(FileNames.manifest)", .replace)
+            try copy.write([bytes], at: 0)
+            try copy.sync()
+            try fileSystem.syncDirectory(directory)
+            identity = readable(bytes)
+        }
+        // An empty disk: what this life was, the peers remember.
+        identity?.incarnation = .none
+        try ManifestFile.replace(fileSystem, with: identity)
+        guard try fileSystem.list(".").contains(sentenceFile) else { return }
+        try fileSystem.remove(sentenceFile)
+        try fileSystem.syncDirectory(".")
+    }
+
+    /// Removes all but the newest; the number of the next.
+    private static func makeRoom(_ fileSystem: any FileSystem) throws(StorageError) -> Int {
+        var names: [Int: [String]] = [:]
+        for name in try fileSystem.list(directory) {
+            guard let number = name.split(separator: ".").first.flatMap({ Int($0) }) else {
+                continue
+            }
+            names[number, default: []].append(name)
+        }
+        let numbers = names.keys.sorted()
+        for old in numbers.dropLast(keptMax - 1) {
+            for name in names[old] ?? [] { try fileSystem.remove("\(directory)/\(name)") }
+        }
+        return (numbers.last ?? 0) + 1
+    }
+
+    /// What an old manifest says of the node, if anything.
+    private static func readable(_ bytes: [UInt8]) -> NodeIdentity? {
+        do throws(StorageError) {
+            return try ManifestFile.read(bytes, path: FileNames.manifest).state.identity
+        } catch {
+            // It is what is damaged. The node gets a new identity, as with a new disk.
+            return nil
+        }
+    }
+}
