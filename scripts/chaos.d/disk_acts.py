@@ -1,42 +1,43 @@
 """Faults of disks, inside the budget: one at a time, while all nodes are up and vote.
 
 A wiped directory shows itself, so that other faults may go on while the node recovers. One that
-was set back is recognised by what its peers remember: until it votes again nothing else happens. A
-flipped bit may stay unread for long, so that in a run with flips all disk faults hit one node.
+was set back, and a log that lost its end, are recognised by what the peers have heard of, so that
+what is flipped is older than that. A bit of a table may stay unread for long: the node is asked for
+an audit, which reads everything.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import shutil
+from pathlib import Path
 
 from cluster import READY_SECONDS, Node, replace_directory
+from http_client import HTTPFailure
 from process_acts import keep_copy
 from stage import Act, Stage
 
-
-def _victim(stage: Stage, draw: random.Random) -> Node:
-    if "flip" in stage.faults:
-        return random.Random(f"disk/{stage.seed}").choice(stage.cluster.all)
-    return draw.choice(stage.cluster.all)
+# Peers hear once a second how far a node's disk has come, and put it on theirs.
+_HEARD_SECONDS = 4
+_AUDIT_SECONDS = 60
 
 
 async def _wipe(stage: Stage, draw: random.Random) -> bool:
-    node = _victim(stage, draw)
+    node = draw.choice(stage.cluster.all)
     with stage.holding([node]):
         await node.kill()
         stage.ledger.statistics["kills"] += 1
         await asyncio.sleep(draw.uniform(0, 2))
         await asyncio.to_thread(shutil.rmtree, node.data)
-        stage.damaged.discard(node.name)
         await node.start()
     return True
 
 
 async def _restore(stage: Stage, draw: random.Random) -> bool:
     """The directory as it was at an earlier stop; at first there is none, and one is kept."""
-    node = _victim(stage, draw)
+    node = draw.choice(stage.cluster.all)
     with stage.holding([node]):
         await node.kill()
         stage.ledger.statistics["kills"] += 1
@@ -52,28 +53,44 @@ async def _restore(stage: Stage, draw: random.Random) -> bool:
     return is_old
 
 
+def _sizes(node: Node) -> dict[Path, int]:
+    files = [*node.data.glob("log/*.log"), *node.data.glob("sstables/*.sst")]
+    return {file: file.stat().st_size for file in sorted(files)}
+
+
 async def _flip(stage: Stage, draw: random.Random) -> bool:
     """One bit of a log or table of a stopped node."""
-    node = _victim(stage, draw)
+    node = draw.choice(stage.cluster.all)
     with stage.holding([node]):
+        heard = _sizes(node)
+        await asyncio.sleep(_HEARD_SECONDS)
         await node.kill()
         stage.ledger.statistics["kills"] += 1
-        files = sorted(node.data.glob("log/*.log")) + sorted(node.data.glob("sstables/*.sst"))
-        files = [file for file in files if file.stat().st_size > 0]
+        present = _sizes(node)
+        files = [file for file, size in heard.items() if size > 0 and file in present]
         if files:
-            file = draw.choice(files)
-            offset = draw.randrange(file.stat().st_size)
-            with file.open("r+b") as contents:
-                contents.seek(offset)
-                byte = contents.read(1)[0] ^ (1 << draw.randrange(8))
-                contents.seek(offset)
-                contents.write(bytes([byte]))
-            with node.log.open("a") as log:
-                log.write(f"---- a bit of byte {offset} of {file.name} was flipped\n")
-            stage.damaged.add(node.name)
+            # A log as often as a table, however many there are of each.
+            suffix = draw.choice([".log", ".sst"])
+            file = draw.choice([file for file in files if file.suffix == suffix] or files)
+            _flip_bit(node, file, draw.randrange(heard[file]), draw)
         await node.start()
         await _await_vote(stage, node)
+        if files:
+            # It may end and start anew while it answers.
+            with contextlib.suppress(HTTPFailure):
+                await stage.client.get(node.http, "/v1/audit", timeout=_AUDIT_SECONDS)
+            await _await_vote(stage, node)
     return bool(files)
+
+
+def _flip_bit(node: Node, file: Path, offset: int, draw: random.Random) -> None:
+    with file.open("r+b") as contents:
+        contents.seek(offset)
+        byte = contents.read(1)[0] ^ (1 << draw.randrange(8))
+        contents.seek(offset)
+        contents.write(bytes([byte]))
+    with node.log.open("a") as log:
+        log.write(f"---- a bit of byte {offset} of {file.name} was flipped\n")
 
 
 async def _await_vote(stage: Stage, node: Node) -> None:
@@ -84,6 +101,6 @@ async def _await_vote(stage: Stage, node: Node) -> None:
 
 ACTS = [
     Act("wipe", 4, _wipe, needs_quiet=True),
-    Act("restore", 4, _restore, needs_quiet=True, is_default=False),
-    Act("flip", 4, _flip, needs_quiet=True, is_default=False),
+    Act("restore", 4, _restore, needs_quiet=True),
+    Act("flip", 4, _flip, needs_quiet=True),
 ]

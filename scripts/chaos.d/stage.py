@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.busy: set[str] = set()
-        # Nodes in whose files a bit was flipped: they may refuse to go on.
-        self.damaged: set[str] = set()
         # Whether nodes that end are looked after: not before all have started, nor at the end.
         self.is_running = False
         self._repairs: set[asyncio.Task[None]] = set()
@@ -81,15 +78,10 @@ class Stage:
         if not self.is_running:
             return
         words = " | ".join(node.log_tail(3))
-        if node.name in self.damaged and status >= 0:
-            # Damage may end a process in words; a new disk is what its operator would give it.
-            self.ledger.statistics["damaged nodes that stopped"] += 1
-            self._repair(node, gives_new_disk=True)
-            return
         self.ledger.violate("a node ended by itself", f"{node.name}, status {status}: {words}")
-        self._repair(node, gives_new_disk=False)
+        self._repair(node)
 
-    def _repair(self, node: Node, gives_new_disk: bool) -> None:
+    def _repair(self, node: Node) -> None:
         self._repair_counts[node.name] += 1
         if self._repair_counts[node.name] > _REPAIRS_MAX:
             return
@@ -98,8 +90,6 @@ class Stage:
             await asyncio.sleep(1)
             if not self.is_running or node.is_running:
                 return
-            if gives_new_disk:
-                await asyncio.to_thread(shutil.rmtree, node.data)
             await node.start()
 
         task = asyncio.create_task(repair())
