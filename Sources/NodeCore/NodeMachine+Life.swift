@@ -143,6 +143,7 @@ extension NodeMachine {
             }
             goOn(now, into: &effects)
         } else if isComplete {
+            lives.met.formUnion(peers)
             promote(Incarnation(1), awaiting: Set(peers), now, into: &effects)
         } else if configuration.acceptsLoss, now.monotonic >= since + Self.acceptAfter {
             acceptLoss(now, into: &effects)
@@ -302,10 +303,14 @@ extension NodeMachine {
         _ tag: Tag, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
         guard peers.contains(peer) else { return }
-        if tag == lives.strangersTag { lives.strangers.remove(peer) }
+        if tag == lives.strangersTag {
+            lives.strangers.remove(peer)
+            lives.met.insert(peer)
+        }
         switch life {
         case .promoting(let incarnation, var awaiting, let isStored, tag):
             awaiting.remove(peer)
+            lives.met.insert(peer)
             life = .promoting(incarnation, awaiting: awaiting, isStored: isStored, tag)
             voteIfRemembered(into: &effects)
         case .recovering(var recovery) where recovery.tag == tag:

@@ -180,8 +180,11 @@ package struct Swarm: Sendable, CustomStringConvertible {
         var drawn = all.prefix(count).sorted()
         // Beyond the budget: of two contents of one id, the loss of a disk may take the only proof
         // which one was decided (docs/testing.md).
-        let losesData = drawn.contains { $0 == .wipes || $0 == .oldDisks || $0 == .rot }
-        if losesData { drawn.removeAll { $0 == .rogues } }
+        let losses: Set<FaultClass> = [.wipes, .oldDisks, .rot]
+        if drawn.contains(.rogues), drawn.contains(where: losses.contains) {
+            let keepsRogues = random.chance(1, in: 2)
+            drawn.removeAll { keepsRogues ? losses.contains($0) : $0 == .rogues }
+        }
         return drawn
     }
 

@@ -61,10 +61,9 @@ package struct DurableShadow {
 
     package func incarnation(of node: NodeID) -> Incarnation { standing(of: node).incarnation }
 
-    /// Whether this disk, of `node`, has come as far as somebody remembers.
-    func reaches(_ standing: Standing, _ node: VirtualNode) -> Bool {
-        let own = incarnation(of: node.id)
-        guard standing.incarnation == own else { return standing.incarnation < own }
+    /// Whether this disk, of a life of its node, has come as far as somebody remembers.
+    func reaches(_ standing: Standing, in life: Incarnation) -> Bool {
+        guard standing.incarnation == life else { return standing.incarnation < life }
         return runs.reaches(standing)
     }
 

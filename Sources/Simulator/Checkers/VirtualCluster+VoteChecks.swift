@@ -28,9 +28,9 @@ extension VirtualCluster {
         throw Violation("S9", "\(node.id) has no vote, and \(claim)")
     }
 
-    /// S9: a recovering node copies only from peers whose disks say that its earlier lives are over.
-    /// Else an answer of such a life, and a later one of the source, could decide what the copy does
-    /// not contain.
+    /// S9: a recovering node copies only from peers whose disks say that its earlier lives are
+    /// over. Else an answer of such a life, and a later one of the source, could decide what the
+    /// copy does not contain.
     func checkFence(
         _ message: PeerMessage, of node: VirtualNode, _ process: VirtualProcess,
         to peer: VirtualNode

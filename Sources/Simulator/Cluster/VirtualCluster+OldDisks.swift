@@ -9,6 +9,8 @@ struct DiskSnapshot {
     let shadow: DurableShadow
     let closed: Segment
     let sealed: Segment
+    /// Of the life that was running; its manifest may be one behind.
+    let incarnation: Incarnation
 }
 
 /// Which file of a disk has changed while nobody looked.
@@ -27,12 +29,14 @@ extension VirtualCluster {
     /// Copies directories now and then, as a careless operator does: of a running node.
     func takeSnapshots() {
         guard swarm.has(.oldDisks), !isHealed else { return }
-        for node in nodes where node.isUp && !node.isRotten && snapshotRandom.chance(1, in: 4) {
+        for node in nodes where !node.isRotten {
+            guard let process = node.process, snapshotRandom.chance(1, in: 4) else { continue }
             if node.snapshots.count == Self.snapshotsMax { node.snapshots.removeFirst() }
             node.snapshots.append(
                 DiskSnapshot(
                     disk: node.disk.clone(), shadow: node.shadow, closed: node.closed,
-                    sealed: node.sealed))
+                    sealed: node.sealed,
+                    incarnation: process.core.view(at: clocks(of: node, process)).incarnation))
         }
     }
 
@@ -48,7 +52,7 @@ extension VirtualCluster {
     /// Puts an earlier directory in the place of the present one.
     func setBack(_ node: VirtualNode) {
         guard mayLoseData,
-            let snapshot = node.snapshots.first(where: { isOlder($0.shadow, node) })
+            let snapshot = node.snapshots.first(where: { isOlder($0, node) })
         else { return }
         crash(node, "and its directory is set back to an earlier copy")
         checks.hit(.oldDisk)
@@ -65,9 +69,11 @@ extension VirtualCluster {
 
     /// Every other disk remembers more of this node than the copy shows: whoever it meets first
     /// notices. (Who heard less would notice nothing, design §13.)
-    private func isOlder(_ shadow: DurableShadow, _ node: VirtualNode) -> Bool {
+    private func isOlder(_ snapshot: DiskSnapshot, _ node: VirtualNode) -> Bool {
         nodes.allSatisfy { other in
-            other.index == node.index || !shadow.reaches(other.shadow.standing(of: node.id), node)
+            let standing = other.shadow.standing(of: node.id)
+            return other.index == node.index
+                || !snapshot.shadow.reaches(standing, in: snapshot.incarnation)
         }
     }
 
@@ -116,7 +122,8 @@ extension VirtualCluster {
         for other in nodes where other.index != node.index {
             let standing = other.shadow.standing(of: node.id)
             guard standing.incarnation == node.shadow.incarnation(of: node.id),
-                standing.run != 0, node.shadow.reaches(standing, node)
+                standing.run != 0,
+                node.shadow.reaches(standing, in: standing.incarnation)
             else { return nil }
             last = min(last, standing.lsn)
         }
