@@ -103,6 +103,10 @@ package enum Report: Hashable, Sendable {
     /// is an incident.
     case dropped(BatchID, isBound: Bool)
     case malformed(from: NodeID, String)
+    /// Sealed history left memory and the log, which begins with this file now.
+    case forgot(below: Segment, batches: Int, logStart: UInt32?)
+    /// A batch that was forgotten is asked for, and known.
+    case lookedUp(BatchID)
     /// The same batches, other sums: one of the two is wrong.
     case incident(NodeID, PartitionID)
     /// Other batches, and catching up does not change it.

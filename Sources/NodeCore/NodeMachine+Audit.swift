@@ -33,6 +33,10 @@ extension NodeMachine {
         )
     }
 
+    /// What it has forgotten, and the files that know of it.
+    package var forgotten: HistoryBase { index.base }
+    package var historyFiles: [HistoryHandle] { forgetting.files }
+
     package var tablePaths: [String] { tables.map(\.path) }
 
     /// For simulations of damage: a batch is added once more, and neither log nor index know of it.
@@ -65,6 +69,7 @@ extension NodeMachine {
                 2 * configuration.sessionsMax + ReplicationLimits.drivesMax
             ),
             ("reads", reads.count, configuration.sessionsMax),
+            ("look-ups of history", forgetting.askers, ReplicationLimits.lookUpsMax),
             ("questions for outcomes", statuses.count, configuration.sessionsMax),
             (
                 "bytes on their way to the disk", unsynced.byteCount,

@@ -21,6 +21,12 @@ enum JobPurpose {
     /// The identity of a new incarnation, or of a later generation.
     case promotion
     case generation(Int64)
+    /// A checkpoint's history file, and the edit with which it counts.
+    case writeHistory
+    case forgetCommit
+    case lookUp(BatchID)
+    /// Files that the manifest let go of.
+    case removal
     /// One table, by its turn; one table of a whole verification; one partition from the log.
     case scrub(UInt64)
     case verify(UInt64, bytes: UInt64)
@@ -97,6 +103,8 @@ extension NodeMachine {
             fetchLoaded(fetch, records.map(\.payload), into: &effects)
         case (.deadLetters(let scan), .records(let records)):
             deadLettersLoaded(scan, records.map(\.payload), into: &effects)
+        case (.deadLetters(let scan), .letters(let items, let total)):
+            olderLettersLoaded(scan, items, total, into: &effects)
         case (.unite(let tag), .records(let records)):
             uniteLoaded(tag, records.map(\.payload), into: &effects)
         case (.read(let read), .rows(let rows)):
@@ -117,6 +125,14 @@ extension NodeMachine {
             guard generation == identity.generation else { return }
             let present = gossip.generation(of: configuration.node) ?? 0
             gossip.takeGeneration(generation, replacesVoid: present > generation)
+        case (.writeHistory, .history(let file)):
+            historyWritten(file, into: &effects)
+        case (.forgetCommit, .committed):
+            forgotten(now, into: &effects)
+        case (.lookUp(let id), .outcome(let entry)):
+            lookedUp(id, entry, now, into: &effects)
+        case (.removal, .removed):
+            break
         case (.scrub(let table), .verified(let damage)):
             scrubbed(table, damage, into: &effects)
         case (.verify(let table, let bytes), .verified(let damage)):
@@ -144,7 +160,10 @@ extension NodeMachine {
             send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
         case .scrub, .verify, .recount:
             verificationFailed(purpose, error, into: &effects)
-        case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation:
+        case .lookUp(let id):
+            lookUpFailed(id, error, into: &effects)
+        case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation, .writeHistory,
+            .forgetCommit, .removal:
             effects.append(.halt("\(error)"))
         }
     }
@@ -237,6 +256,7 @@ extension NodeMachine {
             preconditionFailure("a manifest edit was committed without a flush")
         }
         tables.append(contentsOf: written)
+        coveredThrough = max(coveredThrough, frozen.through)
         flush.frozen = nil
         flush.phase = .idle
         counters.flushes += 1

@@ -206,10 +206,13 @@ extension NodeMachine {
         let isSame = own?.header.contentHash == listed.header.contentHash
         // Nothing is known to be decided: this node's own promise, if it has one, stands.
         if !listed.isBound, own != nil { return nil }
+        let segment = index.segment(of: listed.header)
         let wantsRecord =
             listed.hasRecord && mine.contains(listed.home)
+            && !index.isForgotten(segment, listed.home)
             && own?.holdsDurably(listed.header.contentHash) != true
         var partitions = listed.applied.intersection(mine)
+        partitions = partitions.subtracting(index.forgotten(segment, of: partitions))
         if isSame, let own { partitions = partitions.subtracting(own.applied) }
         guard wantsRecord || !partitions.isEmpty else { return nil }
         return SyncNeed(

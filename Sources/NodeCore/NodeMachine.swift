@@ -25,6 +25,8 @@ import Wire
 //     +Parking      level ANY: what is parked here until its voters are back
 //     +Storage      log positions, flushes, jobs
 //     +Disk         a disk that is nearly full, jobs that wait for room
+//     +Forget       sealed history leaves memory and the log
+//     +History      looking up what was forgotten
 //     +Clock        whether this node's wall clock may be believed
 //     +ReplicaAudit comparing sums with a peer: lag, incidents, divergence
 //     +Scrub        memory, files and folds against themselves and the log
@@ -55,6 +57,12 @@ package struct NodeMachine: ~Copyable {
     var memtableSince: Instant?
     var lastMark: LSN
     var flush = FlushState()
+    /// What tables hold of the marks in the log.
+    var coveredThrough: LSN
+    /// The first file of the log that is still needed.
+    var logStart: UInt32
+    var forgetting: ForgetState
+    var copying = CopyState()
     var tables: [TableHandle] {
         didSet { tableSums = TableSums(tables, partitions: configuration.partitions) }
     }
@@ -151,6 +159,11 @@ package struct NodeMachine: ~Copyable {
             scrubInterval: configuration.scrubInterval,
             isBlind: configuration.mutants.contains(.auditBlind))
         flush.nextTableID = recovered.manifest.nextTableID
+        coveredThrough = recovered.manifest.coveredThrough
+        logStart = recovered.manifest.logStart
+        forgetting = ForgetState(
+            files: recovered.history, nextID: recovered.manifest.nextHistoryID,
+            nextAt: now.monotonic)
         lastMark = start.replay.lastMark
         memory = start.replay.peers
         nextTag = random.next() >> 1
@@ -244,6 +257,7 @@ package struct NodeMachine: ~Copyable {
         advanceClosing(now, into: &effects)
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
+        advanceForgetting(now, into: &effects)
         advanceAudit(now, into: &effects)
         advanceParking(now, into: &effects)
     }

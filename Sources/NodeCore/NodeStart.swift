@@ -34,11 +34,15 @@ package struct NodeStart: ~Copyable {
             combinesByXor: configuration.mutants.contains(.xorDigest))
         var options = options
         options.trustsPageCache = configuration.mutants.contains(.pageCacheTrusted)
-        let recovered = try Recovery.open(fileSystem, options: options) { record, _ in
+        var hasBegun = false
+        let recovered = try Recovery.open(fileSystem, options: options) { record, manifest in
+            if !hasBegun { replay.begin(manifest) }
+            hasBegun = true
             replay.visit(
                 kind: record.kind, lsn: record.lsn, position: record.position,
                 payload: record.payload)
         }
+        if !hasBegun { replay.begin(recovered.manifest) }
         try replay.replay(after: recovered.manifest.coveredThrough) {
             (position, lsn) throws(StorageError) in
             try LogReader.read(position, expecting: lsn, from: fileSystem).payload

@@ -22,6 +22,10 @@ package struct RecoveredLog: ~Copyable {
     /// Directories of batches that are not yet applied everywhere, for the digests of later marks.
     private var directories: [BatchID: [PartitionID: Hash128]] = [:]
     private let replaysCovered: Bool
+    /// From the manifest, before the first record.
+    private var voidThrough = LSN.zero
+    private let segmentLength: Duration
+    private let combinesByXor: Bool
 
     private struct Mark {
         var lsn: LSN
@@ -37,6 +41,8 @@ package struct RecoveredLog: ~Copyable {
         partitions: Int, mine: PartitionSet, digestKey: SipKey, window: WindowLength,
         segmentLength: Duration, replaysCovered: Bool = false, combinesByXor: Bool = false
     ) {
+        self.segmentLength = segmentLength
+        self.combinesByXor = combinesByXor
         self.partitions = partitions
         self.digestKey = digestKey
         self.window = window
@@ -46,6 +52,14 @@ package struct RecoveredLog: ~Copyable {
         self.mine = mine
         memtable = Memtable(partitions: partitions, digestKey: digestKey, window: window)
         self.replaysCovered = replaysCovered
+    }
+
+    /// What the manifest says of forgotten batches: before the first record.
+    package mutating func begin(_ manifest: ManifestState) {
+        voidThrough = manifest.voidThrough
+        index = BatchIndex(
+            partitions: partitions, key: digestKey, segmentLength: segmentLength,
+            base: manifest.base, combinesByXor: combinesByXor)
     }
 
     /// One valid record, in the order of the log.
@@ -63,20 +77,24 @@ package struct RecoveredLog: ~Copyable {
     private mutating func read(
         _ kind: LogKind, _ lsn: LSN, _ position: LogPosition, _ payload: [UInt8]
     ) throws(DecodeError) {
+        if kind.isOfBatch, lsn <= voidThrough { return }
         switch kind {
         case .home:
             let record = try BatchRecord(decoding: payload)
+            guard !isForgotten(record) else { return }
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .slices:
             let record = try BatchRecord(decoding: payload)
+            guard !isForgotten(record) else { return }
             index.holdSlices(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .applied:
             let mark = try AppliedMark(decoding: payload)
             guard index[mark.id] != nil, let directory = directories[mark.id] else {
+                if index[mark.id] == nil, lsn <= index.base.through { return }
                 throw DecodeError("a mark of \(mark.id), which the log does not hold", at: 0)
             }
             index.markBound(mark.id)
@@ -99,6 +117,12 @@ package struct RecoveredLog: ~Copyable {
         case .peer:
             let memory = try PeerMemory(decoding: payload)
             peers[memory.node] = max(peers[memory.node] ?? .none, memory.incarnation)
+        case .state:
+            let state = try LogState(decoding: payload)
+            marks.raise(to: state.marks)
+            for memory in state.peers {
+                peers[memory.node] = max(peers[memory.node] ?? .none, memory.incarnation)
+            }
         case .frozen:
             marks.frozen = max(marks.frozen, try SegmentMark(decoding: payload).below)
         case .closed:
@@ -113,6 +137,16 @@ package struct RecoveredLog: ~Copyable {
             index.drop(mark.id)
             directories[mark.id] = nil
         }
+    }
+
+    /// Nothing of it is kept one by one any more: it lies in a file that is not let go of yet.
+    private func isForgotten(_ record: BatchRecord) -> Bool {
+        guard !index.base.partitions.isEmpty else { return false }
+        let segment = index.segment(of: record.header)
+        let touched = record.partitions.intersection(mine)
+        guard index.forgotten(segment, of: touched) == touched else { return false }
+        return record.kind == .slices || !mine.contains(record.home)
+            || index.isForgotten(segment, record.home)
     }
 
     private mutating func learn(_ record: BatchRecord) {

@@ -55,6 +55,8 @@ package enum ReplicationLimits {
     package static let pendingBytesMax = 256 << 20
     /// Storage jobs under way before reads and fetches of others are refused.
     package static let jobsMax = 4096
+    /// Askers for outcomes of forgotten batches that wait for a file at once.
+    package static let lookUpsMax = 4096
     /// Bytes of records that were taken and are not yet on disk: beyond it this node takes no more,
     /// and senders repeat themselves.
     package static let unsyncedBytesMax = 256 << 20

@@ -86,6 +86,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var horizon: Duration
     package var segmentLength: Duration
     package var closeInterval: Duration
+    /// nil: nothing is forgotten.
+    package var forgetSegmentsMin: Int64?
     package var readAttemptTimeout: Duration
     /// Calls that a coordinator takes at once.
     package var sessionsMax = ReplicationLimits.sessionsMax
@@ -215,6 +217,19 @@ package struct Swarm: Sendable, CustomStringConvertible {
         }
     }
 
+    /// Drawn apart from the rest: with a short horizon history is forgotten while faults happen.
+    package mutating func drawForgetting(_ random: inout RandomSource) {
+        let segments: Int64 = random.pick([1, 1, 2, 4])
+        let isLong = random.chance(2, in: 3)
+        let rest = Duration.milliseconds(random.below(10_000))
+        guard horizon < SimulatorLimits.horizonAwaited else { return }
+        forgetSegmentsMin = segments
+        guard isLong, budget != .oneNode else { return }
+        // Long enough that disks are lost after their history was forgotten.
+        chaos = max(chaos, horizon + requestTimeout + clockSkewMax * 2 + .seconds(12) + rest)
+        pace = max(pace, chaos * 2 / (3 * contents / producers))
+    }
+
     /// Drawn apart from the rest: a third of the seeds, some with little room.
     package mutating func drawParking(_ random: inout RandomSource) {
         parks = random.chance(1, in: 3)
@@ -249,5 +264,6 @@ package struct Swarm: Sendable, CustomStringConvertible {
         let names = faults.isEmpty ? "no faults" : faults.map(\.rawValue).joined(separator: " ")
         return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
             + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
+            + (forgetSegmentsMin == nil ? "" : ", forgets")
     }
 }

@@ -128,6 +128,11 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case catastrophe
     case coreHealed = "core-healed"
     case recovering
+    /// History left memory and the log.
+    case forgot
+    case logReclaimed = "log-reclaimed"
+    /// A forgotten batch was asked for, and known.
+    case historyLookup = "history-lookup"
     case peerDown = "peer-down"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {

@@ -10,7 +10,8 @@ extension VirtualCluster {
         guard let lie = checks.lie else {
             throw Violation("L6", "\(node.id) reports \(report), and nothing was damaged")
         }
-        try checks.lie?.note(report, by: node)
+        try checks.lie?.note(
+            report, by: node, forgets: swarm.forgetSegmentsMin != nil)
         log("\(lie.description): \(node.id) says \(report)")
     }
 

@@ -20,6 +20,7 @@ extension VirtualCluster {
 
     /// Waits until nothing moves any more, then asks everything of everybody.
     private func converge() throws(Violation) {
+        try awaitAdmissible()
         try settle()
         try awaitSeals()
         try awaitParked()

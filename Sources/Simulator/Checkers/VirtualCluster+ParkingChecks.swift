@@ -43,26 +43,41 @@ extension VirtualCluster {
         return nil
     }
 
-    /// With a short horizon nothing stays parked: what came too late is sealed anew once its
-    /// segment is closed, and counted then.
-    func awaitParked() throws(Violation) {
-        // Without all its members a cluster closes nothing, and decides nothing that is too old.
-        guard swarm.horizon < SimulatorLimits.horizonAwaited, outsider == nil else { return }
-        let age = swarm.horizon + swarm.requestTimeout + swarm.clockSkewMax * 4
-        let end = now + age * 2 + swarm.segmentLength * 2 + SimulatorLimits.convergenceMax
-        while let left = anythingParked() {
-            guard now < end else { throw left }
+    /// Parked by a node whose clock was ahead: until all clocks have come so far, nobody takes it.
+    func awaitAdmissible() throws(Violation) {
+        guard outsider == nil else { return }
+        let margin = swarm.skewMax + .seconds(1)
+        while parkedNotes.contains(where: {
+            $0.createdAt > wall + Limits.admissionAheadMax - margin
+        }) {
+            guard now < Instant.zero + Self.aheadMax else {
+                throw Violation("L3", "a batch from the far future is parked for ever")
+            }
             try run(until: now + .milliseconds(500))
         }
     }
 
-    private func anythingParked() -> Violation? {
-        for node in nodes {
-            guard let item = node.process?.core.parkedBatches.items.first else { continue }
-            return Violation(
-                "L3", "\(node.id) has \(item.note.key) parked for ever: \(item.reason)")
+    /// No producer's clock is further ahead than that.
+    private static var aheadMax: Duration { .seconds(600) }
+
+    /// What came too late is sealed anew once its segment is closed, and counted then: with a short
+    /// horizon nothing stays parked, with a long one nothing that was that old from the beginning.
+    func awaitParked() throws(Violation) {
+        // Without all its members a cluster closes nothing, and decides nothing that is too old.
+        guard outsider == nil else { return }
+        let isShort = swarm.horizon < SimulatorLimits.horizonAwaited
+        let age =
+            (isShort ? swarm.horizon * 2 : .zero) + swarm.requestTimeout * 2
+            + swarm.clockSkewMax * 8
+        let end = now + age + swarm.segmentLength * 2 + SimulatorLimits.convergenceMax
+        while let note = parkedNotes.first(where: { isShort || isTooOld($0) }) {
+            guard now < end else { throw Violation("L3", "\(note.key) is parked for ever") }
+            try run(until: now + .milliseconds(500))
         }
-        return nil
+    }
+
+    private var parkedNotes: [ParkedNote] {
+        nodes.flatMap { $0.process?.core.parkedBatches.items.map(\.note) ?? [] }
     }
 
     /// L3: each parked batch is counted, or another content of its id is, or it is still there.

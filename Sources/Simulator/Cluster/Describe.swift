@@ -124,12 +124,20 @@ enum Describe {
         case .commit(let edit):
             "commit +\(edit.addTables.count) tables"
                 + (edit.coveredThrough.map { ", covered through \($0)" } ?? "")
+                + (edit.base.map { ", forgotten through \($0.through)" } ?? "")
+                + (edit.logStart.map { ", log from \($0)" } ?? "")
+                + (edit.voidThrough.map { ", void through \($0)" } ?? "")
                 + (edit.identity.map { ", incarnation \($0.incarnation.number)" } ?? "")
         case .series(let query, _, _): "series \(text(query.key))"
         case .scan: "scan"
         case .readLog(let positions): "readLog of \(positions.count)"
         case .removeLogs: "removeLogs"
         case .removeTables: "removeTables"
+        case .writeHistory(let plan):
+            "writeHistory \(plan.id) of \(plan.drafts.count), merging \(plan.merged.count)"
+        case .lookUp(let id, _): "lookUp \(name(id))"
+        case .letters: "letters"
+        case .removeHistory: "removeHistory"
         case .verify(let tables): "verify of \(tables.count)"
         case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
         }

@@ -28,6 +28,8 @@ struct Lie: CustomStringConvertible {
     var isConfessed = false
     /// Some pair has found that it differs.
     var isNoticed = false
+    /// The liar has forgotten what it would have to recount.
+    var isBeyondRecount = false
     /// A cluster-wide audit has shown it.
     var isInAudit = false
 
@@ -39,10 +41,17 @@ struct Lie: CustomStringConvertible {
     }
 
     /// An application is seen by a pair first, then confessed; the others by the liar alone.
-    var isFound: Bool { isConfessed && (kind != .application || isNoticed) }
+    var isFound: Bool {
+        (isConfessed || isBeyondRecount) && (kind != .application || isNoticed)
+    }
 
-    mutating func note(_ report: Report, by node: VirtualNode) throws(Violation) {
+    /// - Parameter forgets: nodes forget what is sealed.
+    mutating func note(
+        _ report: Report, by node: VirtualNode, forgets: Bool
+    ) throws(Violation) {
         switch report {
+        case .recountFailed(let found, _) where forgets && found == partition:
+            if node.index == self.node { isBeyondRecount = true }
         case .incident(let peer, let found):
             guard found == partition, node.index == self.node || peer == name else {
                 throw Violation("L6", "\(node.id) blames \(peer) in \(found), but \(self)")

@@ -31,6 +31,8 @@ extension VirtualCluster {
                 throw Violation(
                     "S15", "\(node.id) knows \(id) as bound, its home closed without it")
             }
+        case .forgot: checks.hit(.forgot)
+        case .lookedUp: checks.hit(.historyLookup)
         case .recovering: checks.hit(.recovering)
         case .peerDown: checks.hit(.peerDown)
         case .peerUp, .voting, .waiting, .conflict:

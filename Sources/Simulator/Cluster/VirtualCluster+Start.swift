@@ -61,6 +61,7 @@ extension VirtualCluster {
         guard opened.damage.isEmpty else {
             throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
         }
+        try noteForgotten(opened.recovered.manifest, of: node)
         try checkRecovery(node)
         try checkGeneration(opened.identity.generation, of: node)
         try launch(node, opened)
@@ -146,6 +147,7 @@ extension VirtualCluster {
         configuration.readAttemptTimeout = swarm.readAttemptTimeout
         configuration.auditInterval = auditInterval
         configuration.scrubInterval = Self.scrubInterval
+        configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
         configuration.parking = swarm.parking
         configuration.sessionsMax = swarm.sessionsMax
         configuration.mutants = mutants
