@@ -49,7 +49,7 @@ extension StorageJob {
         switch self {
         case .commit, .writeTables, .writeHistory: true
         case .series, .scan, .readLog, .removeLogs, .removeTables, .verify, .recount, .lookUp,
-            .letters, .removeHistory:
+            .letters, .removeHistory, .copyCells, .copyHistory, .copySealed:
             false
         }
     }

@@ -129,6 +129,8 @@ extension NodeMachine {
         reply: (node: NodeID, tag: Tag, partitions: PartitionSet)?, _ now: Now,
         into effects: inout [Effect]
     ) {
+        // While a copy is taken nothing is counted: it comes with the copy, or by the recovery.
+        guard !copying.isReceiving else { return }
         applies[id, default: ApplyWork()].partitions.formUnion(partitions.intersection(mine))
         if let reply {
             // A coordinator repeats itself while it waits: one answer is enough.

@@ -191,6 +191,7 @@ extension NodeMachine {
         }
         commitFlushIfDurable(into: &effects)
         commitForgetting(into: &effects)
+        commitCopy(into: &effects)
     }
 
     private mutating func becameDurable(

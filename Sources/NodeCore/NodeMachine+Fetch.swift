@@ -96,6 +96,7 @@ extension NodeMachine {
         _ record: BatchRecord, _ need: SyncNeed, _ now: Now, into effects: inout [Effect]
     ) {
         let id = record.header.id
+        noteCopied(record)
         guard
             !isForgotten(
                 record.header, in: record.partitions.intersection(mine),

@@ -147,7 +147,7 @@ extension NodeMachine {
             guard case .asking = life, isTimeToRepeat(now) else { return }
             for peer in peers where heard[peer] == nil { greet(peer, now, into: &effects) }
         case .recovering(_, let sources):
-            guard isTimeToRepeat(now) else { return }
+            guard !copying.isReceiving, isTimeToRepeat(now) else { return }
             let busy = Set(syncs.values.filter { $0.purpose == .recovery }.map(\.peer))
             for peer in peers where isReachable(peer) && !sources.contains(peer) {
                 let shared = ring.partitions(of: peer).intersection(mine)
@@ -184,6 +184,12 @@ extension NodeMachine {
         lifeRepeatAt = now.monotonic
         effects.append(.report(.recovering(why)))
         announceLife()
+    }
+
+    /// What it held is set aside: no source has given anything yet.
+    mutating func restartRecovery() {
+        guard case .recovering(let remembered, _) = life else { return }
+        life = .recovering(remembered: remembered, sources: [])
     }
 
     /// `peer` has given all that it held: one source of the union.

@@ -27,6 +27,13 @@ enum JobPurpose {
     case lookUp(BatchID)
     /// Files that the manifest let go of.
     case removal
+    /// A piece of the copy that is given under this tag.
+    case copyPart(Tag)
+    /// The files of a copy that is taken, the edit before it and the one with which it counts.
+    case copyTables
+    case copyHistory
+    case clearing
+    case copyCommit
     /// One table, by its turn; one table of a whole verification; one partition from the log.
     case scrub(UInt64)
     case verify(UInt64, bytes: UInt64)
@@ -133,6 +140,16 @@ extension NodeMachine {
             lookedUp(id, entry, now, into: &effects)
         case (.removal, .removed):
             break
+        case (.copyPart(let tag), .cells), (.copyPart(let tag), .entries):
+            copyPartRead(tag, value, into: &effects)
+        case (.copyTables, .tables(let tables)):
+            copyTablesWritten(tables, now, into: &effects)
+        case (.copyHistory, .history(let file)):
+            copyHistoryWritten(file, now, into: &effects)
+        case (.clearing, .committed):
+            wasSetAside(now, into: &effects)
+        case (.copyCommit, .committed):
+            copyCommitted(now, into: &effects)
         case (.scrub(let table), .verified(let damage)):
             scrubbed(table, damage, into: &effects)
         case (.verify(let table, let bytes), .verified(let damage)):
@@ -160,10 +177,12 @@ extension NodeMachine {
             send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
         case .scrub, .verify, .recount:
             verificationFailed(purpose, error, into: &effects)
+        case .copyPart(let tag):
+            copyPartFailed(tag, error)
         case .lookUp(let id):
             lookUpFailed(id, error, into: &effects)
         case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation, .writeHistory,
-            .forgetCommit, .removal:
+            .forgetCommit, .removal, .copyTables, .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }
     }
@@ -263,6 +282,7 @@ extension NodeMachine {
         effects.append(.report(.flushed(cells: frozen.cells, tables: written.count)))
         for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
         flush.requests = []
+        copySourceFlushed(into: &effects)
         if !flushRequests.isEmpty { beginFlush(now, into: &effects) }
     }
 }

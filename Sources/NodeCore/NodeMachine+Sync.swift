@@ -102,10 +102,14 @@ extension NodeMachine {
             after = last
         }
         let (listing, rest) = list(segments, after: after, ask, now)
-        let reply = SyncReply(
+        var reply = SyncReply(
             tag: ask.tag, round: ask.round, listing: listing, rest: rest,
             olderDiffers: olderDiffers, isSource: isSource(for: ask),
             frozen: closing.durable.frozen)
+        if ask.wantsUnbound {
+            reply.marks = HistoryMarks(
+                sealed: closing.durable.sealed, index.base, of: ask.partitions)
+        }
         send(.syncReply(reply), to: peer, into: &effects)
     }
 
@@ -168,7 +172,13 @@ extension NodeMachine {
     ) {
         guard var session = syncs[reply.tag], session.peer == peer else { return }
         // What this node promised to take no more, its sources had promised as well.
-        if session.purpose == .recovery { raiseFreeze(to: reply.frozen, now, into: &effects) }
+        if session.purpose == .recovery {
+            raiseFreeze(to: reply.frozen, now, into: &effects)
+            if let marks = reply.marks, marks.exceed(index.base, in: session.partitions) {
+                beginProbing(now, into: &effects)
+                return
+            }
+        }
         for entry in reply.listing where index[entry.header.id]?.record != nil {
             // The peer says that it is bound; the same content here is bound as well.
             if entry.isBound, index[entry.header.id]?.header.contentHash == entry.header.contentHash

@@ -260,6 +260,7 @@ extension NodeMachine {
     }
 
     mutating func advanceDrives(_ now: Now, into effects: inout [Effect]) {
+        guard !copying.isReceiving else { return }
         while drives.running < ReplicationLimits.drivesMax,
             let id = drives.takeDue(now.monotonic)
         {

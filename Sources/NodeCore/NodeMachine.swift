@@ -26,6 +26,9 @@ import Wire
 //     +Storage      log positions, flushes, jobs
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Forget       sealed history leaves memory and the log
+//     +CopySource   giving a whole copy to a replica that begins anew
+//     +CopyTarget   taking one
+//     +CopyInstall  counting it
 //     +History      looking up what was forgotten
 //     +Clock        whether this node's wall clock may be believed
 //     +ReplicaAudit comparing sums with a peer: lag, incidents, divergence
@@ -63,6 +66,8 @@ package struct NodeMachine: ~Copyable {
     var logStart: UInt32
     var forgetting: ForgetState
     var copying = CopyState()
+    /// The cells of a copy on their way to tables.
+    var copyTable: Memtable
     var tables: [TableHandle] {
         didSet { tableSums = TableSums(tables, partitions: configuration.partitions) }
     }
@@ -183,6 +188,9 @@ package struct NodeMachine: ~Copyable {
             if !common.isEmpty { shared[peer] = common }
         }
         closing = ClosingState(start.replay.marks, shared: shared, now: now.monotonic)
+        copyTable = Memtable(
+            partitions: configuration.partitions, digestKey: configuration.digestKey,
+            window: configuration.window)
         memtable = start.replay.takeMemtable()
         if !memtable.isEmpty { memtableSince = now.monotonic }
         announce()
@@ -258,6 +266,7 @@ package struct NodeMachine: ~Copyable {
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
         advanceForgetting(now, into: &effects)
+        advanceCopying(now, into: &effects)
         advanceAudit(now, into: &effects)
         advanceParking(now, into: &effects)
     }
@@ -265,6 +274,8 @@ package struct NodeMachine: ~Copyable {
     private mutating func receive(
         _ message: ReplicationMessage, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
+        // Whoever begins anew takes nothing else until it has begun.
+        if copying.isReceiving, message.changesReplica { return }
         switch message {
         case .bind(let bind): receive(bind, from: peer, now, into: &effects)
         case .bindReply(let reply): receive(reply, from: peer, now, into: &effects)
@@ -296,6 +307,7 @@ package struct NodeMachine: ~Copyable {
             remember(peer, incarnation, tag, into: &effects)
         case .remembered(let tag): receiveRemembered(tag, from: peer, now, into: &effects)
         case .audit(let message): receive(message, from: peer, now, into: &effects)
+        case .copy(let message): receive(message, from: peer, now, into: &effects)
         }
     }
 
@@ -380,6 +392,19 @@ package struct NodeMachine: ~Copyable {
                 effects.append(
                     .report(.malformed(from: peer, "it belongs to the cluster \"\(name)\"")))
             }
+        }
+    }
+}
+
+extension ReplicationMessage {
+    /// It may make the receiver hold or count something.
+    fileprivate var changesReplica: Bool {
+        switch self {
+        case .bind, .apply, .applySlices, .finished, .pull, .syncReply: true
+        case .bindReply, .applyReply, .statusAsk, .statusReply, .read, .readReply, .syncAsk,
+            .fetch, .fetched, .pulled, .closeAsk, .closeReply, .hello, .helloReply, .remember,
+            .remembered, .copy, .audit:
+            false
         }
     }
 }

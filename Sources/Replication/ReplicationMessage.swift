@@ -43,6 +43,9 @@ package enum ReplicationMessage: Hashable, Sendable {
     case remember(Tag, Incarnation)
     case remembered(Tag)
 
+    // Beginning anew where records are gone.
+    case copy(CopyMessage)
+
     // Proving that all is well.
     case audit(AuditMessage)
 }

@@ -56,6 +56,8 @@ package enum StorageLimits {
     package static let sectionRawMax = 256 << 20
     /// The most raw bytes of a block of history: a batch's dead letters lie in one.
     package static let historyBlockRawMax = Limits.recordBodyMax + blockRawMax
+    /// Bytes at which one piece of a whole copy is closed.
+    package static let copyPartTarget = 256 << 10
     /// Files of one level at which they are merged into one of the next, if it would not hold more
     /// outcomes than this.
     package static let historyFilesMax = 8

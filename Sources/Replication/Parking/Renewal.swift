@@ -12,7 +12,7 @@ package import Wire
 ///
 /// The events stay as they were folded: late and future were judged when the producer sealed them.
 package enum Renewal {
-    package static let step: Duration = .seconds(60)
+    package static let step: Duration = .seconds(240)
 
     /// The id of the n-th renewal; a batch itself is its 0th.
     package static func id(_ original: BatchID, _ number: Int) -> BatchID {

@@ -31,7 +31,7 @@ enum Describe {
         case .statusReply(let reply):
             "statusReply \(reply.held.map { $0.isBound ? "bound" : "held" } ?? "nothing")"
         case .read, .readReply, .syncAsk, .syncReply, .fetch, .fetched, .pull, .pulled, .hello,
-            .helloReply, .remember, .remembered, .closeAsk, .closeReply, .audit:
+            .helloReply, .remember, .remembered, .closeAsk, .closeReply, .audit, .copy:
             nil
         }
     }
@@ -67,9 +67,22 @@ enum Describe {
             "closeReply: frozen below \(reply.frozen)\(reply.isReady ? ", ready" : "")"
                 + "\(reply.isSettled ? "" : ", in doubt"), \(vote(reply.vote))"
         case .audit(let message): audit(message)
+        case .copy(let message): copy(message)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
             .statusReply:
             ""
+        }
+    }
+
+    private static func copy(_ message: CopyMessage) -> String {
+        switch message {
+        case .probe: "copy: how far have you forgotten?"
+        case .marks(_, let marks, let isSource):
+            "copy: sealed below \(marks.sealed)\(isSource ? "" : ", no source")"
+        case .ask(_, let partitions): "copy of \(set(partitions))?"
+        case .offer(let offer): "copy offered, \(offer.lines.count) partitions"
+        case .next(_, let cursor): "copy: next \(cursor.stage) \(cursor.file).\(cursor.place)"
+        case .part(let part): "copy: part \(part.cursor.stage), then \(part.next.stage)"
         }
     }
 
@@ -138,6 +151,9 @@ enum Describe {
         case .lookUp(let id, _): "lookUp \(name(id))"
         case .letters: "letters"
         case .removeHistory: "removeHistory"
+        case .copyCells(let tables, _, _): "copyCells of \(tables.count)"
+        case .copyHistory(let files, _, _): "copyHistory of \(files.count)"
+        case .copySealed(let drafts): "copySealed of \(drafts.count)"
         case .verify(let tables): "verify of \(tables.count)"
         case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
         }

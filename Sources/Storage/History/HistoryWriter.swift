@@ -8,6 +8,8 @@ package struct HistoryDraft: Hashable, Sendable {
         case inLog(LogPosition)
         /// As another replica gave them.
         case given([DeadLetter])
+        /// In another file: only the outcome is written.
+        case elsewhere
     }
 
     package var header: BatchHeader
@@ -126,7 +128,7 @@ struct HistoryWriter {
     ) throws(StorageError) {
         let length = plan.segmentLength
         var cursors = plan.merged.map { HistoryCursor($0, region) }
-        let drafts = plan.drafts.filter { region == .outcomes || $0.totals.dead > 0 }
+        let drafts = plan.drafts.filter { region == .outcomes || $0.hasLetters }
             .map { draft in (draft: draft, entry: draft.outcome) }
             .sorted { region.isBefore($0.entry, $1.entry, length) }
         var nextDraft = 0
@@ -150,30 +152,15 @@ struct HistoryWriter {
             if let source {
                 cursors[source].skip()
             } else {
-                if region == .letters { entry.letters = try letters(drafts[nextDraft].draft) }
+                if region == .letters {
+                    entry.letters = try drafts[nextDraft].draft.readLetters(from: fileSystem)
+                }
                 nextDraft += 1
             }
             if entry.header.id != last { try add(entry, region, to: file) }
             last = entry.header.id
         }
         try closeBlock(region, to: file)
-    }
-
-    private func letters(_ draft: HistoryDraft) throws(StorageError) -> [DeadLetter] {
-        switch draft.letters {
-        case .given(let letters):
-            return letters
-        case .inLog(let position):
-            let record = try LogReader.read([position], from: fileSystem)[0]
-            return try TableHandle.decoded(FileNames.log(position.file), position.offset) {
-                () throws(DecodeError) in
-                let batch = try BatchRecord(decoding: record.payload)
-                guard batch.header == draft.header else {
-                    throw DecodeError("the record of \(batch.header.id) stands here", at: 0)
-                }
-                return try batch.deadLetters()
-            }
-        }
     }
 
     private mutating func add(
@@ -214,5 +201,35 @@ struct HistoryWriter {
 extension HistoryDraft {
     fileprivate var outcome: HistoryEntry {
         HistoryEntry(header: header, home: home, totals: totals)
+    }
+
+    fileprivate var hasLetters: Bool { totals.dead > 0 && letters != .elsewhere }
+
+    /// With its letters, wherever they are.
+    func entry(from fileSystem: any FileSystem) throws(StorageError) -> HistoryEntry {
+        var entry = outcome
+        if totals.dead > 0 { entry.letters = try readLetters(from: fileSystem) }
+        return entry
+    }
+
+    fileprivate func readLetters(
+        from fileSystem: any FileSystem
+    ) throws(StorageError) -> [DeadLetter] {
+        switch letters {
+        case .given(let letters):
+            return letters
+        case .elsewhere:
+            return []
+        case .inLog(let position):
+            let record = try LogReader.read([position], from: fileSystem)[0]
+            return try TableHandle.decoded(FileNames.log(position.file), position.offset) {
+                () throws(DecodeError) in
+                let batch = try BatchRecord(decoding: record.payload)
+                guard batch.header == header else {
+                    throw DecodeError("the record of \(batch.header.id) stands here", at: 0)
+                }
+                return try batch.deadLetters()
+            }
+        }
     }
 }

@@ -35,6 +35,12 @@ package enum StorageJob: Equatable, Sendable {
     /// What became of a batch that was forgotten.
     case lookUp(BatchID, [HistoryHandle])
     case letters(LetterQuery, [HistoryHandle])
+    /// Reads a piece of a snapshot for another replica: the cells of partitions, or the entries of
+    /// homes.
+    case copyCells([TableHandle], PartitionSet, CopyCursor)
+    case copyHistory([HistoryHandle], PartitionSet, CopyCursor)
+    /// Entries of batches whose letters are still in the log.
+    case copySealed([HistoryDraft])
     /// Removes history files that an edit removed before.
     case removeHistory([UInt64])
     /// Adds up what these batch records hold for one partition, by code that the memtable does not
@@ -59,6 +65,9 @@ package enum StorageResult: Equatable, Sendable {
     case history(HistoryHandle?)
     case outcome(HistoryEntry?)
     case letters([LetterItem], total: UInt64)
+    case cells([[UInt8]], next: CopyCursor)
+    /// Of `copyHistory` with where to go on, of `copySealed` without.
+    case entries([HistoryEntry], next: CopyCursor?)
 }
 
 /// What a recovery or a scrub found broken. The node does not vote for what it touches until the

@@ -58,7 +58,8 @@ package struct StorageRunner: Sendable {
         case .recount(let partition, let positions):
             let recount = LogRecount(fileSystem: fileSystem, options: options)
             return .recounted(try recount.sum(of: partition, in: positions))
-        case .writeHistory, .lookUp, .letters, .removeHistory:
+        case .writeHistory, .lookUp, .letters, .removeHistory, .copyCells, .copyHistory,
+            .copySealed:
             return try performHistory(job)
         }
     }
@@ -80,6 +81,18 @@ package struct StorageRunner: Sendable {
             for id in ids { try removeIfPresent(FileNames.history(id)) }
             try fileSystem.syncDirectory(FileNames.historyDirectory)
             return .removed
+        case .copyCells(let tables, let partitions, let cursor):
+            let reader = CopyReader(options: options)
+            let (blocks, next) = try reader.cells(tables, partitions, from: cursor)
+            return .cells(blocks, next: next)
+        case .copyHistory(let files, let homes, let cursor):
+            let reader = CopyReader(options: options)
+            let (entries, next) = try reader.history(files, homes, from: cursor)
+            return .entries(entries, next: next)
+        case .copySealed(let drafts):
+            var entries: [HistoryEntry] = []
+            for draft in drafts { entries.append(try draft.entry(from: fileSystem)) }
+            return .entries(entries, next: nil)
         case .writeTables, .commit, .series, .scan, .readLog, .removeLogs, .removeTables, .verify,
             .recount:
             preconditionFailure("performed by the caller")
