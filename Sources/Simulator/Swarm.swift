@@ -88,6 +88,11 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var closeInterval: Duration
     /// nil: nothing is forgotten.
     package var forgetSegmentsMin: Int64?
+    /// A disk is lost after its history was forgotten, and once more after the heal; so many
+    /// copies are cut short.
+    package var wipesLate = false
+    package var restores = false
+    package var copyInterruptions = 0
     package var readAttemptTimeout: Duration
     /// Calls that a coordinator takes at once.
     package var sessionsMax = ReplicationLimits.sessionsMax
@@ -222,8 +227,17 @@ package struct Swarm: Sendable, CustomStringConvertible {
         let segments: Int64 = random.pick([1, 1, 2, 4])
         let isLong = random.chance(2, in: 3)
         let rest = Duration.milliseconds(random.below(10_000))
+        let losesLate = random.chance(1, in: 2)
+        let restores = random.chance(1, in: 2)
+        let interruptions = random.pick([0, 1, 3])
         guard horizon < SimulatorLimits.horizonAwaited else { return }
         forgetSegmentsMin = segments
+        // What a copy needs: another voter of each partition, and no liar among the producers.
+        if replication >= 2, !faults.contains(.rogues), budget != .beyond {
+            self.restores = restores
+            copyInterruptions = interruptions
+            wipesLate = losesLate && isLong && !faults.isEmpty
+        }
         guard isLong, budget != .oneNode else { return }
         // Long enough that disks are lost after their history was forgotten.
         chaos = max(chaos, horizon + requestTimeout + clockSkewMax * 2 + .seconds(12) + rest)

@@ -25,6 +25,8 @@ extension VirtualCluster {
         try awaitSeals()
         try awaitParked()
         try settle()
+        try restoreOne()
+        try settle()
         if swarm.has(.zombies) {
             try raiseAll()
             try settle()

@@ -33,6 +33,7 @@ extension VirtualCluster {
             }
         case .copying:
             node.isCopying = true
+            maybeInterruptCopy(to: node)
         case .copied:
             node.isCopying = false
             checks.hit(.copied)

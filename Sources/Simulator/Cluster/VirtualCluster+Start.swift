@@ -18,6 +18,10 @@ extension VirtualCluster {
         beginWorkload()
         put(.inspect, after: .milliseconds(400))
         put(.strike, after: swarm.faultInterval)
+        if swarm.wipesLate {
+            let half = swarm.chaos / 2
+            put(.wipeLate, after: half + historyRandom.duration(below: half))
+        }
         if swarm.faults.contains(.catastrophe) {
             let half = swarm.chaos / 2
             put(.catastrophe, after: half / 2 + catastropheRandom.duration(below: half))
