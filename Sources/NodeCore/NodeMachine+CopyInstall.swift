@@ -124,7 +124,8 @@ extension NodeMachine {
         for line in target.works.compactMap(\.offer).flatMap(\.lines) {
             var sum = line.base.applied
             sum.merge(sums[line.partition] ?? .empty)
-            if sum != line.applied, !has(.xorDigest) { return line.partition }
+            let isBlind = has(.xorDigest) || has(.copyListsLater)
+            if sum != line.applied, !isBlind { return line.partition }
         }
         return nil
     }

@@ -18,7 +18,7 @@ extension NodeMachine {
                 sealed: closing.durable.sealed, index.base,
                 of: ring.partitions(of: peer).intersection(mine))
             send(
-                .copy(.marks(tag, marks, isSource: isVotingOnReads)), to: peer, into: &effects)
+                .copy(.marks(tag, marks, isSource: isCopySource)), to: peer, into: &effects)
         case .marks(let tag, let marks, let isSource):
             receive(marks, isSource, tag, from: peer)
         case .ask(let tag, let partitions):
@@ -32,6 +32,14 @@ extension NodeMachine {
         }
     }
 
+    /// What it holds in doubt without knowing it as bound is no part of a copy: it comes with the
+    /// recovery that follows, as a doubt. Two nodes would else wait for each other.
+    private var isCopySource: Bool {
+        guard isVoting else { return false }
+        for id in doubt where index[id]?.isBound != false { return false }
+        return true
+    }
+
     private mutating func give(
         _ partitions: PartitionSet, _ tag: Tag, to peer: NodeID, _ now: Now,
         into effects: inout [Effect]
@@ -41,7 +49,7 @@ extension NodeMachine {
             return
         }
         // Silence: the other side repeats itself. A checkpoint would move what is given.
-        guard partitions.isSubset(of: mine), isVotingOnReads, flush.frozen == nil,
+        guard partitions.isSubset(of: mine), isCopySource, flush.frozen == nil,
             copying.source.map({ $0.peer == peer }) ?? true, case .idle = forgetting.phase
         else { return }
         copying.source = snapshot(of: partitions, tag, for: peer, now)
@@ -110,17 +118,6 @@ extension NodeMachine {
     mutating func copySourceFlushed(into effects: inout [Effect]) {
         guard copying.source != nil, copying.source?.tables == nil else { return }
         copying.source?.tables = tables
-        if has(.copyListsLater), let source = copying.source {
-            let bases = Dictionary(source.offer.lines.map { ($0.partition, $0.base.floor) }) {
-                first, _ in first
-            }
-            let later = copyList(above: bases)
-            copying.source?.list = later
-            for place in source.offer.lines.indices {
-                let partition = source.offer.lines[place].partition
-                copying.source?.offer.lines[place].applied = index.digests.total(partition)
-            }
-        }
         offerCopy(into: &effects)
     }
 
@@ -157,20 +154,33 @@ extension NodeMachine {
                 .copySealed(Array(rest.prefix(ReplicationLimits.copySealedMax))), .copyPart(tag),
                 into: &effects)
         case .list:
-            let entries = Array(
-                source.list.dropFirst(place).prefix(ReplicationLimits.copyListMax))
-            let isLast = place + entries.count >= source.list.count
-            let next =
-                isLast
-                ? cursor.nextStage : CopyCursor(.list, place: UInt32(place + entries.count))
-            send(
-                .copy(
-                    .part(
-                        CopyPart(tag: tag, cursor: cursor, content: .list(entries), next: next))),
-                to: peer, into: &effects)
+            if has(.copyListsLater), place == 0 {
+                let bases = Dictionary(
+                    source.offer.lines.map { ($0.partition, $0.base.floor) }
+                ) { first, _ in first }
+                let later = copyList(above: bases)
+                copying.source?.list = later
+                return give(CopyCursor(.list), later, tag, to: peer, into: &effects)
+            }
+            give(cursor, source.list, tag, to: peer, into: &effects)
         case .end:
             break
         }
+    }
+
+    private mutating func give(
+        _ cursor: CopyCursor, _ list: [SyncEntry], _ tag: Tag, to peer: NodeID,
+        into effects: inout [Effect]
+    ) {
+        let place = Int(cursor.place)
+        let entries = Array(list.dropFirst(place).prefix(ReplicationLimits.copyListMax))
+        let done = place + entries.count
+        let next =
+            done >= list.count ? cursor.nextStage : CopyCursor(.list, place: UInt32(done))
+        send(
+            .copy(
+                .part(CopyPart(tag: tag, cursor: cursor, content: .list(entries), next: next))),
+            to: peer, into: &effects)
     }
 
     mutating func copyPartRead(
@@ -208,6 +218,6 @@ extension NodeMachine {
 
     mutating func advanceCopySource(_ now: Now) {
         guard let source = copying.source else { return }
-        if source.deadline <= now.monotonic || !isVotingOnReads { copying.source = nil }
+        if source.deadline <= now.monotonic || !isVoting { copying.source = nil }
     }
 }

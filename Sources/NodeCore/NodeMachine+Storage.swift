@@ -231,6 +231,8 @@ extension NodeMachine {
 
     mutating func beginFlush(_ now: Now, into effects: inout [Effect]) {
         guard flush.frozen == nil else { return }
+        // What is being set aside goes to no table any more.
+        if case .clearing = copying.phase { return }
         flush.requests = flushRequests
         flushRequests = []
         guard !memtable.isEmpty else {

@@ -48,6 +48,8 @@ extension VirtualCluster {
             strikeHard()
         case .wipeLate:
             wipeLate()
+        case .produceExtra:
+            produceExtra()
         case .interruptCopy(let node):
             interruptCopy(nodes[node])
         case .answer(let request, let response):

@@ -36,6 +36,21 @@ extension VirtualCluster {
             after: historyRandom.duration(below: .milliseconds(20) + latency * 30))
     }
 
+    /// A copy is only hard while batches come in.
+    func writeDuringCopy() {
+        let latency = swarm.diskLatency + swarm.delaySpread
+        for _ in 0..<Self.extraPerCopy where extras < Self.extraMax {
+            extras += 1
+            extrasOpen += 1
+            put(
+                .produceExtra,
+                after: historyRandom.duration(below: .milliseconds(20) + latency * 20))
+        }
+    }
+
+    private static let extraPerCopy = 8
+    private static let extraMax = 32
+
     func interruptCopy(_ node: VirtualNode) {
         guard nodes.contains(where: \.isCopying) else { return }
         crash(node, "in the middle of a copy", isPowerCut: historyRandom.chance(1, in: 2))

@@ -34,6 +34,7 @@ extension VirtualCluster {
         case .copying:
             node.isCopying = true
             maybeInterruptCopy(to: node)
+            writeDuringCopy()
         case .copied:
             node.isCopying = false
             checks.hit(.copied)

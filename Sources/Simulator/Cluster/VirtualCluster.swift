@@ -52,6 +52,9 @@ package final class VirtualCluster {
     var historyRandom: RandomSource
     /// Copies that were cut short on purpose.
     var interruptions = 0
+    /// Batches that were made because of a copy, and those that are about to be.
+    var extras = 0
+    var extrasOpen = 0
 
     /// 2026-01-01T00:00:00Z.
     static let wallStart = WallTime(milliseconds: 1_767_225_600_000)
@@ -173,6 +176,7 @@ package enum VirtualEvent {
     /// A disk is lost whose history was forgotten; a side of a whole copy dies.
     case wipeLate
     case interruptCopy(node: Int)
+    case produceExtra
     /// nil: the connection was lost.
     case answer(RequestID, ClientResponse?)
     case produce(Int)
