@@ -41,7 +41,7 @@ package struct CoreConfiguration: Sendable {
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
     /// Sealed history leaves memory and the log when it is so many segments long; nil keeps all.
-    package var forgetSegmentsMin: Int64?
+    package var forgetSegmentsMin: Int64? = 60
     /// How long the home of a forgotten batch answers for its outcome.
     package var outcomeRetention: Duration = .seconds(7 * 86_400)
     /// What level ANY may park on this node; off by default.

@@ -123,8 +123,8 @@ package struct DurableShadow {
                 now.hasRecord || !holding.hasRecord, holding.slices.isSubset(of: now.slices),
                 holding.marked.isSubset(of: now.marked)
             else {
-                // A drop that was not synced may have come to the disk all the same.
-                if holding.marked.isEmpty, holdings[id] == nil { continue }
+                // A drop, or a content to which it gave way, may have come to the disk unsynced.
+                if holding.marked.isEmpty, holdings[id]?.hash != holding.hash { continue }
                 throw Violation("S10", "\(id) was on the disk, and is not recovered")
             }
         }

@@ -111,4 +111,9 @@ package struct LetterQuery: Hashable, Sendable {
 package struct LetterItem: Hashable, Sendable {
     package var place: LetterPlace
     package var letter: DeadLetter
+
+    package init(place: LetterPlace, letter: DeadLetter) {
+        self.place = place
+        self.letter = letter
+    }
 }
