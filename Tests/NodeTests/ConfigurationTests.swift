@@ -321,7 +321,8 @@ private func complaint(
         "Every bound is kept",
         arguments: [
             "gossip_interval: 61s", "request_timeout: 99ms", "request_timeout: 601s",
-            "horizon: 59s", "horizon: 8d", "batch_status_retention: 59m", "future_limit: 36501d", "lateness: 36501d",
+            "horizon: 59s", "horizon: 8d", "batch_status_retention: 59m", "future_limit: 36501d",
+            "lateness: 36501d",
             "window: 500ms", "window: 2h", "memtable_size: 5GiB", "memtable_flush_age: 999ms",
             "memtable_flush_age: 8d", "max_parked_size: 1KiB", "max_parked_size: 2000GiB",
             "retention: {1m: 59m}", "replication_factor: 17",

@@ -52,8 +52,9 @@ struct HistoryTests {
     static func write(
         _ plan: HistoryPlan, to files: MemoryFileSystem
     ) throws -> HistoryHandle {
-        guard case .history(let file?) = try ManifestTests.runner(files).run(.writeHistory(plan))
-            .get()
+        guard
+            case .history(let file?) = try ManifestTests.runner(files).run(.writeHistory(plan))
+                .get()
         else { throw TableTests.Unexpected() }
         return file
     }

@@ -173,7 +173,9 @@ package struct DurableShadow {
         }
     }
 
-    private mutating func hold(_ record: BatchRecord, _ lsn: LSN, _ ledger: Ledger) throws(Violation) {
+    private mutating func hold(_ record: BatchRecord, _ lsn: LSN, _ ledger: Ledger)
+        throws(Violation)
+    {
         let id = record.header.id
         let hash = record.header.contentHash
         guard let number = ledger.number(of: hash), let made = ledger.record(id, hash) else {

@@ -71,9 +71,10 @@ package struct Ledger {
     package var forms: [(number: Int, record: BatchRecord)] {
         contents.filter { !renewed.contains($0.number) }.map { content in
             (number: content.number, record: content.record)
-        } + renewals.values.sorted { $0.header.id < $1.header.id }.compactMap { record in
-            numbers[record.header.contentHash].map { (number: $0, record: record) }
         }
+            + renewals.values.sorted { $0.header.id < $1.header.id }.compactMap { record in
+                numbers[record.header.contentHash].map { (number: $0, record: record) }
+            }
     }
 
     package func rivals(of id: BatchID) -> [Int] { ids[id] ?? [] }
