@@ -110,18 +110,19 @@ package final class HistoryHandle: Sendable {
             throw .damaged(
                 path: path, offset: size - 8, what: "it does not end as a history file does")
         }
-        let (offset, length, version) = try TableHandle.decoded(path, size - tailSize) {
+        let (offset, length, version, reserved) = try TableHandle.decoded(path, size - tailSize) {
             () throws(DecodeError) in
             var reader = ByteReader(tail)
             return (
                 try reader.fixed(UInt64.self), try reader.fixed(UInt32.self),
-                try reader.fixed(UInt16.self)
+                try reader.fixed(UInt16.self), try reader.fixed(UInt16.self)
             )
         }
         guard version <= HistoryFooter.version else {
             throw .newerFormat(path: path, version: version, known: HistoryFooter.version)
         }
-        guard version > 0, offset <= size - tailSize, UInt64(length) == size - tailSize - offset
+        guard version > 0, reserved == 0, offset <= size - tailSize,
+            UInt64(length) == size - tailSize - offset
         else {
             throw .damaged(path: path, offset: size - tailSize, what: "the footer is not there")
         }
