@@ -30,6 +30,8 @@ struct AuditState {
     /// Complete catch-ups from each peer since the start.
     var pulls: [NodeID: UInt64] = [:]
     var recounts: [PartitionID: Recount] = [:]
+    /// What peers held of partitions that they and this node have other sums of.
+    var suspects: [PartitionID: [NodeID: AuditSum]] = [:]
     var verification: Verification?
     var verified: (began: Instant, state: VerificationState)?
     var surveys: [Tag: SurveySession] = [:]
@@ -77,6 +79,8 @@ enum FoundDamage {
     case memory(PartitionID)
     /// Memory and files together are not the fold of the batches that the log says are in it.
     case fold(PartitionID, held: PartitionSum, logged: PartitionSum)
+    /// Enough peers hold other cells of the same batches, and agree with each other.
+    case outvoted(PartitionID, by: [NodeID])
     /// A file whose cells do not add up to its footer, or cannot be read.
     case table(UInt64, String)
 
@@ -98,6 +102,11 @@ enum FoundDamage {
                 kind: .damage, peer: nil, partition: partition,
                 detail: "the cells hold \(held.events) events, "
                     + "the batches applied to them \(logged.events)")
+        case .outvoted(let partition, let peers):
+            AuditFinding(
+                kind: .damage, peer: nil, partition: partition,
+                detail: peers.map(\.name).joined(separator: " and ")
+                    + " agree on other cells of the same batches")
         case .table(_, let what):
             AuditFinding(
                 kind: .damage, peer: nil, partition: nil,

@@ -45,6 +45,10 @@ package struct CoreConfiguration: Sendable {
     package var scrubInterval: Duration = .seconds(60)
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
+    /// Sealed history leaves memory and the log when it is so many segments long; nil keeps all.
+    package var forgetSegmentsMin: Int64? = 60
+    /// How long the home of a forgotten batch answers for its outcome.
+    package var outcomeRetention: Duration = .seconds(7 * 86_400)
     /// What level ANY may park on this node; off by default.
     package var parking = ParkingOptions()
     /// Client writes, reads and questions for outcomes under way at once, each; more are refused.
@@ -124,6 +128,14 @@ package enum Mutant: String, CaseIterable, Sendable {
     case parkedBeforeSync = "parked-before-sync"
     /// A coordinator refuses writes while any voter is away.
     case refusesWithoutAll = "refuse-without-all"
+    /// History is forgotten that is closed and not yet sealed.
+    case forgetsUnsealed = "forget-unsealed"
+    /// History is forgotten whose cells are in memory alone.
+    case forgetsUnflushed = "forget-unflushed"
+    /// A forgotten id is not looked up.
+    case forgottenTakenAsNew = "forgotten-as-new"
+    /// A copy names batches that were applied after its cells were taken.
+    case copyListsLater = "copy-lists-later"
     /// A coordinator takes calls without a limit.
     case boundlessSessions = "boundless-sessions"
     /// A batch is bound when one voter holds it.

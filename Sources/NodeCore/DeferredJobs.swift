@@ -47,8 +47,10 @@ extension StorageJob {
     /// Writes what is also held elsewhere, so that it can be tried again.
     var isRepeatable: Bool {
         switch self {
-        case .commit, .writeTables: true
-        case .series, .scan, .readLog, .removeLogs, .removeTables, .verify, .recount: false
+        case .commit, .writeTables, .writeHistory: true
+        case .series, .scan, .readLog, .removeLogs, .removeTables, .verify, .recount, .lookUp,
+            .letters, .removeHistory, .copyCells, .copyHistory, .copySealed:
+            false
         }
     }
 }

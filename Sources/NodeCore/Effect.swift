@@ -111,6 +111,16 @@ package enum Report: Hashable, Sendable {
     /// is an incident.
     case dropped(BatchID, isBound: Bool)
     case malformed(from: NodeID, String)
+    /// Sealed history left memory and the log, which begins with this file now.
+    case forgot(below: Segment, batches: Int, logStart: UInt32?)
+    /// Records that this replica lacks are forgotten: it takes a whole copy from these.
+    case copying(from: [NodeID])
+    case copied(from: [NodeID], batches: Int)
+    case copyInterrupted(String)
+    /// What was on this disk counts no more.
+    case setAside(through: LSN)
+    /// A batch that was forgotten is asked for, and known.
+    case lookedUp(BatchID)
     /// The same batches, other sums: one of the two is wrong.
     case incident(NodeID, PartitionID)
     /// Other batches, and catching up does not change it.

@@ -21,6 +21,15 @@ extension NodeMachine {
         _ apply: Apply, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
         let id = apply.header.id
+        if index[id] == nil,
+            isForgotten(apply.header, in: apply.partitions.intersection(mine), asHome: true)
+        {
+            let reply = ApplyReply(
+                tag: apply.tag, applied: apply.partitions.intersection(mine), isMissing: false,
+                vote: vote)
+            send(.applyReply(reply), to: peer, into: &effects)
+            return
+        }
         guard let entry = index[id], entry.header.contentHash == apply.header.contentHash,
             entry.record != nil
         else {
@@ -55,7 +64,17 @@ extension NodeMachine {
         into effects: inout [Effect]
     ) {
         let partitions = record.partitions
-        guard partitions.isSubset(of: mine), record.kind == .slices, isOfThisRing(record),
+        guard partitions.isSubset(of: mine), record.kind == .slices, isOfThisRing(record)
+        else { return }
+        if index[record.header.id] == nil,
+            isForgotten(record.header, in: partitions, asHome: false)
+        {
+            // Slices come of bound batches only, and those of forgotten segments are all applied.
+            let reply = ApplyReply(tag: tag, applied: partitions, isMissing: false, vote: vote)
+            send(.applyReply(reply), to: peer, into: &effects)
+            return
+        }
+        guard
             unsynced.byteCount < ReplicationLimits.unsyncedBytesMax,
             hasDiskRoom || holdsSlices(record)
         else { return }
@@ -110,6 +129,8 @@ extension NodeMachine {
         reply: (node: NodeID, tag: Tag, partitions: PartitionSet)?, _ now: Now,
         into effects: inout [Effect]
     ) {
+        // While a copy is taken nothing is counted: it comes with the copy, or by the recovery.
+        guard !copying.isReceiving else { return }
         applies[id, default: ApplyWork()].partitions.formUnion(partitions.intersection(mine))
         if let reply {
             // A coordinator repeats itself while it waits: one answer is enough.

@@ -11,6 +11,13 @@ extension NodeMachine {
     /// Whether its answers count.
     package var hasVote: Bool { isVoting }
 
+    /// How far its disk has come, as far as it knows.
+    package var standing: Standing {
+        Standing(
+            incarnation: identity.incarnation, run: identity.startNonce, lsn: synced,
+            edits: lives.edits)
+    }
+
     /// The life that it will begin once it has recovered.
     package var recoveryTarget: Incarnation? {
         if case .recovering(let recovery) = life { recovery.target } else { nil }
@@ -37,6 +44,10 @@ extension NodeMachine {
             TableSnapshot(frozen: flush.frozen.map { [$0] } ?? [], tables: tables)
         )
     }
+
+    /// What it has forgotten, and the files that know of it.
+    package var forgotten: HistoryBase { index.base }
+    package var historyFiles: [HistoryHandle] { forgetting.files }
 
     package var tablePaths: [String] { tables.map(\.path) }
 
@@ -70,6 +81,7 @@ extension NodeMachine {
                 2 * configuration.sessionsMax + ReplicationLimits.drivesMax
             ),
             ("reads", reads.count, configuration.sessionsMax),
+            ("look-ups of history", forgetting.askers, ReplicationLimits.lookUpsMax),
             ("questions for outcomes", statuses.count, configuration.sessionsMax),
             (
                 "bytes on their way to the disk", unsynced.byteCount,

@@ -49,12 +49,10 @@ extension NodeMachine {
         if let record = bind.record, !isOfThisRing(record) { return }
         let hash = bind.header.contentHash
         guard let entry = index[id] else {
-            if isFrozen(bind.header) {
-                receiveFrozen(bind, from: peer, now, into: &effects)
-            } else if !bind.isBound, !bind.isAdmitted, let refusal = admission(bind.header, now) {
-                answerBind(bind.tag, refusal, to: peer, into: &effects)
+            if mayBeForgotten(id) {
+                lookUp(id, for: .bind(bind, from: peer), into: &effects)
             } else {
-                take(bind, from: peer, wasBound: false, now, into: &effects)
+                receiveUnknown(bind, from: peer, now, into: &effects)
             }
             return
         }
@@ -79,6 +77,19 @@ extension NodeMachine {
             answerBind(
                 bind.tag, .conflict(entry.header.contentHash, isBound: entry.isBound), to: peer,
                 into: &effects)
+        }
+    }
+
+    /// Neither memory nor history knows it.
+    mutating func receiveUnknown(
+        _ bind: Bind, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        if isFrozen(bind.header) {
+            receiveFrozen(bind, from: peer, now, into: &effects)
+        } else if !bind.isBound, !bind.isAdmitted, let refusal = admission(bind.header, now) {
+            answerBind(bind.tag, refusal, to: peer, into: &effects)
+        } else {
+            take(bind, from: peer, wasBound: false, now, into: &effects)
         }
     }
 
@@ -187,6 +198,8 @@ extension NodeMachine {
             }
         }
         commitFlushIfDurable(into: &effects)
+        commitForgetting(into: &effects)
+        commitCopy(into: &effects)
     }
 
     private mutating func becameDurable(

@@ -65,8 +65,9 @@ extension NodeMachine {
     /// False where the time is not known.
     func isClosed(_ createdAt: WallTime?) -> Bool {
         guard let createdAt else { return false }
-        return Segment(createdAt: createdAt, length: configuration.segmentLength)
-            < closing.durable.closed
+        let segment = Segment(createdAt: createdAt, length: configuration.segmentLength)
+        // Outcomes older than that may have been dropped: who is not found may have counted.
+        return segment < closing.durable.closed && segment >= index.base.outcomesFrom
     }
 
     /// Batches that were sealed before this are decided everywhere.
@@ -142,7 +143,7 @@ extension NodeMachine {
             closing.durable.sealed = max(closing.durable.sealed, below)
             index.raiseFloors(closing.durable)
             effects.append(.report(.sealed(below: below, with: closing.sealedWith)))
-        case .home, .slices, .applied, .progress, .peer, .dropped, .run:
+        case .home, .slices, .applied, .progress, .peer, .dropped, .run, .state:
             preconditionFailure("\(kind) marks no segment")
         }
     }
@@ -201,9 +202,20 @@ extension NodeMachine {
         let reply = CloseReply(
             tag: ask.tag, vote: vote, frozen: closing.durable.frozen,
             isReady: index.isReady(below: ask.closeBelow), isSettled: doubt.isEmpty,
-            homes: index.digests.homeSum(of: shared, below: ask.closeBelow),
-            applied: index.digests.appliedSum(of: shared, below: ask.sealBelow))
+            homes: homeSum(of: shared, below: ask.closeBelow),
+            applied: appliedSum(of: shared, below: ask.sealBelow))
         send(.closeReply(reply), to: peer, into: &effects)
+    }
+
+    /// nil below what is forgotten: there is no telling any more.
+    private func homeSum(of partitions: PartitionSet, below end: Segment) -> SetDigest? {
+        guard index.digests.floor(of: partitions) <= end else { return nil }
+        return index.digests.homeSum(of: partitions, below: end)
+    }
+
+    private func appliedSum(of partitions: PartitionSet, below end: Segment) -> SetDigest? {
+        guard index.digests.floor(of: partitions) <= end else { return nil }
+        return index.digests.appliedSum(of: partitions, below: end)
     }
 
     mutating func receive(
@@ -233,7 +245,6 @@ extension NodeMachine {
         guard missing <= absentMax else { return }
         closing.round = nil
         guard isVoting else { return }
-        let index = index
         let shared = closing.shared
         var canClose = round.closeBelow > closing.pending.closed && doubt.isEmpty
         var canSeal = round.sealBelow > closing.pending.sealed && doubt.isEmpty
@@ -243,15 +254,17 @@ extension NodeMachine {
             if !reply.vote.isVoting, has(.sealWithoutRecovering) { continue }
             agreed.append(peer)
             let agrees = reply.vote.isVoting && reply.isSettled
+            let homes = homeSum(of: partitions, below: round.closeBelow)
+            let applied = appliedSum(of: partitions, below: round.sealBelow)
             canClose =
                 canClose && agrees && reply.isReady && reply.frozen >= round.closeBelow
-                && reply.homes == index.digests.homeSum(of: partitions, below: round.closeBelow)
-            canSeal =
-                canSeal && agrees
-                && reply.applied
-                    == index.digests.appliedSum(of: partitions, below: round.sealBelow)
+                && homes != nil && reply.homes == homes
+            canSeal = canSeal && agrees && applied != nil && reply.applied == applied
         }
-        if canClose, self.index.isReady(below: round.closeBelow) {
+        // A node without peers has only itself to ask.
+        canClose = canClose && homeSum(of: mine, below: round.closeBelow) != nil
+        canSeal = canSeal && appliedSum(of: mine, below: round.sealBelow) != nil
+        if canClose, index.isReady(below: round.closeBelow) {
             closing.pending.closed = round.closeBelow
             closing.closedWith = agreed
             let digest = index.digests.homeSum(of: mine, below: round.closeBelow)

@@ -9,12 +9,16 @@ import Wire
 struct DeadLetterScan {
     var read: ServedRead
     var query: DeadLetterQuery
-    /// Home records still to be read.
-    var rest: [BatchID]
+    /// Home records still to be read: where they lie, since their batches may be forgotten
+    /// meanwhile.
+    var rest: [LogPosition]
+    /// The first job that may read for it: files that it needs are not removed before it ends.
+    var began: UInt64
+    /// Letters of batches that were forgotten before it began.
+    var older: [DeadLetterItem] = []
     var items: [DeadLetterItem] = []
     /// Letters that match, whether listed or not.
     var total: UInt64 = 0
-    var asked: [BatchID] = []
 }
 
 extension NodeMachine {
@@ -25,17 +29,45 @@ extension NodeMachine {
         _ read: ServedRead, _ query: DeadLetterQuery, _ partitions: PartitionSet,
         into effects: inout [Effect]
     ) {
-        var scan = DeadLetterScan(read: read, query: query, rest: [])
+        var scan = DeadLetterScan(read: read, query: query, rest: [], began: nextJob)
         for segment in index.heldSegments {
             for id in index.ids(in: segment) {
                 guard let entry = index[id], entry.isBound, entry.totals.dead > 0,
-                    entry.record?.isDurable == true, partitions.contains(entry.home)
+                    let record = entry.record, record.isDurable,
+                    partitions.contains(entry.home)
                 else { continue }
                 // Without a filter the totals say how many there are; with one the letters do.
                 if !query.isFiltered { scan.total += UInt64(entry.totals.dead) }
                 let isBehind = query.after.map { (segment, id) >= ($0.segment, $0.id) } ?? true
-                if isBehind || query.isFiltered { scan.rest.append(id) }
+                if isBehind || query.isFiltered { scan.rest.append(record.position) }
             }
+        }
+        let files = forgetting.files.filter { $0.meta.letters > 0 }
+        guard !files.isEmpty else {
+            continueDeadLetters(scan, into: &effects)
+            return
+        }
+        let after = query.after.map {
+            LetterPlace(segment: $0.segment, id: $0.id, line: $0.line)
+        }
+        run(
+            .letters(
+                LetterQuery(
+                    homes: partitions, reason: query.reason, type: query.type, after: after,
+                    limit: query.limit), files), .deadLetters(scan), into: &effects)
+    }
+
+    mutating func olderLettersLoaded(
+        _ scan: DeadLetterScan, _ items: [LetterItem], _ total: UInt64,
+        into effects: inout [Effect]
+    ) {
+        var scan = scan
+        scan.total += total
+        scan.older = items.map { item in
+            DeadLetterItem(
+                place: DeadLetterQuery.Place(
+                    segment: item.place.segment, id: item.place.id, line: item.place.line),
+                letter: item.letter)
         }
         continueDeadLetters(scan, into: &effects)
     }
@@ -46,15 +78,16 @@ extension NodeMachine {
         var scan = scan
         let isFull = scan.items.count >= scan.query.limit && !scan.query.isFiltered
         guard !scan.rest.isEmpty, !isFull else {
-            let items = Array(scan.items.prefix(scan.query.limit))
+            var items = scan.older + scan.items
+            items.sort { $0.place < $1.place }
+            items = Array(items.prefix(scan.query.limit))
             finish(
                 scan.read, .read(.deadLetters(items, total: scan.total), scan.read.state),
                 into: &effects)
             return
         }
-        scan.asked = Array(scan.rest.prefix(Self.recordsPerJob))
-        scan.rest.removeFirst(scan.asked.count)
-        let positions = scan.asked.compactMap { index[$0]?.record?.position }
+        let positions = Array(scan.rest.prefix(Self.recordsPerJob))
+        scan.rest.removeFirst(positions.count)
         run(.readLog(positions), .deadLetters(scan), into: &effects)
     }
 

@@ -96,6 +96,12 @@ extension NodeMachine {
         _ record: BatchRecord, _ need: SyncNeed, _ now: Now, into effects: inout [Effect]
     ) {
         let id = record.header.id
+        noteCopied(record)
+        guard
+            !isForgotten(
+                record.header, in: record.partitions.intersection(mine),
+                asHome: record.kind == .home)
+        else { return }
         switch record.kind {
         case .home:
             guard mine.contains(record.home), isOfThisRing(record) else { return }

@@ -171,7 +171,7 @@ extension NodeMachine {
             guard case .asking = life, isTimeToRepeat(now) else { return }
             for peer in peers where heard[peer] == nil { greet(peer, now, into: &effects) }
         case .recovering(let recovery):
-            guard isTimeToRepeat(now) else { return }
+            guard !copying.isReceiving, isTimeToRepeat(now) else { return }
             advanceRecovery(recovery, now, into: &effects)
         case .promoting(let incarnation, let awaiting, isStored: true, let tag):
             guard isTimeToRepeat(now) else { return }
@@ -227,6 +227,13 @@ extension NodeMachine {
         guard configuration.acceptsLoss, now.monotonic >= lives.recoversSince + Self.acceptAfter
         else { return }
         acceptLoss(now, into: &effects)
+    }
+
+    /// What it held is set aside: no source has given anything yet.
+    mutating func restartRecovery() {
+        guard case .recovering(var recovery) = life else { return }
+        recovery.sources = []
+        life = .recovering(recovery)
     }
 
     /// `peer` has given all that it held: one source of the union.

@@ -17,6 +17,8 @@ struct LivesState {
     /// The last record, known to be on disk, that is more than a note about a peer. Notes are left
     /// out: two idle nodes would note each other's notes for ever.
     var vouched = LSN.zero
+    /// Edits of the manifest that are on disk.
+    var edits: UInt64
     /// Notes behind `vouched`.
     var notes: Set<LSN> = []
     var vouchAt: Instant
@@ -25,8 +27,10 @@ struct LivesState {
     /// The life that an operator let begin without all that it may lack.
     var acceptedLoss: Incarnation?
 
-    init(runs: RunHistory, now: Instant) {
+    /// - Parameter edits: as the start found them.
+    init(runs: RunHistory, edits: UInt64, now: Instant) {
         self.runs = runs
+        self.edits = edits
         vouchAt = now
         repeatAt = now
         recoversSince = now
@@ -38,9 +42,9 @@ struct LivesState {
 extension NodeMachine {
     /// The first record of this process, before any other: the run that its peers will know.
     mutating func beginRun(into effects: inout [Effect]) {
-        let mark = RunMark(run: identity.startNonce)
+        let mark = RunMark(run: identity.startNonce, edits: lives.edits)
         let append = log.append(kind: LogKind.run.rawValue, payload: mark.encoded)
-        lives.runs.begin(identity.startNonce, at: append.lsn)
+        lives.runs.begin(identity.startNonce, at: append.lsn, edits: lives.edits)
         effects.append(.append(append))
         effects.append(.sync)
         nameSuperseded()
@@ -56,8 +60,8 @@ extension NodeMachine {
         guard remembered.incarnation == identity.incarnation, !has(.positionsForgotten),
             !lives.runs.reaches(remembered)
         else { return nil }
-        return "\(peer) remembers record \(remembered.lsn) of a run that ended before on this "
-            + "disk: it was set back to an older state"
+        return "\(peer) remembers record \(remembered.lsn) and edit \(remembered.edits) of a run "
+            + "that ended before on this disk: it was set back to an older state"
     }
 
     /// The memory of `peer` and this disk agree.
@@ -82,7 +86,8 @@ extension NodeMachine {
         let settled = lives.vouched
         lives.notes = lives.notes.filter { $0 > settled }
         let standing = Standing(
-            incarnation: identity.incarnation, run: identity.startNonce, lsn: settled)
+            incarnation: identity.incarnation, run: identity.startNonce, lsn: settled,
+            edits: lives.edits)
         for peer in peers where isReachable(peer) && lives.met.contains(peer) {
             send(.vouch(standing), to: peer, into: &effects)
         }

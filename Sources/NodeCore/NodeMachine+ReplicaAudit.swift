@@ -117,7 +117,8 @@ extension NodeMachine {
             if finding.kind == .incident {
                 let line = exchange.lines.first { $0.partition == partition }
                 if let line { send(.audit(.suspect(line)), to: peer, into: &effects) }
-                open(peer, partition, now, into: &effects)
+                let theirs = reply.lines.first { $0.partition == partition }
+                open(peer, partition, theirs?.sum, now, into: &effects)
             } else {
                 counters.divergences += 1
                 effects.append(.report(.divergence(peer, partition)))
@@ -135,14 +136,16 @@ extension NodeMachine {
         guard own.sum.applied == theirs.sum.applied, own.sum.state != theirs.sum.state,
             audit.replicas.note(partition, suspectedBy: peer)
         else { return }
-        open(peer, partition, now, into: &effects)
+        open(peer, partition, theirs.sum, now, into: &effects)
     }
 
     /// An incident: this node looks whether it is the one that is wrong.
     private mutating func open(
-        _ peer: NodeID, _ partition: PartitionID, _ now: Now, into effects: inout [Effect]
+        _ peer: NodeID, _ partition: PartitionID, _ theirs: AuditSum?, _ now: Now,
+        into effects: inout [Effect]
     ) {
         counters.incidents += 1
+        if let theirs { audit.suspects[partition, default: [:]][peer] = theirs }
         effects.append(.report(.incident(peer, partition)))
         beginRecount(partition, now, into: &effects)
     }

@@ -94,7 +94,7 @@ extension NodeMachine {
             verified(table, bytes, [], into: &effects)
         case .recount(let partition):
             audit.recounts[partition] = nil
-            effects.append(.report(.recountFailed(partition, "\(error)")))
+            cannotRecount(partition, "\(error)", into: &effects)
         default:
             preconditionFailure("no job of an audit")
         }
@@ -114,23 +114,38 @@ extension NodeMachine {
         for id in index.ids {
             guard let entry = index[id], entry.applied.contains(partition) else { continue }
             guard let position = Self.source(of: partition, entry) else {
-                effects.append(
-                    .report(.recountFailed(partition, "the log no longer holds batch \(id)")))
-                return
+                return cannotRecount(
+                    partition, "the log no longer holds batch \(id)", into: &effects)
             }
             positions.append(position)
         }
         let applied = index.digests.total(partition).count
         guard UInt64(positions.count) == applied else {
-            effects.append(
-                .report(
-                    .recountFailed(
-                        partition, "\(positions.count) of \(applied) batches are in the log")))
+            cannotRecount(
+                partition, "\(positions.count) of \(applied) batches are in the log",
+                into: &effects)
             return
         }
         audit.recounts[partition] = AuditState.Recount(
             held: heldSum(of: partition), rest: positions)
         continueRecount(partition, into: &effects)
+    }
+
+    /// The log cannot tell who is wrong. Where a majority of the replicas agree on the same batches,
+    /// and not with this one, it is this one.
+    private mutating func cannotRecount(
+        _ partition: PartitionID, _ why: String, into effects: inout [Effect]
+    ) {
+        effects.append(.report(.recountFailed(partition, why)))
+        let needed = Consistency.quorum.required(of: ring.replicas(of: partition).count)
+        let suspects = audit.suspects[partition] ?? [:]
+        for (_, sum) in suspects.sorted(by: { $0.key < $1.key }) {
+            let peers = suspects.filter {
+                $0.value.applied == sum.applied && $0.value.state == sum.state
+            }.keys.sorted()
+            guard peers.count >= needed else { continue }
+            return reportDamage(.outvoted(partition, by: peers), into: &effects)
+        }
     }
 
     private static func source(
@@ -198,9 +213,10 @@ extension NodeMachine {
         }
         let verdict = "its audit failed: \(place)\(finding.detail)"
         switch damage {
-        case .table where othersCanRestore, .fold where othersCanRestore && !tables.isEmpty:
+        case .table where othersCanRestore, .outvoted where othersCanRestore,
+            .fold where othersCanRestore && !tables.isEmpty:
             effects.append(.condemn(verdict))
-        case .table: break
+        case .table, .outvoted: break
         case .memory, .fold: effects.append(.halt(verdict))
         }
     }

@@ -21,6 +21,19 @@ enum JobPurpose {
     /// The identity of a new incarnation, or of a later generation.
     case promotion
     case generation(Int64)
+    /// A checkpoint's history file, and the edit with which it counts.
+    case writeHistory
+    case forgetCommit
+    case lookUp(BatchID)
+    /// Files that the manifest let go of.
+    case removal
+    /// A piece of the copy that is given under this tag.
+    case copyPart(Tag)
+    /// The files of a copy that is taken, the edit before it and the one with which it counts.
+    case copyTables
+    case copyHistory
+    case clearing
+    case copyCommit
     /// One table, by its turn; one table of a whole verification; one partition from the log.
     case scrub(UInt64)
     case verify(UInt64, bytes: UInt64)
@@ -88,6 +101,7 @@ extension NodeMachine {
     private mutating func succeed(
         _ purpose: JobPurpose, _ value: StorageResult, _ now: Now, into effects: inout [Effect]
     ) {
+        if case .committed(let state) = value { lives.edits = max(lives.edits, state.edits) }
         switch (purpose, value) {
         case (.apply(let id), .records(let records)):
             applyLoaded(id, records.map(\.payload), now, into: &effects)
@@ -97,6 +111,8 @@ extension NodeMachine {
             fetchLoaded(fetch, records.map(\.payload), into: &effects)
         case (.deadLetters(let scan), .records(let records)):
             deadLettersLoaded(scan, records.map(\.payload), into: &effects)
+        case (.deadLetters(let scan), .letters(let items, let total)):
+            olderLettersLoaded(scan, items, total, into: &effects)
         case (.unite(let tag), .records(let records)):
             uniteLoaded(tag, records.map(\.payload), into: &effects)
         case (.read(let read), .rows(let rows)):
@@ -117,6 +133,24 @@ extension NodeMachine {
             guard generation == identity.generation else { return }
             let present = gossip.generation(of: configuration.node) ?? 0
             gossip.takeGeneration(generation, replacesVoid: present > generation)
+        case (.writeHistory, .history(let file)):
+            historyWritten(file, into: &effects)
+        case (.forgetCommit, .committed):
+            forgotten(now, into: &effects)
+        case (.lookUp(let id), .outcome(let entry)):
+            lookedUp(id, entry, now, into: &effects)
+        case (.removal, .removed):
+            break
+        case (.copyPart(let tag), .cells), (.copyPart(let tag), .entries):
+            copyPartRead(tag, value, into: &effects)
+        case (.copyTables, .tables(let tables)):
+            copyTablesWritten(tables, now, into: &effects)
+        case (.copyHistory, .history(let file)):
+            copyHistoryWritten(file, now, into: &effects)
+        case (.clearing, .committed):
+            wasSetAside(now, into: &effects)
+        case (.copyCommit, .committed):
+            copyCommitted(now, into: &effects)
         case (.scrub(let table), .verified(let damage)):
             scrubbed(table, damage, into: &effects)
         case (.verify(let table, let bytes), .verified(let damage)):
@@ -145,7 +179,12 @@ extension NodeMachine {
             send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
         case .scrub, .verify, .recount:
             verificationFailed(purpose, error, into: &effects)
-        case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation:
+        case .copyPart(let tag):
+            copyPartFailed(tag, error)
+        case .lookUp(let id):
+            lookUpFailed(id, error, into: &effects)
+        case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation, .writeHistory,
+            .forgetCommit, .removal, .copyTables, .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }
     }
@@ -194,6 +233,8 @@ extension NodeMachine {
 
     mutating func beginFlush(_ now: Now, into effects: inout [Effect]) {
         guard flush.frozen == nil else { return }
+        // What is being set aside goes to no table any more.
+        if case .clearing = copying.phase { return }
         flush.requests = flushRequests
         flushRequests = []
         guard !memtable.isEmpty else {
@@ -238,12 +279,14 @@ extension NodeMachine {
             preconditionFailure("a manifest edit was committed without a flush")
         }
         tables.append(contentsOf: written)
+        coveredThrough = max(coveredThrough, frozen.through)
         flush.frozen = nil
         flush.phase = .idle
         counters.flushes += 1
         effects.append(.report(.flushed(cells: frozen.cells, tables: written.count)))
         for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
         flush.requests = []
+        copySourceFlushed(into: &effects)
         if !flushRequests.isEmpty { beginFlush(now, into: &effects) }
     }
 }

@@ -102,10 +102,14 @@ extension NodeMachine {
             after = last
         }
         let (listing, rest) = list(segments, after: after, ask, now)
-        let reply = SyncReply(
+        var reply = SyncReply(
             tag: ask.tag, round: ask.round, listing: listing, rest: rest,
             olderDiffers: olderDiffers, isSource: isSource(for: ask),
             frozen: closing.durable.frozen)
+        if ask.wantsUnbound {
+            reply.marks = HistoryMarks(
+                sealed: closing.durable.sealed, index.base, of: ask.partitions)
+        }
         send(.syncReply(reply), to: peer, into: &effects)
     }
 
@@ -168,7 +172,13 @@ extension NodeMachine {
     ) {
         guard var session = syncs[reply.tag], session.peer == peer else { return }
         // What this node promised to take no more, its sources had promised as well.
-        if session.purpose == .recovery { raiseFreeze(to: reply.frozen, now, into: &effects) }
+        if session.purpose == .recovery {
+            raiseFreeze(to: reply.frozen, now, into: &effects)
+            if let marks = reply.marks, marks.exceed(index.base, in: session.partitions) {
+                beginProbing(now, into: &effects)
+                return
+            }
+        }
         for entry in reply.listing where index[entry.header.id]?.record != nil {
             // The peer says that it is bound; the same content here is bound as well.
             if entry.isBound, index[entry.header.id]?.header.contentHash == entry.header.contentHash
@@ -206,10 +216,13 @@ extension NodeMachine {
         let isSame = own?.header.contentHash == listed.header.contentHash
         // Nothing is known to be decided: this node's own promise, if it has one, stands.
         if !listed.isBound, own != nil { return nil }
+        let segment = index.segment(of: listed.header)
         let wantsRecord =
             listed.hasRecord && mine.contains(listed.home)
+            && !index.isForgotten(segment, listed.home)
             && own?.holdsDurably(listed.header.contentHash) != true
         var partitions = listed.applied.intersection(mine)
+        partitions = partitions.subtracting(index.forgotten(segment, of: partitions))
         if isSame, let own { partitions = partitions.subtracting(own.applied) }
         guard wantsRecord || !partitions.isEmpty else { return nil }
         return SyncNeed(
@@ -270,6 +283,8 @@ extension NodeMachine {
             let holds = !need.wantsRecord || entry.holdsDurably(need.header.contentHash)
             if holds, entry.isBound || !need.isBound, need.partitions.isSubset(of: entry.applied) {
                 settled.append(tag)
+                // The source listed it with its doubt, and the record came by another way.
+                if !need.isBound, !entry.isBound, !isVoting { doubt.insert(id) }
             } else {
                 open.append((tag: tag, need: need))
             }

@@ -204,15 +204,11 @@ extension NodeMachine {
         _ tag: Tag, _ id: BatchID, _ createdAt: WallTime?, to peer: NodeID,
         into effects: inout [Effect]
     ) {
-        let held = index[id].map { entry in
-            StatusReply.Held(
-                contentHash: entry.header.contentHash, isBound: entry.isBound,
-                totals: entry.totals)
+        if index[id] == nil, mayBeForgotten(id) {
+            lookUp(id, for: .status(tag, createdAt: createdAt, to: peer), into: &effects)
+        } else {
+            replyStatus(tag, id, createdAt, nil, to: peer, into: &effects)
         }
-        let isClosed = held == nil && isDriver(of: id) && isClosed(createdAt)
-        send(
-            .statusReply(StatusReply(tag: tag, held: held, isClosed: isClosed, vote: vote)),
-            to: peer, into: &effects)
     }
 
     mutating func receive(
@@ -266,7 +262,7 @@ extension NodeMachine {
     }
 
     mutating func advanceDrives(_ now: Now, into effects: inout [Effect]) {
-        if has(.nobodyDrives) { return }
+        guard !copying.isReceiving, !has(.nobodyDrives) else { return }
         while drives.running < ReplicationLimits.drivesMax,
             let id = drives.takeDue(now.monotonic)
         {

@@ -26,6 +26,11 @@ import Wire
 //     +Parking      level ANY: what is parked here until its voters are back
 //     +Storage      log positions, flushes, jobs
 //     +Disk         a disk that is nearly full, jobs that wait for room
+//     +Forget       sealed history leaves memory and the log
+//     +CopySource   giving a whole copy to a replica that begins anew
+//     +CopyTarget   taking one
+//     +CopyInstall  counting it
+//     +History      looking up what was forgotten
 //     +Clock        whether this node's wall clock may be believed
 //     +ReplicaAudit comparing sums with a peer: lag, incidents, divergence
 //     +Scrub        memory, files and folds against themselves and the log
@@ -56,6 +61,14 @@ package struct NodeMachine: ~Copyable {
     var memtableSince: Instant?
     var lastMark: LSN
     var flush = FlushState()
+    /// What tables hold of the marks in the log.
+    var coveredThrough: LSN
+    /// The first file of the log that is still needed.
+    var logStart: UInt32
+    var forgetting: ForgetState
+    var copying = CopyState()
+    /// The cells of a copy on their way to tables.
+    var copyTable: Memtable
     var tables: [TableHandle] {
         didSet { tableSums = TableSums(tables, partitions: configuration.partitions) }
     }
@@ -149,9 +162,15 @@ package struct NodeMachine: ~Copyable {
             scrubInterval: configuration.scrubInterval,
             isBlind: configuration.mutants.contains(.auditBlind))
         flush.nextTableID = recovered.manifest.nextTableID
+        coveredThrough = recovered.manifest.coveredThrough
+        logStart = recovered.manifest.logStart
+        forgetting = ForgetState(
+            files: recovered.history, nextID: recovered.manifest.nextHistoryID,
+            nextAt: now.monotonic)
         lastMark = start.replay.lastMark
         memory = start.replay.peers
-        lives = LivesState(runs: start.replay.runs, now: now.monotonic)
+        lives = LivesState(
+            runs: start.replay.runs, edits: recovered.manifest.edits, now: now.monotonic)
         nextTag = random.next() >> 1
         life = .asking(since: now.monotonic, heard: [:])
         catchUpAt = now.monotonic + configuration.catchUpInterval
@@ -168,6 +187,9 @@ package struct NodeMachine: ~Copyable {
             if !common.isEmpty { shared[peer] = common }
         }
         closing = ClosingState(start.replay.marks, shared: shared, now: now.monotonic)
+        copyTable = Memtable(
+            partitions: configuration.partitions, digestKey: configuration.digestKey,
+            window: configuration.window)
         memtable = start.replay.takeMemtable()
         if !memtable.isEmpty { memtableSince = now.monotonic }
         beginRun(into: &effects)
@@ -243,6 +265,8 @@ package struct NodeMachine: ~Copyable {
         advanceClosing(now, into: &effects)
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
+        advanceForgetting(now, into: &effects)
+        advanceCopying(now, into: &effects)
         advanceAudit(now, into: &effects)
         advanceParking(now, into: &effects)
     }
@@ -250,6 +274,8 @@ package struct NodeMachine: ~Copyable {
     private mutating func receive(
         _ message: ReplicationMessage, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
+        // Whoever begins anew takes nothing else until it has begun.
+        if copying.isReceiving, message.changesReplica { return }
         switch message {
         case .bind(let bind): receive(bind, from: peer, now, into: &effects)
         case .bindReply(let reply): receive(reply, from: peer, now, into: &effects)
@@ -282,6 +308,7 @@ package struct NodeMachine: ~Copyable {
         case .remembered(let tag): receiveRemembered(tag, from: peer, now, into: &effects)
         case .vouch(let standing): receive(standing, of: peer, into: &effects)
         case .audit(let message): receive(message, from: peer, now, into: &effects)
+        case .copy(let message): receive(message, from: peer, now, into: &effects)
         }
     }
 
@@ -366,6 +393,19 @@ package struct NodeMachine: ~Copyable {
                 effects.append(
                     .report(.malformed(from: peer, "it belongs to the cluster \"\(name)\"")))
             }
+        }
+    }
+}
+
+extension ReplicationMessage {
+    /// It may make the receiver hold or count something.
+    fileprivate var changesReplica: Bool {
+        switch self {
+        case .bind, .apply, .applySlices, .finished, .pull, .syncReply: true
+        case .bindReply, .applyReply, .statusAsk, .statusReply, .read, .readReply, .syncAsk,
+            .fetch, .fetched, .pulled, .closeAsk, .closeReply, .hello, .helloReply, .remember,
+            .remembered, .vouch, .copy, .audit:
+            false
         }
     }
 }

@@ -98,11 +98,15 @@ package struct NodeStart: ~Copyable {
                 replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage),
                 forgetsCovered: configuration.mutants.contains(.indexLost),
                 combinesByXor: configuration.mutants.contains(.xorDigest))
+            var hasBegun = false
             let recovered = try Recovery.open(fileSystem, options: options) { record, manifest in
+                if !hasBegun { replay.begin(manifest) }
+                hasBegun = true
                 replay.visit(
                     kind: record.kind, lsn: record.lsn, position: record.position,
-                    payload: record.payload, covered: manifest.coveredThrough)
+                    payload: record.payload)
             }
+            if !hasBegun { replay.begin(recovered.manifest) }
             try replay.replay(after: recovered.manifest.coveredThrough) {
                 (position, lsn) throws(StorageError) in
                 try LogReader.read(position, expecting: lsn, from: fileSystem).payload

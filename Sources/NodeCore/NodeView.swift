@@ -35,6 +35,9 @@ package struct Counters: Hashable, Sendable {
     package var parkedCounted: UInt64 = 0
     package var parkedRefused: UInt64 = 0
     package var parkedRenewed: UInt64 = 0
+    package var forgotten: UInt64 = 0
+    package var historyLookUps: UInt64 = 0
+    package var copies: UInt64 = 0
 
     package init() {}
 }

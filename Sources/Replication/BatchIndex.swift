@@ -9,6 +9,8 @@ package struct BatchIndex: Sendable {
     package private(set) var digests: DigestTable
     /// By home: what the batches in its home digest add up to.
     package private(set) var homeTotals: [HomeTotals]
+    /// What is forgotten: of those batches there is no entry.
+    package private(set) var base: HistoryBase
     private var recent: RecentBatches
     private var segments: [Segment: [BatchID]] = [:]
     /// All home records of the segments below are decided and done, as far as was looked.
@@ -18,10 +20,15 @@ package struct BatchIndex: Sendable {
 
     /// - Parameter combinesByXor: the mutant whose digests cannot see what comes twice.
     package init(
-        partitions: Int, key: SipKey, segmentLength: Duration, combinesByXor: Bool = false
+        partitions: Int, key: SipKey, segmentLength: Duration, base: HistoryBase = .none,
+        combinesByXor: Bool = false
     ) {
-        digests = DigestTable(partitions: partitions, combinesByXor: combinesByXor)
+        self.base = base
+        digests = DigestTable(partitions: partitions, base: base, combinesByXor: combinesByXor)
         homeTotals = Array(repeating: HomeTotals(), count: partitions)
+        for (place, held) in base.partitions.enumerated() where place < partitions {
+            homeTotals[place].merge(held.totals)
+        }
         recent = RecentBatches(partitions: partitions)
         self.key = key
         self.segmentLength = segmentLength
@@ -50,11 +57,9 @@ package struct BatchIndex: Sendable {
     /// The batches that were applied in a partition after `since`, the last one last; not all,
     /// where there are more than `ReplicationLimits.recentMax`.
     package func recent(_ partition: PartitionID, since: Instant) -> [RecentBatch] {
-        recent.newest(partition, since: since).map { entry in
-            guard let header = entries[entry.id]?.header else {
-                preconditionFailure("\(entry.id) is applied without an entry")
-            }
-            return RecentBatch(header: header, term: entry.term)
+        // One that is forgotten already is left out: the list is a hint.
+        recent.newest(partition, since: since).compactMap { entry in
+            entries[entry.id].map { RecentBatch(header: $0.header, term: entry.term) }
         }
     }
 
@@ -112,6 +117,7 @@ package struct BatchIndex: Sendable {
             entry.touched = record.partitions
             entry.record = .init(lsn: lsn, position: position, isDurable: false)
         }
+        settleForgotten(record.header.id)
         ready = min(ready, segment(of: record.header))
     }
 
@@ -136,6 +142,16 @@ package struct BatchIndex: Sendable {
                 .init(lsn: lsn, position: position, partitions: partitions, isDurable: false))
         }
         markBound(record.header.id)
+        settleForgotten(record.header.id)
+    }
+
+    /// Partitions of which everything of its segment is forgotten hold the batch already.
+    private mutating func settleForgotten(_ id: BatchID) {
+        guard !base.partitions.isEmpty, let entry = entries[id] else { return }
+        let segment = segment(of: entry.header)
+        for partition in entry.touched where isForgotten(segment, partition) {
+            entries[id]?.applied.insert(partition)
+        }
     }
 
     /// Records of the log up to `lsn` are on disk.
@@ -165,10 +181,11 @@ package struct BatchIndex: Sendable {
         guard var entry = entries[id] else {
             preconditionFailure("\(id) is applied without an entry")
         }
-        for (partition, hash) in hashes {
+        let segment = segment(of: entry.header)
+        for (partition, hash) in hashes where !isForgotten(segment, partition) {
             entry.applied.insert(partition)
             let term = SetDigest.term(id, hash, key: key)
-            digests.insert(term, segment: segment(of: entry.header), partition)
+            digests.insert(term, segment: segment, partition)
             recent.insert(id, term: term, partition, at: now)
         }
         entry.changedAt = now
@@ -182,6 +199,7 @@ package struct BatchIndex: Sendable {
         else { return }
         entry.isCounted = true
         entries[id] = entry
+        guard !isForgotten(segment(of: entry.header), entry.home) else { return }
         let term = SetDigest.term(id, entry.header.contentHash, key: key)
         digests.insertHome(term, segment: segment(of: entry.header), entry.home)
         homeTotals[Int(entry.home.index)].add(entry.totals)
@@ -205,6 +223,85 @@ package struct BatchIndex: Sendable {
             segments[segment(of: header), default: []].append(header.id)
         }
     }
+}
+
+// MARK: - Forgetting
+
+extension BatchIndex {
+    /// All batches of this segment that touch the partition (or are at home in it) are in its sums,
+    /// its tables and its history, and nowhere else.
+    package func isForgotten(_ segment: Segment, _ partition: PartitionID) -> Bool {
+        segment < base[partition].floor
+    }
+
+    /// Those of `partitions` of which the segment is forgotten.
+    package func forgotten(_ segment: Segment, of partitions: PartitionSet) -> PartitionSet {
+        guard !base.partitions.isEmpty else { return PartitionSet() }
+        return PartitionSet(partitions.filter { isForgotten(segment, $0) })
+    }
+
+    /// What the base becomes when everything below `end` is forgotten of `partitions`.
+    package func base(
+        of partitions: PartitionSet, below end: Segment, through: LSN, outcomesFrom: Segment
+    ) -> HistoryBase {
+        var base = HistoryBase(
+            partitions: Array(repeating: .none, count: homeTotals.count), through: through,
+            outcomesFrom: outcomesFrom)
+        for partition in partitions {
+            base.partitions[Int(partition.index)] = self.base(partition, below: end)
+        }
+        return base
+    }
+
+    /// The sums of one partition below `end`, or below its floor, which may be higher.
+    package func base(_ partition: PartitionID, below end: Segment) -> PartitionBase {
+        let held = base[partition]
+        guard end > held.floor else { return held }
+        let sums = digests.base(partition, below: end)
+        var totals = held.totals
+        for (segment, ids) in segments where segment < end && segment >= held.floor {
+            for id in ids {
+                guard let entry = entries[id], entry.isCounted, entry.home == partition else {
+                    continue
+                }
+                totals.add(entry.totals)
+            }
+        }
+        return PartitionBase(
+            floor: end, applied: sums.applied, home: sums.home, events: totals.events,
+            counted: totals.counted, dead: totals.dead)
+    }
+
+    /// Ids of the segments below `end`, ascending by segment and id.
+    package func ids(below end: Segment) -> [BatchID] {
+        segments.keys.filter { $0 < end }.sorted().flatMap { ids(in: $0) }
+    }
+
+    /// Lets go of everything below `end`; `base` says what it added up to.
+    package mutating func forget(below end: Segment, base: HistoryBase) {
+        for segment in segments.keys.filter({ $0 < end }) {
+            for id in segments[segment] ?? [] { entries[id] = nil }
+            segments[segment] = nil
+        }
+        digests.forget(below: end)
+        self.base = base
+    }
+
+    /// Takes over what other replicas forgot. Entries that are here belong to later segments of
+    /// some partition; of others the base holds them.
+    package mutating func install(_ base: HistoryBase) {
+        precondition(self.base.partitions.isEmpty, "nothing was forgotten here")
+        self.base = base
+        digests.add(base)
+        for (place, held) in base.partitions.enumerated() where place < homeTotals.count {
+            homeTotals[place].merge(held.totals)
+        }
+        for id in ids { settleForgotten(id) }
+    }
+}
+
+extension PartitionBase {
+    package var totals: HomeTotals { HomeTotals(events: events, counted: counted, dead: dead) }
 }
 
 /// One batch as one node knows it.

@@ -39,14 +39,15 @@ package struct CloseReply: Hashable, Sendable {
     package var isReady: Bool
     /// It holds nothing in doubt.
     package var isSettled: Bool
-    /// Its home sets below `closeBelow`, over the homes that it shares with the asker.
-    package var homes: SetDigest
+    /// Its home sets below `closeBelow`, over the homes that it shares with the asker; nil where
+    /// it has forgotten more than that.
+    package var homes: SetDigest?
     /// Its applied sets below `sealBelow`, over the partitions that it shares with the asker.
-    package var applied: SetDigest
+    package var applied: SetDigest?
 
     package init(
-        tag: Tag, vote: Vote, frozen: Segment, isReady: Bool, isSettled: Bool, homes: SetDigest,
-        applied: SetDigest
+        tag: Tag, vote: Vote, frozen: Segment, isReady: Bool, isSettled: Bool, homes: SetDigest?,
+        applied: SetDigest?
     ) {
         self.tag = tag
         self.vote = vote
@@ -63,8 +64,8 @@ package struct CloseReply: Hashable, Sendable {
         frozen = Segment(try reader.fixed())
         isReady = try reader.flag()
         isSettled = try reader.flag()
-        homes = try reader.digest()
-        applied = try reader.digest()
+        homes = try reader.flag() ? try reader.digest() : nil
+        applied = try reader.flag() ? try reader.digest() : nil
     }
 
     package func encode(into writer: inout ByteWriter) {
@@ -73,7 +74,9 @@ package struct CloseReply: Hashable, Sendable {
         writer.write(fixed: frozen.number)
         writer.write(flag: isReady)
         writer.write(flag: isSettled)
-        writer.write(homes)
-        writer.write(applied)
+        for digest in [homes, applied] {
+            writer.write(flag: digest != nil)
+            if let digest { writer.write(digest) }
+        }
     }
 }

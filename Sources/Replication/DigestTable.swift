@@ -1,11 +1,13 @@
 package import Core
+package import Storage
 
 /// The set digests of one node: per partition and segment, of applied slices and of bound home
 /// records. Sums over partitions stand for all of them at once, since digests add up: equal sums,
 /// equal sets.
 ///
 /// What lies below a floor is also kept as one sum per partition, so that comparing old history
-/// costs the same however long it is.
+/// costs the same however long it is. Of what is forgotten (`HistoryBase`) only such a sum is left:
+/// nothing can be said of the segments below a partition's floor one by one.
 package struct DigestTable: Sendable {
     private var totals: [SetDigest]
     private var homeTotals: [SetDigest]
@@ -16,14 +18,30 @@ package struct DigestTable: Sendable {
     private var homeFloor = Segment.first
     private var segments: [Segment: [SetDigest]] = [:]
     private var homeSegments: [Segment: [PartitionID: SetDigest]] = [:]
+    /// By partition: below it, rows are gone.
+    private var floors: [Segment]
     private let combinesByXor: Bool
 
-    package init(partitions: Int, combinesByXor: Bool = false) {
+    package init(partitions: Int, base: HistoryBase = .none, combinesByXor: Bool = false) {
         self.combinesByXor = combinesByXor
         totals = Array(repeating: .empty, count: partitions)
         homeTotals = totals
         below = totals
         homeBelow = totals
+        floors = Array(repeating: .first, count: partitions)
+        add(base)
+    }
+
+    /// Begins with what was forgotten, or takes over what another replica forgot: nothing of it
+    /// may be here yet.
+    package mutating func add(_ base: HistoryBase) {
+        for (place, held) in base.partitions.enumerated() where place < totals.count {
+            totals[place].merge(held.applied)
+            homeTotals[place].merge(held.home)
+            below[place].merge(held.applied)
+            homeBelow[place].merge(held.home)
+            floors[place] = max(floors[place], held.floor)
+        }
     }
 
     package mutating func insert(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
@@ -95,6 +113,34 @@ package struct DigestTable: Sendable {
             }
         }
         return sum
+    }
+
+    // MARK: - Forgetting
+
+    /// The sums of one partition below `end`, which is not below its floor.
+    package func base(_ partition: PartitionID, below end: Segment) -> (
+        applied: SetDigest, home: SetDigest
+    ) {
+        let only = PartitionSet([partition])
+        return (
+            applied: appliedSum(of: only, below: end), home: homeSum(of: only, below: end)
+        )
+    }
+
+    /// Lets go of the rows below `end`: their sums stay. Both floors have passed it.
+    package mutating func forget(below end: Segment) {
+        // Rows above the floors are in no sum yet: those that go must be.
+        raiseFloors(applied: end, home: end)
+        for segment in segments.keys.filter({ $0 < end }) { segments[segment] = nil }
+        for segment in homeSegments.keys.filter({ $0 < end }) { homeSegments[segment] = nil }
+        for place in floors.indices { floors[place] = max(floors[place], end) }
+    }
+
+    /// The greatest floor of these partitions: what lies below cannot be told by segments.
+    package func floor(of partitions: PartitionSet) -> Segment {
+        var floor = Segment.first
+        for partition in partitions { floor = max(floor, floors[Int(partition.index)]) }
+        return floor
     }
 
     // MARK: - Below a segment

@@ -25,6 +25,47 @@ package enum LogKind: UInt8, Sendable {
     case dropped = 9
     /// A process began to write here.
     case run = 10
+    /// What of the log's head is still needed, said again before the head is let go of.
+    case state = 11
+}
+
+/// The body of a `state` record: everything that a log says but of batches.
+package struct LogState: Hashable, Sendable {
+    package var marks: Watermarks
+    /// Ascending by name.
+    package var peers: [PeerMemory]
+    package var runs: RunHistory
+
+    package init(marks: Watermarks, peers: [PeerMemory], runs: RunHistory) {
+        self.marks = marks
+        self.peers = peers
+        self.runs = runs
+    }
+
+    package var encoded: [UInt8] {
+        var writer = ByteWriter()
+        writer.write(fixed: marks.frozen.number)
+        writer.write(fixed: marks.closed.number)
+        writer.write(fixed: marks.sealed.number)
+        writer.write(count: peers.count)
+        for peer in peers { writer.write(sized: peer.encoded) }
+        runs.encode(into: &writer)
+        return writer.bytes
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DecodeError) {
+        var reader = ByteReader(bytes)
+        marks = Watermarks()
+        marks.frozen = Segment(try reader.fixed())
+        marks.closed = Segment(try reader.fixed())
+        marks.sealed = Segment(try reader.fixed())
+        peers = []
+        for _ in 0..<(try reader.count(ofSize: 2)) {
+            peers.append(try PeerMemory(decoding: try reader.sized()))
+        }
+        runs = try RunHistory(from: &reader)
+        try reader.finish()
+    }
 }
 
 /// The body of a `frozen`, `closed` or `sealed` record.
@@ -63,6 +104,22 @@ package struct Watermarks: Hashable, Sendable {
     package var sealed = Segment.first
 
     package init() {}
+
+    package mutating func raise(to other: Watermarks) {
+        frozen = max(frozen, other.frozen)
+        closed = max(closed, other.closed)
+        sealed = max(sealed, other.sealed)
+    }
+}
+
+extension LogKind {
+    /// It says something of one batch.
+    package var isOfBatch: Bool {
+        switch self {
+        case .home, .slices, .applied, .progress, .dropped: true
+        case .peer, .frozen, .closed, .sealed, .state, .run: false
+        }
+    }
 }
 
 /// The body of an `applied` mark.

@@ -24,6 +24,11 @@ package struct RecoveredLog: ~Copyable {
     private var directories: [BatchID: [PartitionID: Hash128]] = [:]
     private let replaysCovered: Bool
     private let forgetsCovered: Bool
+    /// From the manifest, before the first record.
+    private var voidThrough = LSN.zero
+    private var covered = LSN.zero
+    private let segmentLength: Duration
+    private let combinesByXor: Bool
 
     private struct Mark {
         var lsn: LSN
@@ -41,6 +46,8 @@ package struct RecoveredLog: ~Copyable {
         segmentLength: Duration, replaysCovered: Bool = false, forgetsCovered: Bool = false,
         combinesByXor: Bool = false
     ) {
+        self.segmentLength = segmentLength
+        self.combinesByXor = combinesByXor
         self.partitions = partitions
         self.digestKey = digestKey
         self.window = window
@@ -53,10 +60,17 @@ package struct RecoveredLog: ~Copyable {
         self.forgetsCovered = forgetsCovered
     }
 
-    /// One valid record, in the order of the log; files cover the marks up to `covered`.
-    package mutating func visit(
-        kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8], covered: LSN
-    ) {
+    /// What the manifest says of forgotten batches: before the first record.
+    package mutating func begin(_ manifest: ManifestState) {
+        voidThrough = manifest.voidThrough
+        covered = manifest.coveredThrough
+        index = BatchIndex(
+            partitions: partitions, key: digestKey, segmentLength: segmentLength,
+            base: manifest.base, combinesByXor: combinesByXor)
+    }
+
+    /// One valid record, in the order of the log.
+    package mutating func visit(kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8]) {
         do throws(DecodeError) {
             guard let kind = LogKind(rawValue: kind) else {
                 throw DecodeError("a record of kind \(kind)", at: 0)
@@ -74,20 +88,24 @@ package struct RecoveredLog: ~Copyable {
     private mutating func read(
         _ kind: LogKind, _ lsn: LSN, _ position: LogPosition, _ payload: [UInt8]
     ) throws(DecodeError) {
+        if kind.isOfBatch, lsn <= voidThrough { return }
         switch kind {
         case .home:
             let record = try BatchRecord(decoding: payload)
+            guard !isForgotten(record) else { return }
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .slices:
             let record = try BatchRecord(decoding: payload)
+            guard !isForgotten(record) else { return }
             index.holdSlices(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .applied:
             let mark = try AppliedMark(decoding: payload)
             guard index[mark.id] != nil, let directory = directories[mark.id] else {
+                if index[mark.id] == nil, lsn <= index.base.through { return }
                 throw DecodeError("a mark of \(mark.id), which the log does not hold", at: 0)
             }
             index.markBound(mark.id)
@@ -111,7 +129,16 @@ package struct RecoveredLog: ~Copyable {
             let memory = try PeerMemory(decoding: payload)
             _ = peers[memory.node, default: .none].raise(to: memory.standing)
         case .run:
-            runs.begin(try RunMark(decoding: payload).run, at: lsn)
+            let mark = try RunMark(decoding: payload)
+            runs.begin(mark.run, at: lsn, edits: mark.edits)
+        case .state:
+            let state = try LogState(decoding: payload)
+            marks.raise(to: state.marks)
+            for memory in state.peers {
+                _ = peers[memory.node, default: .none].raise(to: memory.standing)
+            }
+            // It knows those that this log still shows, and earlier ones.
+            runs = state.runs
         case .frozen:
             marks.frozen = max(marks.frozen, try SegmentMark(decoding: payload).below)
         case .closed:
@@ -126,6 +153,16 @@ package struct RecoveredLog: ~Copyable {
             index.drop(mark.id)
             directories[mark.id] = nil
         }
+    }
+
+    /// Nothing of it is kept one by one any more: it lies in a file that is not let go of yet.
+    private func isForgotten(_ record: BatchRecord) -> Bool {
+        guard !index.base.partitions.isEmpty else { return false }
+        let segment = index.segment(of: record.header)
+        let touched = record.partitions.intersection(mine)
+        guard index.forgotten(segment, of: touched) == touched else { return false }
+        return record.kind == .slices || !mine.contains(record.home)
+            || index.isForgotten(segment, record.home)
     }
 
     private mutating func learn(_ record: BatchRecord) {

@@ -55,6 +55,13 @@ package enum ReplicationLimits {
     package static let pendingBytesMax = 256 << 20
     /// Storage jobs under way before reads and fetches of others are refused.
     package static let jobsMax = 4096
+    /// Younger batches in one piece of a whole copy, and sealed ones with their letters.
+    package static let copyListMax = 1024
+    package static let copySealedMax = 64
+    /// A whole copy without a word from the other side is given up after this.
+    package static let copyIdleMax: Duration = .seconds(5)
+    /// Askers for outcomes of forgotten batches that wait for a file at once.
+    package static let lookUpsMax = 4096
     /// Bytes of records that were taken and are not yet on disk: beyond it this node takes no more,
     /// and senders repeat themselves.
     package static let unsyncedBytesMax = 256 << 20

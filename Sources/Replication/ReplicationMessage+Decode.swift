@@ -57,6 +57,7 @@ extension ReplicationMessage {
             let vote = try reader.vote()
             self = .closeReply(try CloseReply(from: &reader, vote: vote, tag: tag))
         case 60: self = .audit(try AuditMessage(from: &reader))
+        case 61: self = .copy(try CopyMessage(from: &reader))
         default: throw reader.fail("a message of kind \(kind)")
         }
     }
@@ -195,14 +196,19 @@ extension ByteReader {
         let rest = try segments()
         var listing: [SyncEntry] = []
         for _ in 0..<(try count(ofSize: 56)) {
-            listing.append(
-                SyncEntry(
-                    header: try header(), home: try partition(), hasRecord: try flag(),
-                    applied: try partitions(), isFinished: try flag(), isBound: try flag()))
+            listing.append(try syncEntry())
         }
-        return SyncReply(
+        var reply = SyncReply(
             tag: tag, round: round, listing: listing, rest: rest, olderDiffers: olderDiffers,
             isSource: isSource, frozen: frozen)
+        if try flag() { reply.marks = try historyMarks() }
+        return reply
+    }
+
+    mutating func syncEntry() throws(DecodeError) -> SyncEntry {
+        SyncEntry(
+            header: try header(), home: try partition(), hasRecord: try flag(),
+            applied: try partitions(), isFinished: try flag(), isBound: try flag())
     }
 
     fileprivate mutating func fetchItems() throws(DecodeError) -> [FetchItem] {

@@ -64,6 +64,9 @@ extension ReplicationMessage {
         case .audit(let message):
             writer.write(60)
             message.encode(into: &writer)
+        case .copy(let message):
+            writer.write(61)
+            message.encode(into: &writer)
         case .fetch, .fetched, .pull, .pulled, .hello, .helloReply, .remember, .remembered, .vouch,
             .closeAsk, .closeReply:
             encodeRest(into: &writer)
@@ -121,7 +124,7 @@ extension ReplicationMessage {
             writer.write(41)
             reply.encode(into: &writer)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
-            .statusReply, .read, .readReply, .syncAsk, .syncReply, .audit:
+            .statusReply, .read, .readReply, .syncAsk, .syncReply, .audit, .copy:
             preconditionFailure("encoded by the caller")
         }
     }
@@ -168,14 +171,9 @@ extension ReplicationMessage {
         writer.write(fixed: reply.frozen.number)
         writer.write(reply.rest)
         writer.write(count: reply.listing.count)
-        for entry in reply.listing {
-            writer.write(entry.header)
-            writer.write(fixed: entry.home.index)
-            writer.write(flag: entry.hasRecord)
-            writer.write(entry.applied)
-            writer.write(flag: entry.isFinished)
-            writer.write(flag: entry.isBound)
-        }
+        for entry in reply.listing { writer.write(entry) }
+        writer.write(flag: reply.marks != nil)
+        if let marks = reply.marks { writer.write(marks) }
     }
 }
 
@@ -197,6 +195,15 @@ extension ByteWriter {
             write(7)
             write(why.rawValue)
         }
+    }
+
+    mutating func write(_ entry: SyncEntry) {
+        write(entry.header)
+        write(fixed: entry.home.index)
+        write(flag: entry.hasRecord)
+        write(entry.applied)
+        write(flag: entry.isFinished)
+        write(flag: entry.isBound)
     }
 
     mutating func write(_ vote: Vote) {

@@ -45,6 +45,9 @@ package enum ReplicationMessage: Hashable, Sendable {
     /// So far has my disk come: remember it, durably, in case that it is ever set back.
     case vouch(Standing)
 
+    // Beginning anew where records are gone.
+    case copy(CopyMessage)
+
     // Proving that all is well.
     case audit(AuditMessage)
 }

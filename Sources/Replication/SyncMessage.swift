@@ -60,6 +60,9 @@ package struct SyncReply: Hashable, Sendable {
     package var isSource: Bool
     /// The answerer's freeze: a recovering node takes it over, with the promise that lies in it.
     package var frozen: Segment
+    /// What the answerer no longer lists, to one that recovers: it needs a whole copy where that is
+    /// more than it holds.
+    package var marks: HistoryMarks?
 
     package init(
         tag: Tag, round: UInt32, listing: [SyncEntry], rest: [Segment], olderDiffers: Bool,

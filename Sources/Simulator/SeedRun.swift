@@ -25,6 +25,8 @@ package struct SeedRun: Sendable {
         var swarm = Swarm(&random, without: schedule.without)
         var parkingDraw = RandomSource(seed: seed ^ 0x616e_79)
         swarm.drawParking(&parkingDraw)
+        var forgettingDraw = RandomSource(seed: seed ^ 0x666f_7267)
+        swarm.drawForgetting(&forgettingDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

@@ -91,6 +91,13 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var horizon: Duration
     package var segmentLength: Duration
     package var closeInterval: Duration
+    /// nil: nothing is forgotten.
+    package var forgetSegmentsMin: Int64?
+    /// A disk is lost after its history was forgotten, and once more after the heal; so many
+    /// copies are cut short.
+    package var wipesLate = false
+    package var restores = false
+    package var copyInterruptions = 0
     package var readAttemptTimeout: Duration
     /// Calls that a coordinator takes at once.
     package var sessionsMax = ReplicationLimits.sessionsMax
@@ -225,6 +232,28 @@ package struct Swarm: Sendable, CustomStringConvertible {
         }
     }
 
+    /// Drawn apart from the rest: with a short horizon history is forgotten while faults happen.
+    package mutating func drawForgetting(_ random: inout RandomSource) {
+        let segments: Int64 = random.pick([1, 1, 2, 4])
+        let isLong = random.chance(2, in: 3)
+        let rest = Duration.milliseconds(random.below(10_000))
+        let losesLate = random.chance(1, in: 2)
+        let restores = random.chance(1, in: 2)
+        let interruptions = random.pick([0, 1, 3])
+        guard horizon < SimulatorLimits.horizonAwaited else { return }
+        forgetSegmentsMin = segments
+        // What a copy needs: another voter of each partition, and no liar among the producers.
+        if replication >= 2, !faults.contains(.rogues), budget != .beyond {
+            self.restores = restores
+            copyInterruptions = interruptions
+            wipesLate = losesLate && isLong && !faults.isEmpty
+        }
+        guard isLong, budget != .oneNode else { return }
+        // Long enough that disks are lost after their history was forgotten.
+        chaos = max(chaos, horizon + requestTimeout + clockSkewMax * 2 + .seconds(12) + rest)
+        pace = max(pace, chaos * 2 / (3 * contents / producers))
+    }
+
     /// Drawn apart from the rest: a third of the seeds, some with little room.
     package mutating func drawParking(_ random: inout RandomSource) {
         parks = random.chance(1, in: 3)
@@ -259,5 +288,6 @@ package struct Swarm: Sendable, CustomStringConvertible {
         let names = faults.isEmpty ? "no faults" : faults.map(\.rawValue).joined(separator: " ")
         return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
             + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
+            + (forgetSegmentsMin == nil ? "" : ", forgets")
     }
 }

@@ -54,6 +54,14 @@ package enum StorageLimits {
     package static let blockRawMax = 64 << 10
     /// The most raw bytes of an index, a filter or a footer.
     package static let sectionRawMax = 256 << 20
+    /// The most raw bytes of a block of history: a batch's dead letters lie in one.
+    package static let historyBlockRawMax = Limits.recordBodyMax + blockRawMax
+    /// Bytes at which one piece of a whole copy is closed.
+    package static let copyPartTarget = 256 << 10
+    /// Files of one level at which they are merged into one of the next, if it would not hold more
+    /// outcomes than this.
+    package static let historyFilesMax = 8
+    package static let historyOutcomesMax: UInt64 = 4 << 20
     /// The time that one table may span.
     package static let bucketSpan: Duration = .seconds(32 * 86_400)
     /// Windows before 1970 share the first bucket and windows after about 2136 the last, so that

@@ -41,12 +41,13 @@ package enum Quarantine {
     ) throws(StorageError) {
         // A log that was moved and a manifest that was not would look like a new node's.
         try condemn(why, in: fileSystem)
-        for name in [directory, FileNames.logDirectory, FileNames.tableDirectory] {
-            try fileSystem.createDirectory(name)
-        }
+        let sources = [
+            FileNames.logDirectory, FileNames.tableDirectory, FileNames.historyDirectory,
+        ]
+        for name in [directory] + sources { try fileSystem.createDirectory(name) }
         try fileSystem.syncDirectory(".")
         let number = try makeRoom(fileSystem)
-        for source in [FileNames.logDirectory, FileNames.tableDirectory] {
+        for source in sources {
             for name in try fileSystem.list(source) {
                 try fileSystem.rename("\(source)/\(name)", to: "\(directory)/\(number).\(name)")
             }

@@ -5,6 +5,8 @@ package struct Recovered: Sendable {
     package let manifest: ManifestState
     /// The listed tables that could be opened, ascending by id.
     package let tables: [TableHandle]
+    /// The listed history files that could be opened, ascending by id.
+    package let history: [HistoryHandle]
     /// Where the log goes on. Everything before it is durable.
     package let cursor: LogCursor
     /// Empty after any crash; not empty after bit rot, lost files or another's hand.
@@ -24,14 +26,21 @@ package enum Recovery {
         let manifest = try ManifestFile.open(
             fileSystem, isStart: !options.trustsPageCache
         ).state
-        try removeUnlistedTables(fileSystem, manifest)
+        try removeUnlisted(
+            fileSystem, FileNames.tableDirectory, FileNames.tableSuffix,
+            listed: Set(manifest.tables.map(\.path)))
+        try removeUnlisted(
+            fileSystem, FileNames.historyDirectory, FileNames.historySuffix,
+            listed: Set(manifest.history.map(\.path)))
         let (tables, tableDamage) = try openTables(fileSystem, manifest, options)
+        let (history, historyDamage) = try openHistory(fileSystem, manifest)
         var scan = LogScan(
             fileSystem: fileSystem, options: options, start: manifest.logStart,
-            covered: manifest.coveredThrough)
+            covered: manifest.coveredThrough, forgotten: manifest.base.through)
         let (cursor, logDamage) = try scan.run { visit($0, manifest) }
         return Recovered(
-            manifest: manifest, tables: tables, cursor: cursor, damage: logDamage + tableDamage)
+            manifest: manifest, tables: tables, history: history, cursor: cursor,
+            damage: logDamage + tableDamage + historyDamage)
     }
 
     private static func prepareDirectories(
@@ -39,6 +48,7 @@ package enum Recovery {
     ) throws(StorageError) {
         try fileSystem.createDirectory(FileNames.logDirectory)
         try fileSystem.createDirectory(FileNames.tableDirectory)
+        try fileSystem.createDirectory(FileNames.historyDirectory)
         try fileSystem.syncDirectory(".")
         guard try !fileSystem.list(".").contains(FileNames.manifest) else { return }
         // A new directory gets its manifest before its first log file or table. Without a manifest
@@ -52,22 +62,41 @@ package enum Recovery {
         }
     }
 
-    /// Drafts and tables of a flush that a crash kept from the manifest: the log still covers them.
-    private static func removeUnlistedTables(
-        _ fileSystem: any FileSystem, _ manifest: ManifestState
+    /// Drafts, tables of a flush and history files that a crash kept from the manifest: the log
+    /// still has what they hold.
+    private static func removeUnlisted(
+        _ fileSystem: any FileSystem, _ directory: String, _ suffix: String, listed: Set<String>
     ) throws(StorageError) {
-        let listed = Set(manifest.tables.map(\.path))
         var removed = false
-        for name in try fileSystem.list(FileNames.tableDirectory) {
-            let path = "\(FileNames.tableDirectory)/\(name)"
-            let isOurs =
-                name.hasSuffix(FileNames.tableSuffix)
-                || name.hasSuffix(FileNames.tableSuffix + FileNames.draftSuffix)
+        for name in try fileSystem.list(directory) {
+            let path = "\(directory)/\(name)"
+            let isOurs = name.hasSuffix(suffix) || name.hasSuffix(suffix + FileNames.draftSuffix)
             guard isOurs, !listed.contains(path) else { continue }
             try fileSystem.remove(path)
             removed = true
         }
-        if removed { try fileSystem.syncDirectory(FileNames.tableDirectory) }
+        if removed { try fileSystem.syncDirectory(directory) }
+    }
+
+    private static func openHistory(
+        _ fileSystem: any FileSystem, _ manifest: ManifestState
+    ) throws(StorageError) -> ([HistoryHandle], [Damage]) {
+        var files: [HistoryHandle] = []
+        var damage: [Damage] = []
+        for meta in manifest.history {
+            do throws(StorageError) {
+                files.append(try HistoryHandle.open(meta, in: fileSystem))
+            } catch {
+                switch error {
+                case .damaged, .notFound:
+                    damage.append(.history(path: meta.path, what: error.description))
+                case .failed, .diskFull, .syncFailed, .writerDead, .newerFormat, .locked,
+                    .digestMismatch, .scanTooLarge:
+                    throw error
+                }
+            }
+        }
+        return (files, damage)
     }
 
     private static func openTables(

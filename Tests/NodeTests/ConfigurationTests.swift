@@ -47,6 +47,7 @@ private func complaint(
         #expect(configuration.gossipInterval == .milliseconds(200))
         #expect(configuration.requestTimeout == .seconds(5))
         #expect(configuration.horizon == .seconds(3600))
+        #expect(configuration.batchStatusRetention == .seconds(7 * 86_400))
         #expect(configuration.futureLimit == .seconds(86_400))
         #expect(configuration.lateness == nil)
         #expect(configuration.memtableSize == 64 << 20)
@@ -320,7 +321,8 @@ private func complaint(
         "Every bound is kept",
         arguments: [
             "gossip_interval: 61s", "request_timeout: 99ms", "request_timeout: 601s",
-            "horizon: 59s", "horizon: 8d", "future_limit: 36501d", "lateness: 36501d",
+            "horizon: 59s", "horizon: 8d", "batch_status_retention: 59m", "future_limit: 36501d",
+            "lateness: 36501d",
             "window: 500ms", "window: 2h", "memtable_size: 5GiB", "memtable_flush_age: 999ms",
             "memtable_flush_age: 8d", "max_parked_size: 1KiB", "max_parked_size: 2000GiB",
             "retention: {1m: 59m}", "replication_factor: 17",

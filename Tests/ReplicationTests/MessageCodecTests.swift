@@ -21,7 +21,7 @@ struct MessageCodecTests {
         let vote = Vote(
             incarnation: Incarnation(2), isVoting: true,
             superseded: [.init(node: NodeID("n3"), incarnation: Incarnation(4))])
-        let standing = Standing(incarnation: Incarnation(4), run: .max, lsn: LSN(9))
+        let standing = Standing(incarnation: Incarnation(4), run: .max, lsn: LSN(9), edits: 3)
         let partitions = PartitionSet([PartitionID(1), PartitionID(130)])
         let digest = SetDigest(sum: .max, count: 3)
         let letter = DeadLetter(
@@ -131,7 +131,56 @@ struct MessageCodecTests {
                     ageMin: .milliseconds(5), wantsUnbound: true))
         }
         messages += audits.map { .audit($0) }
+        messages += copies.map { .copy($0) }
+        var marked = SyncReply(
+            tag: tag, round: 3, listing: [], rest: [], olderDiffers: false, isSource: true,
+            frozen: Segment(8))
+        marked.marks = HistoryMarks(
+            sealed: Segment(4), floors: [.init(below: Segment(3), partitions: partitions)])
+        messages.append(.syncReply(marked))
+        messages.append(
+            .closeReply(
+                CloseReply(
+                    tag: tag, vote: vote, frozen: Segment(9), isReady: true, isSettled: false,
+                    homes: nil, applied: nil)))
         return messages
+    }()
+
+    static let copies: [CopyMessage] = {
+        let tag = Tag(78)
+        let partitions = PartitionSet([PartitionID(1), PartitionID(130)])
+        let digest = SetDigest(sum: .max, count: 300)
+        let base = PartitionBase(
+            floor: Segment(-7), applied: digest, home: digest, events: 300, counted: 299, dead: 1)
+        let lines = [PartitionBase.none, base].map {
+            CopyOffer.Line(
+                partition: PartitionID(130), base: $0, applied: digest,
+                state: StateDigest(counts: 1, sums: .max))
+        }
+        let letter = DeadLetter(line: 4, reason: .tooLate, detail: "été", raw: [0xff], type: [1])
+        let entry = HistoryEntry(
+            header: header, home: PartitionID(3), totals: record.totals, letters: [letter])
+        var bare = entry
+        bare.letters = []
+        let listed = SyncEntry(
+            header: header, home: PartitionID(3), hasRecord: true, applied: partitions,
+            isFinished: true, isBound: true)
+        let contents: [CopyPart.Content] = [
+            .cells([[1, 2, 3], []]), .history([entry, bare]), .list([listed]), .cells([]),
+        ]
+        let parts = contents.map {
+            CopyMessage.part(
+                CopyPart(
+                    tag: tag, cursor: CopyCursor(.letters, file: 2, place: 300), content: $0,
+                    next: CopyCursor(.end)))
+        }
+        return [
+            .probe(tag), .ask(tag, partitions), .next(tag, CopyCursor(.list, place: 9)),
+            .marks(tag, HistoryMarks(sealed: .first, floors: []), isSource: true),
+            .offer(
+                CopyOffer(
+                    tag: tag, frozen: Segment(5), outcomesFrom: Segment(-2), lines: lines)),
+        ] + parts
     }()
 
     static let audits: [AuditMessage] = {
@@ -186,7 +235,8 @@ struct MessageCodecTests {
     @Test("every kind of message has a sample here")
     func complete() {
         let kinds = Set(Self.messages.map { encoded($0)[0] })
-        #expect(kinds == Set(Array(1...21) + [40, 41, 60]))
+        #expect(kinds == Set(Array(1...21) + [40, 41, 60, 61]))
+        #expect(Set(Self.copies.map { encoded(.copy($0))[1] }) == Set(1...6))
         #expect(Set(Self.audits.map { encoded(.audit($0))[1] }) == Set(1...5))
     }
 

@@ -24,5 +24,9 @@ struct Regression: Sendable, CustomTestStringConvertible {
             seed: 1239,
             schedule: FaultSchedule(without: [.loss], keep: [10, 13, 14, 17]),
             why: "a wiped voter that had taken a batch again did not inherit the doubt about it"),
+        Regression(
+            seed: 168,
+            schedule: FaultSchedule(without: [.lies], keep: [4, 5, 6, 9, 11]),
+            why: "a record that its source listed in doubt came by a bind, and without the doubt"),
     ]
 }

@@ -39,6 +39,9 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var memtableFlushAge: Duration
     /// With less than this free on its disk a node takes no new batches. Default 256MiB.
     package var diskReserve: Int
+    /// How long a batch's outcome is told after its home forgot it. Default 7d. Longer: larger
+    /// history files.
+    package var batchStatusRetention: Duration
     /// Bytes of batches that each node may park for level ANY; 0 (the default): ANY is off.
     package var parkedSizeMax: Int
     /// The key of all digests. By default derived from the cluster's name, which tells honest
@@ -112,6 +115,8 @@ package enum ConfigurationLimits {
     package static let memtableSize = (1 << 20)...(4 << 30)
     package static let diskReserve = (64 << 20)...(1 << 50)
     package static let memtableFlushAge = Duration.seconds(1)...Duration.seconds(7 * 86_400)
+    package static let batchStatusRetention =
+        Duration.seconds(3600)...Duration.seconds(3650 * 86_400)
     package static let parkedSize = (1 << 20)...(1 << 40)
     package static let retention = Duration.seconds(3600)...Duration.seconds(36_500 * 86_400)
 }

@@ -69,6 +69,31 @@ extension Report {
             logger.error("audit: \(partition) cannot be recounted: \(reason)")
         case .damaged(let what):
             logger.error("audit: this node is damaged: \(what)")
+        case .forgot(let below, let batches, let logStart):
+            logger.info(
+                """
+                \(batches) batches of the segments below \(below) left memory and the log\
+                \(logStart.map { ", which begins with file \($0) now" } ?? "")
+                """)
+        case .lookedUp(let id):
+            logger.debug("batch \(id), forgotten, was looked up")
+        case .copying(let nodes):
+            logger.notice(
+                """
+                what this replica lacks is no longer in any log: it takes a whole copy from \
+                \(nodes.map(\.name).joined(separator: " "))
+                """)
+        case .copied(let nodes, let batches):
+            logger.notice(
+                """
+                copied whole from \(nodes.map(\.name).joined(separator: " ")), \
+                with \(batches) younger batches
+                """)
+        case .copyInterrupted(let why):
+            logger.warning("a whole copy was given up and begins anew: \(why)")
+        case .setAside(let lsn):
+            logger.warning(
+                "what was on this disk through LSN \(lsn) counts no more: it is copied anew")
         case .malformed(let node, let what):
             logger.warning("\(node) sent what cannot be read: \(what)")
         case .parking(let event):

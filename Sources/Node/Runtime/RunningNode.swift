@@ -252,6 +252,7 @@ extension ClusterConfiguration {
         core.gossipInterval = gossipInterval
         core.requestTimeout = requestTimeout
         core.horizon = horizon
+        core.outcomeRetention = batchStatusRetention
         core.memtableBytesMax = memtableSize
         core.memtableAgeMax = memtableFlushAge
         core.parking.bytesMax = parkedSizeMax

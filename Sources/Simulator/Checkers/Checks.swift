@@ -132,6 +132,16 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case rot
     case quarantined
     case condemned
+    /// History left memory and the log.
+    case forgot
+    /// A replica got all of its partitions as whole copies; one that was cut short; what was on
+    /// the disk before was set aside.
+    case copied
+    case copyInterrupted = "copy-interrupted"
+    case setAside = "set-aside"
+    case logReclaimed = "log-reclaimed"
+    /// A forgotten batch was asked for, and known.
+    case historyLookup = "history-lookup"
     case peerDown = "peer-down"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {

@@ -14,6 +14,8 @@ package struct DurableShadow {
         package var slices = PartitionSet()
         /// Partitions of which a mark says that they were applied.
         package var marked = PartitionSet()
+        /// The LSNs of these marks.
+        package var marks: [PartitionID: LSN] = [:]
 
         package init(hash: Hash128) {
             self.hash = hash
@@ -32,6 +34,11 @@ package struct DurableShadow {
     }
 
     private(set) var holdings: [BatchID: Holding] = [:]
+    /// What is held by history files and tables alone: its records may be gone from the log.
+    private(set) var archive: [BatchID: Holding] = [:]
+    /// As the manifest said last.
+    private(set) var base = HistoryBase.none
+    private(set) var voidThrough = LSN.zero
     /// A checksum of each record that the node gave to its log thread, from LSN 1 on.
     private var appended: [UInt32] = []
     private var unsynced: [LogAppend] = []
@@ -48,13 +55,15 @@ package struct DurableShadow {
     /// Whether the disk holds this content so that it can be shown in the partition after any
     /// crash.
     package func holds(_ content: Content, _ partition: PartitionID) -> Bool {
-        guard let holding = holdings[content.id] else { return false }
-        return holding.hash == content.hash && holding.contains(partition)
+        [holdings[content.id], archive[content.id]].contains { holding in
+            holding?.hash == content.hash && holding?.contains(partition) == true
+        }
     }
 
     package func holdsRecord(_ content: Content) -> Bool {
-        guard let holding = holdings[content.id] else { return false }
-        return holding.hash == content.hash && holding.hasRecord
+        [holdings[content.id], archive[content.id]].contains { holding in
+            holding?.hash == content.hash && holding?.hasRecord == true
+        }
     }
 
     package func standing(of node: NodeID) -> Standing { standings[node] ?? .none }
@@ -92,7 +101,9 @@ package struct DurableShadow {
     mutating func restart(
         _ records: [Record], _ ledger: Ledger, mayLack: Bool
     ) throws(Violation) {
-        var last = LSN.zero
+        // The log may begin anywhere: what is missing of its head must be needed no more.
+        var last = records.first.map { LSN($0.lsn.number - 1) } ?? .zero
+        let before = self
         holdings = [:]
         frozen = .first
         standings = [:]
@@ -108,11 +119,43 @@ package struct DurableShadow {
             else { throw Violation("S10", "recovered LSN \(last) is not what was appended") }
             try absorb(record.kind, record.lsn, record.payload, ledger)
         }
+        if !mayLack { try checkNothingLost(before) }
         guard last >= synced || mayLack else {
             throw Violation("S10", "synced through \(synced), recovered through \(last)")
         }
         appended.removeLast(appended.count - Int(last.number))
         synced = last
+    }
+
+    /// Of what was on the disk nothing may be missing but what was forgotten.
+    private func checkNothingLost(_ before: DurableShadow) throws(Violation) {
+        for (id, holding) in before.holdings {
+            guard let now = holdings[id], now.hash == holding.hash,
+                now.hasRecord || !holding.hasRecord, holding.slices.isSubset(of: now.slices),
+                holding.marked.isSubset(of: now.marked)
+            else {
+                // A drop, or a content to which it gave way, may have come to the disk unsynced.
+                if holding.marked.isEmpty, holdings[id]?.hash != holding.hash { continue }
+                throw Violation("S10", "\(id) was on the disk, and is not recovered")
+            }
+        }
+        for (node, standing) in before.standings {
+            let now = self.standing(of: node)
+            let isSameRun = now.incarnation == standing.incarnation && now.run == standing.run
+            guard now.incarnation < standing.incarnation || isSameRun && now.lsn < standing.lsn
+            else { continue }
+            throw Violation("S10", "the life of \(node) was remembered, and is not recovered")
+        }
+        guard frozen >= before.frozen else {
+            throw Violation("S10", "frozen below \(before.frozen), recovered \(frozen)")
+        }
+    }
+
+    /// The manifest lost what it said of forgotten batches; whatever it still says comes anew.
+    mutating func remembersAgain() {
+        archive = [:]
+        base = .none
+        voidThrough = .zero
     }
 
     mutating func wipe() {
@@ -127,16 +170,26 @@ package struct DurableShadow {
         guard let kind = LogKind(rawValue: kind) else {
             throw Violation("S13", "a log record of unknown kind \(kind)")
         }
+        if kind.isOfBatch, lsn <= voidThrough { return }
         do {
             switch kind {
-            case .home, .slices: try hold(BatchRecord(decoding: payload), ledger)
-            case .applied: try mark(AppliedMark(decoding: payload))
+            case .home, .slices: try hold(BatchRecord(decoding: payload), lsn, ledger)
+            case .applied: try mark(AppliedMark(decoding: payload), lsn)
+            case .state:
+                let state = try LogState(decoding: payload)
+                frozen = max(frozen, state.marks.frozen)
+                for memory in state.peers {
+                    _ = standings[memory.node, default: .none].raise(to: memory.standing)
+                }
+                runs = state.runs
             case .frozen: frozen = max(frozen, try SegmentMark(decoding: payload).below)
             case .dropped: try drop(ProgressMark(decoding: payload))
             case .peer:
                 let memory = try PeerMemory(decoding: payload)
                 _ = standings[memory.node, default: .none].raise(to: memory.standing)
-            case .run: runs.begin(try RunMark(decoding: payload).run, at: lsn)
+            case .run:
+                let mark = try RunMark(decoding: payload)
+                runs.begin(mark.run, at: lsn, edits: mark.edits)
             case .progress, .closed, .sealed: break
             }
         } catch let violation as Violation {
@@ -146,7 +199,9 @@ package struct DurableShadow {
         }
     }
 
-    private mutating func hold(_ record: BatchRecord, _ ledger: Ledger) throws(Violation) {
+    private mutating func hold(_ record: BatchRecord, _ lsn: LSN, _ ledger: Ledger)
+        throws(Violation)
+    {
         let id = record.header.id
         let hash = record.header.contentHash
         guard let number = ledger.number(of: hash), let made = ledger.record(id, hash) else {
@@ -154,6 +209,15 @@ package struct DurableShadow {
         }
         guard ledger.submitted.contains(number) else {
             throw Violation("S1", "a log holds c\(number), which was never sent")
+        }
+        if let archived = archive[id] {
+            let isArchived =
+                record.kind == .home
+                ? archived.hasRecord : record.partitions.isSubset(of: archived.slices)
+            if isArchived, lsn <= base.through { return }
+            guard record.kind != .home || !archived.hasRecord else {
+                throw Violation("S7", "a log takes c\(number) again, which was forgotten")
+            }
         }
         var holding = holdings[id] ?? Holding(hash: hash)
         if holding.hash != hash {
@@ -174,8 +238,15 @@ package struct DurableShadow {
         holdings[id] = holding
     }
 
-    private mutating func mark(_ mark: AppliedMark) throws(Violation) {
+    private mutating func mark(_ mark: AppliedMark, _ lsn: LSN) throws(Violation) {
+        if let archived = archive[mark.id] {
+            let again = archived.slices.intersection(mark.partitions)
+            if !again.isEmpty, lsn > base.through {
+                throw Violation("S5", "\(mark.id), forgotten, is applied again in \(Array(again))")
+            }
+        }
         guard var holding = holdings[mark.id] else {
+            if lsn <= base.through { return }
             throw Violation("S1", "\(mark.id) is marked as applied, but not held")
         }
         let twice = holding.marked.intersection(mark.partitions)
@@ -183,6 +254,7 @@ package struct DurableShadow {
             throw Violation("S5", "\(mark.id) is applied twice in \(Array(twice))")
         }
         holding.marked.formUnion(mark.partitions)
+        for partition in mark.partitions { holding.marks[partition] = lsn }
         holdings[mark.id] = holding
     }
 
@@ -196,5 +268,72 @@ package struct DurableShadow {
 
     private static func checksum(_ kind: UInt8, _ payload: [UInt8]) -> UInt32 {
         Checksum.crc32c(payload, extending: UInt32(kind))
+    }
+}
+
+// MARK: - What is forgotten
+
+extension DurableShadow {
+    func markedAt(_ record: BatchRecord, _ partition: PartitionID) -> LSN? {
+        let id = record.header.id
+        if archive[id]?.slices.contains(partition) == true { return .zero }
+        return holdings[id]?.marks[partition]
+    }
+
+    func holdsHome(_ record: BatchRecord) -> Bool {
+        let id = record.header.id
+        return holdings[id]?.hasRecord == true || archive[id]?.hasRecord == true
+    }
+
+    func holdsSlice(_ record: BatchRecord, _ partition: PartitionID) -> Bool {
+        let id = record.header.id
+        return holdings[id]?.contains(partition) == true
+            || archive[id]?.slices.contains(partition) == true
+    }
+
+    var archivedHomes: [BatchID] {
+        archive.filter(\.value.hasRecord).keys.sorted()
+    }
+
+    func archivedHash(_ id: BatchID) -> Hash128? { archive[id]?.hash }
+
+    /// Part of a batch is held by files and tables from now on.
+    mutating func archive(_ record: BatchRecord, _ partitions: PartitionSet, home: Bool) {
+        let id = record.header.id
+        var holding = archive[id] ?? Holding(hash: record.header.contentHash)
+        holding.hasRecord = holding.hasRecord || home
+        holding.slices.formUnion(partitions)
+        archive[id] = holding
+    }
+
+    /// The log is no longer asked for what the history holds whole.
+    mutating func forget(
+        _ base: HistoryBase, _ mine: PartitionSet, _ ledger: Ledger,
+        _ segment: (BatchHeader) -> Segment
+    ) throws(Violation) {
+        self.base = base
+        for (id, holding) in holdings {
+            guard let record = ledger.record(id, holding.hash) else { continue }
+            let time = segment(record.header)
+            let touched = record.partitions.intersection(mine)
+            guard touched.allSatisfy({ time < base[$0].floor }) else { continue }
+            guard !mine.contains(record.home) || time < base[record.home].floor else { continue }
+            guard archive[id]?.hash == holding.hash else {
+                guard holding.marked.isEmpty else {
+                    throw Violation("S7", "\(id) is forgotten, and was never decided")
+                }
+                holdings[id] = nil
+                continue
+            }
+            holdings[id] = nil
+        }
+    }
+
+    /// What the disk held is void: it begins anew.
+    mutating func setAside(through lsn: LSN) {
+        voidThrough = lsn
+        holdings = [:]
+        archive = [:]
+        base = .none
     }
 }

@@ -3,6 +3,7 @@ package import NodeCore
 import Replication
 import Ring
 import Storage
+import Wire
 
 /// What a node believes, taken out for the checkers.
 package struct NodeAudit {
@@ -56,6 +57,27 @@ package struct NodeAudit {
         setDigests = partitions.map { index.digests.total($0) }
         stateDigests = partitions.map { core.stateDigest(of: $0) }
         for held in held { shown[held.hash] = held.applied }
+    }
+
+    /// What it holds by history: known of it are sums alone, so that the model says which batches
+    /// these must be.
+    mutating func add(
+        forgotten record: BatchRecord, _ partitions: PartitionSet, home: Bool
+    ) {
+        let header = record.header
+        var entry = Held(
+            id: header.id, hash: header.contentHash, hasRecord: home, isBound: true,
+            isFinished: true, applied: partitions)
+        if let place = held.firstIndex(where: { $0.id == header.id }) {
+            entry.hasRecord = entry.hasRecord || held[place].hasRecord
+            entry.isFinished = held[place].isFinished
+            entry.applied.formUnion(held[place].applied)
+            held[place] = entry
+        } else {
+            let place = held.firstIndex { $0.id > header.id } ?? held.count
+            held.insert(entry, at: place)
+        }
+        shown[entry.hash] = entry.applied
     }
 
     func shows(_ content: Content, _ partition: PartitionID) -> Bool {

@@ -12,7 +12,9 @@ extension VirtualCluster {
         guard let lie = checks.lie else {
             throw Violation("L6", "\(node.id) reports \(report), and nothing was damaged")
         }
-        try checks.lie?.note(report, by: node)
+        try checks.lie?.note(
+            report, by: node, forgets: swarm.forgetSegmentsMin != nil,
+            canBeOutvoted: swarm.replication >= 3)
         log("\(lie.description): \(node.id) says \(report)")
     }
 

@@ -25,6 +25,8 @@ extension VirtualCluster {
         try awaitSeals()
         try awaitParked()
         try settle()
+        try restoreOne()
+        try settle()
         if swarm.has(.zombies) {
             try raiseAll()
             try settle()
@@ -82,6 +84,7 @@ extension VirtualCluster {
 
     /// Why the cluster has not converged yet; nil when it has.
     private func unsettled() throws(Violation) -> Violation? {
+        if extrasOpen > 0 { return Violation("L2", "batches are still to be made") }
         if let effort = openEfforts.first {
             return Violation("L2", "the producer of c\(effort.content) never learnt its outcome")
         }

@@ -20,6 +20,7 @@ extension VirtualCluster {
             try checkFold(audit, node)
             try checkCells(audit, node, process)
             try checkSizes(node, process)
+            try checkHistory(node, process)
             try checkVersions(audit, node, process)
             try checkIncidents(node, process)
             audits.append(audit)
@@ -29,7 +30,15 @@ extension VirtualCluster {
     }
 
     func audit(_ node: VirtualNode, _ process: VirtualProcess) -> NodeAudit {
-        NodeAudit(process.core, at: clocks(of: node, process))
+        var audit = NodeAudit(process.core, at: clocks(of: node, process))
+        let base = process.core.forgotten
+        guard base != .none else { return audit }
+        for (_, record) in decidedForms {
+            let part = forgottenPart(of: record, by: base, node)
+            guard part.home || !part.partitions.isEmpty else { continue }
+            audit.add(forgotten: record, part.partitions, home: part.home)
+        }
+        return audit
     }
 
     func note(_ audit: NodeAudit, of node: VirtualNode) {

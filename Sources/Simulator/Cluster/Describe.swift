@@ -31,7 +31,8 @@ enum Describe {
         case .statusReply(let reply):
             "statusReply \(reply.held.map { $0.isBound ? "bound" : "held" } ?? "nothing")"
         case .read, .readReply, .syncAsk, .syncReply, .fetch, .fetched, .pull, .pulled, .hello,
-            .helloReply, .remember, .remembered, .vouch, .closeAsk, .closeReply, .audit:
+            .helloReply, .remember, .remembered, .vouch, .closeAsk, .closeReply, .audit,
+            .copy:
             nil
         }
     }
@@ -68,6 +69,7 @@ enum Describe {
             "closeReply: frozen below \(reply.frozen)\(reply.isReady ? ", ready" : "")"
                 + "\(reply.isSettled ? "" : ", in doubt"), \(vote(reply.vote))"
         case .audit(let message): audit(message)
+        case .copy(let message): copy(message)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
             .statusReply:
             ""
@@ -76,6 +78,18 @@ enum Describe {
 
     private static func standing(_ standing: Standing) -> String {
         "life \(standing.incarnation.number), record \(standing.lsn)"
+    }
+
+    private static func copy(_ message: CopyMessage) -> String {
+        switch message {
+        case .probe: "copy: how far have you forgotten?"
+        case .marks(_, let marks, let isSource):
+            "copy: sealed below \(marks.sealed)\(isSource ? "" : ", no source")"
+        case .ask(_, let partitions): "copy of \(set(partitions))?"
+        case .offer(let offer): "copy offered, \(offer.lines.count) partitions"
+        case .next(_, let cursor): "copy: next \(cursor.stage) \(cursor.file).\(cursor.place)"
+        case .part(let part): "copy: part \(part.cursor.stage), then \(part.next.stage)"
+        }
     }
 
     private static func audit(_ message: AuditMessage) -> String {
@@ -129,12 +143,23 @@ enum Describe {
         case .commit(let edit):
             "commit +\(edit.addTables.count) tables"
                 + (edit.coveredThrough.map { ", covered through \($0)" } ?? "")
+                + (edit.base.map { ", forgotten through \($0.through)" } ?? "")
+                + (edit.logStart.map { ", log from \($0)" } ?? "")
+                + (edit.voidThrough.map { ", void through \($0)" } ?? "")
                 + (edit.identity.map { ", incarnation \($0.incarnation.number)" } ?? "")
         case .series(let query, _, _): "series \(text(query.key))"
         case .scan: "scan"
         case .readLog(let positions): "readLog of \(positions.count)"
         case .removeLogs: "removeLogs"
         case .removeTables: "removeTables"
+        case .writeHistory(let plan):
+            "writeHistory \(plan.id) of \(plan.drafts.count), merging \(plan.merged.count)"
+        case .lookUp(let id, _): "lookUp \(name(id))"
+        case .letters: "letters"
+        case .removeHistory: "removeHistory"
+        case .copyCells(let tables, _, _): "copyCells of \(tables.count)"
+        case .copyHistory(let files, _, _): "copyHistory of \(files.count)"
+        case .copySealed(let drafts): "copySealed of \(drafts.count)"
         case .verify(let tables): "verify of \(tables.count)"
         case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
         }

@@ -46,6 +46,12 @@ extension VirtualCluster {
             try strike()
         case .catastrophe:
             strikeHard()
+        case .wipeLate:
+            wipeLate()
+        case .produceExtra:
+            produceExtra()
+        case .interruptCopy(let node):
+            interruptCopy(nodes[node])
         case .answer(let request, let response):
             try receive(response, for: request)
         case .produce(let producer):

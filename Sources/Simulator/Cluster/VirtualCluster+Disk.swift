@@ -122,6 +122,9 @@ extension VirtualCluster {
         {
             throw Violation("S4", "\(node.id): a job failed on a healthy disk: \(error)")
         }
+        if case .success(.committed(let manifest)) = result {
+            try noteForgotten(manifest, of: node)
+        }
         put(.finishJob(job, result), to: node.index, process.instance, after: diskDelay())
     }
 

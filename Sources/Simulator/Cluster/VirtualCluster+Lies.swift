@@ -28,6 +28,8 @@ struct Lie: CustomStringConvertible {
     var isConfessed = false
     /// Some pair has found that it differs.
     var isNoticed = false
+    /// The liar has forgotten what it would have to recount.
+    var isBeyondRecount = false
     /// A cluster-wide audit has shown it.
     var isInAudit = false
 
@@ -39,10 +41,19 @@ struct Lie: CustomStringConvertible {
     }
 
     /// An application is seen by a pair first, then confessed; the others by the liar alone.
-    var isFound: Bool { isConfessed && (kind != .application || isNoticed) }
+    var isFound: Bool {
+        (isConfessed || isBeyondRecount) && (kind != .application || isNoticed)
+    }
 
-    mutating func note(_ report: Report, by node: VirtualNode) throws(Violation) {
+    /// - Parameters:
+    ///   - forgets: nodes forget what is sealed.
+    ///   - canBeOutvoted: there are enough replicas to tell which one is wrong.
+    mutating func note(
+        _ report: Report, by node: VirtualNode, forgets: Bool, canBeOutvoted: Bool
+    ) throws(Violation) {
         switch report {
+        case .recountFailed(let found, _) where forgets && found == partition:
+            if node.index == self.node, !canBeOutvoted { isBeyondRecount = true }
         case .incident(let peer, let found):
             guard found == partition, node.index == self.node || peer == name else {
                 throw Violation("L6", "\(node.id) blames \(peer) in \(found), but \(self)")
@@ -92,8 +103,9 @@ extension VirtualCluster {
             }
             try run(until: now + .milliseconds(50))
         }
-        // What was wrong is set aside, or replayed; then all are equal again.
-        try settle()
+        // What was wrong is set aside, or replayed; then all are equal again. Of two replicas that
+        // cannot recount, nobody knows which.
+        if checks.lie?.isConfessed == true { try settle() }
     }
 
     /// A comparison with each peer in turn, or a turn of the scrubber over memory and every file;

@@ -67,6 +67,8 @@ extension VirtualCluster {
         }
         node.disk.clearFaults()
         checks.hit(.crash)
+        if node.isCopying { checks.hit(.copyInterrupted) }
+        node.isCopying = false
         resetLinks(to: node)
         loseCalls(of: process)
         put(.restart(node: node.index), after: downTime())

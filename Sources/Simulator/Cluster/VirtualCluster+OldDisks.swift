@@ -96,6 +96,7 @@ extension VirtualCluster {
         let tables = (node.process?.core.tablePaths ?? []).sorted()
         guard choice >= 2 || position != nil else { return }
         guard choice != 2 || !tables.isEmpty else { return }
+        guard choice != 3 || isManifestRemembered(node) else { return }
         crash(node, "and its disk rots", keepsCache: true)
         checks.hit(.rot)
         node.rot = choice < 2 ? .log : choice == 2 ? .table : .manifest
@@ -113,6 +114,18 @@ extension VirtualCluster {
         default:
             let size = node.disk.contents[FileNames.manifest]?.count ?? 0
             if size > 0 { flip(FileNames.manifest, at: nemesisRandom.below(size), of: node) }
+        }
+    }
+
+    /// Every other disk knows of all edits of the manifest on this one: the last would be cut as if
+    /// it were torn.
+    private func isManifestRemembered(_ node: VirtualNode) -> Bool {
+        guard let own = node.process?.core.standing else { return false }
+        return nodes.allSatisfy { other in
+            let standing = other.shadow.standing(of: node.id)
+            return other.index == node.index
+                || standing.incarnation == own.incarnation && standing.run == own.run
+                    && standing.edits >= own.edits
         }
     }
 

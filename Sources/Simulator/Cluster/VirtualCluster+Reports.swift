@@ -31,6 +31,19 @@ extension VirtualCluster {
                 throw Violation(
                     "S15", "\(node.id) knows \(id) as bound, its home closed without it")
             }
+        case .copying:
+            node.isCopying = true
+            maybeInterruptCopy(to: node)
+            writeDuringCopy()
+        case .copied:
+            node.isCopying = false
+            checks.hit(.copied)
+        case .copyInterrupted:
+            node.isCopying = false
+            checks.hit(.copyInterrupted)
+        case .setAside: checks.hit(.setAside)
+        case .forgot: checks.hit(.forgot)
+        case .lookedUp: checks.hit(.historyLookup)
         case .recovering:
             checks.hit(.recovering)
             node.mustRecover = false

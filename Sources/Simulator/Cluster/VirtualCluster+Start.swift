@@ -18,6 +18,10 @@ extension VirtualCluster {
         beginWorkload()
         put(.inspect, after: .milliseconds(400))
         put(.strike, after: swarm.faultInterval)
+        if swarm.wipesLate {
+            let half = swarm.chaos / 2
+            put(.wipeLate, after: half + historyRandom.duration(below: half))
+        }
         if swarm.faults.contains(.catastrophe) {
             let half = swarm.chaos / 2
             put(.catastrophe, after: half / 2 + catastropheRandom.duration(below: half))
@@ -62,6 +66,9 @@ extension VirtualCluster {
             throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
         }
         try checkQuarantine(opened.quarantined, of: node)
+        // Its last edit may be gone, and what it forgot with it be known again.
+        if node.rot == .manifest { node.shadow.remembersAgain() }
+        try noteForgotten(opened.recovered.manifest, of: node)
         try checkRecovery(node)
         // What a start lets pass of a log or a manifest, it has cut; what it lacks, peers tell.
         if node.rot == .log || node.rot == .manifest { node.rot = nil }
@@ -150,6 +157,7 @@ extension VirtualCluster {
         configuration.readAttemptTimeout = swarm.readAttemptTimeout
         configuration.auditInterval = auditInterval
         configuration.scrubInterval = Self.scrubInterval
+        configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
         configuration.parking = swarm.parking
         configuration.sessionsMax = swarm.sessionsMax
         configuration.mutants = mutants

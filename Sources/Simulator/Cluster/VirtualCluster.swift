@@ -49,6 +49,13 @@ package final class VirtualCluster {
     var snapshotRandom: RandomSource
     /// Of parking alone, and seeded apart: it shifts no draw of the others.
     var parkingRandom: RandomSource
+    /// Of disks that are lost after they forgot, likewise.
+    var historyRandom: RandomSource
+    /// Copies that were cut short on purpose.
+    var interruptions = 0
+    /// Batches that were made because of a copy, and those that are about to be.
+    var extras = 0
+    var extrasOpen = 0
 
     /// 2026-01-01T00:00:00Z.
     static let wallStart = WallTime(milliseconds: 1_767_225_600_000)
@@ -71,6 +78,7 @@ package final class VirtualCluster {
         startRandom = random.fork()
         snapshotRandom = random.fork()
         parkingRandom = RandomSource(seed: seed ^ 0x7061_726b)
+        historyRandom = RandomSource(seed: seed ^ 0x666f_7267)
         ring = try Self.makeRing(swarm)
         workload = Workload(swarm, partitioning: ring.partitioning, random: random.fork())
         for index in 0..<swarm.nodes {
@@ -167,6 +175,10 @@ package enum VirtualEvent {
     /// The nemesis strikes.
     case strike
     case catastrophe
+    /// A disk is lost whose history was forgotten; a side of a whole copy dies.
+    case wipeLate
+    case interruptCopy(node: Int)
+    case produceExtra
     /// nil: the connection was lost.
     case answer(RequestID, ClientResponse?)
     case produce(Int)

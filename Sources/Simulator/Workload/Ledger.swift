@@ -67,6 +67,16 @@ package struct Ledger {
         return (original.id == id ? original : renewal?.header ?? original).createdAt
     }
 
+    /// Every content in the form in which it may count.
+    package var forms: [(number: Int, record: BatchRecord)] {
+        contents.filter { !renewed.contains($0.number) }.map { content in
+            (number: content.number, record: content.record)
+        }
+            + renewals.values.sorted { $0.header.id < $1.header.id }.compactMap { record in
+                numbers[record.header.contentHash].map { (number: $0, record: record) }
+            }
+    }
+
     package func rivals(of id: BatchID) -> [Int] { ids[id] ?? [] }
 
     package func contents(touching key: [UInt8]) -> ContentSet { byKey[key] ?? ContentSet() }

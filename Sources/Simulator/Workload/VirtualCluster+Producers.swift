@@ -33,6 +33,16 @@ extension VirtualCluster {
         put(.produce(producer), after: pause())
     }
 
+    /// One more batch, whatever the time.
+    func produceExtra() {
+        extrasOpen -= 1
+        let producer = historyRandom.below(swarm.producers)
+        let id = BatchID(
+            producer: UInt128(producer + 1), sequence: workload.sequences[producer])
+        workload.sequences[producer] += 1
+        send(makeContent(id, wall))
+    }
+
     private func makeContent(_ id: BatchID, _ createdAt: WallTime) -> Int {
         let content = workload.maker.make(ledger.contents.count, id: id, createdAt: createdAt)
         ledger.add(content)

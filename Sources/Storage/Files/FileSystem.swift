@@ -40,9 +40,11 @@ package enum OpenMode: Sendable {
 package enum FileNames {
     package static let logDirectory = "log"
     package static let tableDirectory = "sstables"
+    package static let historyDirectory = "history"
     package static let manifest = "MANIFEST"
     package static let manifestDraft = "MANIFEST.new"
     package static let tableSuffix = ".sst"
+    package static let historySuffix = ".his"
     package static let draftSuffix = ".tmp"
 
     package static func log(_ number: UInt32) -> String {
@@ -51,6 +53,10 @@ package enum FileNames {
 
     package static func table(_ id: UInt64) -> String {
         "\(tableDirectory)/\(padded(id, to: 20))\(tableSuffix)"
+    }
+
+    package static func history(_ id: UInt64) -> String {
+        "\(historyDirectory)/\(padded(id, to: 20))\(historySuffix)"
     }
 
     /// The number of a log file's name, nil for any other name.

@@ -30,6 +30,19 @@ package enum StorageJob: Equatable, Sendable {
     case removeTables([UInt64])
     /// Reads every cell again and recomputes all digests.
     case verify([TableHandle])
+    /// Writes a history file; it counts after a `commit`.
+    case writeHistory(HistoryPlan)
+    /// What became of a batch that was forgotten.
+    case lookUp(BatchID, [HistoryHandle])
+    case letters(LetterQuery, [HistoryHandle])
+    /// Reads a piece of a snapshot for another replica: the cells of partitions, or the entries of
+    /// homes.
+    case copyCells([TableHandle], PartitionSet, CopyCursor)
+    case copyHistory([HistoryHandle], PartitionSet, CopyCursor)
+    /// Entries of batches whose letters are still in the log.
+    case copySealed([HistoryDraft])
+    /// Removes history files that an edit removed before.
+    case removeHistory([UInt64])
     /// Adds up what these batch records hold for one partition, by code that the memtable does not
     /// share: which of two replicas is wrong.
     case recount(PartitionID, [LogPosition])
@@ -48,6 +61,13 @@ package enum StorageResult: Equatable, Sendable {
     /// One entry per damaged table; empty when all is well.
     case verified([Damage])
     case recounted(PartitionSum)
+    /// Of `writeHistory`; nil where nothing would be in it.
+    case history(HistoryHandle?)
+    case outcome(HistoryEntry?)
+    case letters([LetterItem], total: UInt64)
+    case cells([[UInt8]], next: CopyCursor)
+    /// Of `copyHistory` with where to go on, of `copySealed` without.
+    case entries([HistoryEntry], next: CopyCursor?)
 }
 
 /// What a recovery or a scrub found broken. The node does not vote for what it touches until the
@@ -57,6 +77,8 @@ package enum Damage: Hashable, Sendable, CustomStringConvertible {
     case log(path: String, offset: UInt64, what: String, missing: LSN?)
     /// A table that cannot be read: what it held for these partitions is not here.
     case table(meta: TableMeta, what: String)
+    /// A history file that cannot be read: the outcomes in it are not known here.
+    case history(path: String, what: String)
 
     package var description: String {
         switch self {
@@ -65,6 +87,8 @@ package enum Damage: Hashable, Sendable, CustomStringConvertible {
         case .table(let meta, let what):
             "\(meta.path): \(what); it held \(meta.cells) cells "
                 + "of \(meta.partitions.count) partitions"
+        case .history(let path, let what):
+            "\(path): \(what)"
         }
     }
 }

@@ -58,6 +58,44 @@ package struct StorageRunner: Sendable {
         case .recount(let partition, let positions):
             let recount = LogRecount(fileSystem: fileSystem, options: options)
             return .recounted(try recount.sum(of: partition, in: positions))
+        case .writeHistory, .lookUp, .letters, .removeHistory, .copyCells, .copyHistory,
+            .copySealed:
+            return try performHistory(job)
+        }
+    }
+
+    private func performHistory(_ job: StorageJob) throws(StorageError) -> StorageResult {
+        switch job {
+        case .writeHistory(let plan):
+            var writer = HistoryWriter(fileSystem: fileSystem, plan: plan)
+            return .history(try writer.write())
+        case .lookUp(let id, let files):
+            for file in files {
+                if let entry = try file.lookUp(id) { return .outcome(entry) }
+            }
+            return .outcome(nil)
+        case .letters(let query, let files):
+            let (items, total) = try HistoryLetters.list(query, in: files)
+            return .letters(items, total: total)
+        case .removeHistory(let ids):
+            for id in ids { try removeIfPresent(FileNames.history(id)) }
+            try fileSystem.syncDirectory(FileNames.historyDirectory)
+            return .removed
+        case .copyCells(let tables, let partitions, let cursor):
+            let reader = CopyReader(options: options)
+            let (blocks, next) = try reader.cells(tables, partitions, from: cursor)
+            return .cells(blocks, next: next)
+        case .copyHistory(let files, let homes, let cursor):
+            let reader = CopyReader(options: options)
+            let (entries, next) = try reader.history(files, homes, from: cursor)
+            return .entries(entries, next: next)
+        case .copySealed(let drafts):
+            var entries: [HistoryEntry] = []
+            for draft in drafts { entries.append(try draft.entry(from: fileSystem)) }
+            return .entries(entries, next: nil)
+        case .writeTables, .commit, .series, .scan, .readLog, .removeLogs, .removeTables, .verify,
+            .recount:
+            preconditionFailure("performed by the caller")
         }
     }
 

@@ -7,6 +7,8 @@ struct LogScan {
     /// The first file that must be there, and what the tables cover.
     let start: UInt32
     let covered: LSN
+    /// The log was let go of up to here at most.
+    let forgotten: LSN
 
     private var damage: [Damage] = []
     private var chain: RecordScan.Chain?
@@ -14,7 +16,11 @@ struct LogScan {
     /// The last file as it is to be: what could be read of it, without a torn tail.
     private var last: (number: UInt32, bytes: [UInt8])?
 
-    init(fileSystem: any FileSystem, options: StorageOptions, start: UInt32, covered: LSN) {
+    init(
+        fileSystem: any FileSystem, options: StorageOptions, start: UInt32, covered: LSN,
+        forgotten: LSN = .zero
+    ) {
+        self.forgotten = forgotten
         self.fileSystem = fileSystem
         self.options = options
         self.start = start
@@ -91,7 +97,7 @@ struct LogScan {
                         path: path, offset: 0,
                         what: "the file begins with LSN \(header.first), not \(chain.next)",
                         missing: chain.next))
-            } else if chain == nil, number == start, header.first > covered.next {
+            } else if chain == nil, number == start, header.first > max(covered, forgotten).next {
                 damage.append(
                     .log(
                         path: path, offset: 0,

@@ -86,6 +86,7 @@ struct ManifestFile {
             }
         }
         reading.chain = scan.chain
+        reading.state.edits = scan.chain.next.number - 1
         return reading
     }
 
@@ -117,6 +118,7 @@ struct ManifestFile {
         offset += UInt64(frame.bytes.count + payload.count)
         chain = RecordScan.Chain(next: chain.next.next, previousChecksum: frame.checksum)
         state.apply(edit)
+        state.edits = chain.next.number - 1
     }
 
     /// Puts a manifest without anything but an identity in the place of whatever is there.
@@ -150,6 +152,8 @@ struct ManifestFile {
         try file.sync()
         try fileSystem.rename(FileNames.manifestDraft, to: FileNames.manifest)
         try fileSystem.syncDirectory(".")
+        var state = state
+        state.edits = number.number
         return ManifestFile(
             state: state, fileSystem: fileSystem, file: file,
             offset: pieces.reduce(0) { $0 + UInt64($1.count) },

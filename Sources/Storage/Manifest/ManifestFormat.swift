@@ -53,6 +53,14 @@ enum ManifestFormat {
         if let identity = edit.identity { writer.write(identity) }
         writer.write(flag: edit.logStart != nil)
         if let start = edit.logStart { writer.write(fixed: start) }
+        writer.write(count: edit.addHistory.count)
+        for meta in edit.addHistory { writer.write(meta) }
+        writer.write(count: edit.removeHistory.count)
+        for id in edit.removeHistory { writer.write(varint: id) }
+        writer.write(flag: edit.base != nil)
+        if let base = edit.base { writer.write(base) }
+        writer.write(flag: edit.voidThrough != nil)
+        if let void = edit.voidThrough { writer.write(varint: void.number) }
         return writer.bytes
     }
 
@@ -66,6 +74,16 @@ enum ManifestFormat {
         if try reader.flag() { edit.coveredThrough = try reader.coveredThrough() }
         if try reader.flag() { edit.identity = try reader.identity() }
         if try reader.flag() { edit.logStart = try reader.logStart() }
+        // An edit of a release that forgot nothing ends here.
+        guard !reader.isAtEnd else { return edit }
+        for _ in 0..<(try reader.count(ofSize: 26)) {
+            edit.addHistory.append(try reader.historyMeta())
+        }
+        for _ in 0..<(try reader.count(ofSize: 1)) {
+            edit.removeHistory.append(try reader.varint())
+        }
+        if try reader.flag() { edit.base = try reader.historyBase() }
+        if try reader.flag() { edit.voidThrough = try reader.coveredThrough() }
         try reader.finish()
         return edit
     }
@@ -79,6 +97,11 @@ enum ManifestFormat {
         if let identity = state.identity { writer.write(identity) }
         writer.write(fixed: state.logStart)
         writer.write(varint: state.nextTableID)
+        writer.write(count: state.history.count)
+        for meta in state.history { writer.write(meta) }
+        writer.write(state.base)
+        writer.write(varint: state.voidThrough.number)
+        writer.write(varint: state.nextHistoryID)
         return writer.bytes
     }
 
@@ -90,14 +113,32 @@ enum ManifestFormat {
         let identity = try reader.flag() ? try reader.identity() : nil
         let start = try reader.logStart()
         let next = try reader.varint()
-        try reader.finish()
         guard next > 0, next <= RecordFrame.lsnMax,
             zip(tables, tables.dropFirst()).allSatisfy({ $0.id < $1.id }),
             tables.last.map({ $0.id < next }) ?? true
         else { throw reader.fail("tables out of order") }
-        return ManifestState(
+        var state = ManifestState(
             tables: tables, coveredThrough: covered, identity: identity, logStart: start,
             nextTableID: next)
+        // A snapshot of a release that forgot nothing ends here.
+        if !reader.isAtEnd { try take(history: &reader, into: &state) }
+        try reader.finish()
+        return state
+    }
+
+    private static func take(
+        history reader: inout ByteReader, into state: inout ManifestState
+    ) throws(DecodeError) {
+        var history: [HistoryMeta] = []
+        for _ in 0..<(try reader.count(ofSize: 26)) { history.append(try reader.historyMeta()) }
+        let base = try reader.historyBase()
+        let void = try reader.coveredThrough()
+        let next = try reader.varint()
+        guard next > 0, next <= RecordFrame.lsnMax,
+            zip(history, history.dropFirst()).allSatisfy({ $0.id < $1.id }),
+            history.last.map({ $0.id < next }) ?? true
+        else { throw reader.fail("history files out of order") }
+        state.take(history: history, base: base, voidThrough: void, nextHistoryID: next)
     }
 }
 

@@ -28,6 +28,12 @@ package struct ManifestEdit: Hashable, Sendable {
     package var identity: NodeIdentity?
     /// Log files before this one may be removed; never goes back.
     package var logStart: UInt32?
+    package var addHistory: [HistoryMeta] = []
+    package var removeHistory: [UInt64] = []
+    /// What is forgotten from now on, whole.
+    package var base: HistoryBase?
+    /// Records of batches up to here count no more: this disk's data was set aside.
+    package var voidThrough: LSN?
 
     package init(
         addTables: [TableMeta] = [], removeTables: [UInt64] = [], coveredThrough: LSN? = nil,
@@ -51,6 +57,13 @@ package struct ManifestState: Hashable, Sendable {
     package private(set) var logStart: UInt32 = 1
     /// No table had this id or a greater one.
     package private(set) var nextTableID: UInt64 = 1
+    /// How many edits of its life stand in the file: what a lost one shows by.
+    package var edits: UInt64 = 0
+    /// Ascending by id.
+    package private(set) var history: [HistoryMeta] = []
+    package private(set) var base = HistoryBase.none
+    package private(set) var voidThrough = LSN.zero
+    package private(set) var nextHistoryID: UInt64 = 1
 
     package init() {}
 
@@ -74,6 +87,32 @@ package struct ManifestState: Hashable, Sendable {
         if let start = edit.logStart, start < logStart {
             return "the log's start goes back from file \(logStart) to \(start)"
         }
+        return historyObjection(to: edit)
+    }
+
+    private func historyObjection(to edit: ManifestEdit) -> String? {
+        let present = Set(history.map(\.id))
+        if let missing = edit.removeHistory.first(where: { !present.contains($0) }) {
+            return "history \(missing) is removed but not there"
+        }
+        if Set(edit.removeHistory).count != edit.removeHistory.count {
+            return "a history file is removed twice"
+        }
+        if Set(edit.addHistory.map(\.id)).count != edit.addHistory.count {
+            return "a history file is added twice"
+        }
+        if let old = edit.addHistory.first(where: { $0.id < nextHistoryID || $0.id > Self.idMax }) {
+            return "history \(old.id) is not new"
+        }
+        if let void = edit.voidThrough, void < voidThrough {
+            return "what is void goes back from \(voidThrough) to \(void)"
+        }
+        // A directory that is set aside begins anew; else nothing is remembered again.
+        if let base = edit.base, edit.voidThrough == nil,
+            base.through < self.base.through || base.outcomesFrom < self.base.outcomesFrom
+        {
+            return "what is forgotten goes back"
+        }
         return nil
     }
 
@@ -87,6 +126,13 @@ package struct ManifestState: Hashable, Sendable {
         coveredThrough = edit.coveredThrough ?? coveredThrough
         identity = edit.identity ?? identity
         logStart = edit.logStart ?? logStart
+        let removedHistory = Set(edit.removeHistory)
+        history.removeAll { removedHistory.contains($0.id) }
+        history.append(contentsOf: edit.addHistory)
+        history.sort { $0.id < $1.id }
+        for added in edit.addHistory { nextHistoryID = max(nextHistoryID, added.id + 1) }
+        base = edit.base ?? base
+        voidThrough = edit.voidThrough ?? voidThrough
     }
 
     /// Beyond any id that is ever given, and far enough from the end of the integers to count on.
@@ -103,5 +149,15 @@ extension ManifestState {
         self.identity = identity
         self.logStart = logStart
         self.nextTableID = nextTableID
+    }
+
+    /// What a snapshot says behind the rest.
+    mutating func take(
+        history: [HistoryMeta], base: HistoryBase, voidThrough: LSN, nextHistoryID: UInt64
+    ) {
+        self.history = history
+        self.base = base
+        self.voidThrough = voidThrough
+        self.nextHistoryID = nextHistoryID
     }
 }

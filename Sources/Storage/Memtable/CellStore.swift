@@ -103,6 +103,16 @@ struct CellStore: Sendable {
         sums[Int(partition.index)].merge(sum)
     }
 
+    mutating func insert(
+        _ partition: PartitionID, key: [UInt8], type: [UInt8], window: Int64, _ measure: Measure
+    ) {
+        let current = key.withUnsafeBytes { key in
+            type.withUnsafeBytes { intern(partition, key: key, type: $0) }
+        }
+        let term = add(measure, window: window, to: current)
+        sums[Int(partition.index)].add(measure, term: term)
+    }
+
     /// Adds to one cell; the term of its (series, day).
     private mutating func add(_ measure: Measure, window: Int64, to current: Int) -> UInt128 {
         let cell = slot(window: window, of: current)

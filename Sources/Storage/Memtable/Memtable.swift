@@ -23,6 +23,15 @@ package struct Memtable: ~Copyable {
         store.add(validated: bytes, partition: partition)
     }
 
+    var buckets: TimeBuckets { store.buckets }
+
+    /// One cell, as a table holds it.
+    mutating func insert(
+        _ partition: PartitionID, key: [UInt8], type: [UInt8], window: Int64, _ measure: Measure
+    ) {
+        store.insert(partition, key: key, type: type, window: window, measure)
+    }
+
     /// About the memory held: what a flush by size looks at.
     package var bytes: Int { store.byteCount }
 

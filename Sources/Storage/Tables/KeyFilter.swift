@@ -51,6 +51,8 @@ package struct KeyFilter: Hashable, Sendable {
         1 << ((UInt32(truncatingIfNeeded: hash) &* salt) >> 27)
     }
 
+    var byteCount: Int { words.count * 4 }
+
     // MARK: Stored form
 
     var bytes: [UInt8] {

@@ -23,6 +23,12 @@ enum SectionFrame {
         case index = 2
         case filter = 3
         case footer = 4
+        // Of history files.
+        case outcomes = 5
+        case letters = 6
+        case historyIndex = 7
+        case historyFilter = 8
+        case historyFooter = 9
     }
 
     static func encode(_ kind: Kind, _ raw: [UInt8], table: UInt64, at offset: UInt64) -> [UInt8] {

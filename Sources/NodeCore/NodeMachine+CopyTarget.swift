@@ -1,0 +1,349 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+import Wire
+
+// Taking a whole copy (docs/decisions/0021-whole-copy.md): this replica recovers, and what it lacks
+// is no longer in anybody's log. It sets aside what it has, takes cells, outcomes and the list of
+// younger batches from one voter per partition, and counts all of it from one manifest edit on.
+// Then it recovers like any other.
+
+extension NodeMachine {
+    private static let probeFor: Duration = .milliseconds(600)
+    private static let draftsMax = 16 << 10
+
+    /// Records that this node needs are forgotten by `peer`, or by one that spoke before.
+    mutating func beginProbing(_ now: Now, into effects: inout [Effect]) {
+        guard case .none = copying.phase, isRecovering else { return }
+        copying.phase = .probing(since: now.monotonic, newTag())
+        copying.marks = [:]
+        copying.repeatAt = now.monotonic
+        failSyncs(now, into: &effects)
+    }
+
+    private mutating func failSyncs(_ now: Now, into effects: inout [Effect]) {
+        for tag in syncs.keys.sorted() {
+            var steps: [SyncSession.Effect] = []
+            syncs[tag]?.fail(into: &steps)
+            carry(steps, of: tag, now, into: &effects)
+        }
+    }
+
+    mutating func receive(_ marks: HistoryMarks, _ isSource: Bool, _ tag: Tag, from peer: NodeID) {
+        guard case .probing(_, tag) = copying.phase else { return }
+        copying.marks[peer] = isSource ? marks : nil
+    }
+
+    mutating func advanceCopying(_ now: Now, into effects: inout [Effect]) {
+        advanceCopySource(now)
+        let isTime = now.monotonic >= copying.repeatAt
+        if isTime { copying.repeatAt = now.monotonic + Self.repeatAfter }
+        switch copying.phase {
+        case .none:
+            break
+        case .probing(let since, let tag):
+            if isTime {
+                for peer in closing.shared.keys.sorted() where isReachable(peer) {
+                    send(.copy(.probe(tag)), to: peer, into: &effects)
+                }
+            }
+            if now.monotonic >= since + Self.probeFor { chooseSources(now, into: &effects) }
+        case .clearing:
+            setAside(now, into: &effects)
+        case .copying(let target):
+            guard isTime else { return }
+            advance(target, now, into: &effects)
+        }
+    }
+
+    // MARK: - Beginning
+
+    private mutating func chooseSources(_ now: Now, into effects: inout [Effect]) {
+        // A flush or a checkpoint that is under way ends first.
+        guard hasDiskRoom, flush.frozen == nil, case .idle = forgetting.phase else { return }
+        guard isEmpty else {
+            copying.phase = .clearing(through: log.last, isCommitting: false)
+            effects.append(.sync)
+            setAside(now, into: &effects)
+            return
+        }
+        var shares: [NodeID: PartitionSet] = [:]
+        for partition in mine {
+            let voters = ring.replicas(of: partition).filter { $0 != configuration.node }
+            guard !voters.isEmpty else { continue }
+            var best: (node: NodeID, mark: Segment)?
+            for voter in voters.sorted() {
+                guard let marks = copying.marks[voter], isReachable(voter) else { continue }
+                let mark = max(marks.sealed, marks.floor(of: partition))
+                if best.map({ mark > $0.mark }) ?? true { best = (node: voter, mark: mark) }
+            }
+            guard let best else { return }
+            shares[best.node, default: PartitionSet()].insert(partition)
+        }
+        var works: [CopyWork] = []
+        for (peer, partitions) in shares.sorted(by: { $0.key < $1.key }) {
+            works.append(
+                CopyWork(peer: peer, tag: newTag(), partitions: partitions, fetch: newTag()))
+        }
+        effects.append(.report(.copying(from: works.map(\.peer))))
+        copying.phase = .copying(CopyTarget(works: works, now: now.monotonic))
+        continueCopy(now, into: &effects)
+    }
+
+    private var isEmpty: Bool {
+        index.count == 0 && tables.isEmpty && memtable.isEmpty && forgetting.files.isEmpty
+            && index.base.partitions.isEmpty
+    }
+
+    /// What is here goes in one edit: an old part of the history cannot be joined with a copy.
+    private mutating func setAside(_ now: Now, into effects: inout [Effect]) {
+        guard case .clearing(let through, isCommitting: false) = copying.phase, through <= synced
+        else { return }
+        copying.phase = .clearing(through: through, isCommitting: true)
+        var edit = ManifestEdit(
+            removeTables: tables.map(\.meta.id), coveredThrough: max(coveredThrough, through))
+        edit.removeHistory = forgetting.files.map(\.meta.id)
+        edit.base = HistoryBase.none
+        edit.voidThrough = through
+        run(.commit(edit), .clearing, into: &effects)
+    }
+
+    mutating func wasSetAside(_ now: Now, into effects: inout [Effect]) {
+        guard case .clearing(let through, _) = copying.phase else {
+            preconditionFailure("nothing was to be set aside")
+        }
+        let removed = (tables: tables.map(\.meta.id), history: forgetting.files.map(\.meta.id))
+        index = BatchIndex(
+            partitions: configuration.partitions, key: configuration.digestKey,
+            segmentLength: configuration.segmentLength,
+            combinesByXor: has(.xorDigest))
+        memtable = emptyMemtable
+        memtableSince = nil
+        copyTable = emptyMemtable
+        tables = []
+        forgetting.files = []
+        coveredThrough = max(coveredThrough, through)
+        lastMark = coveredThrough
+        pending = PendingRecords()
+        waiters.removeAll { $0.isOfBatch }
+        applies = [:]
+        applyQueue = []
+        fetches = [:]
+        awaited = [:]
+        for tag in unites.keys.sorted() { failUnite(tag, "it begins anew", into: &effects) }
+        doubt = []
+        drives = DriveQueue()
+        audit.recounts = [:]
+        restartRecovery()
+        effects.append(.report(.setAside(through: through)))
+        if !removed.tables.isEmpty {
+            run(.removeTables(removed.tables), .removal, into: &effects)
+        }
+        if !removed.history.isEmpty {
+            run(.removeHistory(removed.history), .removal, into: &effects)
+        }
+        copying.phase = .probing(since: now.monotonic, newTag())
+        copying.marks = [:]
+    }
+
+    private var emptyMemtable: Memtable {
+        Memtable(
+            partitions: configuration.partitions, digestKey: configuration.digestKey,
+            window: configuration.window)
+    }
+
+    // MARK: - Pulling
+
+    mutating func receive(
+        _ offer: CopyOffer, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard var target = copying.target, case .pulling = target.stage,
+            target.current < target.works.count
+        else { return }
+        let work = target.works[target.current]
+        guard work.peer == peer, work.tag == offer.tag, work.offer == nil,
+            PartitionSet(offer.lines.map(\.partition)) == work.partitions
+        else { return }
+        target.works[target.current].offer = offer
+        target.idleSince = now.monotonic
+        copying.phase = .copying(target)
+        continueCopy(now, into: &effects)
+    }
+
+    mutating func receive(
+        _ part: CopyPart, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard var target = copying.target, case .pulling = target.stage, !target.isWriting,
+            target.current < target.works.count
+        else { return }
+        let work = target.works[target.current]
+        guard work.peer == peer, work.tag == part.tag, work.cursor == part.cursor,
+            work.offer != nil
+        else { return }
+        switch part.content {
+        case .cells(let blocks):
+            for block in blocks {
+                do throws(DecodeError) {
+                    try copyTable.add(block: block, of: work.partitions)
+                } catch {
+                    abandonCopy("\(peer) gave cells that cannot be read: \(error)", now, &effects)
+                    return
+                }
+            }
+        case .history(let entries):
+            for entry in entries where work.partitions.contains(entry.home) {
+                target.drafts.append(entry.draft(part.cursor.stage))
+            }
+        case .list(let entries):
+            for entry in entries { target.take(entry) }
+        }
+        target.works[target.current].cursor = part.next
+        target.idleSince = now.monotonic
+        copying.phase = .copying(target)
+        continueCopy(now, into: &effects)
+    }
+
+    /// Writes what has gathered, asks for the next piece, or goes on to the records.
+    private mutating func continueCopy(_ now: Now, into effects: inout [Effect]) {
+        guard var target = copying.target, case .pulling = target.stage, !target.isWriting else {
+            return
+        }
+        let isDone = target.current == target.works.count
+        let work = isDone ? nil : target.works[target.current]
+        let isPastCells = work.map { $0.cursor.stage != .cells } ?? true
+        if !copyTable.isEmpty,
+            isPastCells || copyTable.bytes >= configuration.memtableBytesMax
+        {
+            target.isWriting = true
+            copying.phase = .copying(target)
+            var full = emptyMemtable
+            swap(&full, &copyTable)
+            run(
+                .writeTables(full.freeze(through: .zero), firstID: flush.nextTableID),
+                .copyTables, into: &effects)
+        } else if !target.drafts.isEmpty, isDone || target.drafts.count >= Self.draftsMax {
+            let plan = HistoryPlan(
+                id: forgetting.nextID, level: 0, segmentLength: configuration.segmentLength,
+                drafts: target.drafts)
+            forgetting.nextID += 1
+            target.drafts = []
+            target.isWriting = true
+            copying.phase = .copying(target)
+            run(.writeHistory(plan), .copyHistory, into: &effects)
+        } else if let work {
+            if work.cursor.stage == .end {
+                target.current += 1
+                copying.phase = .copying(target)
+                continueCopy(now, into: &effects)
+            } else {
+                ask(work, into: &effects)
+            }
+        } else {
+            beginFetching(target, now, into: &effects)
+        }
+    }
+
+    private mutating func ask(_ work: CopyWork, into effects: inout [Effect]) {
+        let message: CopyMessage =
+            work.offer == nil ? .ask(work.tag, work.partitions) : .next(work.tag, work.cursor)
+        send(.copy(message), to: work.peer, into: &effects)
+    }
+
+    mutating func copyTablesWritten(
+        _ written: [TableHandle], _ now: Now, into effects: inout [Effect]
+    ) {
+        flush.nextTableID = max(flush.nextTableID, (written.map(\.meta.id).max() ?? 0) + 1)
+        guard var target = copying.target else { return }
+        target.tables.append(contentsOf: written)
+        target.isWriting = false
+        target.idleSince = now.monotonic
+        copying.phase = .copying(target)
+        continueCopy(now, into: &effects)
+    }
+
+    mutating func copyHistoryWritten(
+        _ file: HistoryHandle?, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard var target = copying.target else { return }
+        if let file { target.files.append(file) }
+        target.isWriting = false
+        target.idleSince = now.monotonic
+        copying.phase = .copying(target)
+        continueCopy(now, into: &effects)
+    }
+
+    // MARK: - Ending
+
+    /// Time passes: repeats itself, or gives up.
+    private mutating func advance(
+        _ target: CopyTarget, _ now: Now, into effects: inout [Effect]
+    ) {
+        if target.isWriting { return }
+        switch target.stage {
+        case .marking, .committing:
+            return
+        case .pulling, .fetching:
+            break
+        }
+        guard now.monotonic < target.idleSince + ReplicationLimits.copyIdleMax else {
+            abandonCopy("its source fell silent", now, &effects)
+            return
+        }
+        // Those that gave their part already must not forget what they listed.
+        for work in target.works where work.cursor.stage == .end {
+            send(.copy(.next(work.tag, work.cursor)), to: work.peer, into: &effects)
+        }
+        if case .fetching = target.stage {
+            continueFetching(now, into: &effects)
+        } else if target.current < target.works.count {
+            ask(target.works[target.current], into: &effects)
+        }
+    }
+
+    /// The copy is given up, and with it what came: another one begins.
+    mutating func abandonCopy(_ why: String, _ now: Now, _ effects: inout [Effect]) {
+        guard let target = copying.target else { return }
+        copyTable = emptyMemtable
+        for work in target.works { fetches[work.fetch] = nil }
+        if !target.tables.isEmpty {
+            run(.removeTables(target.tables.map(\.meta.id)), .removal, into: &effects)
+        }
+        if !target.files.isEmpty {
+            run(.removeHistory(target.files.map(\.meta.id)), .removal, into: &effects)
+        }
+        effects.append(.report(.copyInterrupted(why)))
+        copying.phase = .probing(since: now.monotonic, newTag())
+        copying.marks = [:]
+    }
+}
+
+extension CopyTarget {
+    mutating func take(_ entry: SyncEntry) {
+        let id = entry.header.id
+        var listed = list[id] ?? Listed(header: entry.header, home: entry.home)
+        listed.applied.formUnion(entry.applied)
+        listed.givers.append((work: current, entry: entry))
+        list[id] = listed
+    }
+}
+
+extension HistoryEntry {
+    /// An outcome without its letters gets them from a piece of its own.
+    fileprivate func draft(_ stage: CopyCursor.Stage) -> HistoryDraft {
+        HistoryDraft(
+            header: header, home: home, totals: totals,
+            letters: stage == .outcomes ? .elsewhere : .given(letters))
+    }
+}
+
+extension SyncWaiter {
+    /// It is about a record of a batch, and not about this node's memory or its segments.
+    var isOfBatch: Bool {
+        switch self {
+        case .bind, .held: true
+        case .remembered, .marked: false
+        }
+    }
+}

@@ -1,0 +1,252 @@
+import Core
+import Gossip
+import Replication
+import Ring
+import Storage
+
+/// What a node has forgotten, and what it is about to.
+struct ForgetState {
+    /// One checkpoint at a time. Each phase may be given up but the last.
+    enum Phase {
+        case idle
+        /// Everything below has marks up to `through`: tables must cover them.
+        case flushing(below: Segment, through: LSN)
+        case writing(below: Segment, HistoryPlan)
+        /// What of the log's head is needed has been said again; it must be on disk.
+        case syncing(below: Segment, HistoryPlan, HistoryHandle?, state: LogAppend)
+        case committing(HistoryCheckpoint)
+    }
+
+    var phase = Phase.idle
+    /// Open history files, ascending by id.
+    var files: [HistoryHandle]
+    var nextID: UInt64
+    /// Who asks for which forgotten id, and how many in all.
+    var lookUps: [BatchID: [HistoryAsker]] = [:]
+    var askers = 0
+    /// Files that the manifest let go of, until nobody reads them any more.
+    var removals: [Removal] = []
+    var nextAt: Instant
+
+    struct Removal {
+        /// Jobs before this one may still read them.
+        var after: UInt64
+        var logsBefore: UInt32?
+        var history: [UInt64]
+    }
+}
+
+/// The edit that forgets.
+struct HistoryCheckpoint {
+    var below: Segment
+    var file: HistoryHandle?
+    var base: HistoryBase
+    var removed: [UInt64]
+    var logStart: UInt32?
+}
+
+// Sealed history leaves memory and the log (docs/decisions/0020-forgetting.md).
+
+extension NodeMachine {
+    mutating func advanceForgetting(_ now: Now, into effects: inout [Effect]) {
+        advanceRemovals(into: &effects)
+        guard now.monotonic >= forgetting.nextAt else { return }
+        forgetting.nextAt = now.monotonic + configuration.closeInterval
+        switch forgetting.phase {
+        case .idle:
+            beginForgetting(now, into: &effects)
+        case .flushing(let below, let through):
+            if coveredThrough >= through {
+                writeHistory(below: below, now, into: &effects)
+            } else {
+                beginFlush(now, into: &effects)
+            }
+        case .writing, .syncing, .committing:
+            break
+        }
+    }
+
+    private mutating func beginForgetting(_ now: Now, into effects: inout [Effect]) {
+        guard let segments = configuration.forgetSegmentsMin, isVotingOnReads, hasDiskRoom,
+            mayForgetWithPeers
+        else { return }
+        let below = forgettable
+        guard let oldest = index.heldSegments.first, oldest < below,
+            below.number - oldest.number >= segments, isSettled(below: below)
+        else { return }
+        if coveredThrough >= lastMark || has(.forgetsUnflushed) {
+            writeHistory(below: below, now, into: &effects)
+        } else {
+            forgetting.phase = .flushing(below: below, through: lastMark)
+            beginFlush(now, into: &effects)
+        }
+    }
+
+    private var forgettable: Segment {
+        has(.forgetsUnsealed) ? closing.durable.closed : closing.durable.sealed
+    }
+
+    /// Who is away or recovers may still need what is in the log: it would have to copy all.
+    private var mayForgetWithPeers: Bool {
+        copying.source == nil
+            && closing.shared.keys.allSatisfy { peer in
+                isReachable(peer) && gossip.state(of: peer)?.status == .normal
+            }
+    }
+
+    /// Nothing below is under way in any part of this node.
+    private func isSettled(below end: Segment) -> Bool {
+        let driven = Set(drives.ids)
+        return index.ids(below: end).allSatisfy { id in
+            guard let entry = index[id], entry.isBound, !driven.contains(id), applies[id] == nil,
+                awaited[id] == nil, unitesOfBatch[id] == nil
+            else { return false }
+            let isWhole = entry.applied.isSuperset(of: entry.touched.intersection(mine))
+            guard let record = entry.record else {
+                return isWhole && entry.slices.allSatisfy(\.isDurable)
+            }
+            return isWhole && record.isDurable && entry.isFinished
+        }
+    }
+
+    // MARK: - The history file
+
+    private mutating func writeHistory(
+        below end: Segment, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard isVotingOnReads, isSettled(below: end) else {
+            forgetting.phase = .idle
+            return
+        }
+        var drafts: [HistoryDraft] = []
+        for id in index.ids(below: end) {
+            guard let entry = index[id], let record = entry.record, mine.contains(entry.home)
+            else { continue }
+            drafts.append(
+                HistoryDraft(
+                    header: entry.header, home: entry.home, totals: entry.totals,
+                    letters: .inLog(record.position)))
+        }
+        let merged = filesToMerge
+        let plan = HistoryPlan(
+            id: forgetting.nextID, level: merged.first.map { $0.meta.level + 1 } ?? 0,
+            segmentLength: configuration.segmentLength, drafts: drafts, merged: merged,
+            outcomesFrom: outcomesFrom(below: end, now))
+        forgetting.nextID += 1
+        forgetting.phase = .writing(below: end, plan)
+        run(.writeHistory(plan), .writeHistory, into: &effects)
+    }
+
+    /// Files of one level, once there are enough of them.
+    private var filesToMerge: [HistoryHandle] {
+        for level in Set(forgetting.files.map(\.meta.level)).sorted() {
+            let files = forgetting.files.filter { $0.meta.level == level }
+            let outcomes = files.reduce(0) { $0 + $1.meta.outcomes }
+            if files.count >= StorageLimits.historyFilesMax,
+                outcomes <= StorageLimits.historyOutcomesMax
+            {
+                return files
+            }
+        }
+        return []
+    }
+
+    /// Outcomes of older batches are dropped where files are merged. Only a clock that others
+    /// believe may say so.
+    private func outcomesFrom(below end: Segment, _ now: Now) -> Segment {
+        let held = index.base.outcomesFrom
+        guard mayFreeze(now) else { return held }
+        let kept = Segment(
+            createdAt: now.wall - configuration.outcomeRetention,
+            length: configuration.segmentLength)
+        return max(held, min(kept, end))
+    }
+
+    mutating func historyWritten(_ file: HistoryHandle?, into effects: inout [Effect]) {
+        guard case .writing(let below, let plan) = forgetting.phase else {
+            preconditionFailure("a history file was written without a checkpoint")
+        }
+        let peers = memory.sorted { $0.key < $1.key }.map {
+            PeerMemory(node: $0.key, standing: $0.value)
+        }
+        let state = LogState(marks: closing.pending, peers: peers, runs: lives.runs)
+        let append = log.append(kind: LogKind.state.rawValue, payload: state.encoded)
+        effects.append(.append(append))
+        effects.append(.sync)
+        forgetting.phase = .syncing(below: below, plan, file, state: append)
+    }
+
+    // MARK: - The edit
+
+    mutating func commitForgetting(into effects: inout [Effect]) {
+        guard case .syncing(let below, let plan, let file, let state) = forgetting.phase,
+            state.lsn <= synced
+        else { return }
+        let base = index.base(
+            of: mine, below: below, through: log.last, outcomesFrom: plan.outcomesFrom)
+        // A file of outcomes that are all too old goes without being read.
+        let expired = forgetting.files.filter {
+            $0.meta.lastSegment < plan.outcomesFrom && $0.meta.letters == 0
+        }
+        let removed = Set((plan.merged + expired).map(\.meta.id)).sorted()
+        var edit = ManifestEdit(logStart: logStart(above: below, state))
+        edit.addHistory = [file].compactMap(\.?.meta)
+        edit.removeHistory = removed
+        edit.base = base
+        forgetting.phase = .committing(
+            HistoryCheckpoint(
+                below: below, file: file, base: base, removed: removed, logStart: edit.logStart))
+        run(.commit(edit), .forgetCommit, into: &effects)
+    }
+
+    /// The oldest file of the log of which a record is needed, where older ones are there.
+    private func logStart(above end: Segment, _ state: LogAppend) -> UInt32? {
+        var first = state.position.file
+        for id in index.ids {
+            guard let entry = index[id], segment(of: entry.header) >= end else { continue }
+            if let record = entry.record { first = min(first, record.position.file) }
+            for slices in entry.slices { first = min(first, slices.position.file) }
+        }
+        return first > logStart ? first : nil
+    }
+
+    mutating func forgotten(_ now: Now, into effects: inout [Effect]) {
+        guard case .committing(let checkpoint) = forgetting.phase else {
+            preconditionFailure("a checkpoint was committed that nobody began")
+        }
+        let ids = index.ids(below: checkpoint.below)
+        for id in ids { pending.remove(id) }
+        index.forget(below: checkpoint.below, base: checkpoint.base)
+        forgetting.files.removeAll { checkpoint.removed.contains($0.meta.id) }
+        if let file = checkpoint.file { forgetting.files.append(file) }
+        if checkpoint.logStart != nil || !checkpoint.removed.isEmpty {
+            forgetting.removals.append(
+                ForgetState.Removal(
+                    after: nextJob, logsBefore: checkpoint.logStart, history: checkpoint.removed))
+        }
+        if let start = checkpoint.logStart { logStart = start }
+        forgetting.phase = .idle
+        counters.forgotten += UInt64(ids.count)
+        effects.append(
+            .report(
+                .forgot(
+                    below: checkpoint.below, batches: ids.count, logStart: checkpoint.logStart)))
+    }
+
+    /// Files go when nobody reads them any more.
+    private mutating func advanceRemovals(into effects: inout [Effect]) {
+        guard let removal = forgetting.removals.first, audit.recounts.isEmpty else { return }
+        for (id, purpose) in jobs {
+            // Whether any holds on does not depend on the order.
+            if id.number < removal.after { return }
+            if case .deadLetters(let scan) = purpose, scan.began < removal.after { return }
+        }
+        forgetting.removals.removeFirst()
+        if let start = removal.logsBefore {
+            run(.removeLogs(before: start), .removal, into: &effects)
+        }
+        if !removal.history.isEmpty {
+            run(.removeHistory(removal.history), .removal, into: &effects)
+        }
+    }
+}

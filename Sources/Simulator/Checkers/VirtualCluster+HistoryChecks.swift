@@ -1,0 +1,110 @@
+import Core
+import NodeCore
+import Replication
+import Ring
+import Storage
+import Wire
+
+/// S7 for what left memory and the log: it was sealed, it is in tables, its outcomes are in files,
+/// and it is still known.
+extension VirtualCluster {
+    /// The contents that were decided, each in the form in which it counts.
+    var decidedForms: [(content: Content, record: BatchRecord)] {
+        ledger.forms.compactMap { number, record in
+            let content = ledger.contents[number]
+            guard checks.decided[content.id] == number else { return nil }
+            return (content: content, record: record)
+        }
+    }
+
+    func segment(of header: BatchHeader) -> Segment {
+        Segment(createdAt: header.createdAt, length: swarm.segmentLength)
+    }
+
+    /// What a node holds of a batch by its history alone.
+    func forgottenPart(
+        of record: BatchRecord, by base: HistoryBase, _ node: VirtualNode
+    ) -> (partitions: PartitionSet, home: Bool) {
+        let segment = segment(of: record.header)
+        let mine = ring.partitions(of: node.id)
+        let partitions = record.partitions.intersection(mine).filter {
+            segment < base[$0].floor
+        }
+        return (
+            partitions: PartitionSet(partitions),
+            home: mine.contains(record.home) && segment < base[record.home].floor
+        )
+    }
+
+    /// The manifest of a node says, durably, what it has forgotten: now, or at a start.
+    func noteForgotten(_ manifest: ManifestState, of node: VirtualNode) throws(Violation) {
+        if manifest.voidThrough > node.shadow.voidThrough {
+            node.shadow.setAside(through: manifest.voidThrough)
+        }
+        guard manifest.base != node.shadow.base else { return }
+        for (content, record) in decidedForms {
+            let part = forgottenPart(of: record, by: manifest.base, node)
+            guard part.home || !part.partitions.isEmpty else { continue }
+            if !node.isWiped {
+                try checkForgotten(content, record, part, manifest.coveredThrough, node)
+            }
+            node.shadow.archive(record, part.partitions, home: part.home)
+        }
+        try node.shadow.forget(manifest.base, ring.partitions(of: node.id), ledger) {
+            segment(of: $0)
+        }
+        if manifest.logStart > 1 { checks.hit(.logReclaimed) }
+    }
+
+    private func checkForgotten(
+        _ content: Content, _ record: BatchRecord, _ part: (partitions: PartitionSet, home: Bool),
+        _ covered: LSN, _ node: VirtualNode
+    ) throws(Violation) {
+        let name = "\(node.id) forgets c\(content.number)"
+        if part.home, !node.shadow.holdsHome(record) {
+            throw Violation("S7", "\(name), whose home record it never held")
+        }
+        for partition in part.partitions {
+            guard let marked = node.shadow.markedAt(record, partition) else {
+                throw Violation("S7", "\(name) in \(partition), where it never counted it")
+            }
+            guard marked <= covered else {
+                throw Violation(
+                    "S7", "\(name) in \(partition): counted at \(marked), tables end at \(covered)")
+            }
+            for replica in ring.replicas(of: partition).map({ nodes[index(of: $0)] }) {
+                // One that lost its disk copies it all.
+                guard !replica.isWiped, !replica.shadow.holdsSlice(record, partition) else {
+                    continue
+                }
+                throw Violation("S7", "\(name) in \(partition), which \(replica.id) does not hold")
+            }
+        }
+    }
+
+    /// What was forgotten is looked up in the files: one batch at each look.
+    func checkHistory(_ node: VirtualNode, _ process: VirtualProcess) throws(Violation) {
+        let homes = node.shadow.archivedHomes
+        // An edit may be on the disk whose completion is still on its way to the core.
+        guard process.core.forgotten == node.shadow.base else { return }
+        guard !homes.isEmpty else { return }
+        let id = homes[trace.events % homes.count]
+        guard let hash = node.shadow.archivedHash(id), let made = ledger.record(id, hash) else {
+            return
+        }
+        let files = process.core.historyFiles
+        guard segment(of: made.header) >= process.core.forgotten.outcomesFrom else { return }
+        guard case .success(.outcome(let found)) = process.runner.run(.lookUp(id, files)),
+            let found, found.header == made.header, found.totals == made.totals
+        else { throw Violation("S7", "\(node.id)'s history does not know \(id)") }
+        let query = LetterQuery(
+            homes: PartitionSet([made.home]), reason: nil, type: nil, after: nil, limit: 10_000)
+        guard case .success(.letters(let items, _)) = process.runner.run(.letters(query, files))
+        else { throw Violation("S14", "\(node.id)'s history cannot list letters") }
+        let letters = items.filter { $0.place.id == id }.map(\.letter)
+        let number = ledger.number(of: hash)
+        guard letters == number.map({ ledger.contents[$0].deadLetters }) else {
+            throw Violation("S14", "\(node.id)'s history has other dead letters of \(id)")
+        }
+    }
+}

@@ -1,0 +1,163 @@
+package import Core
+package import Wire
+
+/// How far a whole copy is: what is given next, in this order.
+package struct CopyCursor: Hashable, Sendable {
+    package enum Stage: UInt8, Hashable, Sendable, CaseIterable {
+        /// Cells: a table and a block of it.
+        case cells = 1
+        /// Outcomes of forgotten batches: a history file and a block of it.
+        case outcomes = 2
+        /// The same with their dead letters.
+        case letters = 3
+        /// Sealed batches whose outcomes are still in the log.
+        case sealed = 4
+        /// Younger batches, by what was applied of them.
+        case list = 5
+        case end = 6
+    }
+
+    package var stage: Stage
+    package var file: UInt32
+    package var place: UInt32
+
+    package init(_ stage: Stage, file: UInt32 = 0, place: UInt32 = 0) {
+        self.stage = stage
+        self.file = file
+        self.place = place
+    }
+
+    package static let start = CopyCursor(.cells)
+
+    /// The beginning of what comes behind this stage.
+    package var nextStage: CopyCursor {
+        CopyCursor(Stage(rawValue: stage.rawValue + 1) ?? .end)
+    }
+}
+
+extension ByteWriter {
+    package mutating func write(_ cursor: CopyCursor) {
+        write(cursor.stage.rawValue)
+        write(fixed: cursor.file)
+        write(fixed: cursor.place)
+    }
+}
+
+extension ByteReader {
+    package mutating func copyCursor() throws(DecodeError) -> CopyCursor {
+        let number = try byte()
+        guard let stage = CopyCursor.Stage(rawValue: number) else {
+            throw fail("stage \(number) of a copy")
+        }
+        return CopyCursor(stage, file: try fixed(), place: try fixed())
+    }
+}
+
+/// Reads pieces of a snapshot for another replica: as much as fits into one answer.
+struct CopyReader {
+    let options: StorageOptions
+
+    /// Raw blocks with the cells of `partitions`, from a place on, and where to go on.
+    func cells(
+        _ tables: [TableHandle], _ partitions: PartitionSet, from start: CopyCursor
+    ) throws(StorageError) -> (blocks: [[UInt8]], next: CopyCursor) {
+        var blocks: [[UInt8]] = []
+        var bytes = 0
+        var cursor = start
+        while Int(cursor.file) < tables.count {
+            let table = tables[Int(cursor.file)]
+            let isWanted = !table.meta.partitions.intersection(partitions).isEmpty
+            guard isWanted, Int(cursor.place) < table.index.entries.count else {
+                cursor = CopyCursor(.cells, file: cursor.file + 1)
+                continue
+            }
+            guard bytes < StorageLimits.copyPartTarget else { return (blocks, cursor) }
+            let block = try filtered(table, Int(cursor.place), partitions)
+            if !block.isEmpty { blocks.append(block) }
+            bytes += block.count
+            cursor.place += 1
+        }
+        return (blocks, start.nextStage)
+    }
+
+    private func filtered(
+        _ table: TableHandle, _ number: Int, _ partitions: PartitionSet
+    ) throws(StorageError) -> [UInt8] {
+        var reader = try table.block(number)
+        let offset = table.index.entries[number].offset
+        return try TableHandle.decoded(table.path, offset) { () throws(DecodeError) in
+            var builder = TableBlockBuilder()
+            while try reader.nextSeries() {
+                guard partitions.contains(reader.partition) else { continue }
+                var isOpen = false
+                while let cell = try reader.nextCell() {
+                    if isOpen {
+                        builder.add(window: cell.window, cell.measure)
+                    } else {
+                        builder.begin(
+                            reader.partition, key: reader.key, type: reader.type,
+                            window: cell.window, cell.measure)
+                        isOpen = true
+                    }
+                }
+            }
+            return builder.cells == 0 ? [] : builder.finish()
+        }
+    }
+
+    /// Entries of one region of history files whose homes are wanted.
+    func history(
+        _ files: [HistoryHandle], _ homes: PartitionSet, from start: CopyCursor
+    ) throws(StorageError) -> (entries: [HistoryEntry], next: CopyCursor) {
+        let region: HistoryRegion = start.stage == .outcomes ? .outcomes : .letters
+        var entries: [HistoryEntry] = []
+        var bytes = 0
+        var cursor = start
+        while Int(cursor.file) < files.count {
+            let file = files[Int(cursor.file)]
+            let blocks = region.blocks(file.index)
+            guard Int(cursor.place) < blocks.count else {
+                cursor = CopyCursor(start.stage, file: cursor.file + 1)
+                continue
+            }
+            guard bytes < StorageLimits.copyPartTarget else { return (entries, cursor) }
+            let block = blocks[Int(cursor.place)]
+            for entry in try file.entries(block, region) where homes.contains(entry.home) {
+                entries.append(entry)
+            }
+            // The raw bytes of a block are bounded by what one batch may have in letters.
+            bytes += max(block.length, StorageLimits.blockTarget)
+            cursor.place += 1
+        }
+        return (entries, start.nextStage)
+    }
+}
+
+extension Memtable {
+    /// Adds the cells of a block that another replica gave; all of them or, if it is malformed,
+    /// none.
+    package mutating func add(
+        block raw: [UInt8], of partitions: PartitionSet
+    ) throws(DecodeError) {
+        try walk(raw, of: partitions) { _, _, _, _, _ in }
+        try walk(raw, of: partitions) { table, partition, key, type, cell in
+            table.insert(partition, key: key, type: type, window: cell.window, cell.measure)
+        }
+    }
+
+    private mutating func walk(
+        _ raw: [UInt8], of partitions: PartitionSet,
+        _ visit: (
+            inout Memtable, PartitionID, [UInt8], [UInt8], (window: Int64, measure: Measure)
+        ) -> Void
+    ) throws(DecodeError) {
+        var reader = try TableBlockReader(raw, buckets: buckets)
+        while try reader.nextSeries() {
+            guard partitions.contains(reader.partition), !reader.key.isEmpty, !reader.type.isEmpty
+            else { throw DecodeError("cells of \(reader.partition)", at: 0) }
+            while let cell = try reader.nextCell() {
+                visit(&self, reader.partition, reader.key, reader.type, cell)
+            }
+        }
+    }
+}

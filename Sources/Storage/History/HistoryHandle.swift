@@ -1,0 +1,267 @@
+package import Core
+import Wire
+
+/// An open history file: what lies in memory of it is where its blocks begin, and a filter over
+/// its ids. It stays readable after its name is removed.
+package final class HistoryHandle: Sendable {
+    private let file: any StoredFile
+    package let path: String
+    package let meta: HistoryMeta
+    package let segmentLength: Duration
+    let index: HistoryIndex
+    private let filter: KeyFilter
+
+    init(
+        file: any StoredFile, path: String, meta: HistoryMeta, segmentLength: Duration,
+        index: HistoryIndex, filter: KeyFilter
+    ) {
+        self.file = file
+        self.path = path
+        self.meta = meta
+        self.segmentLength = segmentLength
+        self.index = index
+        self.filter = filter
+    }
+
+    /// What the filter and the index cost in memory.
+    package var memoryBytes: Int {
+        filter.byteCount
+            + (index.outcomes.count + index.letters.count) * MemoryLayout<HistoryBlock>.stride
+    }
+
+    /// False where this file certainly does not know the id.
+    package func mayHold(_ hash: UInt64) -> Bool { filter.mayHold(hash) }
+
+    /// What stands in a filter of an id: a hash under a key that every build shares.
+    package static func hash(_ id: BatchID) -> UInt64 {
+        UInt64(
+            truncatingIfNeeded: SipHash.hash(
+                words: UInt64(truncatingIfNeeded: id.producer),
+                UInt64(truncatingIfNeeded: id.producer >> 64), id.sequence, 0, 0,
+                key: SipKey(low: 0x6869_7374, high: 0x6f72_79)))
+    }
+
+    // MARK: - Opening
+
+    /// Opens a file that the manifest lists: its footer must be the one that was listed.
+    package static func open(
+        _ meta: HistoryMeta, in fileSystem: any FileSystem
+    ) throws(StorageError) -> HistoryHandle {
+        let file = try fileSystem.open(meta.path, .read)
+        let handle = try open(file, id: meta.id, as: meta.path)
+        guard handle.meta == meta else {
+            throw .damaged(
+                path: meta.path, offset: handle.meta.size,
+                what: "the manifest lists another file under this name")
+        }
+        return handle
+    }
+
+    static func open(
+        _ file: any StoredFile, id: UInt64, as path: String
+    ) throws(StorageError) -> HistoryHandle {
+        let size = try file.size()
+        let (footerOffset, footerFrame) = try readFooter(file, size: size, path: path)
+        let footer = try TableHandle.decoded(path, footerOffset) { () throws(DecodeError) in
+            try HistoryFooter(
+                decoding: SectionFrame.decode(
+                    .historyFooter, footerFrame, table: id, at: footerOffset,
+                    rawMax: StorageLimits.sectionRawMax))
+        }
+        guard footer.id == id, footer.indexOffset <= footer.filterOffset,
+            footer.filterOffset <= footerOffset
+        else {
+            throw .damaged(
+                path: path, offset: footerOffset, what: "the footer is of file \(footer.id)")
+        }
+        let indexFrame = try read(
+            file, footer.indexOffset, Int(footer.filterOffset - footer.indexOffset), path)
+        let index = try TableHandle.decoded(path, footer.indexOffset) { () throws(DecodeError) in
+            try HistoryIndex(
+                decoding: SectionFrame.decode(
+                    .historyIndex, indexFrame, table: id, at: footer.indexOffset,
+                    rawMax: StorageLimits.sectionRawMax), end: footer.indexOffset)
+        }
+        let filterFrame = try read(
+            file, footer.filterOffset, Int(footerOffset - footer.filterOffset), path)
+        let filter = try TableHandle.decoded(path, footer.filterOffset) {
+            () throws(DecodeError) in
+            try KeyFilter(
+                decoding: SectionFrame.decode(
+                    .historyFilter, filterFrame, table: id, at: footer.filterOffset,
+                    rawMax: StorageLimits.sectionRawMax))
+        }
+        return HistoryHandle(
+            file: file, path: path,
+            meta: footer.meta(size: size, footerChecksum: Checksum.crc32c(footerFrame)),
+            segmentLength: .milliseconds(footer.segmentMilliseconds), index: index,
+            filter: filter)
+    }
+
+    private static func readFooter(
+        _ file: any StoredFile, size: UInt64, path: String
+    ) throws(StorageError) -> (offset: UInt64, frame: [UInt8]) {
+        let tailSize = UInt64(HistoryFooter.tailSize)
+        guard size >= tailSize else {
+            throw .damaged(path: path, offset: 0, what: "a history file of \(size) bytes")
+        }
+        let tail = try read(file, size - tailSize, HistoryFooter.tailSize, path)
+        guard Array(tail.suffix(8)) == HistoryFooter.magic else {
+            throw .damaged(
+                path: path, offset: size - 8, what: "it does not end as a history file does")
+        }
+        let (offset, length, version, reserved) = try TableHandle.decoded(path, size - tailSize) {
+            () throws(DecodeError) in
+            var reader = ByteReader(tail)
+            return (
+                try reader.fixed(UInt64.self), try reader.fixed(UInt32.self),
+                try reader.fixed(UInt16.self), try reader.fixed(UInt16.self)
+            )
+        }
+        guard version <= HistoryFooter.version else {
+            throw .newerFormat(path: path, version: version, known: HistoryFooter.version)
+        }
+        guard version > 0, reserved == 0, offset <= size - tailSize,
+            UInt64(length) == size - tailSize - offset
+        else {
+            throw .damaged(path: path, offset: size - tailSize, what: "the footer is not there")
+        }
+        return (offset, try read(file, offset, Int(length), path))
+    }
+
+    private static func read(
+        _ file: any StoredFile, _ offset: UInt64, _ count: Int, _ path: String
+    ) throws(StorageError) -> [UInt8] {
+        let bytes = try file.read(at: offset, count: count)
+        guard bytes.count == count else {
+            throw .damaged(path: path, offset: offset, what: "the file ends early")
+        }
+        return bytes
+    }
+
+    // MARK: - Reading
+
+    /// The entries of one block, in order. A fault is tried once more before it counts.
+    func entries(
+        _ block: HistoryBlock, _ region: HistoryRegion
+    ) throws(StorageError) -> [HistoryEntry] {
+        do {
+            return try readEntries(block, region)
+        } catch {
+            return try readEntries(block, region)
+        }
+    }
+
+    private func readEntries(
+        _ block: HistoryBlock, _ region: HistoryRegion
+    ) throws(StorageError) -> [HistoryEntry] {
+        let frame = try Self.read(file, block.offset, block.length, path)
+        let id = meta.id
+        return try TableHandle.decoded(path, block.offset) { () throws(DecodeError) in
+            let raw = try SectionFrame.decode(
+                region.kind, frame, table: id, at: block.offset,
+                rawMax: StorageLimits.historyBlockRawMax)
+            var reader = ByteReader(raw)
+            var entries: [HistoryEntry] = []
+            while !reader.isAtEnd {
+                entries.append(
+                    region == .outcomes ? try reader.outcome() : try reader.historyEntry())
+            }
+            return entries
+        }
+    }
+
+    /// The outcome of a batch, without its letters.
+    package func lookUp(_ id: BatchID) throws(StorageError) -> HistoryEntry? {
+        guard mayHold(Self.hash(id)) else { return nil }
+        var low = 0
+        var high = index.outcomes.count
+        while low < high {
+            let middle = (low + high) / 2
+            if index.outcomes[middle].id <= id { low = middle + 1 } else { high = middle }
+        }
+        guard low > 0 else { return nil }
+        return try entries(index.outcomes[low - 1], .outcomes).first { $0.header.id == id }
+    }
+
+    /// Reads every entry again, and holds it against what the footer says.
+    package func verify() throws(StorageError) {
+        var outcomes: UInt64 = 0
+        var letters: UInt64 = 0
+        var last: BatchID?
+        for block in index.outcomes {
+            for entry in try entries(block, .outcomes) {
+                if let last, entry.header.id <= last { throw disorder(block) }
+                last = entry.header.id
+                guard mayHold(Self.hash(entry.header.id)) else { throw disorder(block) }
+                outcomes += 1
+            }
+        }
+        for block in index.letters { letters += UInt64(try entries(block, .letters).count) }
+        guard outcomes == meta.outcomes, letters == meta.letters else {
+            throw .damaged(
+                path: path, offset: meta.size, what: "its entries do not add up to its footer")
+        }
+    }
+
+    private func disorder(_ block: HistoryBlock) -> StorageError {
+        .damaged(path: path, offset: block.offset, what: "an id out of order or not in the filter")
+    }
+}
+
+extension HistoryHandle: Hashable {
+    package static func == (left: HistoryHandle, right: HistoryHandle) -> Bool { left === right }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(ObjectIdentifier(self))
+    }
+}
+
+/// The two parts of a history file: outcomes by id, and batches with dead letters by segment and
+/// id.
+enum HistoryRegion: Sendable {
+    case outcomes
+    case letters
+
+    var kind: SectionFrame.Kind { self == .outcomes ? .outcomes : .letters }
+
+    func blocks(_ index: HistoryIndex) -> [HistoryBlock] {
+        self == .outcomes ? index.outcomes : index.letters
+    }
+
+    func isBefore(_ left: HistoryEntry, _ right: HistoryEntry, _ length: Duration) -> Bool {
+        switch self {
+        case .outcomes: left.header.id < right.header.id
+        case .letters:
+            (left.segment(length), left.header.id) < (right.segment(length), right.header.id)
+        }
+    }
+}
+
+/// Walks one region of a file, a block at a time.
+struct HistoryCursor: Sendable {
+    private let handle: HistoryHandle
+    private let region: HistoryRegion
+    private var block: Int
+    private var entries: [HistoryEntry] = []
+    private var place = 0
+
+    init(_ handle: HistoryHandle, _ region: HistoryRegion, from block: Int = 0) {
+        self.handle = handle
+        self.region = region
+        self.block = block
+    }
+
+    mutating func peek() throws(StorageError) -> HistoryEntry? {
+        let blocks = region.blocks(handle.index)
+        while place >= entries.count {
+            guard block < blocks.count else { return nil }
+            entries = try handle.entries(blocks[block], region)
+            place = 0
+            block += 1
+        }
+        return entries[place]
+    }
+
+    mutating func skip() { place += 1 }
+}

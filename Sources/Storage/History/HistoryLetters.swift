@@ -1,0 +1,40 @@
+import Core
+
+/// Lists dead letters over several history files, in the order of all.
+enum HistoryLetters {
+    /// The first `limit` letters behind `after`, and how many match in all.
+    static func list(
+        _ query: LetterQuery, in files: [HistoryHandle]
+    ) throws(StorageError) -> (items: [LetterItem], total: UInt64) {
+        var items: [LetterItem] = []
+        var total: UInt64 = 0
+        var seen: Set<BatchID> = []
+        for file in files {
+            for block in file.index.letters {
+                for entry in try file.entries(block, .letters)
+                where query.homes.contains(entry.home) {
+                    // One batch may be in two files while they are being merged.
+                    guard seen.insert(entry.header.id).inserted else { continue }
+                    let segment = entry.segment(file.segmentLength)
+                    for letter in entry.letters where query.selects(letter) {
+                        total += 1
+                        let place = LetterPlace(
+                            segment: segment, id: entry.header.id, line: letter.line)
+                        if let after = query.after, place <= after { continue }
+                        items.append(LetterItem(place: place, letter: letter))
+                    }
+                }
+                trim(&items, to: query.limit)
+            }
+        }
+        items.sort { $0.place < $1.place }
+        return (Array(items.prefix(query.limit)), total)
+    }
+
+    /// Never much more than what is asked for is held.
+    private static func trim(_ items: inout [LetterItem], to limit: Int) {
+        guard items.count > 2 * limit + 1024 else { return }
+        items.sort { $0.place < $1.place }
+        items.removeLast(items.count - limit)
+    }
+}

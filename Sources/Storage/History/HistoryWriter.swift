@@ -1,0 +1,235 @@
+package import Core
+import Wire
+
+/// A batch on its way into a history file.
+package struct HistoryDraft: Hashable, Sendable {
+    package enum Letters: Hashable, Sendable {
+        /// In the home record at this place of the log.
+        case inLog(LogPosition)
+        /// As another replica gave them.
+        case given([DeadLetter])
+        /// In another file: only the outcome is written.
+        case elsewhere
+    }
+
+    package var header: BatchHeader
+    package var home: PartitionID
+    package var totals: BatchTotals
+    package var letters: Letters
+
+    package init(
+        header: BatchHeader, home: PartitionID, totals: BatchTotals, letters: Letters
+    ) {
+        self.header = header
+        self.home = home
+        self.totals = totals
+        self.letters = letters
+    }
+}
+
+/// What one history file is to hold: new entries, those of other files, or both.
+package struct HistoryPlan: Hashable, Sendable {
+    package var id: UInt64
+    package var level: UInt8
+    package var segmentLength: Duration
+    package var drafts: [HistoryDraft]
+    package var merged: [HistoryHandle]
+    /// Outcomes of the segments below are left out; dead letters stay.
+    package var outcomesFrom: Segment
+
+    package init(
+        id: UInt64, level: UInt8, segmentLength: Duration, drafts: [HistoryDraft],
+        merged: [HistoryHandle] = [], outcomesFrom: Segment = .first
+    ) {
+        self.id = id
+        self.level = level
+        self.segmentLength = segmentLength
+        self.drafts = drafts
+        self.merged = merged
+        self.outcomesFrom = outcomesFrom
+    }
+}
+
+/// Writes a history file, and believes it only after reading it back.
+struct HistoryWriter {
+    let fileSystem: any FileSystem
+    private let plan: HistoryPlan
+    private var footer: HistoryFooter
+    private var index = HistoryIndex()
+    private var hashes: [UInt64] = []
+    private var block = ByteWriter()
+    private var blockStart: (segment: Segment, id: BatchID)?
+    private var offset: UInt64 = 0
+
+    init(fileSystem: any FileSystem, plan: HistoryPlan) {
+        self.fileSystem = fileSystem
+        self.plan = plan
+        footer = HistoryFooter(
+            id: plan.id, level: plan.level, segmentLength: plan.segmentLength)
+    }
+
+    /// The file under its final name, durable; nil where nothing would be in it. It does not count
+    /// before the manifest lists it.
+    mutating func write() throws(StorageError) -> HistoryHandle? {
+        let draft = FileNames.history(plan.id) + FileNames.draftSuffix
+        let file = try fileSystem.open(draft, .replace)
+        do throws(StorageError) {
+            try fill(file)
+        } catch {
+            let first = error
+            guard case .diskFull = first else { throw first }
+            do throws(StorageError) { try fileSystem.remove(draft) } catch { throw first }
+            throw first
+        }
+        guard footer.outcomes > 0 || footer.letters > 0 else {
+            try fileSystem.remove(draft)
+            return nil
+        }
+        try HistoryHandle.open(file, id: plan.id, as: draft).verify()
+        let path = FileNames.history(plan.id)
+        try fileSystem.rename(draft, to: path)
+        try fileSystem.syncDirectory(FileNames.historyDirectory)
+        return try HistoryHandle.open(file, id: plan.id, as: path)
+    }
+
+    private mutating func fill(_ file: any StoredFile) throws(StorageError) {
+        try copy(.outcomes, to: file)
+        try copy(.letters, to: file)
+        footer.indexOffset = offset
+        try append(.historyIndex, index.bytes, to: file)
+        footer.filterOffset = offset
+        try append(.historyFilter, KeyFilter(hashes: hashes).bytes, to: file)
+        let footerOffset = offset
+        try append(.historyFooter, footer.bytes, to: file)
+        var tail = ByteWriter(capacity: HistoryFooter.tailSize)
+        tail.write(fixed: footerOffset)
+        tail.write(fixed: UInt32(offset - footerOffset))
+        tail.write(fixed: HistoryFooter.version)
+        tail.write(fixed: UInt16(0))
+        tail.write(raw: HistoryFooter.magic)
+        try file.write([tail.bytes], at: offset)
+        try file.sync()
+    }
+
+    private mutating func append(
+        _ kind: SectionFrame.Kind, _ raw: [UInt8], to file: any StoredFile
+    ) throws(StorageError) {
+        let frame = SectionFrame.encode(kind, raw, table: plan.id, at: offset)
+        try file.write([frame], at: offset)
+        offset += UInt64(frame.count)
+    }
+
+    // MARK: - Regions
+
+    /// All sources of a region, merged in its order. An id that several of them know is the same
+    /// batch: it is written once.
+    private mutating func copy(
+        _ region: HistoryRegion, to file: any StoredFile
+    ) throws(StorageError) {
+        let length = plan.segmentLength
+        var cursors = plan.merged.map { HistoryCursor($0, region) }
+        let drafts = plan.drafts.filter { region == .outcomes || $0.hasLetters }
+            .map { draft in (draft: draft, entry: draft.outcome) }
+            .sorted { region.isBefore($0.entry, $1.entry, length) }
+        var nextDraft = 0
+        var last: BatchID?
+        while true {
+            var best = nextDraft < drafts.count ? drafts[nextDraft].entry : nil
+            var source: Int?
+            for place in cursors.indices {
+                guard let entry = try cursors[place].peek() else { continue }
+                guard let least = best else {
+                    best = entry
+                    source = place
+                    continue
+                }
+                if region.isBefore(entry, least, length) {
+                    best = entry
+                    source = place
+                }
+            }
+            guard var entry = best else { break }
+            if let source {
+                cursors[source].skip()
+            } else {
+                if region == .letters {
+                    entry.letters = try drafts[nextDraft].draft.readLetters(from: fileSystem)
+                }
+                nextDraft += 1
+            }
+            if entry.header.id != last { try add(entry, region, to: file) }
+            last = entry.header.id
+        }
+        try closeBlock(region, to: file)
+    }
+
+    private mutating func add(
+        _ entry: HistoryEntry, _ region: HistoryRegion, to file: any StoredFile
+    ) throws(StorageError) {
+        let segment = entry.segment(plan.segmentLength)
+        if region == .outcomes {
+            guard segment >= plan.outcomesFrom else { return }
+            block.write(outcome: entry)
+            hashes.append(HistoryHandle.hash(entry.header.id))
+            footer.outcomes += 1
+        } else {
+            block.write(entry)
+            footer.letters += 1
+        }
+        if blockStart == nil {
+            blockStart = (region == .outcomes ? .first : segment, entry.header.id)
+        }
+        footer.firstSegment = min(footer.firstSegment, segment)
+        footer.lastSegment = max(footer.lastSegment, segment)
+        if block.bytes.count >= StorageLimits.blockTarget { try closeBlock(region, to: file) }
+    }
+
+    private mutating func closeBlock(
+        _ region: HistoryRegion, to file: any StoredFile
+    ) throws(StorageError) {
+        guard let start = blockStart else { return }
+        let begin = offset
+        try append(region.kind, block.bytes, to: file)
+        let entry = HistoryBlock(
+            offset: begin, length: Int(offset - begin), segment: start.segment, id: start.id)
+        if region == .outcomes { index.outcomes.append(entry) } else { index.letters.append(entry) }
+        block = ByteWriter()
+        blockStart = nil
+    }
+}
+
+extension HistoryDraft {
+    fileprivate var outcome: HistoryEntry {
+        HistoryEntry(header: header, home: home, totals: totals)
+    }
+
+    fileprivate var hasLetters: Bool { totals.dead > 0 && letters != .elsewhere }
+
+    /// With its letters, wherever they are.
+    func entry(from fileSystem: any FileSystem) throws(StorageError) -> HistoryEntry {
+        var entry = outcome
+        if totals.dead > 0 { entry.letters = try readLetters(from: fileSystem) }
+        return entry
+    }
+
+    fileprivate func readLetters(
+        from fileSystem: any FileSystem
+    ) throws(StorageError) -> [DeadLetter] {
+        switch letters {
+        case .given(let letters):
+            return letters
+        case .elsewhere:
+            return []
+        case .inLog(let position):
+            let record = try LogReader.read([position], from: fileSystem)[0]
+            return try TableHandle.decoded(FileNames.log(position.file), position.offset) {
+                () throws(DecodeError) in
+                let batch = try BatchRecord(decoding: record.payload)
+                guard batch.header == header else {
+                    throw DecodeError("the record of \(batch.header.id) stands here", at: 0)
+                }
+                return try batch.deadLetters()
+            }
+        }
+    }
+}
