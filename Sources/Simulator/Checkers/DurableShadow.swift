@@ -118,7 +118,7 @@ package struct DurableShadow {
 
     /// Of what was on the disk nothing may be missing but what was forgotten.
     private func checkNothingLost(_ before: DurableShadow) throws(Violation) {
-        for (id, holding) in before.holdings {
+        for (id, holding) in before.holdings.sorted(by: { $0.key < $1.key }) {
             guard let now = holdings[id], now.hash == holding.hash,
                 now.hasRecord || !holding.hasRecord, holding.slices.isSubset(of: now.slices),
                 holding.marked.isSubset(of: now.marked)
@@ -128,7 +128,8 @@ package struct DurableShadow {
                 throw Violation("S10", "\(id) was on the disk, and is not recovered")
             }
         }
-        for (node, life) in before.lives where lives[node] ?? .none < life {
+        for (node, life) in before.lives.sorted(by: { $0.key < $1.key })
+        where lives[node] ?? .none < life {
             throw Violation("S10", "the life of \(node) was remembered, and is not recovered")
         }
         guard frozen >= before.frozen else {
@@ -286,7 +287,7 @@ extension DurableShadow {
         _ segment: (BatchHeader) -> Segment
     ) throws(Violation) {
         self.base = base
-        for (id, holding) in holdings {
+        for (id, holding) in holdings.sorted(by: { $0.key < $1.key }) {
             guard let record = ledger.record(id, holding.hash) else { continue }
             let time = segment(record.header)
             let touched = record.partitions.intersection(mine)
