@@ -134,7 +134,11 @@ package struct DigestTable: Sendable {
         for (segment, row) in homeSegments where isBetween(segment, homeFloor, end) {
             for (partition, digest) in row {
                 let place = Int(partition.index)
-                if end > homeFloor { home[place].merge(digest) } else { home[place].subtract(digest) }
+                if end > homeFloor {
+                    home[place].merge(digest)
+                } else {
+                    home[place].subtract(digest)
+                }
             }
         }
         return (applied: applied, home: home)
