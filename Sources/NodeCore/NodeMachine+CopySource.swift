@@ -60,12 +60,14 @@ extension NodeMachine {
     private func snapshot(
         of partitions: PartitionSet, _ tag: Tag, for peer: NodeID, _ now: Now
     ) -> CopySource {
+        let base = index.base(
+            of: partitions, below: closing.durable.sealed, through: .zero,
+            outcomesFrom: index.base.outcomesFrom)
         var lines: [CopyOffer.Line] = []
         for partition in partitions {
             lines.append(
                 CopyOffer.Line(
-                    partition: partition,
-                    base: index.base(partition, below: closing.durable.sealed),
+                    partition: partition, base: base[partition],
                     applied: index.digests.total(partition),
                     state: heldSum(of: partition).state))
         }
@@ -84,7 +86,7 @@ extension NodeMachine {
         let source = CopySource(
             peer: peer, tag: tag, partitions: partitions,
             offer: CopyOffer(
-                tag: tag, frozen: closing.durable.frozen, outcomesFrom: index.base.outcomesFrom,
+                tag: tag, frozen: closing.durable.frozen, outcomesFrom: base.outcomesFrom,
                 lines: lines),
             tables: nil, files: forgetting.files, sealed: sealed,
             list: copyList(above: bases), reading: nil,

@@ -175,19 +175,18 @@ extension NodeMachine {
     mutating func receive(
         _ part: CopyPart, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
-        guard var target = copying.target, case .pulling = target.stage, !target.isWriting,
-            target.current < target.works.count
+        guard let work = copying.target?.waitsForPart, work.peer == peer, work.tag == part.tag,
+            work.cursor == part.cursor, case .copying(var target) = copying.phase
         else { return }
-        let work = target.works[target.current]
-        guard work.peer == peer, work.tag == part.tag, work.cursor == part.cursor,
-            work.offer != nil
-        else { return }
+        // One owner while it grows.
+        copying.phase = .none
         switch part.content {
         case .cells(let blocks):
             for block in blocks {
                 do throws(DecodeError) {
                     try copyTable.add(block: block, of: work.partitions)
                 } catch {
+                    copying.phase = .copying(target)
                     abandonCopy("\(peer) gave cells that cannot be read: \(error)", now, &effects)
                     return
                 }
@@ -320,6 +319,14 @@ extension NodeMachine {
 }
 
 extension CopyTarget {
+    /// The giver whose next piece is wanted now.
+    fileprivate var waitsForPart: CopyWork? {
+        guard case .pulling = stage, !isWriting, current < works.count,
+            works[current].offer != nil
+        else { return nil }
+        return works[current]
+    }
+
     mutating func take(_ entry: SyncEntry) {
         let id = entry.header.id
         var listed = list[id] ?? Listed(header: entry.header, home: entry.home)

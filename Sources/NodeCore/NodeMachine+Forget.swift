@@ -201,12 +201,8 @@ extension NodeMachine {
 
     /// The oldest file of the log of which a record is needed, where older ones are there.
     private func logStart(above end: Segment, _ state: LogAppend) -> UInt32? {
-        var first = state.position.file
-        for id in index.ids {
-            guard let entry = index[id], segment(of: entry.header) >= end else { continue }
-            if let record = entry.record { first = min(first, record.position.file) }
-            for slices in entry.slices { first = min(first, slices.position.file) }
-        }
+        let own = state.position.file
+        let first = min(own, index.oldestFile(from: end) ?? own)
         return first > logStart ? first : nil
     }
 

@@ -247,29 +247,51 @@ extension BatchIndex {
         var base = HistoryBase(
             partitions: Array(repeating: .none, count: homeTotals.count), through: through,
             outcomesFrom: outcomesFrom)
+        let sums = digests.sums(below: end)
+        let totals = homeTotals(below: end)
         for partition in partitions {
-            base.partitions[Int(partition.index)] = self.base(partition, below: end)
+            let place = Int(partition.index)
+            let held = self.base[partition]
+            // A copy may have brought a floor that lies higher.
+            guard end > held.floor else {
+                base.partitions[place] = held
+                continue
+            }
+            base.partitions[place] = PartitionBase(
+                floor: end, applied: sums.applied[place], home: sums.home[place],
+                events: totals[place].events, counted: totals[place].counted,
+                dead: totals[place].dead)
         }
         return base
     }
 
-    /// The sums of one partition below `end`, or below its floor, which may be higher.
-    package func base(_ partition: PartitionID, below end: Segment) -> PartitionBase {
-        let held = base[partition]
-        guard end > held.floor else { return held }
-        let sums = digests.base(partition, below: end)
-        var totals = held.totals
-        for (segment, ids) in segments where segment < end && segment >= held.floor {
+    /// What the batches below `end` add up to, by home.
+    private func homeTotals(below end: Segment) -> [HomeTotals] {
+        var totals = homeTotals.indices.map { base[PartitionID($0)].totals }
+        for (segment, ids) in segments where segment < end {
             for id in ids {
-                guard let entry = entries[id], entry.isCounted, entry.home == partition else {
-                    continue
-                }
-                totals.add(entry.totals)
+                guard let entry = entries[id], entry.isCounted, !isForgotten(segment, entry.home)
+                else { continue }
+                totals[Int(entry.home.index)].add(entry.totals)
             }
         }
-        return PartitionBase(
-            floor: end, applied: sums.applied, home: sums.home, events: totals.events,
-            counted: totals.counted, dead: totals.dead)
+        return totals
+    }
+
+    /// The oldest log file with a record of a batch that is not below `end`.
+    package func oldestFile(from end: Segment) -> UInt32? {
+        var oldest: UInt32?
+        for (segment, ids) in segments where segment >= end {
+            for id in ids {
+                guard let entry = entries[id] else { continue }
+                let files =
+                    [entry.record?.position.file].compactMap(\.self)
+                    + entry.slices.map(\.position.file)
+                // A minimum does not depend on the order.
+                for file in files { oldest = min(oldest ?? file, file) }
+            }
+        }
+        return oldest
     }
 
     /// Ids of the segments below `end`, ascending by segment and id.

@@ -117,14 +117,31 @@ package struct DigestTable: Sendable {
 
     // MARK: - Forgetting
 
-    /// The sums of one partition below `end`, which is not below its floor.
-    package func base(_ partition: PartitionID, below end: Segment) -> (
-        applied: SetDigest, home: SetDigest
-    ) {
-        let only = PartitionSet([partition])
-        return (
-            applied: appliedSum(of: only, below: end), home: homeSum(of: only, below: end)
-        )
+    /// The sums below `end` by partition, in one pass; of a partition whose floor is higher they
+    /// say nothing.
+    package func sums(below end: Segment) -> (applied: [SetDigest], home: [SetDigest]) {
+        var applied = below
+        for (segment, row) in segments where isBetween(segment, floor, end) {
+            for place in row.indices {
+                if end > floor {
+                    applied[place].merge(row[place])
+                } else {
+                    applied[place].subtract(row[place])
+                }
+            }
+        }
+        var home = homeBelow
+        for (segment, row) in homeSegments where isBetween(segment, homeFloor, end) {
+            for (partition, digest) in row {
+                let place = Int(partition.index)
+                if end > homeFloor {
+                    home[place].merge(digest)
+                } else {
+                    home[place].subtract(digest)
+                }
+            }
+        }
+        return (applied: applied, home: home)
     }
 
     /// Lets go of the rows below `end`: their sums stay. Both floors have passed it.

@@ -68,9 +68,11 @@ struct ForgettingTests {
         // A second time, from what is left.
         let second = index.base(
             of: Self.mine, below: Segment(30), through: LSN(10), outcomesFrom: .first)
-        for partition in Self.mine {
-            #expect(second[partition] == whole.base(partition, below: Segment(30)))
-        }
+        let expected = whole.base(
+            of: Self.mine, below: Segment(30), through: LSN(10), outcomesFrom: .first)
+        #expect(second == expected)
+        #expect(index.oldestFile(from: Segment(30)) == 1)
+        #expect(index.oldestFile(from: Segment(99)) == nil)
     }
 
     @Test("a base that is taken over counts like the batches behind it")

@@ -170,6 +170,11 @@ extension NodeMetrics {
         out.counter("quipu_flushes_total", "Memtables written to files.", flushes.value)
         out.counter("quipu_flushes_failed_total", "Flushes that failed.", flushesFailed.value)
         out.counter(
+            "quipu_forgotten_batches_total", "Sealed batches that left memory and the log.",
+            forgotten.value)
+        out.counter(
+            "quipu_copies_total", "Times that this node was copied whole.", copies.value)
+        out.counter(
             "quipu_caught_up_batches_total", "Batches learnt from peers afterwards.", caughtUp.value
         )
         out.counter(

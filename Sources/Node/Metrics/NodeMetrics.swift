@@ -44,6 +44,8 @@ package final class NodeMetrics: Sendable {
     package let coreInputs = Counter()
     package let flushes = Counter()
     package let flushesFailed = Counter()
+    package let forgotten = Counter()
+    package let copies = Counter()
     package let caughtUp = Counter()
     package let drivenOn = Counter()
     package let attributesReceived = Counter()
@@ -77,12 +79,15 @@ package final class NodeMetrics: Sendable {
         case .caughtUp(_, let batches): caughtUp.increment(by: batches)
         case .drivenOn: drivenOn.increment()
         case .flushFailed: flushesFailed.increment()
+        case .forgot(_, let batches, _): forgotten.increment(by: batches)
+        case .copied: copies.increment()
         case .conflict: conflicts.increment()
         case .malformed: messagesUnreadable.increment()
         case .dropped(_, let isBound): if isBound { incidents.increment() }
         case .peerUp, .peerDown, .voting, .recovering, .acceptedLoss, .waiting, .inDoubt,
             .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
-            .incident, .divergence, .recounted, .recountFailed, .damaged, .parking:
+            .incident, .divergence, .recounted, .recountFailed, .damaged, .parking,
+            .lookedUp, .copying, .copyInterrupted, .setAside:
             break
         }
     }

@@ -69,6 +69,20 @@ extension Report {
             logger.error("audit: \(partition) cannot be recounted: \(reason)")
         case .damaged(let what):
             logger.error("audit: this node is damaged: \(what)")
+        case .forgot, .lookedUp, .copying, .copied, .copyInterrupted, .setAside:
+            logHistory(to: logger)
+        case .malformed(let node, let what):
+            logger.warning("\(node) sent what cannot be read: \(what)")
+        case .parking(let event):
+            event.log(to: logger)
+        }
+    }
+}
+
+extension Report {
+    /// What is forgotten and copied.
+    private func logHistory(to logger: Logger) {
+        switch self {
         case .forgot(let below, let batches, let logStart):
             logger.info(
                 """
@@ -94,10 +108,8 @@ extension Report {
         case .setAside(let lsn):
             logger.warning(
                 "what was on this disk through LSN \(lsn) counts no more: it is copied anew")
-        case .malformed(let node, let what):
-            logger.warning("\(node) sent what cannot be read: \(what)")
-        case .parking(let event):
-            event.log(to: logger)
+        default:
+            break
         }
     }
 }

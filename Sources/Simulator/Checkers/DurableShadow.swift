@@ -129,7 +129,7 @@ package struct DurableShadow {
 
     /// Of what was on the disk nothing may be missing but what was forgotten.
     private func checkNothingLost(_ before: DurableShadow) throws(Violation) {
-        for (id, holding) in before.holdings {
+        for (id, holding) in before.holdings.sorted(by: { $0.key < $1.key }) {
             guard let now = holdings[id], now.hash == holding.hash,
                 now.hasRecord || !holding.hasRecord, holding.slices.isSubset(of: now.slices),
                 holding.marked.isSubset(of: now.marked)
@@ -139,7 +139,7 @@ package struct DurableShadow {
                 throw Violation("S10", "\(id) was on the disk, and is not recovered")
             }
         }
-        for (node, standing) in before.standings {
+        for (node, standing) in before.standings.sorted(by: { $0.key < $1.key }) {
             let now = self.standing(of: node)
             let isSameRun = now.incarnation == standing.incarnation && now.run == standing.run
             guard now.incarnation < standing.incarnation || isSameRun && now.lsn < standing.lsn
@@ -312,7 +312,7 @@ extension DurableShadow {
         _ segment: (BatchHeader) -> Segment
     ) throws(Violation) {
         self.base = base
-        for (id, holding) in holdings {
+        for (id, holding) in holdings.sorted(by: { $0.key < $1.key }) {
             guard let record = ledger.record(id, holding.hash) else { continue }
             let time = segment(record.header)
             let touched = record.partitions.intersection(mine)

@@ -76,6 +76,14 @@ package enum Inspection {
             "covered through LSN \(state.coveredThrough), log from file \(state.logStart), "
                 + "next table \(state.nextTableID)")
         for table in state.tables { lines.append(line(table)) }
+        for file in state.history {
+            lines.append(
+                "history \(file.id): \(file.outcomes) outcomes, \(file.letters) with dead "
+                    + "letters, segments \(file.firstSegment) to \(file.lastSegment)")
+        }
+        if state.base != .none {
+            lines.append("forgotten as of LSN \(state.base.through)")
+        }
         for (offset, header, content) in reading.edits {
             lines.append("byte \(offset): edit \(header.lsn), " + describe(content))
         }
