@@ -26,6 +26,14 @@ struct CopyState {
         if case .none = phase { false } else { true }
     }
 
+    /// Nothing has been set aside for it yet.
+    var canBeGivenUp: Bool {
+        switch phase {
+        case .none, .probing: true
+        case .clearing, .copying: false
+        }
+    }
+
     var target: CopyTarget? {
         if case .copying(let target) = phase { target } else { nil }
     }

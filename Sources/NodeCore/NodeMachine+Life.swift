@@ -48,7 +48,7 @@ extension NodeMachine {
     /// A node that does not know whether it is new or wiped takes nothing from anybody.
     var canLearn: Bool {
         switch life {
-        case .asking: identity.incarnation > .none
+        case .asking: identity.incarnation > .none && !identity.mustRecover
         case .recovering: false
         case .promoting, .voting: true
         }
@@ -130,10 +130,15 @@ extension NodeMachine {
             return
         }
         let isComplete = heard.count == peers.count
-        if identity.incarnation > .none {
+        if identity.mustRecover {
+            guard isComplete || !heard.isEmpty else { return }
+            let remembered = heard.values.map(\.remembers.incarnation).max() ?? .none
+            recover("its disk lost data before", remembered, now, into: &effects)
+        } else if identity.incarnation > .none {
             // Alone, a disk that was set back would not be recognised.
             let isLate = now.monotonic >= since + Self.askFor
-            guard isComplete || isLate && !heard.isEmpty else { return }
+            let isLost = configuration.acceptsLoss && now.monotonic >= since + Self.acceptAfter
+            guard isComplete || isLate && !heard.isEmpty || isLost else { return }
             for peer in peers {
                 if let reply = heard[peer] {
                     met(peer, reply)
@@ -171,7 +176,9 @@ extension NodeMachine {
             guard case .asking = life, isTimeToRepeat(now) else { return }
             for peer in peers where heard[peer] == nil { greet(peer, now, into: &effects) }
         case .recovering(let recovery):
-            guard !copying.isReceiving, isTimeToRepeat(now) else { return }
+            guard isTimeToRepeat(now), !acceptLossInTime(now, into: &effects),
+                !copying.isReceiving
+            else { return }
             advanceRecovery(recovery, now, into: &effects)
         case .promoting(let incarnation, let awaiting, isStored: true, let tag):
             guard isTimeToRepeat(now) else { return }
@@ -180,10 +187,17 @@ extension NodeMachine {
             }
         case .voting:
             vouch(now, into: &effects)
-            guard !lives.strangers.isEmpty, isTimeToRepeat(now) else { return }
-            for peer in lives.strangers.sorted() where isReachable(peer) {
-                send(
-                    .remember(lives.strangersTag, identity.incarnation), to: peer, into: &effects)
+            guard !lives.strangers.isEmpty || lives.met.count < peers.count, isTimeToRepeat(now)
+            else { return }
+            for peer in peers where isReachable(peer) {
+                // What it remembers is compared first: being told anew would hide it.
+                if !lives.met.contains(peer) {
+                    greet(peer, now, into: &effects)
+                } else if lives.strangers.contains(peer) {
+                    send(
+                        .remember(lives.strangersTag, identity.incarnation), to: peer,
+                        into: &effects)
+                }
             }
         case .promoting:
             break
@@ -208,6 +222,10 @@ extension NodeMachine {
         lives.repeatAt = now.monotonic
         effects.append(.report(.recovering(why)))
         announceLife()
+        guard !identity.mustRecover else { return }
+        // Durable: other peers than those that contradicted may be met after a restart.
+        identity.mustRecover = true
+        run(.commit(ManifestEdit(identity: identity)), .demotion, into: &effects)
     }
 
     /// First the fence, then the copy.
@@ -224,9 +242,16 @@ extension NodeMachine {
             guard !shared.isEmpty, !busy.contains(peer) else { continue }
             beginSync(with: peer, mine, .recovery, now, into: &effects)
         }
-        guard configuration.acceptsLoss, now.monotonic >= lives.recoversSince + Self.acceptAfter
-        else { return }
+    }
+
+    /// True where an operator's word ends the recovery; not in the middle of a copy.
+    private mutating func acceptLossInTime(_ now: Now, into effects: inout [Effect]) -> Bool {
+        guard configuration.acceptsLoss, now.monotonic >= lives.recoversSince + Self.acceptAfter,
+            copying.canBeGivenUp
+        else { return false }
+        copying.phase = .none
         acceptLoss(now, into: &effects)
+        return true
     }
 
     /// What it held is set aside: no source has given anything yet.
@@ -280,6 +305,7 @@ extension NodeMachine {
         into effects: inout [Effect]
     ) {
         identity.incarnation = incarnation
+        identity.mustRecover = false
         life = .promoting(incarnation, awaiting: awaiting, isStored: false, newTag())
         run(.commit(ManifestEdit(identity: identity)), .promotion, into: &effects)
     }
@@ -310,14 +336,10 @@ extension NodeMachine {
         _ tag: Tag, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
         guard peers.contains(peer) else { return }
-        if tag == lives.strangersTag {
-            lives.strangers.remove(peer)
-            lives.met.insert(peer)
-        }
+        if tag == lives.strangersTag { lives.strangers.remove(peer) }
         switch life {
         case .promoting(let incarnation, var awaiting, let isStored, tag):
             awaiting.remove(peer)
-            lives.met.insert(peer)
             life = .promoting(incarnation, awaiting: awaiting, isStored: isStored, tag)
             voteIfRemembered(into: &effects)
         case .recovering(var recovery) where recovery.tag == tag:

@@ -17,6 +17,8 @@ struct LivesState {
     /// The last record, known to be on disk, that is more than a note about a peer. Notes are left
     /// out: two idle nodes would note each other's notes for ever.
     var vouched = LSN.zero
+    /// The record that says that this run began.
+    var firstOfRun = LSN.zero
     /// Edits of the manifest that are on disk.
     var edits: UInt64
     /// Notes behind `vouched`.
@@ -45,6 +47,7 @@ extension NodeMachine {
         let mark = RunMark(run: identity.startNonce, edits: lives.edits)
         let append = log.append(kind: LogKind.run.rawValue, payload: mark.encoded)
         lives.runs.begin(identity.startNonce, at: append.lsn, edits: lives.edits)
+        lives.firstOfRun = append.lsn
         effects.append(.append(append))
         effects.append(.sync)
         nameSuperseded()
@@ -78,7 +81,8 @@ extension NodeMachine {
 
     /// Tells the peers how far the disk has come: those that would notice if it were set back.
     mutating func vouch(_ now: Now, into effects: inout [Effect]) {
-        guard now.monotonic >= lives.vouchAt else { return }
+        // A run of which the disk does not know yet could not be shown after a crash.
+        guard now.monotonic >= lives.vouchAt, synced >= lives.firstOfRun else { return }
         lives.vouchAt = now.monotonic + configuration.vouchInterval
         var last = synced
         while lives.notes.contains(last) { last = LSN(last.number - 1) }

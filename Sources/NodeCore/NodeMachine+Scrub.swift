@@ -131,8 +131,8 @@ extension NodeMachine {
         continueRecount(partition, into: &effects)
     }
 
-    /// The log cannot tell who is wrong. Where a majority of the replicas agree on the same batches,
-    /// and not with this one, it is this one.
+    /// The log cannot tell who is wrong. Where a majority of the replicas agree on the same
+    /// batches, and not with this one, it is this one.
     private mutating func cannotRecount(
         _ partition: PartitionID, _ why: String, into effects: inout [Effect]
     ) {
@@ -186,10 +186,12 @@ extension NodeMachine {
 
     /// A read met it before the scrubber did.
     mutating func noteDamage(_ error: StorageError, into effects: inout [Effect]) {
-        guard case .damaged(let path, _, _) = error,
-            let table = tables.first(where: { $0.path == path })
-        else { return }
-        reportDamage(.table(table.meta.id, "\(error)"), into: &effects)
+        guard case .damaged(let path, _, _) = error else { return }
+        if let table = tables.first(where: { path.hasSuffix($0.path) }) {
+            reportDamage(.table(table.meta.id, "\(error)"), into: &effects)
+        } else if forgetting.files.contains(where: { path.hasSuffix($0.meta.path) }) {
+            reportDamage(.history("\(error)"), into: &effects)
+        }
     }
 
     /// What this node holds is not what it must be. Memory that is wrong ends the process, which
@@ -213,10 +215,11 @@ extension NodeMachine {
         }
         let verdict = "its audit failed: \(place)\(finding.detail)"
         switch damage {
-        case .table where othersCanRestore, .outvoted where othersCanRestore,
+        case .table where othersCanRestore, .history where othersCanRestore,
+            .outvoted where othersCanRestore,
             .fold where othersCanRestore && !tables.isEmpty:
             effects.append(.condemn(verdict))
-        case .table, .outvoted: break
+        case .table, .history, .outvoted: break
         case .memory, .fold: effects.append(.halt(verdict))
         }
     }

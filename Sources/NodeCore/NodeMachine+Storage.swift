@@ -20,6 +20,8 @@ enum JobPurpose {
     case flushCommit
     /// The identity of a new incarnation, or of a later generation.
     case promotion
+    /// The identity of a life without a vote.
+    case demotion
     case generation(Int64)
     /// A checkpoint's history file, and the edit with which it counts.
     case writeHistory
@@ -128,6 +130,8 @@ extension NodeMachine {
             flushCommitted(now, into: &effects)
         case (.promotion, .committed):
             promotionStored(now, into: &effects)
+        case (.demotion, .committed):
+            break
         case (.generation(let generation), .committed):
             // Of several that were asked for, the greatest is enough.
             guard generation == identity.generation else { return }
@@ -173,6 +177,7 @@ extension NodeMachine {
             noteDamage(error, into: &effects)
         case .deadLetters(let scan):
             finish(scan.read, .failed("\(error)"), into: &effects)
+            noteDamage(error, into: &effects)
         case .unite(let tag):
             failUnite(tag, "\(error)", into: &effects)
         case .fetch(let fetch):
@@ -181,9 +186,16 @@ extension NodeMachine {
             verificationFailed(purpose, error, into: &effects)
         case .copyPart(let tag):
             copyPartFailed(tag, error)
+            noteDamage(error, into: &effects)
         case .lookUp(let id):
             lookUpFailed(id, error, into: &effects)
-        case .apply, .drive, .flushTables, .flushCommit, .promotion, .generation, .writeHistory,
+            noteDamage(error, into: &effects)
+        case .writeHistory where error.isDamage:
+            // An older file cannot be read: what is sealed stays in the log meanwhile.
+            forgetting.phase = .idle
+            noteDamage(error, into: &effects)
+        case .apply, .drive, .flushTables, .flushCommit, .promotion, .demotion, .generation,
+            .writeHistory,
             .forgetCommit, .removal, .copyTables, .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }

@@ -37,9 +37,10 @@ package struct NodeStart: ~Copyable {
         options.cutsDamage = configuration.mutants.contains(.damageCut)
         let directory = try Self.open(configuration, ring, fileSystem, options)
         let stored = directory.recovered.manifest.identity
-        let identity = NodeIdentity(
+        var identity = NodeIdentity(
             hostID: stored?.hostID ?? hostID, incarnation: stored?.incarnation ?? .none,
             generation: Generation.next(stored: stored?.generation, now: wall), startNonce: nonce)
+        identity.mustRecover = stored?.mustRecover ?? false || !directory.reasons.isEmpty
         let runner = StorageRunner(fileSystem: fileSystem, options: options)
         _ = try runner.run(.commit(ManifestEdit(identity: identity))).get()
         self.ring = ring
@@ -110,6 +111,11 @@ package struct NodeStart: ~Copyable {
             try replay.replay(after: recovered.manifest.coveredThrough) {
                 (position, lsn) throws(StorageError) in
                 try LogReader.read(position, expecting: lsn, from: fileSystem).payload
+            }
+            if let kind = replay.unknownKind {
+                throw .newerFormat(
+                    path: FileNames.logDirectory, version: UInt16(kind),
+                    known: UInt16(LogKind.newest.rawValue))
             }
             self.recovered = recovered
             self.replay = replay

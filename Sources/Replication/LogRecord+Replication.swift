@@ -113,6 +113,9 @@ package struct Watermarks: Hashable, Sendable {
 }
 
 extension LogKind {
+    /// The greatest number that this build knows.
+    package static let newest = LogKind.state
+
     /// It says something of one batch.
     package var isOfBatch: Bool {
         switch self {

@@ -14,6 +14,8 @@ package struct RecoveredLog: ~Copyable {
     package private(set) var lastMark = LSN.zero
     /// Records whose contents could not be understood although their checksums hold.
     package private(set) var malformed: [String] = []
+    /// Of a record that this build does not know.
+    package private(set) var unknownKind: UInt8?
 
     private let partitions: Int
     private let digestKey: SipKey
@@ -73,7 +75,9 @@ package struct RecoveredLog: ~Copyable {
     package mutating func visit(kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8]) {
         do throws(DecodeError) {
             guard let kind = LogKind(rawValue: kind) else {
-                throw DecodeError("a record of kind \(kind)", at: 0)
+                // Its checksum holds: a newer build wrote it, and it is no damage.
+                unknownKind = kind
+                return
             }
             if kind == .applied, forgetsCovered, lsn <= covered {
                 lastMark = lsn

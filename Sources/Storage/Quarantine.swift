@@ -8,7 +8,8 @@ import Core
 ///     quarantine/1.MANIFEST
 ///
 /// A crash in the middle leaves a directory that is still condemned, so that the next start goes on
-/// with what is left. The identity stays: a fresh manifest replaces the old one last, in one step.
+/// with what is left. The identity stays, marked as one that must recover: a fresh manifest replaces
+/// the old one last, in one step.
 package enum Quarantine {
     /// Of several, only the newest are kept: each may be as large as the data.
     package static let keptMax = 2
@@ -63,8 +64,8 @@ package enum Quarantine {
             try fileSystem.syncDirectory(directory)
             identity = readable(bytes)
         }
-        // An empty disk: what this life was, the peers remember.
-        identity?.incarnation = .none
+        // Were all nodes to set their data aside, none may take itself for a new one.
+        identity?.mustRecover = true
         try ManifestFile.replace(fileSystem, with: identity)
         guard try fileSystem.list(".").contains(sentenceFile) else { return }
         try fileSystem.remove(sentenceFile)

@@ -43,6 +43,10 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    package var isDamage: Bool {
+        if case .damaged = self { true } else { false }
+    }
+
     /// True where going on would risk what was acknowledged.
     package var isFatal: Bool {
         switch self {

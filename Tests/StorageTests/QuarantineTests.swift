@@ -31,7 +31,7 @@ struct QuarantineTests {
         #expect(recovered.damage.isEmpty && recovered.tables.isEmpty)
         #expect(recovered.cursor.last == .zero)
         var identity = ManifestTests.identity
-        identity.incarnation = .none
+        identity.mustRecover = true
         #expect(recovered.manifest.identity == identity)
         let kept = Self.evidence(files)
         for (path, bytes) in before { #expect(kept.contains(bytes), "\(path) is gone") }

@@ -82,9 +82,21 @@ package enum NodeService {
         say("condemned, starts anew: \(reason)")
         var arguments = CommandLine.arguments.map { strdup($0) }
         arguments.append(nil)
-        // Files and sockets are closed by it, threads end with it.
+        closeAllAtExec()
+        // This thread has the signals of the pool that it came from.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        pthread_sigmask(SIG_SETMASK, &signals, nil)
         execv("/proc/self/exe", arguments)
         halt("\(reason); the process could not be started anew: start it by hand")
+    }
+
+    /// Sockets are opened without that flag: the new process could not listen on its own ports.
+    private static func closeAllAtExec() {
+        var limit = rlimit()
+        let isKnown = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+        let last = Int32(clamping: isKnown ? min(limit.rlim_cur, 1 << 20) : 1 << 16)
+        for descriptor in 3..<last { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
 
     private static func say(_ text: String) {

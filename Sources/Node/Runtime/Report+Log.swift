@@ -4,6 +4,10 @@ package import NodeCore
 internal import Replication
 
 extension Report {
+    private static let lossAccepted =
+        "begins without all that it may lack, since --accept-loss says so: what was acknowledged "
+        + "before may be missing for good"
+
     /// One line for the operator, at the level it deserves.
     package func log(to logger: Logger) {
         switch self {
@@ -16,11 +20,7 @@ extension Report {
         case .recovering(let reason):
             logger.warning("recovering, without a vote: \(reason)")
         case .acceptedLoss(let incarnation):
-            logger.critical(
-                """
-                incarnation \(incarnation.number) begins without all that it may lack, since \
-                --accept-loss says so: what was acknowledged before may be missing for good
-                """)
+            logger.critical("incarnation \(incarnation.number): \(Self.lossAccepted)")
         case .waiting(let reason):
             logger.notice("waiting: \(reason)")
         case .inDoubt(let batches):

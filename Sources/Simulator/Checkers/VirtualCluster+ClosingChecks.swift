@@ -37,7 +37,8 @@ extension VirtualCluster {
             for slice in content.record.slices where partitions.contains(slice.partition) {
                 for replica in ring.replicas(of: slice.partition).map({ nodes[index(of: $0)] }) {
                     // It may have lost its disk after it agreed.
-                    if let lost = replica.wipedAt, now < lost + Self.agreementAge { continue }
+                    let agreed = replica.agreedAt[node.index] ?? .zero
+                    if let lost = replica.wipedAt, agreed <= lost { continue }
                     guard !replica.shadow.holds(content, slice.partition) else { continue }
                     throw Violation(
                         "S7",
@@ -47,9 +48,6 @@ extension VirtualCluster {
             }
         }
     }
-
-    /// How old an agreement may be when it is reported: one round and the writing of its mark.
-    private static var agreementAge: Duration { ReplicationLimits.closeRoundMax + .seconds(1) }
 
     /// Nobody is left out: one that is away or recovers may hold what the others lack, or lack what
     /// they are about to forget.

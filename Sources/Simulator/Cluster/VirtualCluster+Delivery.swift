@@ -130,6 +130,7 @@ extension VirtualCluster {
             case .send(let message, let peer):
                 if case .replication(.closeReply(let reply)) = message {
                     try checkFreeze(reply, of: node)
+                    if reply.vote.isVoting { node.agreedAt[index(of: peer)] = now }
                 }
                 try checkVote(message, of: node, process)
                 try checkFence(message, of: node, process, to: nodes[index(of: peer)])

@@ -84,6 +84,8 @@ package final class VirtualNode {
     /// Its disk was lost and it has not voted since.
     var isWiped = false
     var wipedAt: Instant?
+    /// When it last agreed to each node's comparison of segments.
+    var agreedAt: [Int: Instant] = [:]
     /// A whole copy is on its way to it.
     var isCopying = false
     /// As it said last.

@@ -148,14 +148,17 @@ extension ByteWriter {
         write(fixed: identity.incarnation.number)
         write(fixed: identity.generation)
         write(fixed: identity.startNonce)
+        write(flag: identity.mustRecover)
     }
 }
 
 extension ByteReader {
     fileprivate mutating func identity() throws(DecodeError) -> NodeIdentity {
-        NodeIdentity(
+        var identity = NodeIdentity(
             hostID: try fixed(), incarnation: Incarnation(try fixed()), generation: try fixed(),
             startNonce: try fixed())
+        identity.mustRecover = try flag()
+        return identity
     }
 
     fileprivate mutating func coveredThrough() throws(DecodeError) -> LSN {

@@ -8,6 +8,9 @@ package struct NodeIdentity: Hashable, Sendable {
     package var generation: Int64
     /// Drawn at every start, so that two live processes of one name can be told apart.
     package var startNonce: UInt64
+    /// The disk lost data: whatever the peers remember, the node has no vote before it has
+    /// recovered.
+    package var mustRecover = false
 
     package init(
         hostID: UInt128, incarnation: Incarnation, generation: Int64, startNonce: UInt64

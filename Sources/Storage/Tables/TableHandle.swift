@@ -61,13 +61,19 @@ package final class TableHandle: Sendable {
                     .footer, footerFrame, table: id, at: footerOffset,
                     rawMax: StorageLimits.sectionRawMax))
         }
-        guard footer.id == id, footer.windowMilliseconds == options.window.milliseconds,
-            footer.indexOffset <= footer.filterOffset, footer.filterOffset <= footerOffset
+        guard footer.windowMilliseconds == options.window.milliseconds else {
+            // No damage: a table of another configuration.
+            throw .failed(
+                operation: "open", path: path,
+                detail: "it holds windows of \(footer.windowMilliseconds) ms, the configuration "
+                    + "says \(options.window.milliseconds) ms; a cluster keeps its window")
+        }
+        guard footer.id == id, footer.indexOffset <= footer.filterOffset,
+            footer.filterOffset <= footerOffset
         else {
             throw .damaged(
                 path: path, offset: footerOffset,
-                what: "the footer is of table \(footer.id), windows of "
-                    + "\(footer.windowMilliseconds) ms")
+                what: "the footer is of table \(footer.id)")
         }
         let indexFrame = try readRange(
             file, footer.indexOffset, Int(footer.filterOffset - footer.indexOffset), path)
