@@ -8,8 +8,8 @@ import Core
 ///     quarantine/1.MANIFEST
 ///
 /// A crash in the middle leaves a directory that is still condemned, so that the next start goes on
-/// with what is left. The identity stays, marked as one that must recover: a fresh manifest replaces
-/// the old one last, in one step.
+/// with what is left. The identity stays, marked as one that must recover: a fresh manifest
+/// replaces the old one last, in one step.
 package enum Quarantine {
     /// Of several, only the newest are kept: each may be as large as the data.
     package static let keptMax = 2

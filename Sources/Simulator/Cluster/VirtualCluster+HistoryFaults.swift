@@ -8,8 +8,7 @@ extension VirtualCluster {
     /// Of the seeds that drew it, in the last part of the chaos; again until everybody votes.
     func wipeLate() {
         guard !isHealed, !schedule.without.contains(.wipes) else { return }
-        let whole = nodes.allSatisfy { $0.isUp && $0.isVoting && !$0.isWiped }
-        guard whole, nodes.contains(where: { $0.shadow.base != .none }) else {
+        guard mayLoseData, nodes.contains(where: { $0.shadow.base != .none }) else {
             put(.wipeLate, after: .milliseconds(300))
             return
         }
