@@ -96,13 +96,13 @@ package struct RecoveredLog: ~Copyable {
         switch kind {
         case .home:
             let record = try BatchRecord(decoding: payload)
-            guard !isForgotten(record) else { return }
+            guard !isForgotten(record) else { return yield(to: record.header) }
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .slices:
             let record = try BatchRecord(decoding: payload)
-            guard !isForgotten(record) else { return }
+            guard !isForgotten(record) else { return yield(to: record.header) }
             index.holdSlices(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
@@ -157,6 +157,16 @@ package struct RecoveredLog: ~Copyable {
             index.drop(mark.id)
             directories[mark.id] = nil
         }
+    }
+
+    /// Another content of its id, which was held before and gave way, is nothing any more: marks of
+    /// what is forgotten are not its own.
+    private mutating func yield(to header: BatchHeader) {
+        guard let entry = index[header.id], entry.header.contentHash != header.contentHash,
+            !entry.isBound, entry.applied.isEmpty
+        else { return }
+        index.drop(header.id)
+        directories[header.id] = nil
     }
 
     /// Nothing of it is kept one by one any more: it lies in a file that is not let go of yet.

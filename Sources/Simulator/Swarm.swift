@@ -165,7 +165,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
         let coreDraw = random.chance(1, in: 4)
         if draw == 0, nodes > 1 {
             budget = .beyond
-            faults = (faults + [.catastrophe]).sorted()
+            // The lost disks may hold the only proof of which content was decided.
+            faults = (faults.filter { $0 != .rogues } + [.catastrophe]).sorted()
         } else if draw <= 3, replication == 3 {
             budget = .oneNode
             faults = faults.filter { FaultAtlas.entry(of: $0).isWithinBudget }
