@@ -49,6 +49,9 @@ package struct CoreConfiguration: Sendable {
     package var forgetSegmentsMin: Int64? = 60
     /// How long the home of a forgotten batch answers for its outcome.
     package var outcomeRetention: Duration = .seconds(7 * 86_400)
+    /// Who is away for longer is left out where segments are closed, and must recover when it comes
+    /// back; nil waits for ever. Longer than `ReplicationLimits.absenceRoundMax`.
+    package var absenceMax: Duration? = .seconds(86_400)
     /// What level ANY may park on this node; off by default.
     package var parking = ParkingOptions()
     /// Client writes, reads and questions for outcomes under way at once, each; more are refused.
@@ -136,6 +139,10 @@ package enum Mutant: String, CaseIterable, Sendable {
     case forgottenTakenAsNew = "forgotten-as-new"
     /// A copy names batches that were applied after its cells were taken.
     case copyListsLater = "copy-lists-later"
+    /// A node that finds another one away leaves it out, whatever the others say.
+    case leavesOutAlone = "leave-out-alone"
+    /// What a recovering node alone holds of closed segments is driven on.
+    case keepsUnlisted = "keep-unlisted"
     /// A coordinator takes calls without a limit.
     case boundlessSessions = "boundless-sessions"
     /// A batch is bound when one voter holds it.

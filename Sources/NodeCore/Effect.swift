@@ -40,6 +40,11 @@ package enum Input: Sendable {
 }
 
 extension Input {
+    /// It does not queue behind batches: what is on disk now lets those before it go on.
+    package var overtakes: Bool {
+        if case .logSynced = self { true } else { isOfRead }
+    }
+
     /// A step of a read of one key: whoever asked waits for it, and it takes the core little time.
     package var isOfRead: Bool {
         switch self {
@@ -110,6 +115,11 @@ package enum Report: Hashable, Sendable {
     /// A home record that was held here alone when its segment closed; one that was thought bound
     /// is an incident.
     case dropped(BatchID, isBound: Bool)
+    /// A member that is away for long: segments close without it, and it must recover.
+    /// The incarnation: the life that it must begin.
+    case leftOut(NodeID, Incarnation)
+    /// A batch that a recovering node alone held, of a segment that may be closed.
+    case gaveUp(BatchID)
     case malformed(from: NodeID, String)
     /// Sealed history left memory and the log, which begins with this file now.
     case forgot(below: Segment, batches: Int, logStart: UInt32?)

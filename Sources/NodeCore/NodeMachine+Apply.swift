@@ -8,6 +8,8 @@ import Wire
 /// Who waits for a batch to be counted here, and where.
 struct ApplyWork {
     var partitions = PartitionSet()
+    /// Those that a read waits for: counted at once, without a turn.
+    var urgent = PartitionSet()
     var replies: [(node: NodeID, tag: Tag, partitions: PartitionSet)] = []
     var isLoading = false
     /// The next portion is counted when its turn comes.
@@ -126,12 +128,13 @@ extension NodeMachine {
     /// answers.
     mutating func want(
         _ id: BatchID, _ partitions: PartitionSet,
-        reply: (node: NodeID, tag: Tag, partitions: PartitionSet)?, _ now: Now,
-        into effects: inout [Effect]
+        reply: (node: NodeID, tag: Tag, partitions: PartitionSet)?, isUrgent: Bool = false,
+        _ now: Now, into effects: inout [Effect]
     ) {
         // While a copy is taken nothing is counted: it comes with the copy, or by the recovery.
         guard !copying.isReceiving else { return }
         applies[id, default: ApplyWork()].partitions.formUnion(partitions.intersection(mine))
+        if isUrgent { applies[id]?.urgent.formUnion(partitions.intersection(mine)) }
         if let reply {
             // A coordinator repeats itself while it waits: one answer is enough.
             applies[id]?.replies.removeAll { $0.node == reply.node && $0.tag == reply.tag }
@@ -156,6 +159,14 @@ extension NodeMachine {
             let isEarly = has(.applyBeforeBound) || has(.acknowledgeBeforeSync)
             guard record.isDurable || isEarly else { return }
             if let held = pending[id] {
+                let urgent = need.intersection(work.urgent)
+                if !urgent.isEmpty, urgent != need {
+                    applies[id]?.urgent = PartitionSet()
+                    count(held, urgent, now, into: &effects)
+                    checkSettled(id, now, into: &effects)
+                    continueApply(id, isTurn: isTurn, now, into: &effects)
+                    return
+                }
                 let portion = portion(of: need, held)
                 if portion == need || isTurn { count(held, portion, now, into: &effects) }
                 if portion == need {

@@ -10,6 +10,11 @@ extension NodeMachine {
 
     /// Whether its answers count.
     package var hasVote: Bool { isVoting }
+    /// Somebody may be left out soon, as far as this node knows.
+    package var mayBeLeavingOut: Bool {
+        absence.round != nil || absence.register.accepted != nil
+            || reachableNodes.count <= peers.count
+    }
 
     /// How far its disk has come, as far as it knows.
     package var standing: Standing {

@@ -13,12 +13,14 @@ enum SyncWaiter {
     case held(LSN, BatchID)
     /// A peer's incarnation is remembered.
     case remembered(LSN, Tag, to: NodeID)
+    case absence(LSN, AbsenceMessage, to: NodeID)
     /// A mark of segments holds.
     case marked(LSN, LogKind, below: Segment)
 
     var lsn: LSN {
         switch self {
         case .bind(let lsn, _, _, _, _, _), .held(let lsn, _), .remembered(let lsn, _, _),
+            .absence(let lsn, _, _),
             .marked(let lsn, _, _):
             lsn
         }
@@ -192,11 +194,14 @@ extension NodeMachine {
             case .held(_, let id):
                 becameDurable(id, now, into: &effects)
             case .remembered(_, let tag, let peer):
-                send(.remembered(tag), to: peer, into: &effects)
+                send(.remembered(tag, absence.register), to: peer, into: &effects)
+            case .absence(_, let message, let peer):
+                send(.absence(message), to: peer, into: &effects)
             case .marked(_, let kind, let below):
                 marked(kind, below, now, into: &effects)
             }
         }
+        voteIfRemembered(into: &effects)
         commitFlushIfDurable(into: &effects)
         commitForgetting(into: &effects)
         commitCopy(into: &effects)

@@ -143,7 +143,7 @@ extension NodeMachine {
             closing.durable.sealed = max(closing.durable.sealed, below)
             index.raiseFloors(closing.durable)
             effects.append(.report(.sealed(below: below, with: closing.sealedWith)))
-        case .home, .slices, .applied, .progress, .peer, .dropped, .run, .state:
+        case .home, .slices, .applied, .progress, .peer, .dropped, .run, .state, .absence:
             preconditionFailure("\(kind) marks no segment")
         }
     }
@@ -161,7 +161,9 @@ extension NodeMachine {
     /// The least of what all members say they closed, those that are down with their last word. A
     /// node that lost its disk starts over; what was closed once stays closed.
     private mutating func raiseFrontier() {
-        var closed = peers.map { announcedSegment(of: $0) } + [closing.durable.closed]
+        let out = absentees
+        var closed = peers.filter { !out.contains($0) }.map { announcedSegment(of: $0) }
+        closed.append(closing.durable.closed)
         closed.sort()
         let least = closed[has(.sealWithFewer) && closed.count > 1 ? 1 : 0]
         closing.frontier = max(closing.frontier, least)
@@ -174,7 +176,8 @@ extension NodeMachine {
             guard now.monotonic >= round.startedAt + ReplicationLimits.closeRoundMax else { return }
             closing.round = nil
         }
-        let sharers = closing.shared.keys.sorted()
+        let out = absentees
+        let sharers = closing.shared.keys.filter { !out.contains($0) }.sorted()
         var absent = 0
         for peer in sharers where !isReachable(peer) { absent += 1 }
         guard absent <= absentMax else { return }
@@ -190,7 +193,9 @@ extension NodeMachine {
         closing.round = CloseRound(
             tag: tag, closeBelow: closeBelow, sealBelow: closing.frontier,
             startedAt: now.monotonic)
-        let ask = CloseAsk(tag: tag, closeBelow: closeBelow, sealBelow: closing.frontier)
+        let ask = CloseAsk(
+            tag: tag, closeBelow: closeBelow, sealBelow: closing.frontier,
+            decided: absence.register.decided.number)
         for peer in sharers { send(.closeAsk(ask), to: peer, into: &effects) }
         finishRound(into: &effects)
     }
@@ -199,11 +204,14 @@ extension NodeMachine {
         _ ask: CloseAsk, to peer: NodeID, into effects: inout [Effect]
     ) {
         guard let shared = closing.shared[peer] else { return }
+        if ask.decided < absence.register.decided.number {
+            tellDecision(to: peer, into: &effects)
+        }
         let reply = CloseReply(
             tag: ask.tag, vote: vote, frozen: closing.durable.frozen,
             isReady: index.isReady(below: ask.closeBelow), isSettled: doubt.isEmpty,
             homes: homeSum(of: shared, below: ask.closeBelow),
-            applied: appliedSum(of: shared, below: ask.sealBelow))
+            applied: appliedSum(of: shared, below: ask.sealBelow), leftOut: leftOut)
         send(.closeReply(reply), to: peer, into: &effects)
     }
 
@@ -236,24 +244,35 @@ extension NodeMachine {
 
     // MARK: - Deciding
 
+    /// Those without whom this node decides.
+    private var absentees: Set<NodeID> {
+        let out = Set(leftOut.map(\.node))
+        return canDecide(without: out) ? out : []
+    }
+
     /// All must agree; the mutant goes on without one.
     private var absentMax: Int { has(.sealWithFewer) ? 1 : 0 }
 
     private mutating func finishRound(into effects: inout [Effect]) {
         guard let round = closing.round else { return }
-        let missing = closing.shared.keys.count { round.replies[$0] == nil }
+        let out = absentees
+        let missing = closing.shared.keys.count { round.replies[$0] == nil && !out.contains($0) }
         guard missing <= absentMax else { return }
         closing.round = nil
         guard isVoting else { return }
+        let without = leftOut.filter { out.contains($0.node) && closing.shared[$0.node] != nil }
         let shared = closing.shared
         var canClose = round.closeBelow > closing.pending.closed && doubt.isEmpty
         var canSeal = round.sealBelow > closing.pending.sealed && doubt.isEmpty
         var agreed: [NodeID] = []
         for (peer, reply) in round.replies.sorted(by: { $0.key < $1.key }) {
-            guard let partitions = shared[peer] else { continue }
+            guard let partitions = shared[peer], !out.contains(peer) else { continue }
             if !reply.vote.isVoting, has(.sealWithoutRecovering) { continue }
             agreed.append(peer)
-            let agrees = reply.vote.isVoting && reply.isSettled
+            let agrees =
+                reply.vote.isVoting && reply.isSettled
+                && (has(.leavesOutAlone) || without.allSatisfy(reply.leftOut.contains))
+                && !endsOwnLife(reply.vote)
             let homes = homeSum(of: partitions, below: round.closeBelow)
             let applied = appliedSum(of: partitions, below: round.sealBelow)
             canClose =
@@ -275,6 +294,13 @@ extension NodeMachine {
             closing.sealedWith = agreed
             let digest = index.digests.appliedSum(of: mine, below: round.sealBelow)
             write(.sealed, SegmentMark(below: round.sealBelow, digest: digest), into: &effects)
+        }
+    }
+
+    /// Others have decided without this node, which does not know it yet.
+    private func endsOwnLife(_ vote: Vote) -> Bool {
+        vote.superseded.contains {
+            $0.node == configuration.node && $0.incarnation > identity.incarnation
         }
     }
 

@@ -115,6 +115,8 @@ extension NodeMachine {
             preconditionFailure("nothing was to be set aside")
         }
         let removed = (tables: tables.map(\.meta.id), history: forgetting.files.map(\.meta.id))
+        // Others may hold them as well; if not, they do not count.
+        keepAside(doubt.sorted().filter { index[$0]?.isBound == false }, into: &effects)
         index = BatchIndex(
             partitions: configuration.partitions, key: configuration.digestKey,
             segmentLength: configuration.segmentLength,
@@ -350,7 +352,7 @@ extension SyncWaiter {
     var isOfBatch: Bool {
         switch self {
         case .bind, .held: true
-        case .remembered, .marked: false
+        case .remembered, .absence, .marked: false
         }
     }
 }

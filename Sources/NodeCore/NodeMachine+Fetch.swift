@@ -148,7 +148,8 @@ extension NodeMachine {
         var byteCount = 0
         var isLast = true
         for item in items {
-            guard let entry = index[item.id], entry.isBound || item.wantsRecord,
+            // What a node without a vote holds undecided may never count.
+            guard let entry = index[item.id], entry.isBound || item.wantsRecord && isVoting,
                 entry.header.contentHash == item.contentHash
             else { continue }
             let found = places(of: item, entry)

@@ -90,7 +90,7 @@ extension NodeMachine {
     private var mayForgetWithPeers: Bool {
         copying.source == nil
             && closing.shared.keys.allSatisfy { peer in
-                isReachable(peer) && gossip.state(of: peer)?.status == .normal
+                isLeftOut(peer) || isReachable(peer) && gossip.state(of: peer)?.status == .normal
             }
     }
 
@@ -169,7 +169,8 @@ extension NodeMachine {
         let peers = memory.sorted { $0.key < $1.key }.map {
             PeerMemory(node: $0.key, standing: $0.value)
         }
-        let state = LogState(marks: closing.pending, peers: peers, runs: lives.runs)
+        let state = LogState(
+            marks: closing.pending, peers: peers, runs: lives.runs, register: absence.register)
         let append = log.append(kind: LogKind.state.rawValue, payload: state.encoded)
         effects.append(.append(append))
         effects.append(.sync)

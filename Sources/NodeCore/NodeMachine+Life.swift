@@ -34,6 +34,8 @@ struct RecoveryProgress {
     var fencedBy: Set<NodeID> = []
     /// Fenced peers that have given all that they held.
     var sources: Set<NodeID> = []
+    /// What this disk held undecided and a source holds as well.
+    var listed: Set<BatchID> = []
 }
 
 extension NodeMachine {
@@ -89,8 +91,9 @@ extension NodeMachine {
         _ hello: Hello, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
         let reply = HelloReply(
-            tag: hello.tag, incarnation: identity.incarnation, remembers: memory[peer] ?? .none)
+            tag: hello.tag, incarnation: identity.incarnation, remembers: remembered(of: peer))
         send(.helloReply(reply), to: peer, into: &effects)
+        tellDecision(to: peer, into: &effects)
     }
 
     mutating func receive(
@@ -212,6 +215,14 @@ extension NodeMachine {
 
     // MARK: - Recovering
 
+    /// The others decided that its life is over.
+    mutating func hearOwnEnd(
+        _ next: Incarnation, _ now: Now, into effects: inout [Effect]
+    ) {
+        guard next > identity.incarnation, !isRecovering else { return }
+        recover("it was away for so long that the others left it out", next, now, into: &effects)
+    }
+
     private mutating func recover(
         _ why: String, _ remembered: Incarnation, _ now: Now, into effects: inout [Effect]
     ) {
@@ -239,6 +250,10 @@ extension NodeMachine {
                 continue
             }
             let shared = ring.partitions(of: peer).intersection(mine)
+            // Who may be a source, enough of them must have told.
+            guard recovery.fencedBy.count >= registersNeeded || has(.supersededCounts),
+                !isLeftOut(peer)
+            else { continue }
             guard !shared.isEmpty, !busy.contains(peer) else { continue }
             beginSync(with: peer, mine, .recovery, now, into: &effects)
         }
@@ -275,6 +290,8 @@ extension NodeMachine {
             return voters.count(where: sources.contains) >= needed
         }
         guard isWhole else { return }
+        giveUpUnlisted(recovery, into: &effects)
+        lives.promoteAfter = log.last
         promote(
             recovery.target, awaiting: Set(peers).subtracting(recovery.fencedBy), now,
             into: &effects)
@@ -325,7 +342,9 @@ extension NodeMachine {
     mutating func voteIfRemembered(into effects: inout [Effect]) {
         guard case .promoting(_, let awaiting, isStored: true, _) = life else { return }
         // The freeze that it took over is part of what it votes with.
-        guard closing.durable.frozen == closing.frozen else { return }
+        guard closing.durable.frozen == closing.frozen, lives.promoteAfter <= synced else {
+            return
+        }
         let majority = Consistency.quorum.required(of: peers.count + 1)
         guard peers.count + 1 - awaiting.count >= majority else { return }
         lives.strangers.formUnion(awaiting)
@@ -333,9 +352,11 @@ extension NodeMachine {
     }
 
     mutating func receiveRemembered(
-        _ tag: Tag, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+        _ tag: Tag, _ register: AbsenceRegister, from peer: NodeID, _ now: Now,
+        into effects: inout [Effect]
     ) {
         guard peers.contains(peer) else { return }
+        merge(register, into: &effects)
         if tag == lives.strangersTag { lives.strangers.remove(peer) }
         switch life {
         case .promoting(let incarnation, var awaiting, let isStored, tag):

@@ -28,6 +28,8 @@ struct LivesState {
     var recoversSince: Instant
     /// The life that an operator let begin without all that it may lack.
     var acceptedLoss: Incarnation?
+    /// What was given up before the promotion must be on disk before the vote.
+    var promoteAfter = LSN.zero
 
     /// - Parameter edits: as the start found them.
     init(runs: RunHistory, edits: UInt64, now: Instant) {
@@ -103,7 +105,9 @@ extension NodeMachine {
     mutating func receive(
         _ standing: Standing, of peer: NodeID, into effects: inout [Effect]
     ) {
-        guard peers.contains(peer), standing.run != 0 else { return }
+        guard peers.contains(peer), standing.run != 0,
+            !accuse(peer, showing: standing, into: &effects)
+        else { return }
         note(peer, standing, into: &effects)
     }
 
@@ -111,7 +115,7 @@ extension NodeMachine {
         _ peer: NodeID, _ incarnation: Incarnation, _ tag: Tag, into effects: inout [Effect]
     ) {
         guard peers.contains(peer) else { return }
-        let known = memory[peer] ?? .none
+        let known = remembered(of: peer)
         guard known.incarnation <= incarnation else {
             // A fence of an attempt that came to nothing: the life that begins must lie beyond it.
             let reply = HelloReply(tag: tag, incarnation: identity.incarnation, remembers: known)
@@ -120,7 +124,7 @@ extension NodeMachine {
         note(peer, Standing(incarnation: incarnation), into: &effects)
         // Whichever record says it, it is on disk when everything up to here is.
         if log.last <= synced {
-            send(.remembered(tag), to: peer, into: &effects)
+            send(.remembered(tag, absence.register), to: peer, into: &effects)
         } else {
             effects.append(.sync)
             waiters.append(.remembered(log.last, tag, to: peer))
@@ -144,10 +148,11 @@ extension NodeMachine {
         effects.append(.sync)
     }
 
-    private mutating func nameSuperseded() {
-        lives.superseded = memory.sorted { $0.key < $1.key }
-            .filter { $0.key != configuration.node && $0.value.incarnation > Incarnation(1) }
-            .prefix(ReplicationLimits.supersededMax)
-            .map { Vote.Successor(node: $0.key, incarnation: $0.value.incarnation) }
+    mutating func nameSuperseded() {
+        lives.superseded = peers
+            .map { Vote.Successor(node: $0, incarnation: remembered(of: $0).incarnation) }
+            .filter { $0.incarnation > Incarnation(1) }
+        lives.superseded.removeLast(
+            max(0, lives.superseded.count - ReplicationLimits.supersededMax))
     }
 }

@@ -97,6 +97,13 @@ extension NodeMachine {
     mutating func answer(
         _ tag: Tag, _ answer: ReadReply.Answer, to peer: NodeID, into effects: inout [Effect]
     ) {
+        var answer = answer
+        switch answer {
+        case .read, .united:
+            // It may have lost its vote while files were read.
+            if !isVoting { answer = .notVoting("it lost its vote since the read began") }
+        default: break
+        }
         send(.readReply(ReadReply(tag: tag, answer: answer)), to: peer, into: &effects)
     }
 

@@ -29,6 +29,8 @@ enum JobPurpose {
     case lookUp(BatchID)
     /// Files that the manifest let go of.
     case removal
+    /// Copies of records that will not count.
+    case keeping
     /// A piece of the copy that is given under this tag.
     case copyPart(Tag)
     /// The files of a copy that is taken, the edit before it and the one with which it counts.
@@ -143,7 +145,7 @@ extension NodeMachine {
             forgotten(now, into: &effects)
         case (.lookUp(let id), .outcome(let entry)):
             lookedUp(id, entry, now, into: &effects)
-        case (.removal, .removed):
+        case (.removal, .removed), (.keeping, .kept):
             break
         case (.copyPart(let tag), .cells), (.copyPart(let tag), .entries):
             copyPartRead(tag, value, into: &effects)
@@ -196,7 +198,7 @@ extension NodeMachine {
             noteDamage(error, into: &effects)
         case .apply, .drive, .flushTables, .flushCommit, .promotion, .demotion, .generation,
             .writeHistory,
-            .forgetCommit, .removal, .copyTables, .copyHistory, .clearing, .copyCommit:
+            .forgetCommit, .removal, .keeping, .copyTables, .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }
     }

@@ -189,7 +189,10 @@ extension NodeMachine {
                 }
             }
         }
-        if session.purpose == .recovery { inheritDoubt(reply.listing) }
+        if session.purpose == .recovery {
+            inheritDoubt(reply.listing)
+            noteListed(reply.listing)
+        }
         var steps: [SyncSession.Effect] = []
         let known = index
         let mine = mine
@@ -207,6 +210,14 @@ extension NodeMachine {
         for entry in listing where !entry.isBound {
             if index[entry.header.id]?.isBound == false { doubt.insert(entry.header.id) }
         }
+    }
+
+    private mutating func noteListed(_ listing: [SyncEntry]) {
+        guard case .recovering(var recovery) = life else { return }
+        for entry in listing where index[entry.header.id]?.isBound == false {
+            recovery.listed.insert(entry.header.id)
+        }
+        life = .recovering(recovery)
     }
 
     private static func need(

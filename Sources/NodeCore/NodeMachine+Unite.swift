@@ -140,7 +140,7 @@ extension NodeMachine {
         counters.batchesEnsured += UInt64(held.count)
         for id in held {
             decideBound(id, now, into: &effects)
-            want(id, wanted, reply: nil, now, into: &effects)
+            want(id, wanted, reply: nil, isUrgent: true, now, into: &effects)
         }
         for (source, needs) in missing.sorted(by: { $0.key < $1.key }) {
             guard peers.contains(source) else {

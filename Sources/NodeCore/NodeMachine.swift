@@ -21,6 +21,7 @@ import Wire
 //     +Unite        the second round of a read: what this replica lacked, what others lack
 //     +Sync         comparing sets with a peer and pulling what is missing
 //     +Close        freezing, closing and sealing segments: what is decided for good
+//     +Absence      who is away for long is left out
 //     +Life         first start, restart, lost disk: when this node votes
 //     +Lives        what peers know of each other's disks
 //     +Parking      level ANY: what is parked here until its voters are back
@@ -111,6 +112,7 @@ package struct NodeMachine: ~Copyable {
     var doubt: Set<BatchID> = []
     var drives = DriveQueue()
     var closing: ClosingState
+    var absence: AbsenceState
     var catchUpAt: Instant
     var catchUpTurn = 0
     var sweepAt: Instant
@@ -187,6 +189,7 @@ package struct NodeMachine: ~Copyable {
             if !common.isEmpty { shared[peer] = common }
         }
         closing = ClosingState(start.replay.marks, shared: shared, now: now.monotonic)
+        absence = AbsenceState(start.replay.register, now: now.monotonic)
         copyTable = Memtable(
             partitions: configuration.partitions, digestKey: configuration.digestKey,
             window: configuration.window)
@@ -247,6 +250,13 @@ package struct NodeMachine: ~Copyable {
     /// Sessions, rounds and ages are looked at this often: cheaper than a heap of timers, and their
     /// limits are far longer.
     static let sweepInterval: Duration = .milliseconds(20)
+    /// While nobody waits for anything.
+    static let idleSweepInterval: Duration = .milliseconds(100)
+
+    private var isBusy: Bool {
+        !isVoting || !writes.isEmpty || !reads.isEmpty || !statuses.isEmpty || !syncs.isEmpty
+            || !fetches.isEmpty || !unites.isEmpty || !converging.isEmpty || copying.source != nil
+    }
 
     private mutating func advance(to now: Now, into effects: inout [Effect]) {
         if now.monotonic >= gossip.nextDeadline {
@@ -255,13 +265,17 @@ package struct NodeMachine: ~Copyable {
             carry(steps, now, into: &effects)
         }
         advanceReads(now, into: &effects)
-        guard now.monotonic >= sweepAt else { return }
-        sweepAt = now.monotonic + Self.sweepInterval
+        guard now.monotonic >= sweepAt else {
+            if isBusy { sweepAt = min(sweepAt, now.monotonic + Self.sweepInterval) }
+            return
+        }
+        sweepAt = now.monotonic + (isBusy ? Self.sweepInterval : Self.idleSweepInterval)
         watchClock(now, into: &effects)
         advanceLife(now, into: &effects)
         advanceSessions(now, into: &effects)
         advanceDrives(now, into: &effects)
         advanceCatchUp(now, into: &effects)
+        advanceAbsence(now, into: &effects)
         advanceClosing(now, into: &effects)
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
@@ -276,6 +290,8 @@ package struct NodeMachine: ~Copyable {
     ) {
         // Whoever begins anew takes nothing else until it has begun.
         if copying.isReceiving, message.changesReplica { return }
+        // Nor is anybody heard who was left out, before its next life.
+        if isLeftOut(peer), message.changesReplica || message.givesRecords { return }
         switch message {
         case .bind(let bind): receive(bind, from: peer, now, into: &effects)
         case .bindReply(let reply): receive(reply, from: peer, now, into: &effects)
@@ -301,11 +317,13 @@ package struct NodeMachine: ~Copyable {
         case .pulled(let tag): partnerPulled(tag, from: peer, now, into: &effects)
         case .closeAsk(let ask): answerClose(ask, to: peer, into: &effects)
         case .closeReply(let reply): receive(reply, from: peer, into: &effects)
+        case .absence(let message): receive(message, from: peer, now, into: &effects)
         case .hello(let hello): receive(hello, from: peer, now, into: &effects)
         case .helloReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .remember(let tag, let incarnation):
             remember(peer, incarnation, tag, into: &effects)
-        case .remembered(let tag): receiveRemembered(tag, from: peer, now, into: &effects)
+        case .remembered(let tag, let register):
+            receiveRemembered(tag, register, from: peer, now, into: &effects)
         case .vouch(let standing): receive(standing, of: peer, into: &effects)
         case .audit(let message): receive(message, from: peer, now, into: &effects)
         case .copy(let message): receive(message, from: peer, now, into: &effects)
@@ -403,9 +421,13 @@ extension ReplicationMessage {
         switch self {
         case .bind, .apply, .applySlices, .finished, .pull, .syncReply: true
         case .bindReply, .applyReply, .statusAsk, .statusReply, .read, .readReply, .syncAsk,
-            .fetch, .fetched, .pulled, .closeAsk, .closeReply, .hello, .helloReply, .remember,
-            .remembered, .vouch, .copy, .audit:
+            .fetch, .fetched, .pulled, .closeAsk, .closeReply, .absence, .hello, .helloReply,
+            .remember, .remembered, .vouch, .copy, .audit:
             false
         }
+    }
+
+    fileprivate var givesRecords: Bool {
+        if case .fetched = self { true } else { false }
     }
 }

@@ -93,6 +93,8 @@ package struct NodeView: Sendable {
     package var logFile: UInt32
     package var logOffset: UInt64
     package var watermarks: Watermarks
+    /// Members that are away for so long that segments close without them.
+    package var leftOut: [NodeID]
     /// Every home of the cluster has decided the segments below.
     package var frontier: Segment
     package var audit: AuditView
@@ -113,7 +115,7 @@ extension NodeMachine {
             sessions: writes.count + reads.count + statuses.count + syncs.count,
             parkedBatches: parking.count, parkedBytes: parking.byteCount,
             logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset,
-            watermarks: closing.durable, frontier: closing.frontier,
+            watermarks: closing.durable, leftOut: leftOut.map(\.node), frontier: closing.frontier,
             audit: auditView(at: now))
     }
 

@@ -8,23 +8,28 @@ package struct CloseAsk: Hashable, Sendable {
     package var tag: Tag
     package var closeBelow: Segment
     package var sealBelow: Segment
+    /// The last decision about who is left out that the asker knows.
+    package var decided: UInt64
 
-    package init(tag: Tag, closeBelow: Segment, sealBelow: Segment) {
+    package init(tag: Tag, closeBelow: Segment, sealBelow: Segment, decided: UInt64 = 0) {
         self.tag = tag
         self.closeBelow = closeBelow
         self.sealBelow = sealBelow
+        self.decided = decided
     }
 
     package init(from reader: inout ByteReader) throws(DecodeError) {
         tag = Tag(try reader.fixed())
         closeBelow = Segment(try reader.fixed())
         sealBelow = Segment(try reader.fixed())
+        decided = try reader.fixed()
     }
 
     package func encode(into writer: inout ByteWriter) {
         writer.write(fixed: tag.number)
         writer.write(fixed: closeBelow.number)
         writer.write(fixed: sealBelow.number)
+        writer.write(fixed: decided)
     }
 }
 
@@ -44,10 +49,13 @@ package struct CloseReply: Hashable, Sendable {
     package var homes: SetDigest?
     /// Its applied sets below `sealBelow`, over the partitions that it shares with the asker.
     package var applied: SetDigest?
+    /// Members without which it decides, ascending by name, with the life that each must begin
+    /// first: all of it on its disk.
+    package var leftOut: [Vote.Successor]
 
     package init(
         tag: Tag, vote: Vote, frozen: Segment, isReady: Bool, isSettled: Bool, homes: SetDigest?,
-        applied: SetDigest?
+        applied: SetDigest?, leftOut: [Vote.Successor] = []
     ) {
         self.tag = tag
         self.vote = vote
@@ -56,6 +64,7 @@ package struct CloseReply: Hashable, Sendable {
         self.isSettled = isSettled
         self.homes = homes
         self.applied = applied
+        self.leftOut = leftOut
     }
 
     package init(from reader: inout ByteReader, vote: Vote, tag: Tag) throws(DecodeError) {
@@ -66,6 +75,7 @@ package struct CloseReply: Hashable, Sendable {
         isSettled = try reader.flag()
         homes = try reader.flag() ? try reader.digest() : nil
         applied = try reader.flag() ? try reader.digest() : nil
+        leftOut = try reader.successors()
     }
 
     package func encode(into writer: inout ByteWriter) {
@@ -78,5 +88,6 @@ package struct CloseReply: Hashable, Sendable {
             writer.write(flag: digest != nil)
             if let digest { writer.write(digest) }
         }
+        writer.write(leftOut)
     }
 }

@@ -27,6 +27,8 @@ package enum LogKind: UInt8, Sendable {
     case run = 10
     /// What of the log's head is still needed, said again before the head is let go of.
     case state = 11
+    /// What is decided about members that are left out, and what was promised (`AbsenceRegister`).
+    case absence = 12
 }
 
 /// The body of a `state` record: everything that a log says but of batches.
@@ -35,11 +37,16 @@ package struct LogState: Hashable, Sendable {
     /// Ascending by name.
     package var peers: [PeerMemory]
     package var runs: RunHistory
+    package var register: AbsenceRegister
 
-    package init(marks: Watermarks, peers: [PeerMemory], runs: RunHistory) {
+    package init(
+        marks: Watermarks, peers: [PeerMemory], runs: RunHistory,
+        register: AbsenceRegister = AbsenceRegister()
+    ) {
         self.marks = marks
         self.peers = peers
         self.runs = runs
+        self.register = register
     }
 
     package var encoded: [UInt8] {
@@ -50,6 +57,7 @@ package struct LogState: Hashable, Sendable {
         writer.write(count: peers.count)
         for peer in peers { writer.write(sized: peer.encoded) }
         runs.encode(into: &writer)
+        register.encode(into: &writer)
         return writer.bytes
     }
 
@@ -64,6 +72,8 @@ package struct LogState: Hashable, Sendable {
             peers.append(try PeerMemory(decoding: try reader.sized()))
         }
         runs = try RunHistory(from: &reader)
+        // Earlier builds ended here.
+        register = reader.isAtEnd ? AbsenceRegister() : try AbsenceRegister(from: &reader)
         try reader.finish()
     }
 }
@@ -114,13 +124,13 @@ package struct Watermarks: Hashable, Sendable {
 
 extension LogKind {
     /// The greatest number that this build knows.
-    package static let newest = LogKind.state
+    package static let newest = LogKind.absence
 
     /// It says something of one batch.
     package var isOfBatch: Bool {
         switch self {
         case .home, .slices, .applied, .progress, .dropped: true
-        case .peer, .frozen, .closed, .sealed, .state, .run: false
+        case .peer, .frozen, .closed, .sealed, .state, .run, .absence: false
         }
     }
 }

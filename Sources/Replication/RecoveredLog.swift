@@ -8,6 +8,7 @@ package struct RecoveredLog: ~Copyable {
     package private(set) var index: BatchIndex
     package private(set) var peers: [NodeID: Standing] = [:]
     package private(set) var runs = RunHistory()
+    package private(set) var register = AbsenceRegister()
     package private(set) var marks = Watermarks()
     private var memtable: Memtable
     /// The last mark of the log, whether its cells are in a file or in the memtable.
@@ -124,6 +125,8 @@ package struct RecoveredLog: ~Copyable {
             {
                 directories[mark.id] = nil
             }
+        case .absence:
+            register = try AbsenceRegister(decoding: payload)
         case .progress:
             let mark = try ProgressMark(decoding: payload)
             guard index[mark.id]?.header.contentHash == mark.contentHash else { return }
@@ -143,6 +146,7 @@ package struct RecoveredLog: ~Copyable {
             }
             // It knows those that this log still shows, and earlier ones.
             runs = state.runs
+            register = state.register
         case .frozen:
             marks.frozen = max(marks.frozen, try SegmentMark(decoding: payload).below)
         case .closed:

@@ -79,6 +79,8 @@ package enum ReplicationLimits {
     package static let fetchTimeMax: Duration = .seconds(30)
     /// How many times faster than monotonic time a freeze may run to catch up with the wall clock.
     package static let freezeSpeedMax: Int64 = 60
+    /// How long the words of others, that a member may be left out, are waited for and hold.
+    package static let absenceRoundMax: Duration = .seconds(1)
     /// A comparison of segments without all its answers is given up after this.
     package static let closeRoundMax: Duration = .seconds(2)
     /// Comparisons with peers under way before more are refused.

@@ -49,13 +49,16 @@ extension ReplicationMessage {
                     tag: try reader.tag(), incarnation: try reader.incarnation(),
                     remembers: try reader.standing()))
         case 19: self = .remember(try reader.tag(), try reader.incarnation())
-        case 20: self = .remembered(try reader.tag())
+        case 20:
+            let tag = try reader.tag()
+            self = .remembered(tag, try AbsenceRegister(from: &reader))
         case 21: self = .vouch(try reader.standing())
         case 40: self = .closeAsk(try CloseAsk(from: &reader))
         case 41:
             let tag = try reader.tag()
             let vote = try reader.vote()
             self = .closeReply(try CloseReply(from: &reader, vote: vote, tag: tag))
+        case 42: self = .absence(try AbsenceMessage(from: &reader))
         case 60: self = .audit(try AuditMessage(from: &reader))
         case 61: self = .copy(try CopyMessage(from: &reader))
         default: throw reader.fail("a message of kind \(kind)")
@@ -110,14 +113,19 @@ extension ByteReader {
     fileprivate mutating func vote() throws(DecodeError) -> Vote {
         let incarnation = try incarnation()
         let isVoting = try flag()
+        return Vote(
+            incarnation: incarnation, isVoting: isVoting, superseded: try successors())
+    }
+
+    mutating func successors() throws(DecodeError) -> [Vote.Successor] {
         let count = Int(try byte())
-        guard count <= ReplicationLimits.supersededMax else { throw fail("a vote of \(count)") }
-        var superseded: [Vote.Successor] = []
+        guard count <= ReplicationLimits.supersededMax else { throw fail("\(count) successors") }
+        var successors: [Vote.Successor] = []
         for _ in 0..<count {
-            superseded.append(
-                Vote.Successor(node: try node(), incarnation: try self.incarnation()))
+            successors.append(
+                Vote.Successor(node: try node(), incarnation: try incarnation()))
         }
-        return Vote(incarnation: incarnation, isVoting: isVoting, superseded: superseded)
+        return successors
     }
 
     fileprivate mutating func totals() throws(DecodeError) -> BatchTotals {

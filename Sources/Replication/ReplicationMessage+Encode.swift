@@ -68,7 +68,7 @@ extension ReplicationMessage {
             writer.write(61)
             message.encode(into: &writer)
         case .fetch, .fetched, .pull, .pulled, .hello, .helloReply, .remember, .remembered, .vouch,
-            .closeAsk, .closeReply:
+            .closeAsk, .closeReply, .absence:
             encodeRest(into: &writer)
         }
     }
@@ -111,9 +111,10 @@ extension ReplicationMessage {
             writer.write(19)
             writer.write(fixed: tag.number)
             writer.write(fixed: incarnation.number)
-        case .remembered(let tag):
+        case .remembered(let tag, let register):
             writer.write(20)
             writer.write(fixed: tag.number)
+            register.encode(into: &writer)
         case .vouch(let standing):
             writer.write(21)
             writer.write(standing)
@@ -123,6 +124,9 @@ extension ReplicationMessage {
         case .closeReply(let reply):
             writer.write(41)
             reply.encode(into: &writer)
+        case .absence(let message):
+            writer.write(42)
+            message.encode(into: &writer)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
             .statusReply, .read, .readReply, .syncAsk, .syncReply, .audit, .copy:
             preconditionFailure("encoded by the caller")
@@ -209,8 +213,12 @@ extension ByteWriter {
     mutating func write(_ vote: Vote) {
         write(fixed: vote.incarnation.number)
         write(flag: vote.isVoting)
-        write(UInt8(vote.superseded.count))
-        for successor in vote.superseded {
+        write(vote.superseded)
+    }
+
+    mutating func write(_ successors: [Vote.Successor]) {
+        write(UInt8(successors.count))
+        for successor in successors {
             write(successor.node)
             write(fixed: successor.incarnation.number)
         }

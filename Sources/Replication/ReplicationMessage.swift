@@ -35,13 +35,15 @@ package enum ReplicationMessage: Hashable, Sendable {
     // Closing and sealing segments.
     case closeAsk(CloseAsk)
     case closeReply(CloseReply)
+    /// Who is left out.
+    case absence(AbsenceMessage)
 
     // Lives.
     case hello(Hello)
     case helloReply(HelloReply)
     /// I begin to vote as this incarnation: remember it, durably, before I do.
     case remember(Tag, Incarnation)
-    case remembered(Tag)
+    case remembered(Tag, AbsenceRegister)
     /// So far has my disk come: remember it, durably, in case that it is ever set back.
     case vouch(Standing)
 

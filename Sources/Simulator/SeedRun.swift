@@ -27,6 +27,8 @@ package struct SeedRun: Sendable {
         swarm.drawParking(&parkingDraw)
         var forgettingDraw = RandomSource(seed: seed ^ 0x666f_7267)
         swarm.drawForgetting(&forgettingDraw)
+        var absenceDraw = RandomSource(seed: seed ^ 0x6177_6179)
+        swarm.drawAbsence(&absenceDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

@@ -93,6 +93,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var closeInterval: Duration
     /// nil: nothing is forgotten.
     package var forgetSegmentsMin: Int64?
+    /// Who is away for longer is left out; nil waits for ever.
+    package var absenceMax: Duration?
     /// A disk is lost after its history was forgotten, and once more after the heal; so many
     /// copies are cut short.
     package var wipesLate = false
@@ -255,6 +257,19 @@ package struct Swarm: Sendable, CustomStringConvertible {
         pace = max(pace, chaos * 2 / (3 * contents / producers))
     }
 
+    /// Drawn apart from the rest: where segments close, most often so soon that it happens while
+    /// faults do.
+    package mutating func drawAbsence(_ random: inout RandomSource) {
+        let limit = Duration.milliseconds(random.pick([1000, 2000, 4000]))
+        let isDrawn = random.chance(2, in: 3)
+        // Which of two contents of one id was decided may be known to the missing voter alone.
+        guard isDrawn, horizon < SimulatorLimits.horizonAwaited, replication == 3,
+            budget != .beyond, !faults.contains(.rogues)
+        else { return }
+        // One that is left out needs both others: nobody else may stay away in the end.
+        absenceMax = healsCore ? .seconds(20) : limit
+    }
+
     /// Drawn apart from the rest: a third of the seeds, some with little room.
     package mutating func drawParking(_ random: inout RandomSource) {
         parks = random.chance(1, in: 3)
@@ -290,5 +305,6 @@ package struct Swarm: Sendable, CustomStringConvertible {
         return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
             + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
             + (forgetSegmentsMin == nil ? "" : ", forgets")
+            + (absenceMax.map { ", leaves out after \($0.milliseconds) ms" } ?? "")
     }
 }

@@ -72,6 +72,20 @@ package enum Quarantine {
         try fileSystem.syncDirectory(".")
     }
 
+    /// A batch that will not be counted, though nothing was wrong with it: its record, as
+    /// docs/formats/batch-record.md says, under the record's number in the log.
+    static func keep(
+        _ record: LogRecord, in fileSystem: any FileSystem
+    ) throws(StorageError) {
+        try fileSystem.createDirectory(directory)
+        try fileSystem.syncDirectory(".")
+        let file = try fileSystem.open(
+            "\(directory)/given-up.\(record.lsn.number).batch", .replace)
+        try file.write([record.payload], at: 0)
+        try file.sync()
+        try fileSystem.syncDirectory(directory)
+    }
+
     /// Removes all but the newest; the number of the next.
     private static func makeRoom(_ fileSystem: any FileSystem) throws(StorageError) -> Int {
         var names: [Int: [String]] = [:]

@@ -177,7 +177,7 @@ struct ForgettingTests {
             marks: Watermarks(),
             peers: [
                 PeerMemory(node: NodeID("n2"), standing: Standing(incarnation: Incarnation(4)))
-            ], runs: RunHistory())
+            ], runs: RunHistory(), register: AbsenceRegister())
         let (index, malformed) = Self.recovered(
             try Self.manifest(edit),
             [
@@ -197,7 +197,8 @@ struct ForgettingTests {
         runs.begin(9, at: LSN(20), edits: 2)
         let standing = Standing(incarnation: Incarnation(4), run: 5, lsn: LSN(6))
         let state = LogState(
-            marks: marks, peers: [PeerMemory(node: NodeID("n2"), standing: standing)], runs: runs)
+            marks: marks, peers: [PeerMemory(node: NodeID("n2"), standing: standing)], runs: runs,
+            register: MessageCodecTests.register)
         #expect(try LogState(decoding: state.encoded) == state)
     }
 

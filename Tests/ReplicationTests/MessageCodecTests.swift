@@ -73,7 +73,7 @@ struct MessageCodecTests {
                     tag: tag,
                     held: .init(contentHash: Hash128(1), isBound: true, totals: record.totals),
                     isClosed: false, vote: vote)),
-            .closeAsk(CloseAsk(tag: tag, closeBelow: Segment(4), sealBelow: .first)),
+            .closeAsk(CloseAsk(tag: tag, closeBelow: Segment(4), sealBelow: .first, decided: 9)),
             .closeReply(
                 CloseReply(
                     tag: tag, vote: vote, frozen: Segment(9), isReady: true, isSettled: false,
@@ -90,7 +90,7 @@ struct MessageCodecTests {
             .helloReply(
                 HelloReply(tag: tag, incarnation: Incarnation(1), remembers: standing)),
             .vouch(standing),
-            .remember(tag, Incarnation(3)), .remembered(tag),
+            .remember(tag, Incarnation(3)), .remembered(tag, register),
             .syncReply(
                 SyncReply(
                     tag: tag, round: 3,
@@ -132,6 +132,7 @@ struct MessageCodecTests {
         }
         messages += audits.map { .audit($0) }
         messages += copies.map { .copy($0) }
+        messages += absences.map { .absence($0) }
         var marked = SyncReply(
             tag: tag, round: 3, listing: [], rest: [], olderDiffers: false, isSource: true,
             frozen: Segment(8))
@@ -142,8 +143,27 @@ struct MessageCodecTests {
             .closeReply(
                 CloseReply(
                     tag: tag, vote: vote, frozen: Segment(9), isReady: true, isSettled: false,
-                    homes: nil, applied: nil)))
+                    homes: nil, applied: nil, leftOut: register.decided.leftOut)))
         return messages
+    }()
+
+    static let register: AbsenceRegister = {
+        var register = AbsenceRegister()
+        let leftOut = [Vote.Successor(node: NodeID("n2"), incarnation: Incarnation(3))]
+        _ = register.learn(AbsenceDecision(number: 4, leftOut: leftOut))
+        let ballot = Ballot(number: 7, node: NodeID("n3"))
+        _ = register.accept(.init(ballot: ballot, leftOut: leftOut), of: 5)
+        return register
+    }()
+
+    static let absences: [AbsenceMessage] = {
+        let ballot = Ballot(number: 7, node: NodeID("n3"))
+        guard let accepted = register.accepted else { return [] }
+        return [
+            .prepare(5, ballot, away: [NodeID("n2"), NodeID("n4")]), .promise(5, ballot, nil),
+            .promise(5, ballot, accepted), .accept(5, accepted), .accepted(5, ballot),
+            .decided(register.decided),
+        ]
     }()
 
     static let copies: [CopyMessage] = {

@@ -108,7 +108,7 @@ final class SoloNode {
         switch message {
         case .hello(let hello):
             reply = .helloReply(HelloReply(tag: hello.tag, incarnation: .none, remembers: .none))
-        case .remember(let tag, _): reply = .remembered(tag)
+        case .remember(let tag, _): reply = .remembered(tag, AbsenceRegister())
         default: return
         }
         try handle(.message(.replication(reply), from: Self.peer))

@@ -42,12 +42,10 @@ package final class AttributeService: AttributeServing {
     package var waiting: Int { calls.waiting }
 
     package func start() {
-        let thread = Thread { [self] in
+        NamedThread.start("attributes") { [self] in
             spread()
             mailbox.broadcast { $0.hasEnded = true }
         }
-        thread.name = "attributes"
-        thread.start()
     }
 
     package func stop(by deadline: Instant) {

@@ -41,7 +41,7 @@ extension ClusterConfiguration {
             horizon: Limits.horizonDefault, futureLimit: Limits.futureLimitDefault, lateness: nil,
             memtableSize: 64 << 20, memtableFlushAge: .seconds(600),
             diskReserve: DiskWatch.reserveDefault, batchStatusRetention: .seconds(7 * 86_400),
-            parkedSizeMax: 0,
+            absenceLimit: .seconds(86_400), parkedSizeMax: 0,
             digestKey: try readDigestKey(top, clusterName: clusterName),
             dataDirectory: try readDataDirectory(top, file: file),
             retention: try readRetention(top, window: window),
@@ -59,7 +59,7 @@ extension ClusterConfiguration {
         "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
         "memtable_size", "memtable_flush_age", "disk_reserve", "max_parked_size", "digest_key",
-        "log_level", "batch_status_retention",
+        "log_level", "batch_status_retention", "absence_limit",
     ]
 
     private mutating func readTimes(_ top: ConfigurationSection) throws(ConfigurationError) {
@@ -75,6 +75,10 @@ extension ClusterConfiguration {
         if let setting = try top.setting("batch_status_retention") {
             batchStatusRetention = try setting.duration(
                 in: ConfigurationLimits.batchStatusRetention)
+        }
+        if let setting = try top.setting("absence_limit") {
+            absenceLimit = try setting.durationUnless(
+                ["unlimited", "forever"], in: ConfigurationLimits.absenceLimit)
         }
         if let setting = try top.setting("future_limit") {
             futureLimit = try setting.duration(in: ConfigurationLimits.eventDistance)

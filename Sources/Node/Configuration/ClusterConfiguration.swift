@@ -42,6 +42,8 @@ package struct ClusterConfiguration: Hashable, Sendable {
     /// How long a batch's outcome is told after its home forgot it. Default 7d. Longer: larger
     /// history files.
     package var batchStatusRetention: Duration
+    /// Segments close without a member that is away for longer; nil waits for ever. Default 24h.
+    package var absenceLimit: Duration?
     /// Bytes of batches that each node may park for level ANY; 0 (the default): ANY is off.
     package var parkedSizeMax: Int
     /// The key of all digests. By default derived from the cluster's name, which tells honest
@@ -117,6 +119,7 @@ package enum ConfigurationLimits {
     package static let memtableFlushAge = Duration.seconds(1)...Duration.seconds(7 * 86_400)
     package static let batchStatusRetention =
         Duration.seconds(3600)...Duration.seconds(3650 * 86_400)
+    package static let absenceLimit = Duration.seconds(60)...Duration.seconds(3650 * 86_400)
     package static let parkedSize = (1 << 20)...(1 << 40)
     package static let retention = Duration.seconds(3600)...Duration.seconds(36_500 * 86_400)
 }

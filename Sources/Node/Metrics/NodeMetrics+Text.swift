@@ -173,6 +173,10 @@ extension NodeMetrics {
             "quipu_forgotten_batches_total", "Sealed batches that left memory and the log.",
             forgotten.value)
         out.counter(
+            "quipu_given_up_batches_total",
+            "Batches that this node alone held when the others decided their segments without it.",
+            givenUp.value)
+        out.counter(
             "quipu_copies_total", "Times that this node was copied whole.", copies.value)
         out.counter(
             "quipu_caught_up_batches_total", "Batches learnt from peers afterwards.", caughtUp.value

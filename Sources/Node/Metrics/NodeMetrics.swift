@@ -45,6 +45,7 @@ package final class NodeMetrics: Sendable {
     package let flushes = Counter()
     package let flushesFailed = Counter()
     package let forgotten = Counter()
+    package let givenUp = Counter()
     package let copies = Counter()
     package let caughtUp = Counter()
     package let drivenOn = Counter()
@@ -81,13 +82,14 @@ package final class NodeMetrics: Sendable {
         case .flushFailed: flushesFailed.increment()
         case .forgot(_, let batches, _): forgotten.increment(by: batches)
         case .copied: copies.increment()
+        case .gaveUp: givenUp.increment()
         case .conflict: conflicts.increment()
         case .malformed: messagesUnreadable.increment()
         case .dropped(_, let isBound): if isBound { incidents.increment() }
         case .peerUp, .peerDown, .voting, .recovering, .acceptedLoss, .waiting, .inDoubt,
             .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
             .incident, .divergence, .recounted, .recountFailed, .damaged, .parking,
-            .lookedUp, .copying, .copyInterrupted, .setAside:
+            .lookedUp, .copying, .copyInterrupted, .setAside, .leftOut:
             break
         }
     }

@@ -46,7 +46,7 @@ package final class CoreInbox: Sendable {
                 state.bytes == 0 || state.bytes + bytes <= bytesMax
             else { return false }
             let entry: Entry = until.map { .awaited(input, until: $0) } ?? .input(input)
-            if input.isOfRead {
+            if input.overtakes {
                 state.urgent.append(entry)
             } else {
                 state.entries.append(entry)
@@ -60,7 +60,7 @@ package final class CoreInbox: Sendable {
     package func post(_ entry: Entry) {
         monitor.signal { state in
             if state.isStopped { return }
-            if case .input(let input) = entry, input.isOfRead {
+            if case .input(let input) = entry, input.overtakes {
                 state.urgent.append(entry)
                 return
             }

@@ -1,5 +1,4 @@
 package import Core
-internal import Foundation
 package import Storage
 
 /// The thread that writes the log: it takes all records that have gathered, writes them together,
@@ -45,12 +44,10 @@ package final class LogThread: Sendable {
         _ writer: sending LogWriter, onEvent: @escaping @Sendable (Event) -> Void
     ) {
         let handed = OneShot(writer)
-        let thread = Thread { [monitor] in
+        NamedThread.start("log") { [monitor] in
             Self.run(monitor, handed.take(), onEvent)
             monitor.broadcast { $0.hasEnded = true }
         }
-        thread.name = "log"
-        thread.start()
     }
 
     /// Appends in order. Nothing is written before a `sync`, or before so much has gathered that

@@ -1,5 +1,4 @@
 package import Core
-internal import Foundation
 package import Logging
 package import NodeCore
 package import Replication
@@ -60,16 +59,13 @@ package final class NodeRuntime: Sendable {
         writer: sending LogWriter, make: @escaping @Sendable (inout [Effect]) -> Machine
     ) {
         log.start(writer) { [self] event in logDid(event) }
-        let thread = Thread { [self] in
+        NamedThread.start("core", stackBytes: 8 << 20) { [self] in
             var effects: [Effect] = []
             var machine = make(&effects)
             carryOut(&effects)
             drive(&machine)
             ended.broadcast { $0 = true }
         }
-        thread.name = "core"
-        thread.stackSize = 8 << 20
-        thread.start()
     }
 
     /// Asks the core. Exactly one answer comes back, at the latest shortly after the deadline.

@@ -57,6 +57,18 @@ extension Report {
         case .dropped(let id, isBound: true):
             logger.error(
                 "batch \(id) is bound here, but its home closed the segment without it")
+        case .leftOut(let node, _):
+            logger.warning(
+                """
+                \(node) has been away for too long: segments close without it from now on, and it \
+                copies from the others before it votes again
+                """)
+        case .gaveUp(let id):
+            logger.error(
+                """
+                batch \(id) was held by this node alone when the others decided its segment: it is \
+                not counted; its record is kept in quarantine/
+                """)
         case .incident(let node, let partition):
             logger.error(
                 "audit: \(node) and this node hold other sums of the same batches in \(partition)")

@@ -143,14 +143,13 @@ struct RunningNode: Sendable {
         await runtime.leave()
         let deadline = SystemClock.monotonic + NodeService.closeMax
         await withCheckedContinuation { continuation in
-            let thread = Thread { [self] in
+            NamedThread.start("stop") { [self] in
                 folds.stop(by: deadline)
                 attributes?.stop(by: deadline)
                 runtime.stop(by: deadline)
                 parking.stop(by: deadline)
                 continuation.resume()
             }
-            thread.start()
         }
         await transport.shutDown()
         withExtendedLifetime(lock) {}
@@ -253,6 +252,7 @@ extension ClusterConfiguration {
         core.requestTimeout = requestTimeout
         core.horizon = horizon
         core.outcomeRetention = batchStatusRetention
+        core.absenceMax = absenceLimit
         core.memtableBytesMax = memtableSize
         core.memtableAgeMax = memtableFlushAge
         core.parking.bytesMax = parkedSizeMax

@@ -1,5 +1,4 @@
 package import Core
-internal import Foundation
 
 /// Threads that may block or compute for long, fed through a bounded queue. Tasks of Swift's
 /// concurrency must do neither: their threads are as many as there are processors, and all of HTTP
@@ -37,10 +36,9 @@ package final class WorkerPool: Sendable {
         self.queueMax = queueMax
         monitor.withLock { $0.running = threads }
         for number in 1...threads {
-            let thread = Thread { [monitor] in Self.work(monitor) }
-            thread.name = "\(name)-\(number)"
-            thread.stackSize = 4 << 20
-            thread.start()
+            NamedThread.start("\(name)-\(number)", stackBytes: 4 << 20) { [monitor] in
+                Self.work(monitor)
+            }
         }
     }
 

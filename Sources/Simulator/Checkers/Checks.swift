@@ -15,6 +15,8 @@ package struct Checks {
     /// After convergence: what every answer must be the fold of (L3, L4).
     var final: ContentSet?
     var wipes = 0
+    /// How often a node was left out by another.
+    var absences = 0
     /// What was done to a replica after all else was checked.
     var lie: Lie?
     /// Nodes whose audit of the whole cluster was clean.
@@ -143,6 +145,12 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     /// A forgotten batch was asked for, and known.
     case historyLookup = "history-lookup"
     case peerDown = "peer-down"
+    /// All others found a member away for long, and segments closed without it; it came back.
+    case leftOut = "left-out"
+    case closedWithout = "closed-without"
+    case cameBack = "came-back"
+    /// What a recovering node alone held of a closed segment.
+    case givenUp = "given-up"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

@@ -49,6 +49,8 @@ package struct DurableShadow {
     /// What the log says of the disks of others, and of this node's own lives.
     private var standings: [NodeID: Standing] = [:]
     private var runs = RunHistory()
+    /// Members that were once left out, as this disk knows.
+    private var absences: Set<NodeID> = []
 
     init() {}
 
@@ -181,12 +183,14 @@ package struct DurableShadow {
                 for memory in state.peers {
                     _ = standings[memory.node, default: .none].raise(to: memory.standing)
                 }
+                note(state.register)
                 runs = state.runs
             case .frozen: frozen = max(frozen, try SegmentMark(decoding: payload).below)
             case .dropped: try drop(ProgressMark(decoding: payload))
             case .peer:
                 let memory = try PeerMemory(decoding: payload)
                 _ = standings[memory.node, default: .none].raise(to: memory.standing)
+            case .absence: note(try AbsenceRegister(decoding: payload))
             case .run:
                 let mark = try RunMark(decoding: payload)
                 runs.begin(mark.run, at: lsn, edits: mark.edits)
@@ -198,6 +202,12 @@ package struct DurableShadow {
             throw Violation("S13", "a log record cannot be decoded: \(error)")
         }
     }
+
+    private mutating func note(_ register: AbsenceRegister) {
+        absences.formUnion(register.decided.leftOut.map(\.node))
+    }
+
+    func hasLeftOut(_ node: NodeID) -> Bool { absences.contains(node) }
 
     private mutating func hold(_ record: BatchRecord, _ lsn: LSN, _ ledger: Ledger)
         throws(Violation)

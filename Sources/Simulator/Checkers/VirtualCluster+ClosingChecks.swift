@@ -27,7 +27,9 @@ extension VirtualCluster {
 
     /// The node says that the replicas of its partitions hold the same below: then all hold all
     /// that was decided.
-    func checkSealed(_ below: Segment, _ node: VirtualNode) throws(Violation) {
+    func checkSealed(
+        _ below: Segment, _ node: VirtualNode, _ agreed: [NodeID]
+    ) throws(Violation) {
         checks.hit(.sealed)
         let partitions = ring.partitions(of: node.id)
         for content in ledger.contents
@@ -37,8 +39,11 @@ extension VirtualCluster {
             for slice in content.record.slices where partitions.contains(slice.partition) {
                 for replica in ring.replicas(of: slice.partition).map({ nodes[index(of: $0)] }) {
                     // It may have lost its disk after it agreed.
-                    let agreed = replica.agreedAt[node.index] ?? .zero
-                    if let lost = replica.wipedAt, agreed <= lost { continue }
+                    let agreedAt = replica.agreedAt[node.index] ?? .zero
+                    if let lost = replica.wipedAt, agreedAt <= lost { continue }
+                    guard replica.index == node.index || agreed.contains(replica.id) else {
+                        continue
+                    }
                     guard !replica.shadow.holds(content, slice.partition) else { continue }
                     throw Violation(
                         "S7",
@@ -50,16 +55,41 @@ extension VirtualCluster {
     }
 
     /// Nobody is left out: one that is away or recovers may hold what the others lack, or lack what
-    /// they are about to forget.
+    /// they are about to forget. But for those of whom the disks of all who agree say that their
+    /// life is over.
     func checkAgreed(
         _ agreed: [NodeID], _ node: VirtualNode, _ what: String
     ) throws(Violation) {
         let mine = ring.partitions(of: node.id)
         for other in nodes where other.index != node.index && !agreed.contains(other.id) {
-            guard ring.partitions(of: other.id).intersection(mine).isEmpty else {
+            let shared = ring.partitions(of: other.id).intersection(mine)
+            if shared.isEmpty { continue }
+            let known = ([node] + agreed.map { nodes[index(of: $0)] }).allSatisfy {
+                $0.shadow.hasLeftOut(other.id)
+            }
+            let isEnough = shared.allSatisfy { partition in
+                let voters = ring.replicas(of: partition)
+                let present = voters.count { $0 == node.id || agreed.contains($0) }
+                return present >= Consistency.quorum.required(of: voters.count)
+            }
+            guard known, isEnough else {
                 throw Violation("S7", "\(node.id) \(what) segments without \(other.id)")
             }
+            checks.hit(.closedWithout)
         }
+    }
+
+    /// `life`: the one that it must begin. What that one holds is beyond doubt.
+    func noteLeftOut(
+        _ node: VirtualNode, _ life: Incarnation, by other: VirtualNode
+    ) throws(Violation) {
+        guard swarm.absenceMax != nil else {
+            throw Violation("S7", "\(other.id) leaves \(node.id) out, and may not")
+        }
+        checks.hit(.leftOut)
+        checks.absences += 1
+        log("\(other.id) leaves \(node.id) out")
+        if node.shadow.incarnation(of: node.id) < life { node.mustBegin = life }
     }
 
     /// What a node tells of its freeze must survive its crash.
@@ -111,14 +141,18 @@ extension VirtualCluster {
     /// With a short horizon the run goes on until everything that was sealed in it is decided.
     func awaitSeals() throws(Violation) {
         // Who is away keeps segments open, until much later.
-        guard swarm.horizon < SimulatorLimits.horizonAwaited, outsider == nil else { return }
+        guard swarm.horizon < SimulatorLimits.horizonAwaited,
+            outsider == nil || swarm.absenceMax != nil
+        else { return }
         let last = ledger.contents.map { segment(of: $0) }.filter {
             $0 <= Segment(createdAt: wall, length: swarm.segmentLength)
         }.max()
         guard let last else { return }
         let age = swarm.horizon + swarm.requestTimeout + swarm.clockSkewMax * 4
-        let end = now + age + swarm.segmentLength * 2 + SimulatorLimits.convergenceMax
-        while let late = nodes.first(where: { $0.sealed <= last }) {
+        let end =
+            now + age + swarm.segmentLength * 2 + SimulatorLimits.convergenceMax
+            + (swarm.absenceMax ?? .zero)
+        while let late = core.first(where: { $0.sealed <= last }) {
             guard now < end else {
                 throw Violation(
                     "L1",

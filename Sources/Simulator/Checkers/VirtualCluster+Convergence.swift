@@ -25,6 +25,7 @@ extension VirtualCluster {
         try awaitSeals()
         try awaitParked()
         try settle()
+        try welcomeBack()
         try restoreOne()
         try settle()
         if swarm.has(.zombies) {
@@ -39,6 +40,21 @@ extension VirtualCluster {
         try askEverything()
         // An audit without a node proves nothing of it.
         if outsider == nil { try auditEverything() }
+    }
+
+    /// Who was left out comes back, with what its disk held, and is one of them again.
+    private func welcomeBack() throws(Violation) {
+        guard let index = outsider, swarm.absenceMax != nil else { return }
+        let node = nodes[index]
+        log("\(node.id) comes back")
+        network.heal()
+        node.isGone = false
+        outsider = nil
+        if !node.isUp { put(.restart(node: index), after: .milliseconds(10)) }
+        try settle()
+        try awaitSeals()
+        try awaitParked()
+        try settle()
     }
 
     func settle() throws(Violation) {
@@ -113,6 +129,9 @@ extension VirtualCluster {
                 return Violation("L1", "\(node.id) still holds batches in doubt")
             }
             if let parked = stillParked(node, process) { return parked }
+            guard outsider != nil || !process.core.mayBeLeavingOut else {
+                return Violation("L1", "\(node.id) has not decided who is left out")
+            }
             audits[node.id] = audit
         }
         for partition in ring.partitioning.all {
@@ -210,7 +229,7 @@ extension VirtualCluster {
             }
         }
         // One durable copy is not protected against the loss of its disk, nor against a rival.
-        guard checks.wipes == 0, outsider == nil else { return }
+        guard checks.wipes + checks.absences == 0, outsider == nil else { return }
         for number in ledger.acknowledged(at: .one).subtracting(final).members {
             guard ledger.rivals(of: ledger.contents[number].id).count > 1 else {
                 throw Violation("L3", "c\(number) was acknowledged at ONE and is lost")

@@ -45,7 +45,7 @@ extension VirtualCluster {
         for (content, record) in decidedForms {
             let part = forgottenPart(of: record, by: manifest.base, node)
             guard part.home || !part.partitions.isEmpty else { continue }
-            if !node.isWiped {
+            if !node.isWiped, !node.isLeftOut {
                 try checkForgotten(content, record, part, manifest.coveredThrough, node)
             }
             node.shadow.archive(record, part.partitions, home: part.home)
@@ -73,8 +73,9 @@ extension VirtualCluster {
                     "S7", "\(name) in \(partition): counted at \(marked), tables end at \(covered)")
             }
             for replica in ring.replicas(of: partition).map({ nodes[index(of: $0)] }) {
-                // One that lost its disk copies it all.
-                guard !replica.isWiped, !replica.shadow.holdsSlice(record, partition) else {
+                // One that lost its disk, or was left out, copies it all.
+                guard !replica.isWiped, !replica.isLeftOut,
+                    !replica.shadow.holdsSlice(record, partition) else {
                     continue
                 }
                 throw Violation("S7", "\(name) in \(partition), which \(replica.id) does not hold")

@@ -31,8 +31,8 @@ enum Describe {
         case .statusReply(let reply):
             "statusReply \(reply.held.map { $0.isBound ? "bound" : "held" } ?? "nothing")"
         case .read, .readReply, .syncAsk, .syncReply, .fetch, .fetched, .pull, .pulled, .hello,
-            .helloReply, .remember, .remembered, .vouch, .closeAsk, .closeReply, .audit,
-            .copy:
+            .helloReply, .remember, .remembered, .vouch, .closeAsk, .closeReply, .absence,
+            .audit, .copy:
             nil
         }
     }
@@ -69,6 +69,7 @@ enum Describe {
             "closeReply: frozen below \(reply.frozen)\(reply.isReady ? ", ready" : "")"
                 + "\(reply.isSettled ? "" : ", in doubt"), \(vote(reply.vote))"
         case .audit(let message): audit(message)
+        case .absence(let message): "absence \(message)"
         case .copy(let message): copy(message)
         case .bind, .bindReply, .apply, .applySlices, .applyReply, .finished, .statusAsk,
             .statusReply:
@@ -150,6 +151,7 @@ enum Describe {
         case .series(let query, _, _): "series \(text(query.key))"
         case .scan: "scan"
         case .readLog(let positions): "readLog of \(positions.count)"
+        case .keepAside(let positions): "keepAside of \(positions.count)"
         case .removeLogs: "removeLogs"
         case .removeTables: "removeTables"
         case .writeHistory(let plan):

@@ -43,9 +43,11 @@ extension VirtualCluster {
     /// In the budget a disk may lose something only while everybody votes: the union of the others
     /// restores it (design §8).
     var mayLoseData: Bool {
-        swarm.replication >= 2
+        // One that is left out needs all others.
+        let isSomebodyAway = nodes.contains { $0.process?.core.mayBeLeavingOut == true }
+        return swarm.replication >= 2 && (swarm.absenceMax == nil || !isSomebodyAway)
             && nodes.allSatisfy {
-                $0.isUp && $0.isVoting && !$0.isWiped && !$0.isRotten
+                $0.isUp && $0.isVoting && !$0.isWiped && !$0.isRotten && !$0.isLeftOut
             }
     }
 

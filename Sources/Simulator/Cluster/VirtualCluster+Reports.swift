@@ -18,7 +18,7 @@ extension VirtualCluster {
             try checkAgreed(agreed, node, "closes")
         case .sealed(let below, let agreed):
             node.sealed = max(node.sealed, below)
-            try checkSealed(below, node)
+            try checkSealed(below, node, agreed)
             try checkAgreed(agreed, node, "seals")
         case .clockDoubted: checks.hit(.clockDoubted)
         case .clockTrusted: break
@@ -47,7 +47,15 @@ extension VirtualCluster {
         case .recovering:
             checks.hit(.recovering)
             node.mustRecover = false
-        case .voting: try checkRecovered(node)
+        case .voting(let incarnation):
+            try checkRecovered(node)
+            if let life = node.mustBegin, incarnation >= life {
+                checks.hit(.cameBack)
+                node.mustBegin = nil
+            }
+        case .leftOut(let peer, let before):
+            try noteLeftOut(nodes[index(of: peer)], before, by: node)
+        case .gaveUp: checks.hit(.givenUp)
         case .acceptedLoss:
             throw Violation("S9", "\(node.id) goes on without a source, and nobody allowed it")
         case .peerDown: checks.hit(.peerDown)

@@ -158,6 +158,7 @@ extension VirtualCluster {
         configuration.auditInterval = auditInterval
         configuration.scrubInterval = Self.scrubInterval
         configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
+        configuration.absenceMax = swarm.absenceMax
         configuration.parking = swarm.parking
         configuration.sessionsMax = swarm.sessionsMax
         configuration.mutants = mutants

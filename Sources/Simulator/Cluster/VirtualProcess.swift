@@ -84,6 +84,9 @@ package final class VirtualNode {
     /// Its disk was lost and it has not voted since.
     var isWiped = false
     var wipedAt: Instant?
+    /// The others decide without it, until it votes in this life.
+    var mustBegin: Incarnation?
+    var isLeftOut: Bool { mustBegin != nil }
     /// When it last agreed to each node's comparison of segments.
     var agreedAt: [Int: Instant] = [:]
     /// A whole copy is on its way to it.

@@ -24,6 +24,8 @@ package enum StorageJob: Equatable, Sendable {
     /// Adds what snapshots hold to an aggregate of the live memtable, which carries its spec.
     case scan(TableSnapshot, base: ScanAggregate)
     case readLog([LogPosition])
+    /// Copies records of the log to files of their own, for people to look at.
+    case keepAside([LogPosition])
     /// Removes log files that `ManifestEdit.logStart` let go of before.
     case removeLogs(before: UInt32)
     /// Removes the files of tables that an edit removed before.
@@ -58,6 +60,7 @@ package enum StorageResult: Equatable, Sendable {
     /// In the order that was asked for.
     case records([LogRecord])
     case removed
+    case kept
     /// One entry per damaged table; empty when all is well.
     case verified([Damage])
     case recounted(PartitionSum)

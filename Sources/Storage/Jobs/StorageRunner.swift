@@ -46,6 +46,11 @@ package struct StorageRunner: Sendable {
             return .scanned(aggregate)
         case .readLog(let positions):
             return .records(try LogReader.read(positions, from: fileSystem))
+        case .keepAside(let positions):
+            for record in try LogReader.read(positions, from: fileSystem) {
+                try Quarantine.keep(record, in: fileSystem)
+            }
+            return .kept
         case .removeLogs(let start):
             try removeLogs(before: start)
             return .removed
@@ -93,8 +98,8 @@ package struct StorageRunner: Sendable {
             var entries: [HistoryEntry] = []
             for draft in drafts { entries.append(try draft.entry(from: fileSystem)) }
             return .entries(entries, next: nil)
-        case .writeTables, .commit, .series, .scan, .readLog, .removeLogs, .removeTables, .verify,
-            .recount:
+        case .writeTables, .commit, .series, .scan, .readLog, .keepAside, .removeLogs, .removeTables,
+            .verify, .recount:
             preconditionFailure("performed by the caller")
         }
     }
