@@ -116,9 +116,8 @@ extension NodeMachine {
         }
         let removed = (tables: tables.map(\.meta.id), history: forgetting.files.map(\.meta.id))
         index = BatchIndex(
-            partitions: configuration.partitions, key: configuration.digestKey,
-            segmentLength: configuration.segmentLength,
-            combinesByXor: has(.xorDigest))
+            partitions: configuration.partitions, mine: mine, key: configuration.digestKey,
+            segmentLength: configuration.segmentLength, combinesByXor: has(.xorDigest))
         memtable = emptyMemtable
         memtableSince = nil
         copyTable = emptyMemtable
