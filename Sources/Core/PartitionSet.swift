@@ -74,6 +74,15 @@ package struct PartitionSet: Hashable, Sendable {
         subtracting(other).isEmpty
     }
 
+    /// Holds all that `other` has of `limits`.
+    package func isSuperset(of other: PartitionSet, within limits: PartitionSet) -> Bool {
+        for word in 0..<Swift.min(other.words.count, limits.words.count) {
+            let held = word < words.count ? words[word] : 0
+            if other.words[word] & limits.words[word] & ~held != 0 { return false }
+        }
+        return true
+    }
+
     private func bit(_ partition: PartitionID) -> UInt64 {
         1 << UInt64(partition.index & 63)
     }

@@ -36,7 +36,7 @@ struct AbsenceRound {
     var accepted: Set<NodeID> = []
 }
 
-// Segments close without a member that is away for long (docs/decisions/0023-long-absence.md). A
+// Segments close without a member that is away for long (docs/decisions/0025-long-absence.md). A
 // majority of all members decides, durably, that its life is over: what it comes back with has no
 // vote before it has taken over what the others decided without it.
 

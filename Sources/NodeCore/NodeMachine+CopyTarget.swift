@@ -118,9 +118,8 @@ extension NodeMachine {
         // Others may hold them as well; if not, they do not count.
         keepAside(doubt.sorted().filter { index[$0]?.isBound == false }, into: &effects)
         index = BatchIndex(
-            partitions: configuration.partitions, key: configuration.digestKey,
-            segmentLength: configuration.segmentLength,
-            combinesByXor: has(.xorDigest))
+            partitions: configuration.partitions, mine: mine, key: configuration.digestKey,
+            segmentLength: configuration.segmentLength, combinesByXor: has(.xorDigest))
         memtable = emptyMemtable
         memtableSince = nil
         copyTable = emptyMemtable

@@ -389,7 +389,7 @@ extension NodeMachine {
     /// What the log holds without a mark may or may not have been bound: it is settled before this
     /// node votes on reads.
     mutating func findDoubt(_ now: Now, into effects: inout [Effect]) {
-        for id in index.ids {
+        for id in index.unsettledIDs {
             guard let entry = index[id] else { continue }
             // A record that touches nothing here, or nothing at all, still has its dead letters to
             // show.

@@ -181,7 +181,7 @@ package struct NodeMachine: ~Copyable {
         // A generator of its own, so that parking shifts no other draw.
         parking = ParkingLot(configuration.parkingOptions, seed: seed ^ 0x7061_726b)
         present = now.monotonic
-        index = start.replay.index
+        index = start.replay.takeIndex()
         let own = mine
         var shared: [NodeID: PartitionSet] = [:]
         for peer in peers {

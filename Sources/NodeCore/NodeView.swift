@@ -82,6 +82,7 @@ package struct NodeView: Sendable {
     package var load: UInt64
     package var tableCells: UInt64
     package var batches: Int
+    package var indexMemory: IndexMemory
     package var inDoubt: Int
     package var unfinished: Int
     package var pendingBytes: Int
@@ -111,7 +112,8 @@ extension NodeMachine {
             memtableCells: memtable.cells, tables: tables.count,
             tableBytes: tables.reduce(0) { $0 + $1.meta.size }, load: load,
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
-            inDoubt: doubt.count, unfinished: drives.count, pendingBytes: pending.byteCount,
+            indexMemory: index.memory, inDoubt: doubt.count, unfinished: drives.count,
+            pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,
             parkedBatches: parking.count, parkedBytes: parking.byteCount,
             logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset,

@@ -18,16 +18,16 @@ struct PendingRecords {
 
     mutating func insert(_ record: BatchRecord, limit: Int) {
         remove(record.header.id)
-        guard byteCount + record.bytes.count <= limit else { return }
-        byteCount += record.bytes.count
+        guard byteCount + record.footprint <= limit else { return }
+        byteCount += record.footprint
         records[record.header.id] = record
     }
 
     /// It was applied: it stays as long as there is room.
     mutating func retire(_ id: BatchID, limit: Int) {
         guard let record = records[id], isRetired.insert(id).inserted else { return }
-        byteCount -= record.bytes.count
-        retiredBytes += record.bytes.count
+        byteCount -= record.footprint
+        retiredBytes += record.footprint
         retired.append(id)
         while retiredBytes > limit, head < retired.count {
             let oldest = retired[head]
@@ -43,10 +43,18 @@ struct PendingRecords {
     mutating func remove(_ id: BatchID) {
         guard let record = records.removeValue(forKey: id) else { return }
         if isRetired.remove(id) != nil {
-            retiredBytes -= record.bytes.count
+            retiredBytes -= record.footprint
         } else {
-            byteCount -= record.bytes.count
+            byteCount -= record.footprint
         }
+    }
+}
+
+extension BatchRecord {
+    /// What it takes in memory: of a small batch its directory is the larger part.
+    fileprivate var footprint: Int {
+        bytes.count + slices.count * MemoryLayout<Slice>.stride
+            + MemoryLayout<BatchRecord>.stride * 2
     }
 }
 

@@ -4,26 +4,38 @@ package import Wire
 
 /// What this node knows of each batch: one entry per id, filed by segment, with the digests of the
 /// sets that replicas compare.
+///
+/// Nearly all entries are settled a second after their batch came, and do not change until they are
+/// forgotten. Those are packed (`PackedBatches`, docs/decisions/0023-index-memory.md) and unpacked
+/// when they are asked for; one that changes all the same is open again until it is settled.
 package struct BatchIndex: Sendable {
-    package private(set) var entries: [BatchID: BatchEntry] = [:]
+    /// Entries that are not settled yet.
+    private var open: [BatchID: BatchEntry] = [:]
+    /// By segment, also where none is open any more: the segments that hold or held an id.
+    private var openIDs: [Segment: Set<BatchID>] = [:]
+    private var packed: PackedBatches
     package private(set) var digests: DigestTable
     /// By home: what the batches in its home digest add up to.
     package private(set) var homeTotals: [HomeTotals]
     /// What is forgotten: of those batches there is no entry.
     package private(set) var base: HistoryBase
     private var recent: RecentBatches
-    private var segments: [Segment: [BatchID]] = [:]
     /// All home records of the segments below are decided and done, as far as was looked.
     private var ready = Segment.first
+    private let mine: PartitionSet
     private let key: SipKey
     private let segmentLength: Duration
 
-    /// - Parameter combinesByXor: the mutant whose digests cannot see what comes twice.
+    /// - Parameters:
+    ///   - mine: the partitions that this node replicates.
+    ///   - combinesByXor: the mutant whose digests cannot see what comes twice.
     package init(
-        partitions: Int, key: SipKey, segmentLength: Duration, base: HistoryBase = .none,
-        combinesByXor: Bool = false
+        partitions: Int, mine: PartitionSet, key: SipKey, segmentLength: Duration,
+        base: HistoryBase = .none, combinesByXor: Bool = false
     ) {
         self.base = base
+        self.mine = mine
+        packed = PackedBatches(partitions: partitions, mine: mine, segmentLength: segmentLength)
         digests = DigestTable(partitions: partitions, base: base, combinesByXor: combinesByXor)
         homeTotals = Array(repeating: HomeTotals(), count: partitions)
         for (place, held) in base.partitions.enumerated() where place < partitions {
@@ -39,42 +51,49 @@ package struct BatchIndex: Sendable {
     }
 
     package subscript(id: BatchID) -> BatchEntry? {
-        entries[id]
+        open[id] ?? packed[id]
     }
 
     /// The ids of a segment, ascending.
     package func ids(in segment: Segment) -> [BatchID] {
-        (segments[segment] ?? []).sorted()
+        ((openIDs[segment] ?? []) + packed.ids(in: segment)).sorted()
     }
 
     /// All segments that hold an id, ascending.
     package var heldSegments: [Segment] {
-        segments.keys.sorted()
+        openIDs.keys.sorted()
     }
 
-    package var count: Int { entries.count }
+    package var count: Int { open.count + packed.count }
+
+    /// Ids with an entry, ascending.
+    package var ids: [BatchID] {
+        heldSegments.flatMap { (openIDs[$0] ?? []) + packed.ids(in: $0) }.sorted()
+    }
+
+    /// Ids whose entries are not settled, ascending.
+    package var unsettledIDs: [BatchID] {
+        open.keys.sorted()
+    }
 
     /// The batches that were applied in a partition after `since`, the last one last; not all,
     /// where there are more than `ReplicationLimits.recentMax`.
     package func recent(_ partition: PartitionID, since: Instant) -> [RecentBatch] {
         // One that is forgotten already is left out: the list is a hint.
         recent.newest(partition, since: since).compactMap { entry in
-            entries[entry.id].map { RecentBatch(header: $0.header, term: entry.term) }
+            (open[entry.id]?.header ?? packed.header(of: entry.id)).map {
+                RecentBatch(header: $0, term: entry.term)
+            }
         }
-    }
-
-    /// Ids with an entry, ascending.
-    package var ids: [BatchID] {
-        entries.keys.sorted()
     }
 
     /// Every home record that is held of the segments below `end` is durable, bound and applied by
     /// a quorum everywhere.
     package mutating func isReady(below end: Segment) -> Bool {
-        // Each answer is remembered: only what is new is looked at.
-        for segment in segments.keys.filter({ $0 >= ready && $0 < end }).sorted() {
-            let isOpen = (segments[segment] ?? []).contains { id in
-                guard let entry = entries[id], let record = entry.record else { return false }
+        // Each answer is remembered: only what is new is looked at. What is settled is done.
+        for segment in openIDs.keys.filter({ $0 >= ready && $0 < end }).sorted() {
+            let isOpen = (openIDs[segment] ?? []).contains { id in
+                guard let entry = open[id], let record = entry.record else { return false }
                 return !record.isDurable || !entry.isBound || !entry.isFinished
             }
             guard !isOpen else {
@@ -94,11 +113,11 @@ package struct BatchIndex: Sendable {
 
     /// An unbound record is gone: its home's segment closed without it.
     package mutating func drop(_ id: BatchID) {
-        guard let entry = entries[id] else { return }
+        guard let entry = self[id] else { return }
         precondition(
             !entry.isBound && entry.applied.isEmpty, "\(id) is bound, it cannot be dropped")
-        entries[id] = nil
-        segments[segment(of: entry.header)]?.removeAll { $0 == id }
+        open[id] = nil
+        isOpenNoMore(id, in: segment(of: entry.header))
     }
 
     /// The log holds (or is about to hold) this home record. A record of another content that was
@@ -118,6 +137,7 @@ package struct BatchIndex: Sendable {
             entry.record = .init(lsn: lsn, position: position, isDurable: false)
         }
         settleForgotten(record.header.id)
+        settle(record.header.id)
         ready = min(ready, segment(of: record.header))
     }
 
@@ -143,85 +163,132 @@ package struct BatchIndex: Sendable {
         }
         markBound(record.header.id)
         settleForgotten(record.header.id)
-    }
-
-    /// Partitions of which everything of its segment is forgotten hold the batch already.
-    private mutating func settleForgotten(_ id: BatchID) {
-        guard !base.partitions.isEmpty, let entry = entries[id] else { return }
-        let segment = segment(of: entry.header)
-        for partition in entry.touched where isForgotten(segment, partition) {
-            entries[id]?.applied.insert(partition)
-        }
+        settle(record.header.id)
     }
 
     /// Records of the log up to `lsn` are on disk.
     package mutating func markDurable(_ id: BatchID, through lsn: LSN) {
-        guard var entry = entries[id] else { return }
-        if let record = entry.record, record.lsn <= lsn { entry.record?.isDurable = true }
-        for place in entry.slices.indices where entry.slices[place].lsn <= lsn {
-            entry.slices[place].isDurable = true
+        // What is settled is durable.
+        guard let place = open.index(forKey: id) else { return }
+        if let record = open.values[place].record, record.lsn <= lsn {
+            open.values[place].record?.isDurable = true
         }
-        entries[id] = entry
+        for slices in open.values[place].slices.indices
+        where open.values[place].slices[slices].lsn <= lsn {
+            open.values[place].slices[slices].isDurable = true
+        }
         countHome(id)
+        settle(id)
     }
 
     package mutating func markBound(_ id: BatchID) {
-        entries[id]?.isBound = true
+        // What is settled is bound.
+        guard let place = open.index(forKey: id) else { return }
+        open.values[place].isBound = true
         countHome(id)
+        settle(id)
     }
 
     package mutating func markFinished(_ id: BatchID) {
-        entries[id]?.isFinished = true
+        guard open.index(forKey: id) != nil || packed[id]?.isFinished == false else { return }
+        reopen(id)
+        open[id]?.isFinished = true
+        settle(id)
     }
 
     /// The slices of `hashes` are in the fold now. Each (id, partition) at most once.
     package mutating func markApplied(
         _ id: BatchID, _ hashes: [(partition: PartitionID, hash: Hash128)], at now: Instant
     ) {
-        guard var entry = entries[id] else {
+        reopen(id)
+        guard let place = open.index(forKey: id) else {
             preconditionFailure("\(id) is applied without an entry")
         }
-        let segment = segment(of: entry.header)
+        let segment = segment(of: open.values[place].header)
+        var terms: [(partition: PartitionID, term: UInt128)] = []
+        terms.reserveCapacity(hashes.count)
         for (partition, hash) in hashes where !isForgotten(segment, partition) {
-            entry.applied.insert(partition)
-            let term = SetDigest.term(id, hash, key: key)
-            digests.insert(term, segment: segment, partition)
+            terms.append((partition: partition, term: SetDigest.term(id, hash, key: key)))
+        }
+        digests.insert(terms, segment: segment)
+        for (partition, term) in terms {
+            open.values[place].applied.insert(partition)
             recent.insert(id, term: term, partition, at: now)
         }
-        entry.changedAt = now
-        entries[id] = entry
+        open.values[place].changedAt = now
+        settle(id)
     }
 
     /// A bound home record on disk joins the set of its home.
     private mutating func countHome(_ id: BatchID) {
-        guard var entry = entries[id], entry.isBound, let record = entry.record, record.isDurable,
-            !entry.isCounted
-        else { return }
-        entry.isCounted = true
-        entries[id] = entry
+        guard let place = open.index(forKey: id) else { return }
+        let entry = open.values[place]
+        guard entry.isBound, entry.record?.isDurable == true, !entry.isCounted else { return }
+        open.values[place].isCounted = true
         guard !isForgotten(segment(of: entry.header), entry.home) else { return }
         let term = SetDigest.term(id, entry.header.contentHash, key: key)
         digests.insertHome(term, segment: segment(of: entry.header), entry.home)
         homeTotals[Int(entry.home.index)].add(entry.totals)
     }
 
+    /// The entry of a batch, or a new one, is changed and stays open.
     private mutating func update(
         _ header: BatchHeader, home: PartitionID, _ change: (inout BatchEntry) -> Void
     ) {
-        if var entry = entries[header.id] {
-            let before = segment(of: entry.header)
-            change(&entry)
-            entries[header.id] = entry
-            let after = segment(of: entry.header)
-            guard before != after else { return }
-            segments[before]?.removeAll { $0 == header.id }
-            segments[after, default: []].append(header.id)
-        } else {
+        let id = header.id
+        reopen(id)
+        guard let place = open.index(forKey: id) else {
             var entry = BatchEntry(header: header, home: home)
             change(&entry)
-            entries[header.id] = entry
-            segments[segment(of: header), default: []].append(header.id)
+            open[id] = entry
+            openIDs[segment(of: header), default: []].insert(id)
+            return
         }
+        let before = segment(of: open.values[place].header)
+        change(&open.values[place])
+        let after = segment(of: open.values[place].header)
+        guard before != after else { return }
+        isOpenNoMore(id, in: before)
+        openIDs[after, default: []].insert(id)
+    }
+
+    // MARK: - Packing
+
+    /// Packs it once nothing more is expected of it.
+    private mutating func settle(_ id: BatchID) {
+        guard let place = open.index(forKey: id), open.values[place].isSettled(on: mine) else {
+            return
+        }
+        let segment = segment(of: open.values[place].header)
+        guard packed.insert(open.values[place], in: segment) else { return }
+        open.remove(at: place)
+        isOpenNoMore(id, in: segment)
+    }
+
+    private mutating func isOpenNoMore(_ id: BatchID, in segment: Segment) {
+        openIDs[segment]?.remove(id)
+        // A set keeps the room for all that were ever in it.
+        if openIDs[segment]?.isEmpty == true { openIDs[segment] = [] }
+    }
+
+    /// It is about to change.
+    private mutating func reopen(_ id: BatchID) {
+        guard open.index(forKey: id) == nil, let entry = packed.remove(id) else { return }
+        open[id] = entry
+        openIDs[segment(of: entry.header), default: []].insert(id)
+    }
+
+    /// Partitions of which everything of its segment is forgotten hold the batch already.
+    private mutating func settleForgotten(_ id: BatchID) {
+        guard !base.partitions.isEmpty, let entry = self[id] else { return }
+        let segment = segment(of: entry.header)
+        let isMissing = entry.touched.contains { partition in
+            isForgotten(segment, partition) && !entry.applied.contains(partition)
+        }
+        guard isMissing else { return }
+        reopen(id)
+        let held = forgotten(segment, of: entry.touched)
+        open[id]?.applied.formUnion(held)
     }
 }
 
@@ -268,11 +335,16 @@ extension BatchIndex {
     /// What the batches below `end` add up to, by home.
     private func homeTotals(below end: Segment) -> [HomeTotals] {
         var totals = homeTotals.indices.map { base[PartitionID($0)].totals }
-        for (segment, ids) in segments where segment < end {
+        // A sum does not depend on the order.
+        for (segment, ids) in openIDs where segment < end {
             for id in ids {
-                guard let entry = entries[id], entry.isCounted, !isForgotten(segment, entry.home)
+                guard let entry = open[id], entry.isCounted, !isForgotten(segment, entry.home)
                 else { continue }
                 totals[Int(entry.home.index)].add(entry.totals)
+            }
+            packed.forEach(in: segment) { row in
+                guard row.isCounted, !isForgotten(segment, row.home) else { return }
+                totals[Int(row.home.index)].add(row.totals)
             }
         }
         return totals
@@ -280,15 +352,11 @@ extension BatchIndex {
 
     /// The oldest log file with a record of a batch that is not below `end`.
     package func oldestFile(from end: Segment) -> UInt32? {
-        var oldest: UInt32?
-        for (segment, ids) in segments where segment >= end {
+        var oldest = packed.oldestFile(from: end)
+        for (segment, ids) in openIDs where segment >= end {
             for id in ids {
-                guard let entry = entries[id] else { continue }
-                let files =
-                    [entry.record?.position.file].compactMap(\.self)
-                    + entry.slices.map(\.position.file)
                 // A minimum does not depend on the order.
-                for file in files { oldest = min(oldest ?? file, file) }
+                for file in open[id]?.files ?? [] { oldest = min(oldest ?? file, file) }
             }
         }
         return oldest
@@ -296,14 +364,16 @@ extension BatchIndex {
 
     /// Ids of the segments below `end`, ascending by segment and id.
     package func ids(below end: Segment) -> [BatchID] {
-        segments.keys.filter { $0 < end }.sorted().flatMap { ids(in: $0) }
+        openIDs.keys.filter { $0 < end }.sorted().flatMap { ids(in: $0) }
     }
 
     /// Lets go of everything below `end`; `base` says what it added up to.
     package mutating func forget(below end: Segment, base: HistoryBase) {
-        for segment in segments.keys.filter({ $0 < end }) {
-            for id in segments[segment] ?? [] { entries[id] = nil }
-            segments[segment] = nil
+        // Ascending, so that the places that become free are reused in the same order everywhere.
+        for segment in openIDs.keys.filter({ $0 < end }).sorted() {
+            for id in openIDs[segment] ?? [] { open[id] = nil }
+            openIDs[segment] = nil
+            packed.forget(segment)
         }
         digests.forget(below: end)
         self.base = base
@@ -318,7 +388,10 @@ extension BatchIndex {
         for (place, held) in base.partitions.enumerated() where place < homeTotals.count {
             homeTotals[place].merge(held.totals)
         }
-        for id in ids { settleForgotten(id) }
+        for id in ids {
+            settleForgotten(id)
+            settle(id)
+        }
     }
 }
 
@@ -326,49 +399,30 @@ extension PartitionBase {
     package var totals: HomeTotals { HomeTotals(events: events, counted: counted, dead: dead) }
 }
 
-/// One batch as one node knows it.
-package struct BatchEntry: Sendable {
-    package var header: BatchHeader
-    package let home: PartitionID
-    package var totals = BatchTotals(events: 0, counted: 0, dead: 0)
-    /// The home record in this node's log.
-    package var record: Held?
-    /// Slices that came alone, to a node that held no home record of this content.
-    package var slices: [HeldSlices] = []
-    /// Partitions of which this node knows that the batch touches them: all, where it holds the
-    /// record.
-    package var touched = PartitionSet()
-    /// A majority of home voters holds this content: it is decided.
-    package var isBound = false
-    /// Every touched partition has a quorum that applied: nobody needs to drive it on.
-    package var isFinished = false
-    /// Partitions in which this node's fold contains it.
-    package var applied = PartitionSet()
-    /// When `applied` last grew: what is young is in flight to others, not missing there.
-    package var changedAt = Instant.zero
-    /// In the home digest.
-    package var isCounted = false
+// MARK: - Memory
 
-    package struct Held: Sendable {
-        package var lsn: LSN
-        package var position: LogPosition
-        package var isDurable: Bool
+extension BatchIndex {
+    /// Bytes that are taken for what is kept of batches one by one, and for the digests.
+    package var memory: IndexMemory {
+        IndexMemory(
+            open: openIDs.values.reduce(
+                DictionaryBytes.of(open) + DictionaryBytes.of(openIDs)
+            ) { $0 + DictionaryBytes.of($1) },
+            rows: packed.rowBytes, lookUp: packed.lookUpBytes, digests: digests.byteCount,
+            recent: recent.byteCount)
     }
+}
 
-    package struct HeldSlices: Sendable {
-        package var lsn: LSN
-        package var position: LogPosition
-        package var partitions: PartitionSet
-        package var isDurable: Bool
-    }
+/// What an index takes, counted by the capacities of its containers.
+package struct IndexMemory: Hashable, Sendable {
+    /// Entries that are not settled, without the sets of partitions in them.
+    package var open: Int
+    /// Packed entries.
+    package var rows: Int
+    /// What finds them by id: their places, and the producers.
+    package var lookUp: Int
+    package var digests: Int
+    package var recent: Int
 
-    package init(header: BatchHeader, home: PartitionID) {
-        self.header = header
-        self.home = home
-    }
-
-    /// Holds the home record of exactly this content on disk.
-    package func holdsDurably(_ hash: Hash128) -> Bool {
-        header.contentHash == hash && record?.isDurable == true
-    }
+    package var total: Int { open + rows + lookUp + digests + recent }
 }

@@ -16,8 +16,8 @@ package struct DigestTable: Sendable {
     private var homeBelow: [SetDigest]
     private var floor = Segment.first
     private var homeFloor = Segment.first
-    private var segments: [Segment: [SetDigest]] = [:]
-    private var homeSegments: [Segment: [PartitionID: SetDigest]] = [:]
+    private var segments: [Segment: DigestRow] = [:]
+    private var homeSegments: [Segment: DigestRow] = [:]
     /// By partition: below it, rows are gone.
     private var floors: [Segment]
     private let combinesByXor: Bool
@@ -44,16 +44,20 @@ package struct DigestTable: Sendable {
         }
     }
 
-    package mutating func insert(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
-        let index = Int(partition.index)
+    /// One batch joins the applied sets of these partitions.
+    package mutating func insert(
+        _ terms: [(partition: PartitionID, term: UInt128)], segment: Segment
+    ) {
+        guard !terms.isEmpty else { return }
         let isXor = combinesByXor
-        Self.insert(term, into: &totals[index], isXor)
-        if segment < floor { below[index].insert(term) }
-        let count = totals.count
-        Self.insert(
-            term,
-            into: &segments[segment, default: Array(repeating: .empty, count: count)][index],
-            isXor)
+        var row = segments.removeValue(forKey: segment) ?? DigestRow(partitions: totals.count)
+        for (partition, term) in terms {
+            let index = Int(partition.index)
+            Self.insert(term, into: &totals[index], isXor)
+            if segment < floor { below[index].insert(term) }
+            Self.insert(term, into: &row[index], isXor)
+        }
+        segments[segment] = row
     }
 
     /// Addition, but for the mutant: under XOR what is applied twice looks as if it were missing.
@@ -64,9 +68,11 @@ package struct DigestTable: Sendable {
     }
 
     package mutating func insertHome(_ term: UInt128, segment: Segment, _ partition: PartitionID) {
-        homeTotals[Int(partition.index)].insert(term)
-        if segment < homeFloor { homeBelow[Int(partition.index)].insert(term) }
-        homeSegments[segment, default: [:]][partition, default: .empty].insert(term)
+        let index = Int(partition.index)
+        homeTotals[index].insert(term)
+        if segment < homeFloor { homeBelow[index].insert(term) }
+        let count = totals.count
+        homeSegments[segment, default: DigestRow(partitions: count)][index].insert(term)
     }
 
     /// The applied set of one partition, over all segments.
@@ -107,10 +113,9 @@ package struct DigestTable: Sendable {
             for partition in partitions { sum.merge(row[Int(partition.index)]) }
         }
         if let row = homeSegments[segment] {
-            // The order of a sum does not matter, so the dictionary's may be used.
-            for (partition, digest) in row where partitions.contains(partition) {
-                sum.merge(Self.turned(digest))
-            }
+            var homes = SetDigest.empty
+            for partition in partitions { homes.merge(row[Int(partition.index)]) }
+            sum.merge(Self.turned(homes))
         }
         return sum
     }
@@ -132,12 +137,11 @@ package struct DigestTable: Sendable {
         }
         var home = homeBelow
         for (segment, row) in homeSegments where isBetween(segment, homeFloor, end) {
-            for (partition, digest) in row {
-                let place = Int(partition.index)
+            for place in row.indices {
                 if end > homeFloor {
-                    home[place].merge(digest)
+                    home[place].merge(row[place])
                 } else {
-                    home[place].subtract(digest)
+                    home[place].subtract(row[place])
                 }
             }
         }
@@ -172,7 +176,7 @@ package struct DigestTable: Sendable {
         }
         if home > homeFloor {
             for (segment, row) in homeSegments where segment >= homeFloor && segment < home {
-                for (partition, digest) in row { homeBelow[Int(partition.index)].merge(digest) }
+                for index in homeBelow.indices { homeBelow[index].merge(row[index]) }
             }
             homeFloor = home
         }
@@ -194,7 +198,8 @@ package struct DigestTable: Sendable {
     package func homeSum(of partitions: PartitionSet, below end: Segment) -> SetDigest {
         var sum = partitions.reduce(into: SetDigest.empty) { $0.merge(homeBelow[Int($1.index)]) }
         for (segment, row) in homeSegments where isBetween(segment, homeFloor, end) {
-            for (partition, digest) in row where partitions.contains(partition) {
+            for partition in partitions {
+                let digest = row[Int(partition.index)]
                 if end > homeFloor { sum.merge(digest) } else { sum.subtract(digest) }
             }
         }
@@ -214,4 +219,35 @@ package struct DigestTable: Sendable {
         // Multiplying by an odd constant is a bijection that keeps sums: m(a) + m(b) = m(a + b).
         SetDigest(sum: digest.sum &* 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835, count: digest.count)
     }
+
+    var byteCount: Int {
+        // Sums do not depend on the order.
+        (Array(segments.values) + Array(homeSegments.values)).reduce(
+            DictionaryBytes.of(segments) + DictionaryBytes.of(homeSegments)
+                + ArrayBytes.of(totals) * 4 + ArrayBytes.of(floors)
+        ) { $0 + $1.byteCount }
+    }
+}
+
+/// The digests of one segment, by partition: 20 bytes each, where a `SetDigest` takes 32.
+private struct DigestRow: Sendable {
+    private var sums: [UInt128]
+    private var counts: [UInt32]
+
+    init(partitions: Int) {
+        sums = Array(repeating: 0, count: partitions)
+        counts = Array(repeating: 0, count: partitions)
+    }
+
+    var indices: Range<Int> { sums.indices }
+
+    subscript(place: Int) -> SetDigest {
+        get { SetDigest(sum: sums[place], count: UInt64(counts[place])) }
+        set {
+            sums[place] = newValue.sum
+            counts[place] = UInt32(newValue.count)
+        }
+    }
+
+    var byteCount: Int { ArrayBytes.of(sums) + ArrayBytes.of(counts) }
 }

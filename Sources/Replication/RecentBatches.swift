@@ -5,8 +5,9 @@ package import Core
 /// for each partition that was ever touched; the memory for it is taken as it fills.
 package struct RecentBatches: Sendable {
     package struct Entry: Sendable {
-        package var id: BatchID
+        // In this order they take 48 bytes, in another 64.
         package var term: UInt128
+        package var id: BatchID
         package var at: Instant
     }
 
@@ -26,8 +27,13 @@ package struct RecentBatches: Sendable {
         _ id: BatchID, term: UInt128, _ partition: PartitionID, at now: Instant
     ) {
         let place = Int(partition.index)
-        let entry = Entry(id: id, term: term, at: now)
-        if rings[place].entries.count < ReplicationLimits.recentMax {
+        let entry = Entry(term: term, id: id, at: now)
+        let count = rings[place].entries.count
+        if count < ReplicationLimits.recentMax {
+            if count == rings[place].entries.capacity {
+                rings[place].entries.reserveCapacity(
+                    min(ReplicationLimits.recentMax, max(4, count * 2)))
+            }
             rings[place].entries.append(entry)
         } else {
             let oldest = rings[place].oldest
@@ -41,5 +47,9 @@ package struct RecentBatches: Sendable {
         let ring = rings[Int(partition.index)]
         let ordered = ring.entries[ring.oldest...] + ring.entries[..<ring.oldest]
         return ordered.filter { $0.at > since }
+    }
+
+    var byteCount: Int {
+        rings.reduce(ArrayBytes.of(rings)) { $0 + ArrayBytes.of($1.entries) }
     }
 }

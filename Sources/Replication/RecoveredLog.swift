@@ -22,8 +22,10 @@ package struct RecoveredLog: ~Copyable {
     private let digestKey: SipKey
     private let window: WindowLength
     private let mine: PartitionSet
+    /// The marks that no file covers.
     private var applications: [Mark] = []
-    /// Directories of batches that are not yet applied everywhere, for the digests of later marks.
+    /// Directories of batches that are not yet applied wherever this node applies them, for the
+    /// digests of later marks. The others have no marks to come, and nearly all are others.
     private var directories: [BatchID: [PartitionID: Hash128]] = [:]
     private let replaysCovered: Bool
     private let forgetsCovered: Bool
@@ -55,7 +57,7 @@ package struct RecoveredLog: ~Copyable {
         self.digestKey = digestKey
         self.window = window
         index = BatchIndex(
-            partitions: partitions, key: digestKey, segmentLength: segmentLength,
+            partitions: partitions, mine: mine, key: digestKey, segmentLength: segmentLength,
             combinesByXor: combinesByXor)
         self.mine = mine
         memtable = Memtable(partitions: partitions, digestKey: digestKey, window: window)
@@ -68,7 +70,7 @@ package struct RecoveredLog: ~Copyable {
         voidThrough = manifest.voidThrough
         covered = manifest.coveredThrough
         index = BatchIndex(
-            partitions: partitions, key: digestKey, segmentLength: segmentLength,
+            partitions: partitions, mine: mine, key: digestKey, segmentLength: segmentLength,
             base: manifest.base, combinesByXor: combinesByXor)
     }
 
@@ -118,10 +120,11 @@ package struct RecoveredLog: ~Copyable {
                 directory[partition].map { (partition: partition, hash: $0) }
             }
             index.markApplied(mark.id, hashes, at: .zero)
-            applications.append(Mark(lsn: lsn, id: mark.id, partitions: mark.partitions))
+            if lsn > covered || replaysCovered {
+                applications.append(Mark(lsn: lsn, id: mark.id, partitions: mark.partitions))
+            }
             lastMark = lsn
-            if let entry = index[mark.id],
-                entry.applied.isSuperset(of: entry.touched.intersection(mine)), entry.record != nil
+            if let entry = index[mark.id], entry.applied.isSuperset(of: entry.touched, within: mine)
             {
                 directories[mark.id] = nil
             }
@@ -184,10 +187,16 @@ package struct RecoveredLog: ~Copyable {
     }
 
     private mutating func learn(_ record: BatchRecord) {
-        for slice in record.slices where mine.contains(slice.partition) {
-            directories[record.header.id, default: [:]][slice.partition] = slice.hash
+        let id = record.header.id
+        guard let entry = index[id] else { return }
+        let awaited = entry.touched.intersection(mine).subtracting(entry.applied)
+        guard !awaited.isEmpty else {
+            directories[id] = nil
+            return
         }
-        if directories[record.header.id] == nil { directories[record.header.id] = [:] }
+        for slice in record.slices where awaited.contains(slice.partition) {
+            directories[id, default: [:]][slice.partition] = slice.hash
+        }
     }
 
     /// Applies the marks that no file covers to the memtable. `read` gives a record's payload.
@@ -209,6 +218,14 @@ package struct RecoveredLog: ~Copyable {
         applications = []
         directories = [:]
         index.raiseFloors(marks)
+    }
+
+    /// Moves the index out, so that it has one owner; an empty one stays.
+    package mutating func takeIndex() -> BatchIndex {
+        var taken = BatchIndex(
+            partitions: partitions, mine: mine, key: digestKey, segmentLength: segmentLength)
+        swap(&taken, &index)
+        return taken
     }
 
     /// Moves the memtable out; an empty one stays.

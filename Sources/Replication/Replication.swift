@@ -53,6 +53,10 @@ package enum ReplicationLimits {
     /// Bytes of records kept in memory between bind and apply; beyond it they are read back from
     /// the log.
     package static let pendingBytesMax = 256 << 20
+    /// Bytes of one page of packed entries of the index, with an array's header 4 KiB, and pages:
+    /// some 50 million entries. Beyond it they stay unpacked.
+    package static let indexPageBytes = 4064
+    package static let indexPagesMax = 1 << 20
     /// Storage jobs under way before reads and fetches of others are refused.
     package static let jobsMax = 4096
     /// Younger batches in one piece of a whole copy, and sealed ones with their letters.

@@ -35,6 +35,9 @@ import Testing
             #expect(sets[index].contains(partition) == models[index].contains(partition))
             let isSubset = models[index].isSubset(of: models[other])
             #expect(sets[index].isSubset(of: sets[other]) == isSubset)
+            let third = random.below(3)
+            let isHeld = models[other].intersection(models[third]).isSubset(of: models[index])
+            #expect(sets[index].isSuperset(of: sets[other], within: sets[third]) == isHeld)
             #expect((sets[index] == sets[other]) == (models[index] == models[other]))
             #expect(PartitionSet(bitmap: sets[index].bitmap) == sets[index])
         }

@@ -36,7 +36,8 @@ struct ForgettingTests {
     }
 
     static func index(_ numbers: Range<Int>, base: HistoryBase = .none) -> BatchIndex {
-        var index = BatchIndex(partitions: 8, key: key, segmentLength: length, base: base)
+        var index = BatchIndex(
+            partitions: 8, mine: mine, key: key, segmentLength: length, base: base)
         for number in numbers { hold(record(number), in: &index) }
         return index
     }
@@ -94,11 +95,8 @@ struct ForgettingTests {
         #expect(index[Self.record(8).header.id]?.applied == Self.record(8).partitions)
     }
 
-    @Test("an entry of the index costs less than 600 bytes, a forgotten id less than two")
+    @Test("what a partition's base takes does not grow with what is forgotten")
     func memory() {
-        // The entry with its two small bitmaps and the tables' slack, id twice, ring places apart.
-        let entry = MemoryLayout<BatchEntry>.stride + MemoryLayout<BatchID>.stride * 2
-        #expect(entry * 2 + 2 * 48 < 600)
         // Of a forgotten id there is a filter's 12 bits and its share of a block's place.
         #expect(MemoryLayout<PartitionBase>.stride <= 128)
     }
@@ -185,6 +183,29 @@ struct ForgettingTests {
                 (.home, Self.record(9).bytes),
             ])
         #expect(malformed.isEmpty && index.ids == [Self.record(9).header.id])
+    }
+
+    @Test("a start packs what is settled as it goes, also what came as slices alone")
+    func packs() throws {
+        let home = Self.record(3)
+        let slices = try Self.record(4).subset(Self.record(4).partitions)
+        let open = Self.record(5)
+        let finished = ProgressMark(
+            id: home.header.id, contentHash: home.header.contentHash, isFinished: true)
+        let mark = { (record: BatchRecord) in
+            AppliedMark(id: record.header.id, partitions: record.partitions).encoded
+        }
+        let (index, malformed) = Self.recovered(
+            try Self.manifest(ManifestEdit()),
+            [
+                (.home, home.bytes), (.slices, slices.bytes), (.home, open.bytes),
+                (.applied, mark(home)), (.progress, finished.encoded), (.applied, mark(slices)),
+                (.applied, mark(open)),
+            ])
+        #expect(malformed.isEmpty && index.count == 3)
+        #expect(index.unsettledIDs == [open.header.id])
+        #expect(index[home.header.id]?.applied == home.partitions)
+        #expect(index[slices.header.id]?.applied == slices.partitions)
     }
 
     @Test("a log's state comes back as it was written")

@@ -258,6 +258,10 @@ extension HTTPAPI {
             ("quipu_table_bytes", "Bytes of table files.", Int(clamping: view.tableBytes)),
             ("quipu_table_cells", "Cells in table files.", Int(clamping: view.tableCells)),
             ("quipu_batches_known", "Ids in the applied index.", view.batches),
+            (
+                "quipu_index_bytes", "Memory of the applied index and its digests.",
+                view.indexMemory.total
+            ),
             ("quipu_batches_in_doubt", "Held and not known to be bound.", view.inDoubt),
             ("quipu_batches_unfinished", "Bound and not applied everywhere.", view.unfinished),
             ("quipu_pending_bytes", "Records between bind and apply.", view.pendingBytes),
