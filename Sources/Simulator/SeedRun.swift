@@ -27,6 +27,8 @@ package struct SeedRun: Sendable {
         swarm.drawParking(&parkingDraw)
         var forgettingDraw = RandomSource(seed: seed ^ 0x666f_7267)
         swarm.drawForgetting(&forgettingDraw)
+        var compactionDraw = RandomSource(seed: seed ^ 0x636f_6d70)
+        swarm.drawCompaction(&compactionDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

@@ -87,7 +87,7 @@ package final class NodeMetrics: Sendable {
         case .peerUp, .peerDown, .voting, .recovering, .acceptedLoss, .waiting, .inDoubt,
             .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
             .incident, .divergence, .recounted, .recountFailed, .damaged, .parking,
-            .lookedUp, .copying, .copyInterrupted, .setAside:
+            .compacted, .compactionFailed, .lookedUp, .copying, .copyInterrupted, .setAside:
             break
         }
     }
