@@ -142,8 +142,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case forgottenTakenAsNew = "forgotten-as-new"
     /// A copy names batches that were applied after its cells were taken.
     case copyListsLater = "copy-lists-later"
-    /// A compaction's table is listed beside those that it was made of.
-    case compactionKeepsInputs = "compaction-keeps-inputs"
+    /// A compaction's table is listed beside one of those that it was made of.
+    case compactionKeepsInput = "compaction-keeps-input"
     /// A compaction leaves one of its inputs out.
     case compactionDropsInput = "compaction-drops-input"
     /// A compaction loses cells, and nobody compares its sums.

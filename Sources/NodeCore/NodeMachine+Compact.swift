@@ -158,10 +158,13 @@ extension NodeMachine {
             return
         }
         compaction.phase = .committing(work, table)
-        let removed = has(.compactionKeepsInputs) ? [] : work.plan.inputs
         run(
-            .commit(ManifestEdit(addTables: [table.meta], removeTables: removed)),
+            .commit(ManifestEdit(addTables: [table.meta], removeTables: replaced(by: work))),
             .compactionCommit, into: &effects)
+    }
+
+    private func replaced(by work: CompactionWork) -> [UInt64] {
+        has(.compactionKeepsInput) ? Array(work.plan.inputs.dropFirst()) : work.plan.inputs
     }
 
     mutating func compactionCommitted(_ now: Now, into effects: inout [Effect]) {
@@ -178,11 +181,9 @@ extension NodeMachine {
                 .compacted(
                     tables: work.plan.inputs.count, read: work.progress.read,
                     written: table.meta.size)))
-        if !has(.compactionKeepsInputs) {
-            // Reads hold the files open; a verification opens them by name.
-            forgetting.removals.append(
-                ForgetState.Removal(after: nextJob, tables: work.plan.inputs))
-        }
+        // Reads hold the files open; a verification opens them by name.
+        forgetting.removals.append(
+            ForgetState.Removal(after: nextJob, tables: replaced(by: work)))
         advanceCompaction(now, into: &effects)
     }
 
