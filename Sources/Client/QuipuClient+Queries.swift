@@ -86,6 +86,7 @@ package enum QueryCall {
     package static let ring = get("/v1/ring", [])
     package static let partitions = get("/v1/partitions", [])
     package static let flush = HTTPCall(.post, "/v1/flush")
+    package static let compact = HTTPCall(.post, "/v1/compact")
 
     /// - Parameters:
     ///   - since: of an answer that said that disks were still being read.

@@ -83,6 +83,8 @@ enum FoundDamage {
     case outvoted(PartitionID, by: [NodeID])
     /// A file whose cells do not add up to its footer, or cannot be read.
     case table(UInt64, String)
+    /// A compaction whose table does not hold the sum of its inputs.
+    case compaction(String)
     /// A file of outcomes that cannot be read.
     case history(String)
 
@@ -109,7 +111,7 @@ enum FoundDamage {
                 kind: .damage, peer: nil, partition: partition,
                 detail: peers.map(\.name).joined(separator: " and ")
                     + " agree on other cells of the same batches")
-        case .table(_, let what), .history(let what):
+        case .table(_, let what), .history(let what), .compaction(let what):
             AuditFinding(
                 kind: .damage, peer: nil, partition: nil,
                 detail: Self.cut(what))

@@ -1,6 +1,7 @@
 package import Core
 package import Replication
 package import Ring
+package import Storage
 
 /// What a node is told at its start and what does not change while it runs.
 package struct CoreConfiguration: Sendable {
@@ -25,6 +26,11 @@ package struct CoreConfiguration: Sendable {
     package var memtableBytesMax = 64 << 20
     /// A memtable whose first cell is this old is flushed.
     package var memtableAgeMax: Duration = .seconds(600)
+    package var compaction = CompactionLimits()
+    /// What one job of a compaction reads: it shares the file threads with reads and flushes.
+    package var compactionStepBytes = 512 << 10
+    /// What compactions read as long as nobody waits for them.
+    package var compactionBytesPerSecond = 8 << 20
     /// Cells of a batch that are counted in one step; of one partition all are.
     package var applyCellsMax = 2048
     /// How long a home voter waits for the coordinator before it drives a batch on itself.
@@ -143,6 +149,12 @@ package enum Mutant: String, CaseIterable, Sendable {
     case leavesOutAlone = "leave-out-alone"
     /// What a recovering node alone holds of closed segments is driven on.
     case keepsUnlisted = "keep-unlisted"
+    /// A compaction's table is listed beside one of those that it was made of.
+    case compactionKeepsInput = "compaction-keeps-input"
+    /// A compaction leaves one of its inputs out.
+    case compactionDropsInput = "compaction-drops-input"
+    /// A compaction loses cells, and nobody compares its sums.
+    case compactionLosesCell = "compaction-loses-cell"
     /// A coordinator takes calls without a limit.
     case boundlessSessions = "boundless-sessions"
     /// A batch is bound when one voter holds it.

@@ -48,7 +48,8 @@ extension StorageJob {
     var isRepeatable: Bool {
         switch self {
         case .commit, .writeTables, .writeHistory, .keepAside: true
-        case .series, .scan, .readLog, .removeLogs, .removeTables, .verify, .recount, .lookUp,
+        case .compact, .abandonCompaction, .series, .scan, .readLog, .removeLogs, .removeTables,
+            .verify, .recount, .lookUp,
             .letters, .removeHistory, .copyCells, .copyHistory, .copySealed:
             false
         }

@@ -31,9 +31,9 @@ package enum Input: Sendable {
     case cancel(RequestID)
     /// Every record appended with an LSN up to this one is on disk.
     case logSynced(through: LSN)
-    /// Whether more than the reserve is free on the disk. Said at a change, or repeatedly; a node
-    /// that was told nothing believes that there is room.
-    case disk(hasRoom: Bool)
+    /// Whether more than the reserve is free on the disk, and how many bytes more. Said at a
+    /// change, or repeatedly; a node that was told nothing believes that there is room.
+    case disk(hasRoom: Bool, spare: UInt64)
     case completed(JobID, Result<StorageResult, StorageError>)
     /// The embedded database's answer to a `park`.
     case parked(ParkingResult)
@@ -99,6 +99,10 @@ package enum Report: Hashable, Sendable {
     case caughtUp(from: NodeID, batches: Int)
     case flushed(cells: Int, tables: Int)
     case flushFailed(String)
+    /// Tables became one; bytes of their files, and of its.
+    case compacted(tables: Int, read: UInt64, written: UInt64)
+    /// What was merged is not used; the tables count as before.
+    case compactionFailed(String)
     /// A write waits for room.
     case diskFull(String)
     case generationRefused(NodeID, Int64)

@@ -61,8 +61,9 @@ extension NodeMachine {
     // MARK: - Beginning
 
     private mutating func chooseSources(_ now: Now, into effects: inout [Effect]) {
-        // A flush or a checkpoint that is under way ends first.
-        guard hasDiskRoom, flush.frozen == nil, case .idle = forgetting.phase else { return }
+        // A flush, a compaction or a checkpoint that is under way ends first.
+        guard hasDiskRoom, flush.frozen == nil, compaction.isIdle, case .idle = forgetting.phase
+        else { return }
         guard isEmpty else {
             copying.phase = .clearing(through: log.last, isCommitting: false)
             effects.append(.sync)

@@ -8,8 +8,11 @@ import Storage
 // there is room. Where the disk is full all the same, writes wait and are tried again.
 
 extension NodeMachine {
-    mutating func setDiskRoom(_ hasRoom: Bool) {
+    mutating func setDiskRoom(_ hasRoom: Bool, _ spare: UInt64) {
+        // There may be room now for what there was none.
+        if spare > diskSpare { compaction.isDue = true }
         hasDiskRoom = hasRoom
+        diskSpare = spare
     }
 
     /// For clients.

@@ -32,7 +32,8 @@ struct ForgetState {
         /// Jobs before this one may still read them.
         var after: UInt64
         var logsBefore: UInt32?
-        var history: [UInt64]
+        var history: [UInt64] = []
+        var tables: [UInt64] = []
     }
 }
 
@@ -244,6 +245,9 @@ extension NodeMachine {
         }
         if !removal.history.isEmpty {
             run(.removeHistory(removal.history), .removal, into: &effects)
+        }
+        if !removal.tables.isEmpty {
+            run(.removeTables(removal.tables), .removal, into: &effects)
         }
     }
 }

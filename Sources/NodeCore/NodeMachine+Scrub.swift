@@ -219,7 +219,7 @@ extension NodeMachine {
             .outvoted where othersCanRestore,
             .fold where othersCanRestore && !tables.isEmpty:
             effects.append(.condemn(verdict))
-        case .table, .history, .outvoted: break
+        case .table, .history, .outvoted, .compaction: break
         case .memory, .fold: effects.append(.halt(verdict))
         }
     }

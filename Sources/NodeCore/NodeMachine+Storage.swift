@@ -18,6 +18,9 @@ enum JobPurpose {
     case unite(Tag)
     case flushTables
     case flushCommit
+    /// A step of a compaction, and the edit with which it counts.
+    case compact
+    case compactionCommit
     /// The identity of a new incarnation, or of a later generation.
     case promotion
     /// The identity of a life without a vote.
@@ -63,7 +66,7 @@ struct FlushState {
     var requests: [FlushRequest] = []
 }
 
-/// Whoever waits until what was in memory is in files.
+/// Whoever waits until what was in memory is in files, or in fewer of them.
 struct FlushRequest {
     var id: RequestID
     var deadline: Instant
@@ -130,6 +133,10 @@ extension NodeMachine {
             tablesWritten(tables, into: &effects)
         case (.flushCommit, .committed):
             flushCommitted(now, into: &effects)
+        case (.compact, .compacting(let progress, let table)):
+            compactionStepped(progress, table, now, into: &effects)
+        case (.compactionCommit, .committed):
+            compactionCommitted(now, into: &effects)
         case (.promotion, .committed):
             promotionStored(now, into: &effects)
         case (.demotion, .committed):
@@ -189,6 +196,8 @@ extension NodeMachine {
         case .copyPart(let tag):
             copyPartFailed(tag, error)
             noteDamage(error, into: &effects)
+        case .compact:
+            compactionFailed(error, into: &effects)
         case .lookUp(let id):
             lookUpFailed(id, error, into: &effects)
             noteDamage(error, into: &effects)
@@ -196,9 +205,9 @@ extension NodeMachine {
             // An older file cannot be read: what is sealed stays in the log meanwhile.
             forgetting.phase = .idle
             noteDamage(error, into: &effects)
-        case .apply, .drive, .flushTables, .flushCommit, .promotion, .demotion, .generation,
-            .writeHistory,
-            .forgetCommit, .removal, .keeping, .copyTables, .copyHistory, .clearing, .copyCommit:
+        case .apply, .drive, .flushTables, .flushCommit, .compactionCommit, .promotion, .demotion,
+            .generation, .writeHistory, .forgetCommit, .removal, .keeping, .copyTables,
+            .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }
     }
@@ -297,6 +306,7 @@ extension NodeMachine {
         flush.frozen = nil
         flush.phase = .idle
         counters.flushes += 1
+        counters.flushedBytes += written.reduce(0) { $0 + $1.meta.size }
         effects.append(.report(.flushed(cells: frozen.cells, tables: written.count)))
         for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
         flush.requests = []

@@ -26,6 +26,7 @@ import Wire
 //     +Lives        what peers know of each other's disks
 //     +Parking      level ANY: what is parked here until its voters are back
 //     +Storage      log positions, flushes, jobs
+//     +Compact      merging tables
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Forget       sealed history leaves memory and the log
 //     +CopySource   giving a whole copy to a replica that begins anew
@@ -71,9 +72,13 @@ package struct NodeMachine: ~Copyable {
     /// The cells of a copy on their way to tables.
     var copyTable: Memtable
     var tables: [TableHandle] {
-        didSet { tableSums = TableSums(tables, partitions: configuration.partitions) }
+        didSet {
+            tableSums = TableSums(tables, partitions: configuration.partitions)
+            compaction.isDue = true
+        }
     }
     var tableSums: TableSums
+    var compaction: CompactionState
     var identity: NodeIdentity
     var jobs: [JobID: JobPurpose] = [:]
     var nextJob: UInt64 = 1
@@ -122,6 +127,8 @@ package struct NodeMachine: ~Copyable {
     var writeJobs: [JobID: StorageJob] = [:]
     var deferred = DeferredJobs()
     var hasDiskRoom = true
+    /// Bytes beyond the reserve.
+    var diskSpare = UInt64.max
     /// Voters that said lately that they take nothing new. No more than members.
     var unableUntil: [NodeID: Instant] = [:]
     var loadAt: Instant
@@ -159,6 +166,7 @@ package struct NodeMachine: ~Copyable {
         synced = recovered.cursor.last
         tables = recovered.tables
         tableSums = TableSums(recovered.tables, partitions: configuration.partitions)
+        compaction = CompactionState(at: now.monotonic)
         audit = AuditState(
             at: now.monotonic, interval: configuration.auditInterval,
             scrubInterval: configuration.scrubInterval,
@@ -227,8 +235,8 @@ package struct NodeMachine: ~Copyable {
             begin(request, what, deadline, now, into: &effects)
         case .cancel(let request):
             cancel(request)
-        case .disk(let hasRoom):
-            setDiskRoom(hasRoom)
+        case .disk(let hasRoom, let spare):
+            setDiskRoom(hasRoom, spare)
         case .logSynced(let lsn):
             logSynced(through: lsn, now, into: &effects)
         case .completed(let job, let result):
@@ -279,6 +287,7 @@ package struct NodeMachine: ~Copyable {
         advanceClosing(now, into: &effects)
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
+        advanceCompaction(now, into: &effects)
         advanceForgetting(now, into: &effects)
         advanceCopying(now, into: &effects)
         advanceAudit(now, into: &effects)

@@ -27,6 +27,11 @@ package struct Counters: Hashable, Sendable {
     package var healed: UInt64 = 0
     package var converged: UInt64 = 0
     package var flushes: UInt64 = 0
+    package var flushedBytes: UInt64 = 0
+    package var compactions: UInt64 = 0
+    package var compactionsFailed: UInt64 = 0
+    package var compactionBytesRead: UInt64 = 0
+    package var compactionBytesWritten: UInt64 = 0
     package var comparisons: UInt64 = 0
     package var incidents: UInt64 = 0
     package var divergences: UInt64 = 0

@@ -41,6 +41,9 @@ package enum ClientRequest: Sendable {
     case audit(age: Duration)
     /// Write the memtable to files. Answered by `.flushed` once the manifest names them.
     case flush
+    /// Merge the tables of each time bucket into one. Answered by `.compacted` when it is done, or
+    /// at the deadline; it goes on then.
+    case compact
 }
 
 /// A question whose answer is a function of the applied sets of the partitions it touches.
@@ -113,6 +116,7 @@ package enum ClientResponse: Sendable {
     case read(ReadAnswer)
     case audit(AuditAnswer)
     case flushed
+    case compacted(isDone: Bool)
     case parked(ParkedListing)
     /// The request was not done, and why.
     case failed(RequestFailure)

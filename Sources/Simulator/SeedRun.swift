@@ -29,6 +29,8 @@ package struct SeedRun: Sendable {
         swarm.drawForgetting(&forgettingDraw)
         var absenceDraw = RandomSource(seed: seed ^ 0x6177_6179)
         swarm.drawAbsence(&absenceDraw)
+        var compactionDraw = RandomSource(seed: seed ^ 0x636f_6d70)
+        swarm.drawCompaction(&compactionDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

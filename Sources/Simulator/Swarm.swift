@@ -1,5 +1,6 @@
 package import Core
 package import Replication
+package import Storage
 
 /// A class of faults. A third of all seeds has one or two of them only: all at once hide bugs.
 /// `FaultAtlas` says what each may do.
@@ -80,6 +81,10 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var clockSkewMax: Duration = .milliseconds(500)
     package var pauseMax: Duration = .seconds(4)
 
+    /// With no room in it, nothing is compacted.
+    package var compaction = CompactionLimits()
+    package var compactionStepBytes = 1
+    package var compactionBytesPerSecond = 1
     package var memtableBytesMax: Int
     package var memtableAgeMax: Duration
     package var logFileMax: UInt64
@@ -268,6 +273,15 @@ package struct Swarm: Sendable, CustomStringConvertible {
         else { return }
         // One that is left out needs both others: nobody else may stay away in the end.
         absenceMax = healsCore ? .seconds(20) : limit
+    }
+
+    /// Drawn apart from the rest: tables are merged in most seeds, a few bytes at a time.
+    package mutating func drawCompaction(_ random: inout RandomSource) {
+        compaction.fanInMax = random.pick([2, 3, 32])
+        compaction.tierUnit = random.pick([64, 1 << 10, 16 << 10])
+        compaction.bytesMax = random.pick([0, 4 << 10, 64 << 10, 16 << 30, 16 << 30, 16 << 30])
+        compactionStepBytes = random.pick([1, 200, 2 << 10, 512 << 10])
+        compactionBytesPerSecond = compactionStepBytes * random.pick([2, 20, 1000])
     }
 
     /// Drawn apart from the rest: a third of the seeds, some with little room.

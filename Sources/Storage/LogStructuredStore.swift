@@ -122,6 +122,20 @@ package struct TimeBuckets: Hashable, Sendable {
         return min(max(bucket, -1), Int64(StorageLimits.bucketsMax) - 2)
     }
 
+    /// The windows of a bucket, so that cells are compared with two numbers and nothing is divided.
+    package func windows(ofBucket bucket: Int64) -> ClosedRange<Int64> {
+        let isLast = bucket >= Int64(StorageLimits.bucketsMax) - 2
+        let first = bucket < 0 ? Int64.min : bucket * windowsPerBucket
+        return first...(isLast ? Int64.max : (bucket + 1) * windowsPerBucket - 1)
+    }
+
+    /// The windows that start in a UTC day, at least one of which is plausible.
+    package func windows(ofDay day: Int64) -> ClosedRange<Int64> {
+        let length = window.milliseconds
+        let first = -floorDivide(-day * 86_400_000, length)
+        return first...max(first, -floorDivide(-(day + 1) * 86_400_000, length) - 1)
+    }
+
     /// The UTC day in which a plausible window starts.
     package func day(of index: Int64) -> Int64 {
         floorDivide(index * window.milliseconds, 86_400_000)

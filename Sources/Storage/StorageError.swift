@@ -13,7 +13,7 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
     case newerFormat(path: String, version: UInt16, known: UInt16)
     /// Another process holds the data directory.
     case locked(path: String)
-    /// A flush whose files do not hold what the memtable held.
+    /// Files that do not hold what they were written from: a memtable, or other tables.
     case digestMismatch(path: String, what: String)
     /// A scan that would hold more than `StorageLimits.scanBytesMax`.
     case scanTooLarge(bytes: Int)
@@ -37,7 +37,7 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
         case .locked(let path):
             "\(path) is held by another process: a data directory serves one node only"
         case .digestMismatch(let path, let what):
-            "\(path) does not hold what was to be written: \(what); the flush is refused"
+            "\(path) does not hold what was to be written: \(what); it is refused"
         case .scanTooLarge(let bytes):
             "the query would hold \(bytes) bytes of keys: narrow its range or its partitions"
         }
@@ -45,6 +45,11 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
 
     package var isDamage: Bool {
         if case .damaged = self { true } else { false }
+    }
+
+    /// What was written is not what it was written from.
+    package var isMismatch: Bool {
+        if case .digestMismatch = self { true } else { false }
     }
 
     /// True where going on would risk what was acknowledged.

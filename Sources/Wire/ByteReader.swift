@@ -76,6 +76,14 @@ package struct ByteReader: Sendable {
     }
 
     package mutating func varint() throws(DecodeError) -> UInt64 {
+        if offset < end, bytes[offset] < 0x80 {
+            defer { offset += 1 }
+            return UInt64(bytes[offset])
+        }
+        return try longVarint()
+    }
+
+    private mutating func longVarint() throws(DecodeError) -> UInt64 {
         var value: UInt64 = 0
         var shift: UInt64 = 0
         while true {
@@ -116,6 +124,24 @@ package struct ByteReader: Sendable {
         let length = try count(ofSize: 1)
         guard length <= max else { throw fail("a length of \(length) where \(max) is the most") }
         return try raw(length)
+    }
+
+    /// Puts sized bytes in the place of those of `held` from `start` on. Where they are the same,
+    /// as they mostly are for types, nothing is copied.
+    package mutating func sized(
+        max: Int, replacing start: Int, of held: inout [UInt8]
+    ) throws(DecodeError) {
+        let length = try count(ofSize: 1)
+        guard length <= max else { throw fail("a length of \(length) where \(max) is the most") }
+        let range = offset..<offset + length
+        offset += length
+        if held.count - start == length,
+            zip(range, start...).allSatisfy({ bytes[$0] == held[$1] })
+        {
+            return
+        }
+        held.removeLast(held.count - start)
+        held.append(contentsOf: bytes[range])
     }
 
     package mutating func text(max: Int = .max) throws(DecodeError) -> String {

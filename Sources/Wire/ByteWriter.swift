@@ -44,6 +44,11 @@ package struct ByteWriter: Sendable {
         bytes.append(contentsOf: raw)
     }
 
+    /// The same for bytes in memory, without a detour over their sequence.
+    package mutating func write(raw buffer: UnsafeRawBufferPointer) {
+        bytes.append(contentsOf: buffer)
+    }
+
     /// Length, then bytes.
     package mutating func write(sized: [UInt8]) {
         write(count: sized.count)

@@ -25,13 +25,14 @@ struct QuipuCommand: AsyncParsableCommand {
             TypesCommand.self, KeysCommand.self, StatusCommand.self, RingCommand.self,
             InfoCommand.self, EndpointsCommand.self, GossipInfoCommand.self,
             PartitionsCommand.self, DeadLettersCommand.self, AttributesCommand.self,
-            BatchCommand.self, AuditCommand.self, FlushCommand.self, InspectCommand.self,
-            GenerateCommand.self, SimulateCommand.self,
+            BatchCommand.self, AuditCommand.self, FlushCommand.self, CompactCommand.self,
+            InspectCommand.self,
+            GenerateCommand.self, SimulateCommand.self, MeasureTablesCommand.self,
         ])
 
     /// Commands that exist in name, for the scripts that may try them.
     private static let missing: [[String]] = [
-        ["compact"], ["repair"], ["drain"], ["verify"], ["join"], ["decommission"],
+        ["repair"], ["drain"], ["verify"], ["join"], ["decommission"],
         ["remove"], ["replace"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "purge"],
     ]
 

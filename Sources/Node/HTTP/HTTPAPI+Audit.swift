@@ -31,7 +31,7 @@ extension HTTPAPI {
                 json.field("since", since.milliseconds)
             }
         case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .flushed, .parked: throw .unexpectedAnswer
+        case .write, .status, .read, .flushed, .compacted, .parked: throw .unexpectedAnswer
         }
     }
 

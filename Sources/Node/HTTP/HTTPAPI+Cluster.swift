@@ -125,6 +125,7 @@ extension HTTPAPI {
             json.field("writes", view.counters.writes)
             json.field("reads", view.counters.reads)
             json.field("healed", view.counters.healed)
+            json.field("compactions", view.counters.compactions)
             json.field("conflicts", view.counters.conflicts)
             json.field("window_ms", settings.window.milliseconds)
             json.field("horizon_ms", settings.horizon.milliseconds)
@@ -195,7 +196,26 @@ extension HTTPAPI {
         switch response {
         case .flushed: return .json { $0.field("flushed", true) }
         case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .parked, .audit: throw .unexpectedAnswer
+        case .write, .status, .read, .compacted, .parked, .audit: throw .unexpectedAnswer
+        }
+    }
+
+    /// Answers when each time bucket has one table, or with 202 where that takes longer.
+    func compact(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["POST"])
+        try call.query.expect(only: [])
+        let deadline = clock().monotonic + HTTPLimits.compactionWaitMax
+        switch await core.request(.compact, deadline: deadline) {
+        case .compacted(let isDone):
+            let view = await core.view()
+            return .json(status: isDone ? 200 : 202) { json in
+                json.field("compacted", isDone)
+                json.field("tables", view?.tables ?? 0)
+                json.field("table_bytes", view?.tableBytes ?? 0)
+                json.field("table_cells", view?.tableCells ?? 0)
+            }
+        case .failed(let failure): throw failure.problem(consistency: nil)
+        case .write, .status, .read, .flushed, .parked, .audit: throw .unexpectedAnswer
         }
     }
 
@@ -227,6 +247,7 @@ extension HTTPAPI {
             gauges.core = HTTPAPI.coreGauges(view)
             gauges.audit = HTTPAPI.auditGauges(view)
             gauges.addReads(view.counters)
+            gauges.addCompactions(view.counters)
         }
         return .text(metrics.text(gauges), type: "text/plain; version=0.0.4; charset=utf-8")
     }

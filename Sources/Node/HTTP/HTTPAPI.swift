@@ -135,8 +135,9 @@ package struct HTTPAPI: Sendable {
         case ("gossip", 0): return try await gossip(call)
         case ("info", 0): return try await info(call)
         case ("flush", 0): return try await flush(call)
+        case ("compact", 0): return try await compact(call)
         case ("audit", 0): return try await audit(call)
-        case ("compact", 0), ("repair", 0), ("verify", 0), ("drain", 0):
+        case ("repair", 0), ("verify", 0), ("drain", 0):
             throw .notInThisVersion(resource)
         default: throw unknownPath(call)
         }
@@ -180,7 +181,7 @@ package struct HTTPAPI: Sendable {
         switch response {
         case .read(let answer): return answer
         case .failed(let failure): throw failure.problem(consistency: consistency)
-        case .write, .status, .flushed, .parked, .audit: throw .unexpectedAnswer
+        case .write, .status, .flushed, .compacted, .parked, .audit: throw .unexpectedAnswer
         }
     }
 

@@ -108,6 +108,10 @@ package enum OpenAPI {
         "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/flush":{"post":{"summary":"Write the memtable to files","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},
+        "/v1/compact":{"post":{"summary":"Merge the tables of each time bucket into one",
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "202":{"description":"Not done yet, it goes on: ask again"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
         "/livez":{"get":{"summary":"The process answers","responses":{"200":{"description":"OK"}}}},
         "/readyz":{"get":{"summary":"Whether to send requests here","responses":{
         "200":{"description":"Ready"},"503":{"description":"Not ready, with reasons"}}}},

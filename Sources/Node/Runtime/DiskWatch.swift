@@ -28,6 +28,9 @@ package struct DiskWatch: Sendable {
         return UInt64(status.f_bavail) * UInt64(status.f_frsize)
     }
 
+    /// Bytes beyond the reserve.
+    package func spare(of free: UInt64) -> UInt64 { free > reserve ? free - reserve : 0 }
+
     /// Why writes must wait; nil where they need not.
     package mutating func judge(free: UInt64) -> String? {
         if free < reserve { isLow = true }

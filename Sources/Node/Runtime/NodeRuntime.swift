@@ -89,7 +89,7 @@ package final class NodeRuntime: Sendable {
     private static func overloaded(_ request: ClientRequest) -> ClientResponse {
         switch request {
         case .write, .writeOrPark: .write(.notAttempted(.overloaded))
-        case .status, .read, .audit, .flush, .parked:
+        case .status, .read, .audit, .flush, .compact, .parked:
             .failed(.notReady("too many requests are under way"))
         }
     }

@@ -29,6 +29,10 @@ extension Report {
             logger.info("caught up \(batches) batches from \(node)")
         case .flushed(let cells, let tables):
             logger.info("flushed \(cells) cells to \(tables) tables")
+        case .compacted(let tables, let read, let written):
+            logger.info("compacted \(tables) tables, \(read) bytes, to one of \(written) bytes")
+        case .compactionFailed(let reason):
+            logger.error("a compaction failed, its tables count as before: \(reason)")
         case .flushFailed(let reason):
             logger.error("a flush failed and is tried again: \(reason)")
         case .diskFull(let what):

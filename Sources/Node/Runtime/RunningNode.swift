@@ -228,9 +228,9 @@ struct RunningNode: Sendable {
             if reason == nil, state.readOnlyReason != nil {
                 logger.notice("writes are taken again")
             }
-            if (reason == nil) != (state.readOnlyReason == nil) {
-                inbox.post(.input(.disk(hasRoom: reason == nil)))
-            }
+            // Repeated, since compactions are as large as there is room.
+            let spare = watch.withLock { $0.spare(of: UInt64(free.bytes)) }
+            inbox.post(.input(.disk(hasRoom: reason == nil, spare: spare)))
             state.setReadOnly(reason)
         }
     }

@@ -100,6 +100,9 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case drivenOn = "driven-on"
     case caughtUp = "caught-up"
     case flushed
+    case compacted
+    /// A node crashed with a compaction under way.
+    case compactionInterrupted = "compaction-interrupted"
     case tornStart = "torn-start"
     case closed
     case sealed

@@ -120,6 +120,7 @@ enum Describe {
         case .read(.deadLetters, let level): "dead letters at \(level.name)"
         case .audit: "audit"
         case .flush: "flush"
+        case .compact: "compact"
         }
     }
 
@@ -133,6 +134,7 @@ enum Describe {
             "audit: \(report.differences), \(report.lagging) lagging, balance \(report.balance)"
         case .audit(.verifying): "audit: disks are being read"
         case .flushed: "flushed"
+        case .compacted: "compacted"
         case .parked(let listing): "\(listing.count) parked"
         case .failed(let failure): "\(failure)"
         }
@@ -154,6 +156,9 @@ enum Describe {
         case .keepAside(let positions): "keepAside of \(positions.count)"
         case .removeLogs: "removeLogs"
         case .removeTables: "removeTables"
+        case .compact(let compaction, let bytes):
+            "compact \(compaction.inputs.map(\.meta.id)) to \(compaction.id), \(bytes) bytes"
+        case .abandonCompaction(let compaction): "abandonCompaction \(compaction.id)"
         case .writeHistory(let plan):
             "writeHistory \(plan.id) of \(plan.drafts.count), merging \(plan.merged.count)"
         case .lookUp(let id, _): "lookUp \(name(id))"

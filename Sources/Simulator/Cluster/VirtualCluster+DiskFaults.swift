@@ -26,10 +26,12 @@ extension VirtualCluster {
         let hasRoom = process.hasDiskRoom
         if free < Self.diskReserve { process.hasDiskRoom = false }
         if free >= Self.diskReserve * 5 / 4 { process.hasDiskRoom = true }
-        guard process.hasDiskRoom != hasRoom else { return }
+        let spare = free == .max ? UInt64.max : UInt64(max(0, free - Self.diskReserve))
+        guard process.hasDiskRoom != hasRoom || process.diskSpare != spare else { return }
+        process.diskSpare = spare
         if !process.hasDiskRoom { checks.hit(.diskLow) }
         log("\(node.id) has \(process.hasDiskRoom ? "room" : "no room") on its disk")
-        try handle(.disk(hasRoom: process.hasDiskRoom), node, process)
+        try handle(.disk(hasRoom: process.hasDiskRoom, spare: spare), node, process)
     }
 
     static var diskReserve: Int { 12 << 10 }

@@ -162,7 +162,8 @@ extension VirtualCluster {
     }
 
     private func flipByte(_ node: VirtualNode, _ process: VirtualProcess) -> Lie? {
-        let paths = process.core.tablePaths.sorted()
+        // A file that a compaction has read already would be gone before anyone looks.
+        let paths = process.core.isCompacting ? [] : process.core.tablePaths.sorted()
         guard !paths.isEmpty else { return nil }
         let path = nemesisRandom.pick(paths)
         guard var bytes = node.disk.contents[path], !bytes.isEmpty else { return nil }

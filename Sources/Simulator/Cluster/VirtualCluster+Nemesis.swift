@@ -68,6 +68,7 @@ extension VirtualCluster {
         node.disk.clearFaults()
         checks.hit(.crash)
         if node.isCopying { checks.hit(.copyInterrupted) }
+        if process.core.isCompacting { checks.hit(.compactionInterrupted) }
         node.isCopying = false
         resetLinks(to: node)
         loseCalls(of: process)

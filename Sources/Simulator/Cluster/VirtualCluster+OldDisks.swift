@@ -14,11 +14,21 @@ struct DiskSnapshot {
 }
 
 /// Which file of a disk has changed while nobody looked.
-enum Rot {
+enum Rot: Equatable {
     /// A start sees it, or peers do.
     case log, manifest
     /// Perhaps seen only when it is read.
-    case table
+    case table(String)
+}
+
+extension VirtualNode {
+    /// A table may have been replaced by a compaction whose edit was on the disk, and whose
+    /// completion was not heard of any more: then a start removes it.
+    func forgetRotOfUnlisted(_ manifest: ManifestState) {
+        guard case .table(let path) = rot, !manifest.tables.contains(where: { $0.path == path })
+        else { return }
+        rot = nil
+    }
 }
 
 /// Disks that come back as they were long ago, and disks that rot while their node is down.
@@ -101,7 +111,8 @@ extension VirtualCluster {
         guard choice != 3 || isManifestRemembered(node) else { return }
         crash(node, "and its disk rots", keepsCache: true)
         checks.hit(.rot)
-        node.rot = choice < 2 ? .log : choice == 2 ? .table : .manifest
+        let path = choice == 2 ? nemesisRandom.pick(tables) : FileNames.manifest
+        node.rot = choice < 2 ? .log : choice == 2 ? .table(path) : .manifest
         distrust(node)
         switch (choice, position) {
         case (0, let position?):
@@ -110,12 +121,11 @@ extension VirtualCluster {
         case (1, let position?):
             cutOut(position, of: node)
         case (2, _):
-            let path = nemesisRandom.pick(tables)
             let size = node.disk.contents[path]?.count ?? 0
             if size > 0 { flip(path, at: nemesisRandom.below(size), of: node) }
         default:
-            let size = node.disk.contents[FileNames.manifest]?.count ?? 0
-            if size > 0 { flip(FileNames.manifest, at: nemesisRandom.below(size), of: node) }
+            let size = node.disk.contents[path]?.count ?? 0
+            if size > 0 { flip(path, at: nemesisRandom.below(size), of: node) }
         }
     }
 

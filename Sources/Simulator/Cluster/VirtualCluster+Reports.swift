@@ -9,6 +9,12 @@ extension VirtualCluster {
         case .inDoubt: checks.hit(.inDoubt)
         case .caughtUp: checks.hit(.caughtUp)
         case .flushed: checks.hit(.flushed)
+        case .compacted: checks.hit(.compacted)
+        case .compactionFailed(let what):
+            // What rots is found by whoever reads it.
+            guard node.isRotten || checks.lie?.node == node.index else {
+                throw Violation("S4", "\(node.id) cannot compact on a healthy disk: \(what)")
+            }
         case .drivenOn: checks.hit(.drivenOn)
         case .malformed(let peer, let what):
             throw Violation("S13", "\(node.id) cannot read \(peer): \(what)")

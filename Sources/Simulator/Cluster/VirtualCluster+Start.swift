@@ -66,6 +66,7 @@ extension VirtualCluster {
             throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
         }
         try checkQuarantine(opened.quarantined, of: node)
+        node.forgetRotOfUnlisted(opened.recovered.manifest)
         // Its last edit may be gone, and what it forgot with it be known again.
         if node.rot == .manifest { node.shadow.remembersAgain() }
         try noteForgotten(opened.recovered.manifest, of: node)
@@ -148,6 +149,9 @@ extension VirtualCluster {
         configuration.closeInterval = swarm.closeInterval
         configuration.memtableBytesMax = swarm.memtableBytesMax
         configuration.memtableAgeMax = swarm.memtableAgeMax
+        configuration.compaction = swarm.compaction
+        configuration.compactionStepBytes = swarm.compactionStepBytes
+        configuration.compactionBytesPerSecond = swarm.compactionBytesPerSecond
         // Small flushes and small portions: everything is done in pieces.
         configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 2048
         configuration.driveAfter = swarm.driveAfter

@@ -17,6 +17,7 @@ package final class VirtualProcess {
     var pausedUntil = Instant.zero
     /// What the core was told of its disk.
     var hasDiskRoom = true
+    var diskSpare = UInt64.max
     /// Outgoing links that the core was told are up: by node, to which of its lives.
     var links: [UInt64?]
     /// The core's counters at the last look.

@@ -138,7 +138,8 @@ extension VirtualCluster {
     }
 
     private func askFlush(_ reader: Int) -> Bool {
-        _ = call(.flush, .flush, swarm.requestTimeout)
+        let request: ClientRequest = workload.random.chance(1, in: 3) ? .compact : .flush
+        _ = call(request, .flush, swarm.requestTimeout)
         return false
     }
 

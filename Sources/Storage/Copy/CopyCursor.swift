@@ -85,7 +85,7 @@ struct CopyReader {
     ) throws(StorageError) -> [UInt8] {
         var reader = try table.block(number)
         let offset = table.index.entries[number].offset
-        return try TableHandle.decoded(table.path, offset) { () throws(DecodeError) in
+        return try table.source.decoded(at: offset) { () throws(DecodeError) in
             var builder = TableBlockBuilder()
             while try reader.nextSeries() {
                 guard partitions.contains(reader.partition) else { continue }

@@ -4,24 +4,24 @@ import Wire
 /// An open history file: what lies in memory of it is where its blocks begin, and a filter over
 /// its ids. It stays readable after its name is removed.
 package final class HistoryHandle: Sendable {
-    private let file: any StoredFile
-    package let path: String
+    private let source: FramedFile
     package let meta: HistoryMeta
     package let segmentLength: Duration
     let index: HistoryIndex
     private let filter: KeyFilter
 
     init(
-        file: any StoredFile, path: String, meta: HistoryMeta, segmentLength: Duration,
-        index: HistoryIndex, filter: KeyFilter
+        source: FramedFile, meta: HistoryMeta, segmentLength: Duration, index: HistoryIndex,
+        filter: KeyFilter
     ) {
-        self.file = file
-        self.path = path
+        self.source = source
         self.meta = meta
         self.segmentLength = segmentLength
         self.index = index
         self.filter = filter
     }
+
+    package var path: String { source.path }
 
     /// What the filter and the index cost in memory.
     package var memoryBytes: Int {
@@ -60,9 +60,9 @@ package final class HistoryHandle: Sendable {
     static func open(
         _ file: any StoredFile, id: UInt64, as path: String
     ) throws(StorageError) -> HistoryHandle {
-        let size = try file.size()
-        let (footerOffset, footerFrame) = try readFooter(file, size: size, path: path)
-        let footer = try TableHandle.decoded(path, footerOffset) { () throws(DecodeError) in
+        let source = FramedFile(file: file, path: path)
+        let (footerOffset, footerFrame, size) = try source.footer(of: HistoryFooter.kind)
+        let footer = try source.decoded(at: footerOffset) { () throws(DecodeError) in
             try HistoryFooter(
                 decoding: SectionFrame.decode(
                     .historyFooter, footerFrame, table: id, at: footerOffset,
@@ -74,69 +74,27 @@ package final class HistoryHandle: Sendable {
             throw .damaged(
                 path: path, offset: footerOffset, what: "the footer is of file \(footer.id)")
         }
-        let indexFrame = try read(
-            file, footer.indexOffset, Int(footer.filterOffset - footer.indexOffset), path)
-        let index = try TableHandle.decoded(path, footer.indexOffset) { () throws(DecodeError) in
+        let indexFrame = try source.range(
+            footer.indexOffset, Int(footer.filterOffset - footer.indexOffset))
+        let index = try source.decoded(at: footer.indexOffset) { () throws(DecodeError) in
             try HistoryIndex(
                 decoding: SectionFrame.decode(
                     .historyIndex, indexFrame, table: id, at: footer.indexOffset,
                     rawMax: StorageLimits.sectionRawMax), end: footer.indexOffset)
         }
-        let filterFrame = try read(
-            file, footer.filterOffset, Int(footerOffset - footer.filterOffset), path)
-        let filter = try TableHandle.decoded(path, footer.filterOffset) {
-            () throws(DecodeError) in
+        let filterFrame = try source.range(
+            footer.filterOffset, Int(footerOffset - footer.filterOffset))
+        let filter = try source.decoded(at: footer.filterOffset) { () throws(DecodeError) in
             try KeyFilter(
                 decoding: SectionFrame.decode(
                     .historyFilter, filterFrame, table: id, at: footer.filterOffset,
                     rawMax: StorageLimits.sectionRawMax))
         }
         return HistoryHandle(
-            file: file, path: path,
+            source: source,
             meta: footer.meta(size: size, footerChecksum: Checksum.crc32c(footerFrame)),
             segmentLength: .milliseconds(footer.segmentMilliseconds), index: index,
             filter: filter)
-    }
-
-    private static func readFooter(
-        _ file: any StoredFile, size: UInt64, path: String
-    ) throws(StorageError) -> (offset: UInt64, frame: [UInt8]) {
-        let tailSize = UInt64(HistoryFooter.tailSize)
-        guard size >= tailSize else {
-            throw .damaged(path: path, offset: 0, what: "a history file of \(size) bytes")
-        }
-        let tail = try read(file, size - tailSize, HistoryFooter.tailSize, path)
-        guard Array(tail.suffix(8)) == HistoryFooter.magic else {
-            throw .damaged(
-                path: path, offset: size - 8, what: "it does not end as a history file does")
-        }
-        let (offset, length, version, reserved) = try TableHandle.decoded(path, size - tailSize) {
-            () throws(DecodeError) in
-            var reader = ByteReader(tail)
-            return (
-                try reader.fixed(UInt64.self), try reader.fixed(UInt32.self),
-                try reader.fixed(UInt16.self), try reader.fixed(UInt16.self)
-            )
-        }
-        guard version <= HistoryFooter.version else {
-            throw .newerFormat(path: path, version: version, known: HistoryFooter.version)
-        }
-        guard version > 0, reserved == 0, offset <= size - tailSize,
-            UInt64(length) == size - tailSize - offset
-        else {
-            throw .damaged(path: path, offset: size - tailSize, what: "the footer is not there")
-        }
-        return (offset, try read(file, offset, Int(length), path))
-    }
-
-    private static func read(
-        _ file: any StoredFile, _ offset: UInt64, _ count: Int, _ path: String
-    ) throws(StorageError) -> [UInt8] {
-        let bytes = try file.read(at: offset, count: count)
-        guard bytes.count == count else {
-            throw .damaged(path: path, offset: offset, what: "the file ends early")
-        }
-        return bytes
     }
 
     // MARK: - Reading
@@ -155,9 +113,9 @@ package final class HistoryHandle: Sendable {
     private func readEntries(
         _ block: HistoryBlock, _ region: HistoryRegion
     ) throws(StorageError) -> [HistoryEntry] {
-        let frame = try Self.read(file, block.offset, block.length, path)
+        let frame = try source.range(block.offset, block.length)
         let id = meta.id
-        return try TableHandle.decoded(path, block.offset) { () throws(DecodeError) in
+        return try source.decoded(at: block.offset) { () throws(DecodeError) in
             let raw = try SectionFrame.decode(
                 region.kind, frame, table: id, at: block.offset,
                 rawMax: StorageLimits.historyBlockRawMax)

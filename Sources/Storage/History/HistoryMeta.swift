@@ -29,10 +29,8 @@ struct HistoryBlock: Hashable, Sendable {
 
 /// The end of a history file (docs/formats/history.md).
 struct HistoryFooter: Hashable, Sendable {
-    static let version: UInt16 = 1
-    static let magic = Array("QUIPUHIS".utf8)
-    /// Footer offset, footer length, version, zero, magic.
-    static let tailSize = 24
+    static let kind = FramedFile.Kind(
+        name: "a history file", magic: Array("QUIPUHIS".utf8), version: 1)
 
     var id: UInt64
     var level: UInt8

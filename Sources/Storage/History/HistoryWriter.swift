@@ -101,13 +101,9 @@ struct HistoryWriter {
         try append(.historyFilter, KeyFilter(hashes: hashes).bytes, to: file)
         let footerOffset = offset
         try append(.historyFooter, footer.bytes, to: file)
-        var tail = ByteWriter(capacity: HistoryFooter.tailSize)
-        tail.write(fixed: footerOffset)
-        tail.write(fixed: UInt32(offset - footerOffset))
-        tail.write(fixed: HistoryFooter.version)
-        tail.write(fixed: UInt16(0))
-        tail.write(raw: HistoryFooter.magic)
-        try file.write([tail.bytes], at: offset)
+        let tail = FramedFile.tail(
+            of: HistoryFooter.kind, footerOffset: footerOffset, length: offset - footerOffset)
+        try file.write([tail], at: offset)
         try file.sync()
     }
 
@@ -222,13 +218,16 @@ extension HistoryDraft {
             return []
         case .inLog(let position):
             let record = try LogReader.read([position], from: fileSystem)[0]
-            return try TableHandle.decoded(FileNames.log(position.file), position.offset) {
-                () throws(DecodeError) in
+            do throws(DecodeError) {
                 let batch = try BatchRecord(decoding: record.payload)
                 guard batch.header == header else {
                     throw DecodeError("the record of \(batch.header.id) stands here", at: 0)
                 }
                 return try batch.deadLetters()
+            } catch {
+                throw .damaged(
+                    path: FileNames.log(position.file), offset: position.offset,
+                    what: error.description)
             }
         }
     }

@@ -28,6 +28,10 @@ package enum StorageJob: Equatable, Sendable {
     case keepAside([LogPosition])
     /// Removes log files that `ManifestEdit.logStart` let go of before.
     case removeLogs(before: UInt32)
+    /// One step of a compaction, over about so many bytes. Its table counts after a `commit`.
+    case compact(TableCompaction, bytes: Int)
+    /// Removes what a compaction has written so far.
+    case abandonCompaction(TableCompaction)
     /// Removes the files of tables that an edit removed before.
     case removeTables([UInt64])
     /// Reads every cell again and recomputes all digests.
@@ -61,6 +65,8 @@ package enum StorageResult: Equatable, Sendable {
     case records([LogRecord])
     case removed
     case kept
+    /// How far a compaction is, and its table when that is whole.
+    case compacting(TableCompaction.Progress, TableHandle?)
     /// One entry per damaged table; empty when all is well.
     case verified([Damage])
     case recounted(PartitionSum)

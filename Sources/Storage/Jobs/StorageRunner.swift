@@ -33,6 +33,12 @@ package struct StorageRunner: Sendable {
             return .tables(try flush.write(memtable, firstID: firstID))
         case .commit(let edit):
             return .committed(try commit(edit))
+        case .compact(let compaction, let bytes):
+            let (progress, table) = try compaction.step(bytes, in: fileSystem, options: options)
+            return .compacting(progress, table)
+        case .abandonCompaction(let compaction):
+            try compaction.abandon(in: fileSystem)
+            return .removed
         case .series(let query, let snapshot, let base):
             var rows = base
             for memtable in snapshot.frozen { rows.append(contentsOf: memtable.series(query)) }
@@ -98,8 +104,8 @@ package struct StorageRunner: Sendable {
             var entries: [HistoryEntry] = []
             for draft in drafts { entries.append(try draft.entry(from: fileSystem)) }
             return .entries(entries, next: nil)
-        case .writeTables, .commit, .series, .scan, .readLog, .keepAside, .removeLogs, .removeTables,
-            .verify, .recount:
+        case .writeTables, .commit, .compact, .abandonCompaction, .series, .scan, .readLog,
+            .keepAside, .removeLogs, .removeTables, .verify, .recount:
             preconditionFailure("performed by the caller")
         }
     }

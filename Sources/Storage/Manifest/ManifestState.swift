@@ -71,7 +71,7 @@ package struct ManifestState: Hashable, Sendable {
     package init() {}
 
     /// Why an edit does not follow this state; nil where it does.
-    func objection(to edit: ManifestEdit) -> String? {
+    package func objection(to edit: ManifestEdit) -> String? {
         let removed = Set(edit.removeTables)
         let present = Set(tables.map(\.id))
         if let missing = edit.removeTables.first(where: { !present.contains($0) }) {
@@ -81,8 +81,12 @@ package struct ManifestState: Hashable, Sendable {
         if Set(edit.addTables.map(\.id)).count != edit.addTables.count {
             return "a table is added twice"
         }
-        if let old = edit.addTables.first(where: { $0.id < nextTableID || $0.id > Self.idMax }) {
-            return "table \(old.id) is not new"
+        // A flush may take ids and count while a compaction is still being written. What replaces
+        // tables cannot count twice, since these would be missing the second time.
+        let least = min(nextTableID, edit.removeTables.max().map { $0 + 1 } ?? nextTableID)
+        for added in edit.addTables
+        where added.id < least || added.id > Self.idMax || present.contains(added.id) {
+            return "table \(added.id) is not new"
         }
         if let covered = edit.coveredThrough, covered < coveredThrough {
             return "coverage goes back from \(coveredThrough) to \(covered)"

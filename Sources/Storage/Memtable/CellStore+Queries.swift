@@ -89,9 +89,12 @@ extension CellStore {
         var result = SortedCells()
         result.order.reserveCapacity(cells.count)
         let typeRanks = rankedTypes()
+        // By itself, since a closure over the store would copy all of it.
+        let series = series
         var scratch: [(window: Int64, cell: UInt32)] = []
+        var ofKey: [Int] = []
         for key in sortedKeys() {
-            var ofKey: [Int] = []
+            ofKey.removeAll(keepingCapacity: true)
             forEachSeries(of: key) { ofKey.append($0) }
             if ofKey.count > 1 {
                 ofKey.sort { typeRanks[Int(series[$0].type)] < typeRanks[Int(series[$1].type)] }
@@ -123,14 +126,18 @@ extension CellStore {
     ) {
         var start = result.order.count
         var bucket: Int64?
+        var windows: ClosedRange<Int64> = 0...0
         for (window, cell) in sorted {
-            let here = buckets.bucket(of: window)
-            if let bucket, bucket != here {
-                result.runs.append(
-                    Run(bucket: bucket, series: current, cells: start..<result.order.count))
-                start = result.order.count
+            if bucket == nil || !windows.contains(window) {
+                if let bucket {
+                    result.runs.append(
+                        Run(bucket: bucket, series: current, cells: start..<result.order.count))
+                    start = result.order.count
+                }
+                let here = buckets.bucket(of: window)
+                windows = buckets.windows(ofBucket: here)
+                bucket = here
             }
-            bucket = here
             result.order.append(cell)
         }
         if let bucket {

@@ -16,13 +16,50 @@ package struct KeyFilter: Hashable, Sendable {
 
     /// A filter that holds these hashes and, by chance, a few others.
     package init(hashes: [UInt64]) {
-        let blocks = max(1, (hashes.count * Self.bitsPerKey + 255) / 256)
+        self.init(blocks: Self.blocks(toHold: hashes.count))
+        for hash in hashes { insert(hash) }
+    }
+
+    /// An empty filter for at most so many keys.
+    package init(keysMax: Int) {
+        let blocks = Self.blocks(toHold: keysMax)
+        // So that it can be folded.
+        let unit = blocks < Self.foldsFrom ? 1 : Self.foldUnit
+        self.init(blocks: (blocks + unit - 1) / unit * unit)
+    }
+
+    private init(blocks: Int) {
         words = Array(repeating: 0, count: blocks * Self.wordsPerBlock)
-        for hash in hashes {
-            let block = self.block(of: hash)
-            for (position, salt) in Self.salts.enumerated() {
-                words[block + position] |= Self.bit(hash, salt)
+    }
+
+    private static let foldsFrom = 64
+    private static let foldUnit = 16
+
+    private static func blocks(toHold keys: Int) -> Int {
+        let most = StorageLimits.sectionRawMax / (wordsPerBlock * 4)
+        return min(max(1, (keys * bitsPerKey + 255) / 256), most)
+    }
+
+    package mutating func insert(_ hash: UInt64) {
+        let block = self.block(of: hash)
+        for (position, salt) in Self.salts.enumerated() {
+            words[block + position] |= Self.bit(hash, salt)
+        }
+    }
+
+    /// Halves the filter as long as it keeps its bits for so many keys. A block's number is the
+    /// hash's share of all blocks, so that of two neighbours one is made by uniting them.
+    package mutating func fold(toHold keys: Int) {
+        let needed = Self.blocks(toHold: keys)
+        var blocks = words.count / Self.wordsPerBlock
+        while blocks.isMultiple(of: 2), blocks / 2 >= needed {
+            blocks /= 2
+            var half = [UInt32](repeating: 0, count: blocks * Self.wordsPerBlock)
+            for place in words.indices {
+                let block = place / Self.wordsPerBlock / 2
+                half[block * Self.wordsPerBlock + place % Self.wordsPerBlock] |= words[place]
             }
+            words = half
         }
     }
 
@@ -51,7 +88,7 @@ package struct KeyFilter: Hashable, Sendable {
         1 << ((UInt32(truncatingIfNeeded: hash) &* salt) >> 27)
     }
 
-    var byteCount: Int { words.count * 4 }
+    package var byteCount: Int { words.count * 4 }
 
     // MARK: Stored form
 

@@ -31,17 +31,24 @@ struct TableBlockBuilder: Sendable {
         if first == nil {
             first = TablePoint(partition: partition, key: key, type: type, window: window)
         }
-        let shared = zip(lastKey, key).prefix { $0 == $1 }.count
+        let shared = Self.commonPrefix(lastKey, key)
         heads.write(varint: UInt64(Int(partition.index) - lastPartition))
         heads.write(count: shared)
         heads.write(count: key.count - shared)
-        heads.write(raw: key[shared...])
+        key.withUnsafeBytes { heads.write(raw: UnsafeRawBufferPointer(rebasing: $0[shared...])) }
         heads.write(sized: type)
         windows.write(zigzag: window)
         lastKey = key
         lastPartition = Int(partition.index)
         entries += 1
         append(window, measure)
+    }
+
+    private static func commonPrefix(_ left: [UInt8], _ right: [UInt8]) -> Int {
+        let most = min(left.count, right.count)
+        var shared = 0
+        while shared < most, left[shared] == right[shared] { shared += 1 }
+        return shared
     }
 
     /// The next cell of the series.
@@ -104,6 +111,17 @@ struct TableBlockReader: Sendable {
 
     var partition: PartitionID { PartitionID(partitionIndex) }
 
+    /// Without any series.
+    init(empty buckets: TimeBuckets) {
+        self.buckets = buckets
+        entriesLeft = 0
+        heads = ByteReader([])
+        lengths = heads
+        windows = heads
+        counts = heads
+        values = heads
+    }
+
     init(_ raw: [UInt8], buckets: TimeBuckets) throws(DecodeError) {
         self.buckets = buckets
         var reader = ByteReader(raw)
@@ -142,10 +160,8 @@ struct TableBlockReader: Sendable {
         partitionIndex += Int(delta)
         let shared = try heads.varint()
         guard shared <= UInt64(key.count) else { throw heads.fail("a key shares too much") }
-        let rest = try heads.sized(max: Limits.keyMax - Int(shared))
-        key.removeLast(key.count - Int(shared))
-        key.append(contentsOf: rest)
-        type = try heads.sized(max: Limits.typeMax)
+        try heads.sized(max: Limits.keyMax - Int(shared), replacing: Int(shared), of: &key)
+        try heads.sized(max: Limits.typeMax, replacing: 0, of: &type)
         cellsLeft = try lengths.cellCount(within: counts.remaining)
         isFirstCell = true
         return true

@@ -46,7 +46,8 @@ struct TableFlush {
             let draft = try open(firstID + UInt64(drafts.count))
             drafts.append(draft)
             var writer = TableWriter(
-                file: draft.file, id: draft.id, bucket: bucket, options: options)
+                file: draft.file, id: draft.id, bucket: bucket,
+                keysMax: Self.keys(of: sorted.runs[start..<end], in: store), options: options)
             try Self.copy(sorted, start..<end, of: store, to: &writer)
             let statistics = try writer.finish()
             try check(draft, against: statistics)
@@ -67,20 +68,45 @@ struct TableFlush {
         return Draft(path: path, id: id, file: try fileSystem.open(path, .replace))
     }
 
+    /// The runs of one key follow one another.
+    private static func keys(of runs: ArraySlice<CellStore.Run>, in store: CellStore) -> Int {
+        var keys = 0
+        var last: UInt32?
+        for run in runs where store.series[run.series].key != last {
+            last = store.series[run.series].key
+            keys += 1
+        }
+        return keys
+    }
+
     private static func copy(
         _ sorted: CellStore.SortedCells, _ runs: Range<Int>, of store: CellStore,
         to writer: inout TableWriter
     ) throws(StorageError) {
+        // Field by field, since the store is much to copy.
+        let types = store.types.indices.map { store.typeBytes(UInt32($0)) }
+        let cells = store.cells
+        let values = store.values
+        var key: [UInt8] = []
+        var last: UInt32?
         for run in sorted.runs[runs] {
-            let series = store.series[run.series]
-            let key = store.keys[Int(series.key)]
+            let owner = store.series[run.series].key
+            let held = store.keys[Int(owner)]
+            if owner != last {
+                key = Array(store.arena[held.offset..<held.offset + Int(held.length)])
+                last = owner
+            }
             writer.begin(
-                PartitionID(Int(key.partition)),
-                key: Array(store.arena[key.offset..<key.offset + Int(key.length)]),
-                type: store.typeBytes(series.type))
+                PartitionID(Int(held.partition)), key: key,
+                type: types[Int(store.series[run.series].type)])
             for position in run.cells {
-                let cell = store.cells[Int(sorted.order[position])]
-                try writer.add(window: cell.window, store.measure(cell))
+                let place = Int(sorted.order[position])
+                let slot = cells[place].values
+                try writer.add(
+                    window: cells[place].window,
+                    Measure(
+                        count: cells[place].count,
+                        values: slot == CellStore.none ? nil : values[Int(slot)]))
             }
         }
     }

@@ -14,7 +14,7 @@ extension TableHandle {
         while number < index.entries.count, !isBeyond(query, index.entries[number].first) {
             var block = try block(number)
             let offset = index.entries[number].offset
-            try Self.decoded(path, offset) { () throws(DecodeError) in
+            try source.decoded(at: offset) { () throws(DecodeError) in
                 try Self.collect(query, from: &block, into: &rows)
             }
             number += 1
@@ -26,7 +26,7 @@ extension TableHandle {
         guard aggregate.spec.windows.overlaps(meta.firstWindow, meta.lastWindow) else { return }
         for number in index.entries.indices where isWanted(number, aggregate) {
             var block = try block(number)
-            try Self.decoded(path, index.entries[number].offset) { () throws(DecodeError) in
+            try source.decoded(at: index.entries[number].offset) { () throws(DecodeError) in
                 try Self.collect(from: &block, into: &aggregate)
             }
             guard aggregate.isWithinLimit else {
@@ -38,7 +38,11 @@ extension TableHandle {
     /// Reads every cell and holds what they add up to against the footer: what the scrubber does,
     /// and what a flush does before it believes its own file.
     package func verify() throws(StorageError) {
-        let found = try recount()
+        try check(try recount())
+    }
+
+    /// Throws where cells that were read are not those of the footer.
+    func check(_ found: TableStatistics) throws(StorageError) {
         guard found.partitions == footer.partitions, found.checksum == footer.checksum,
             found.series == footer.series, found.keys == footer.keys,
             found.firstWindow == footer.firstWindow || footer.cells == 0
@@ -51,31 +55,9 @@ extension TableHandle {
 
     /// What the cells in the file add up to.
     func recount() throws(StorageError) -> TableStatistics {
-        var statistics = TableStatistics(options: options)
-        for number in index.entries.indices {
-            var block = try block(number)
-            let entry = index.entries[number]
-            let cells = try Self.decoded(path, entry.offset) { () throws(DecodeError) in
-                var cells = 0
-                while try block.nextSeries() {
-                    statistics.begin(block.partition, key: block.key, type: block.type)
-                    while let cell = try block.nextCell() {
-                        guard options.buckets.bucket(of: cell.window) == meta.bucket else {
-                            throw DecodeError("window \(cell.window) of another bucket", at: 0)
-                        }
-                        statistics.add(window: cell.window, cell.measure)
-                        cells += 1
-                    }
-                }
-                return cells
-            }
-            guard cells == entry.cells else {
-                throw .damaged(
-                    path: path, offset: entry.offset,
-                    what: "the block holds \(cells) cells, the index says \(entry.cells)")
-            }
-        }
-        return statistics
+        var cursor = try TableCursor(self)
+        while try !cursor.run(.max / 2) {}
+        return cursor.statistics
     }
 
     private func mayHold(_ query: SeriesQuery) -> Bool {

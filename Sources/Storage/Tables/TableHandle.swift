@@ -5,25 +5,25 @@ import Wire
 /// checked as they are asked for. Immutable; it stays readable after its file was removed.
 package final class TableHandle: Sendable {
     package let meta: TableMeta
-    package let path: String
     let footer: TableFooter
     let index: TableIndex
     let filter: KeyFilter
     let options: StorageOptions
-    private let file: any StoredFile
+    let source: FramedFile
 
     private init(
-        file: any StoredFile, path: String, meta: TableMeta, footer: TableFooter,
-        index: TableIndex, filter: KeyFilter, options: StorageOptions
+        source: FramedFile, meta: TableMeta, footer: TableFooter, index: TableIndex,
+        filter: KeyFilter, options: StorageOptions
     ) {
-        self.file = file
-        self.path = path
+        self.source = source
         self.meta = meta
         self.footer = footer
         self.index = index
         self.filter = filter
         self.options = options
     }
+
+    package var path: String { source.path }
 
     /// What each partition holds here, ascending.
     package var partitions: [TablePartition] { footer.partitions }
@@ -52,10 +52,9 @@ package final class TableHandle: Sendable {
     static func open(
         _ file: any StoredFile, id: UInt64, as path: String, options: StorageOptions
     ) throws(StorageError) -> TableHandle {
-        let size = try file.size()
-        let (footerOffset, footerLength) = try readTail(file, size: size, path: path)
-        let footerFrame = try readRange(file, footerOffset, footerLength, path)
-        let footer = try decoded(path, footerOffset) { () throws(DecodeError) in
+        let source = FramedFile(file: file, path: path)
+        let (footerOffset, footerFrame, size) = try source.footer(of: TableFooter.kind)
+        let footer = try source.decoded(at: footerOffset) { () throws(DecodeError) in
             try TableFooter(
                 decoding: SectionFrame.decode(
                     .footer, footerFrame, table: id, at: footerOffset,
@@ -75,18 +74,18 @@ package final class TableHandle: Sendable {
                 path: path, offset: footerOffset,
                 what: "the footer is of table \(footer.id)")
         }
-        let indexFrame = try readRange(
-            file, footer.indexOffset, Int(footer.filterOffset - footer.indexOffset), path)
-        let index = try decoded(path, footer.indexOffset) { () throws(DecodeError) in
+        let indexFrame = try source.range(
+            footer.indexOffset, Int(footer.filterOffset - footer.indexOffset))
+        let index = try source.decoded(at: footer.indexOffset) { () throws(DecodeError) in
             try TableIndex(
                 decoding: SectionFrame.decode(
                     .index, indexFrame, table: id, at: footer.indexOffset,
                     rawMax: StorageLimits.sectionRawMax),
                 end: footer.indexOffset)
         }
-        let filterFrame = try readRange(
-            file, footer.filterOffset, Int(footerOffset - footer.filterOffset), path)
-        let filter = try decoded(path, footer.filterOffset) { () throws(DecodeError) in
+        let filterFrame = try source.range(
+            footer.filterOffset, Int(footerOffset - footer.filterOffset))
+        let filter = try source.decoded(at: footer.filterOffset) { () throws(DecodeError) in
             try KeyFilter(
                 decoding: SectionFrame.decode(
                     .filter, filterFrame, table: id, at: footer.filterOffset,
@@ -94,58 +93,8 @@ package final class TableHandle: Sendable {
         }
         let meta = footer.meta(size: size, footerChecksum: Checksum.crc32c(footerFrame))
         return TableHandle(
-            file: file, path: path, meta: meta, footer: footer, index: index, filter: filter,
+            source: source, meta: meta, footer: footer, index: index, filter: filter,
             options: options)
-    }
-
-    private static func readTail(
-        _ file: any StoredFile, size: UInt64, path: String
-    ) throws(StorageError) -> (offset: UInt64, length: Int) {
-        let tailSize = UInt64(TableFooter.tailSize)
-        guard size >= tailSize else {
-            throw .damaged(path: path, offset: 0, what: "a table of \(size) bytes")
-        }
-        let bytes = try readRange(file, size - tailSize, TableFooter.tailSize, path)
-        guard Array(bytes.suffix(8)) == TableFooter.magic else {
-            throw .damaged(path: path, offset: size - 8, what: "it does not end as a table does")
-        }
-        let (offset, length, version, reserved) = try decoded(path, size - tailSize) {
-            () throws(DecodeError) in
-            var reader = ByteReader(bytes)
-            return (
-                try reader.fixed(UInt64.self), try reader.fixed(UInt32.self),
-                try reader.fixed(UInt16.self), try reader.fixed(UInt16.self)
-            )
-        }
-        guard version <= TableFooter.version else {
-            throw .newerFormat(path: path, version: version, known: TableFooter.version)
-        }
-        guard version > 0, reserved == 0, offset <= size - tailSize,
-            UInt64(length) == size - tailSize - offset
-        else {
-            throw .damaged(path: path, offset: size - tailSize, what: "the footer is not there")
-        }
-        return (offset, Int(length))
-    }
-
-    private static func readRange(
-        _ file: any StoredFile, _ offset: UInt64, _ count: Int, _ path: String
-    ) throws(StorageError) -> [UInt8] {
-        let bytes = try file.read(at: offset, count: count)
-        guard bytes.count == count else {
-            throw .damaged(path: path, offset: offset, what: "the file ends early")
-        }
-        return bytes
-    }
-
-    static func decoded<Value>(
-        _ path: String, _ offset: UInt64, _ body: () throws(DecodeError) -> Value
-    ) throws(StorageError) -> Value {
-        do {
-            return try body()
-        } catch {
-            throw .damaged(path: path, offset: offset, what: error.description)
-        }
     }
 
     // MARK: Blocks
@@ -161,8 +110,8 @@ package final class TableHandle: Sendable {
 
     private func readBlock(_ number: Int) throws(StorageError) -> TableBlockReader {
         let entry = index.entries[number]
-        let frame = try Self.readRange(file, entry.offset, entry.length, path)
-        return try Self.decoded(path, entry.offset) { () throws(DecodeError) in
+        let frame = try source.range(entry.offset, entry.length)
+        return try source.decoded(at: entry.offset) { () throws(DecodeError) in
             try TableBlockReader(
                 SectionFrame.decode(
                     .block, frame, table: meta.id, at: entry.offset,

@@ -33,6 +33,16 @@ package struct TableMeta: Hashable, Sendable {
     package var path: String { FileNames.table(id) }
 }
 
+extension TableMeta {
+    /// A table by its size alone, for those who choose among tables.
+    package init(id: UInt64, bucket: Int64, size: UInt64) {
+        self.init(
+            id: id, granularity: .base, bucket: bucket, size: size, cells: 0, total: .zero,
+            digest: .zero, partitions: PartitionSet(), firstWindow: 0, lastWindow: 0,
+            firstKey: [], lastKey: [], footerChecksum: 0)
+    }
+}
+
 /// What one partition holds in one table.
 package struct TablePartition: Hashable, Sendable {
     package var partition: PartitionID
@@ -43,10 +53,8 @@ package struct TablePartition: Hashable, Sendable {
 
 /// The end of a table: totals, digests and where the sections lie.
 struct TableFooter: Hashable, Sendable {
-    static let version: UInt16 = 1
-    static let magic = Array("QUIPUSST".utf8)
-    /// The last bytes of the file: footer offset, footer length, version, zero, magic.
-    static let tailSize = 24
+    static let kind = FramedFile.Kind(
+        name: "a table", magic: Array("QUIPUSST".utf8), version: 1)
 
     var id: UInt64
     var granularity: Granularity

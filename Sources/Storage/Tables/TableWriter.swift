@@ -8,7 +8,8 @@ struct TableWriter {
     let bucket: Int64
     private let file: any StoredFile
     private let options: StorageOptions
-    private var statistics: TableStatistics
+    private(set) var statistics: TableStatistics
+    private var filter: KeyFilter
     private var index = TableIndex()
     private var block = TableBlockBuilder()
     private var partition = PartitionID(0)
@@ -17,23 +18,29 @@ struct TableWriter {
     private var isSeriesOpen = false
     private var pending: [[UInt8]] = []
     private var pendingBytes = 0
-    private var written: UInt64 = 0
+    private(set) var written: UInt64 = 0
 
     /// Bytes that are gathered for one write.
     private static let writeSize = 1 << 20
 
-    init(file: any StoredFile, id: UInt64, bucket: Int64, options: StorageOptions) {
+    /// - Parameter keysMax: no more keys come than this.
+    init(
+        file: any StoredFile, id: UInt64, bucket: Int64, keysMax: Int, options: StorageOptions
+    ) {
         self.file = file
         self.id = id
         self.bucket = bucket
         self.options = options
         statistics = TableStatistics(options: options)
+        filter = KeyFilter(keysMax: keysMax)
     }
 
     private var offset: UInt64 { written + UInt64(pendingBytes) }
 
     mutating func begin(_ partition: PartitionID, key: [UInt8], type: [UInt8]) {
-        statistics.begin(partition, key: key, type: type)
+        if statistics.begin(partition, key: key, type: type) {
+            filter.insert(key.withUnsafeBytes { KeyFilter.hash(partition, $0) })
+        }
         self.partition = partition
         self.key = key
         self.type = type
@@ -57,20 +64,17 @@ struct TableWriter {
         let indexOffset = offset
         try append(.index, index.bytes)
         let filterOffset = offset
-        try append(.filter, KeyFilter(hashes: statistics.keyHashes).bytes)
+        filter.fold(toHold: Int(statistics.keys))
+        try append(.filter, filter.bytes)
         let footerOffset = offset
         let footer = TableFooter(
             id: id, bucket: bucket, window: options.window, statistics: statistics,
             indexOffset: indexOffset, filterOffset: filterOffset)
         try append(.footer, footer.bytes)
-        var tail = ByteWriter(capacity: TableFooter.tailSize)
-        tail.write(fixed: footerOffset)
-        tail.write(fixed: UInt32(offset - footerOffset))
-        tail.write(fixed: TableFooter.version)
-        tail.write(fixed: UInt16(0))
-        tail.write(raw: TableFooter.magic)
-        pending.append(tail.bytes)
-        pendingBytes += tail.bytes.count
+        let tail = FramedFile.tail(
+            of: TableFooter.kind, footerOffset: footerOffset, length: offset - footerOffset)
+        pending.append(tail)
+        pendingBytes += tail.count
         try flush()
         try file.sync()
         return statistics

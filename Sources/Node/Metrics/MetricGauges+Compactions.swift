@@ -1,0 +1,36 @@
+package import NodeCore
+
+extension MetricGauges {
+    /// What flushes and compactions wrote since the start.
+    package mutating func addCompactions(_ counted: Counters) {
+        counters += [
+            (
+                "quipu_flushed_bytes_total", "Bytes of tables that flushes wrote.",
+                counted.flushedBytes
+            ),
+            ("quipu_compactions_total", "Times that tables became one.", counted.compactions),
+            (
+                "quipu_compactions_failed_total", "Compactions whose table was not used.",
+                counted.compactionsFailed
+            ),
+            (
+                "quipu_compaction_read_bytes_total", "Bytes of tables that compactions read.",
+                counted.compactionBytesRead
+            ),
+            (
+                "quipu_compaction_written_bytes_total", "Bytes of tables that compactions wrote.",
+                counted.compactionBytesWritten
+            ),
+        ]
+        core.append(
+            (
+                "quipu_write_amplification_percent",
+                "What flushes and compactions wrote, in percent of what flushes wrote.",
+                counted.flushedBytes == 0
+                    ? 100
+                    : Int(
+                        clamping: (counted.flushedBytes + counted.compactionBytesWritten) * 100
+                            / counted.flushedBytes)
+            ))
+    }
+}

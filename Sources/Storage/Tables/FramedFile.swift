@@ -1,0 +1,83 @@
+import Wire
+
+/// A file of frames that ends in a tail, as tables and history files do:
+///
+///     offset of the footer's frame (8) · its length (4) · version (2) · zero (2) · magic (8)
+struct FramedFile: Sendable {
+    /// What tells one kind of file from another.
+    struct Kind: Sendable {
+        /// "A table", in an error's words.
+        var name: String
+        var magic: [UInt8]
+        var version: UInt16
+    }
+
+    static let tailSize = 24
+
+    let file: any StoredFile
+    /// Its own name, which a draft does not have yet.
+    let path: String
+
+    func range(_ offset: UInt64, _ count: Int) throws(StorageError) -> [UInt8] {
+        let bytes = try file.read(at: offset, count: count)
+        guard bytes.count == count else {
+            throw .damaged(path: path, offset: offset, what: "the file ends early")
+        }
+        return bytes
+    }
+
+    /// The footer's frame, not yet checked, and the size of the file.
+    func footer(
+        of kind: Kind
+    ) throws(StorageError) -> (offset: UInt64, frame: [UInt8], size: UInt64) {
+        let size = try file.size()
+        let tailSize = UInt64(Self.tailSize)
+        guard size >= tailSize else {
+            throw .damaged(path: path, offset: 0, what: "\(kind.name) of \(size) bytes")
+        }
+        let tail = try range(size - tailSize, Self.tailSize)
+        guard Array(tail.suffix(8)) == kind.magic else {
+            throw .damaged(
+                path: path, offset: size - 8, what: "it does not end as \(kind.name) does")
+        }
+        let (offset, length, version, reserved) = try decoded(at: size - tailSize) {
+            () throws(DecodeError) in
+            var reader = ByteReader(tail)
+            return (
+                try reader.fixed(UInt64.self), try reader.fixed(UInt32.self),
+                try reader.fixed(UInt16.self), try reader.fixed(UInt16.self)
+            )
+        }
+        guard version <= kind.version else {
+            throw .newerFormat(path: path, version: version, known: kind.version)
+        }
+        guard version > 0, reserved == 0, offset <= size - tailSize,
+            UInt64(length) == size - tailSize - offset
+        else {
+            throw .damaged(path: path, offset: size - tailSize, what: "the footer is not there")
+        }
+        return (offset, try range(offset, Int(length)), size)
+    }
+
+    static func tail(
+        of kind: Kind, footerOffset: UInt64, length: UInt64
+    ) -> [UInt8] {
+        var writer = ByteWriter(capacity: tailSize)
+        writer.write(fixed: footerOffset)
+        writer.write(fixed: UInt32(length))
+        writer.write(fixed: kind.version)
+        writer.write(fixed: UInt16(0))
+        writer.write(raw: kind.magic)
+        return writer.bytes
+    }
+
+    func decoded<Value>(
+        at offset: UInt64, _ body: () throws(DecodeError) -> Value
+    ) throws(StorageError) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw .damaged(path: path, offset: offset, what: error.description)
+        }
+    }
+}

@@ -1,0 +1,110 @@
+import Core
+import Wire
+
+/// Walks the cells of a table in their order, and adds them up as they pass: at the end the
+/// statistics must be those of the footer. It holds one block.
+struct TableCursor: Sendable {
+    let table: TableHandle
+    private(set) var statistics: TableStatistics
+    // Where it stands; nothing of it means anything at the end.
+    private(set) var partition = PartitionID(0)
+    private(set) var key: [UInt8] = []
+    private(set) var type: [UInt8] = []
+    private(set) var window: Int64 = 0
+    private(set) var measure = Measure.zero
+    private(set) var isAtEnd = false
+    /// Of the file, as it is stored.
+    private(set) var bytesRead: UInt64 = 0
+    private let windows: ClosedRange<Int64>
+    private var block: TableBlockReader
+    private var number = -1
+    private var cellsOfBlock = 0
+
+    /// Stands at the first cell.
+    init(_ table: TableHandle) throws(StorageError) {
+        self.table = table
+        statistics = TableStatistics(options: table.options)
+        block = TableBlockReader(empty: table.options.buckets)
+        windows = table.options.buckets.windows(ofBucket: table.meta.bucket)
+        _ = try nextPart()
+    }
+
+    /// Goes to the next cell; true where it is one of the same series.
+    mutating func step() throws(StorageError) -> Bool {
+        if try nextCell() { return true }
+        return try nextPart()
+    }
+
+    /// Goes on until about so many bytes more were read; true at the end.
+    mutating func run(_ bytes: Int) throws(StorageError) -> Bool {
+        let end = bytesRead + UInt64(bytes)
+        while !isAtEnd {
+            guard bytesRead < end else { return false }
+            _ = try step()
+        }
+        return true
+    }
+
+    private mutating func nextCell() throws(StorageError) -> Bool {
+        do throws(DecodeError) {
+            guard let cell = try block.nextCell() else { return false }
+            guard windows.contains(cell.window) else {
+                throw DecodeError("window \(cell.window) of another bucket", at: 0)
+            }
+            window = cell.window
+            measure = cell.measure
+        } catch {
+            throw damaged(error.description)
+        }
+        statistics.add(window: window, measure)
+        cellsOfBlock += 1
+        return true
+    }
+
+    /// A series may go on in the next block.
+    private mutating func nextPart() throws(StorageError) -> Bool {
+        while try !nextSeries() {
+            guard try nextBlock() else {
+                isAtEnd = true
+                return false
+            }
+        }
+        let isSame =
+            statistics.series > 0 && partition == block.partition && type == block.type
+            && key == block.key
+        if !isSame {
+            partition = block.partition
+            key = block.key
+            type = block.type
+        }
+        statistics.begin(partition, key: key, type: type)
+        guard try nextCell() else { preconditionFailure("a series holds at least one cell") }
+        return isSame
+    }
+
+    private mutating func nextSeries() throws(StorageError) -> Bool {
+        do throws(DecodeError) {
+            return try block.nextSeries()
+        } catch {
+            throw damaged(error.description)
+        }
+    }
+
+    private mutating func nextBlock() throws(StorageError) -> Bool {
+        if number >= 0, cellsOfBlock != table.index.entries[number].cells {
+            throw damaged(
+                "the block holds \(cellsOfBlock) cells, "
+                    + "the index says \(table.index.entries[number].cells)")
+        }
+        cellsOfBlock = 0
+        guard number + 1 < table.index.entries.count else { return false }
+        number += 1
+        block = try table.block(number)
+        bytesRead += UInt64(table.index.entries[number].length)
+        return true
+    }
+
+    private func damaged(_ what: String) -> StorageError {
+        .damaged(path: table.path, offset: table.index.entries[number].offset, what: what)
+    }
+}
