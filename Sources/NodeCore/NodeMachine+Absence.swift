@@ -113,9 +113,17 @@ extension NodeMachine {
                 AbsenceDecision(number: number, leftOut: successors(away)), now, into: &effects)
             return
         }
-        // One proposes, so that they do not outbid each other; if it fails, time passes.
-        guard !peers.contains(where: { $0 < configuration.node && isReachable($0) }) else { return }
+        guard isTurn(away, now) else { return }
         propose(away, now, into: &effects)
+    }
+
+    /// One after the other, so that they do not outbid each other. The first may know of earlier
+    /// lives only, and its decision be in force nowhere else.
+    private func isTurn(_ away: [NodeID], _ now: Now) -> Bool {
+        var rank = 0
+        for peer in peers where peer < configuration.node && isReachable(peer) { rank += 1 }
+        let wait = ReplicationLimits.absenceRoundMax * 2 * rank
+        return away.allSatisfy { isAway($0, Now(monotonic: now.monotonic - wait, wall: now.wall)) }
     }
 
     private func isAway(_ peer: NodeID, _ now: Now) -> Bool {
