@@ -194,7 +194,14 @@ extension NodeMachine {
         }
         advanceFetches(now, into: &effects)
         for tag in statuses.keys.sorted() {
-            guard let session = statuses[tag], session.deadline <= instant else { continue }
+            guard var session = statuses[tag] else { continue }
+            for voter in session.silent(at: instant) {
+                send(
+                    .statusAsk(tag, session.id, createdAt: session.createdAt), to: voter,
+                    into: &effects)
+            }
+            statuses[tag] = session
+            guard session.deadline <= instant else { continue }
             statuses[tag] = nil
             answer(session.request, session.expire(), now, into: &effects)
         }

@@ -196,7 +196,8 @@ extension NodeMachine {
         }
         let tag = newTag()
         statuses[tag] = StatusSession(
-            request: request, purpose: purpose, voters: voters, deadline: deadline)
+            request: request, id: id, createdAt: createdAt, purpose: purpose, voters: voters,
+            deadline: deadline, now: now.monotonic)
         for voter in voters {
             send(.statusAsk(tag, id, createdAt: createdAt), to: voter, into: &effects)
         }

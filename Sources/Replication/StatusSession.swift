@@ -21,16 +21,32 @@ package struct StatusSession: Sendable {
     package let request: RequestID
     package let purpose: Purpose
     package let deadline: Instant
+    package let id: BatchID
+    package let createdAt: WallTime?
     private let voters: [NodeID]
+    private var repeatAt: Instant
     private var replies: [NodeID: StatusReply] = [:]
 
     package init(
-        request: RequestID, purpose: Purpose, voters: [NodeID], deadline: Instant
+        request: RequestID, id: BatchID, createdAt: WallTime?, purpose: Purpose,
+        voters: [NodeID], deadline: Instant, now: Instant
     ) {
         self.request = request
+        self.id = id
+        self.createdAt = createdAt
+        repeatAt = now + Self.repeatAfter
         self.purpose = purpose
         self.voters = voters
         self.deadline = deadline
+    }
+
+    private static let repeatAfter: Duration = .milliseconds(250)
+
+    /// Those that are to be asked once more: a question or an answer may have been lost.
+    package mutating func silent(at now: Instant) -> [NodeID] {
+        guard now >= repeatAt else { return [] }
+        repeatAt = now + Self.repeatAfter
+        return voters.filter { replies[$0] == nil }
     }
 
     /// The answer, once it is known; `isLast` where nobody else will speak.
