@@ -135,8 +135,16 @@ extension NodeMachine {
 
     /// Who recovers needs what others hold: nobody else may have to recover then.
     private func mayLeaveOut(_ nodes: [NodeID]) -> Bool {
-        let without = peers.filter { isLeftOut($0) || gossip.state(of: $0)?.status != .normal }
+        let without = peers.filter { peer in
+            isLeftOut(peer) || isBeginning(peer) || gossip.state(of: peer)?.status != .normal
+        }
         return canDecide(without: Set(nodes).union(without))
+    }
+
+    /// It fenced an earlier life and has not spoken as a voter since: gossip may not know it yet.
+    private func isBeginning(_ peer: NodeID) -> Bool {
+        guard let known = memory[peer] else { return false }
+        return known.run == 0 && known.incarnation > Incarnation(1)
     }
 
     /// With those who are out already.
