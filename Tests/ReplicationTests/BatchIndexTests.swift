@@ -251,6 +251,28 @@ struct BatchIndexTests {
         return packed
     }
 
+    @Test("what finds no page stays as it is, and a page that was freed is taken again")
+    func pages() {
+        var packed = PackedBatches(
+            partitions: 8, mine: ForgettingTests.mine, segmentLength: Self.length, pagesMax: 2)
+        func insert(_ number: Int) -> Bool {
+            guard
+                let entry = ForgettingTests.index(number..<number + 1)[
+                    ForgettingTests.record(number).header.id]
+            else { return false }
+            return packed.insert(entry, in: Segment(Int64(number / 10)))
+        }
+        // One page for each segment.
+        #expect(insert(0) && insert(10) && insert(11))
+        #expect(!insert(20))
+        #expect(packed.count == 3 && packed.ids(in: Segment(2)).isEmpty)
+        packed.forget(Segment(0))
+        #expect(insert(20))
+        #expect(packed.count == 3 && packed[ForgettingTests.record(0).header.id] == nil)
+        #expect(packed.remove(ForgettingTests.record(20).header.id) != nil)
+        #expect(insert(0) && !insert(30))
+    }
+
     /// What does not grow with batches but with segments and partitions.
     static func sums() -> IndexMemory {
         var index = BatchIndex(partitions: 256, mine: all, key: key, segmentLength: length)

@@ -16,10 +16,14 @@ package struct PackedBatches: Sendable {
     private var pagesOf: [Segment: [Int]] = [:]
     package private(set) var count = 0
 
-    package init(partitions: Int, mine: PartitionSet, segmentLength: Duration) {
+    package init(
+        partitions: Int, mine: PartitionSet, segmentLength: Duration,
+        pagesMax: Int = ReplicationLimits.indexPagesMax
+    ) {
         rows = PackedRows(
             coding: PackedRow.Coding(
-                universe: partitions, mine: mine, segmentLength: segmentLength))
+                universe: partitions, mine: mine, segmentLength: segmentLength),
+            pagesMax: pagesMax)
     }
 
     package subscript(id: BatchID) -> BatchEntry? {

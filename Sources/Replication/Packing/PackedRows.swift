@@ -23,16 +23,17 @@ struct PackedRows: Sendable {
     private var pageBytes = 0
     var producers = ProducerTable()
     private let coding: PackedRow.Coding
+    private let pagesMax: Int
 
     /// Bits of a place that say where in its page a row begins.
     private static let offsetBits = 12
 
-    init(coding: PackedRow.Coding) {
+    init(coding: PackedRow.Coding, pagesMax: Int) {
         precondition(
             ReplicationLimits.indexPageBytes <= 1 << Self.offsetBits
-                && ReplicationLimits.indexPagesMax << Self.offsetBits <= 1 << 32,
-            "a place has 32 bits")
+                && pagesMax << Self.offsetBits <= 1 << 32, "a place has 32 bits")
         self.coding = coding
+        self.pagesMax = pagesMax
     }
 
     private static func page(of place: UInt32) -> Int { Int(place >> UInt32(offsetBits)) }
@@ -55,7 +56,7 @@ struct PackedRows: Sendable {
             pages[number] = page
             return number
         }
-        guard pages.count < ReplicationLimits.indexPagesMax else { return nil }
+        guard pages.count < pagesMax else { return nil }
         pages.append(page)
         return pages.count - 1
     }
