@@ -32,7 +32,7 @@ struct MutantTests {
         .forgetsUnflushed: [10, 13, 24, 26],
         .forgottenTakenAsNew: [5, 13, 16, 21],
         .copyListsLater: [25, 31, 33, 49],
-        .compactionKeepsInput: [4, 5, 6, 7],
+        .compactionKeepsInput: [5, 10, 21, 25],
         .compactionDropsInput: [3, 4, 5, 6],
         .compactionLosesCell: [3, 4, 5, 6],
         .boundlessSessions: [13, 24, 31, 40],
