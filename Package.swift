@@ -83,7 +83,8 @@ let package = Package(
         .executableTarget(
             name: "quipu",
             dependencies: [
-                "Core", "Client", "Node", "NodeCore", "Simulator", "Storage", "Wire", argumentParser,
+                "Core", "Client", "Node", "NodeCore", "Simulator", "Storage", "Wire",
+                argumentParser,
                 yams,
             ],
             swiftSettings: strict),

@@ -149,7 +149,8 @@ extension NodeMachine {
     }
 
     mutating func nameSuperseded() {
-        lives.superseded = peers
+        lives.superseded =
+            peers
             .map { Vote.Successor(node: $0, incarnation: remembered(of: $0).incarnation) }
             .filter { $0.incarnation > Incarnation(1) }
         lives.superseded.removeLast(

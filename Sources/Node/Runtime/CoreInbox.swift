@@ -1,9 +1,9 @@
 package import Core
 package import NodeCore
 
-/// What waits for the core, in the order of its arrival; only the words of reads, and what is on disk
-/// now, overtake the rest, since they take the core microseconds, and batches milliseconds. Peers'
-/// messages may come in any order, so nothing depends on theirs.
+/// What waits for the core, in the order of its arrival; only the words of reads, and what is on
+/// disk now, overtake the rest, since they take the core microseconds, and batches milliseconds.
+/// Peers' messages may come in any order, so nothing depends on theirs.
 package final class CoreInbox: Sendable {
     package enum Entry: Sendable {
         case input(Input)

@@ -75,7 +75,8 @@ extension VirtualCluster {
             for replica in ring.replicas(of: partition).map({ nodes[index(of: $0)] }) {
                 // One that lost its disk, or was left out, copies it all.
                 guard !replica.isWiped, !replica.isLeftOut,
-                    !replica.shadow.holdsSlice(record, partition) else {
+                    !replica.shadow.holdsSlice(record, partition)
+                else {
                     continue
                 }
                 throw Violation("S7", "\(name) in \(partition), which \(replica.id) does not hold")

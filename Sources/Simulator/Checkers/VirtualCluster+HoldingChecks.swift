@@ -13,7 +13,8 @@ extension VirtualCluster {
         let content = ledger.contents[number]
         if level == .one {
             guard
-                checks.wipes + checks.absences > 0 || nodes.contains(where: { $0.shadow.holdsRecord(content) })
+                checks.wipes + checks.absences > 0
+                    || nodes.contains(where: { $0.shadow.holdsRecord(content) })
                     || ledger.rivals(of: content.id).count > 1
             else { throw Violation("S3", "c\(number) is acknowledged at ONE, but on no disk") }
             return

@@ -27,7 +27,7 @@ extension VirtualCluster {
     private func chooseOutsider() {
         // A node that never voted cannot begin without all others, and an empty disk is restored
         // from both others: it must be the one that is left out.
-        let isDoubtful = { (node: VirtualNode) in 
+        let isDoubtful = { (node: VirtualNode) in
             node.isWiped || node.isRotten || node.isLeftOut
         }
         guard swarm.healsCore, nodes.allSatisfy(\.hasVoted), nodes.count(where: isDoubtful) <= 1
