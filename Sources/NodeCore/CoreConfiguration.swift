@@ -147,8 +147,6 @@ package enum Mutant: String, CaseIterable, Sendable {
     case copyListsLater = "copy-lists-later"
     /// A node that finds another one away leaves it out, whatever the others say.
     case leavesOutAlone = "leave-out-alone"
-    /// What a recovering node alone holds of closed segments is driven on.
-    case keepsUnlisted = "keep-unlisted"
     /// A compaction's table is listed beside one of those that it was made of.
     case compactionKeepsInput = "compaction-keeps-input"
     /// A compaction leaves one of its inputs out.

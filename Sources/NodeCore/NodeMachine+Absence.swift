@@ -321,7 +321,6 @@ extension NodeMachine {
     mutating func giveUpUnlisted(
         _ recovery: RecoveryProgress, into effects: inout [Effect]
     ) {
-        guard !has(.keepsUnlisted) else { return }
         let unlisted = doubt.sorted().filter { id in
             guard let entry = index[id] else { return false }
             return !entry.isBound && isFrozen(entry.header) && !recovery.listed.contains(id)
