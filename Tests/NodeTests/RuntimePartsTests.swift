@@ -53,11 +53,11 @@ import Wire
         #expect(inbox.offer(.tick, bytes: 10))
         #expect(!inbox.offer(.tick))
         // A completion is taken all the same.
-        inbox.post(.input(.disk(hasRoom: true)))
+        inbox.post(.input(.cancel(RequestID(9))))
         let taken = inbox.take(until: .zero)
         #expect(taken.count == 4)
         guard case .input(.connected(NodeID("n2"))) = taken[1],
-            case .input(.disk(hasRoom: _)) = taken[3]
+            case .input(.cancel(RequestID(9))) = taken[3]
         else {
             Issue.record("the order changed")
             return
