@@ -190,6 +190,15 @@ import Testing
         ) {
             try TableHandle.open(tables[0].meta, in: files, options: Self.options)
         }
+        // A single bit that flipped is no newer version.
+        for version in [0, 3, 5, 17, 129] as [UInt8] {
+            bytes[bytes.count - 12] = version
+            files.overwrite(tables[0].path, with: bytes)
+            let error = #expect(throws: StorageError.self) {
+                try TableHandle.open(tables[0].meta, in: files, options: Self.options)
+            }
+            #expect(error?.isDamage == true)
+        }
     }
 
     @Test("a key filter has no false negative and at most one false positive in a hundred")
