@@ -251,8 +251,8 @@ extension NodeMachine {
             }
             let shared = ring.partitions(of: peer).intersection(mine)
             // Who may be a source, enough of them must have told.
-            guard recovery.fencedBy.count >= registersNeeded || has(.supersededCounts),
-                !isLeftOut(peer)
+            let isEager = has(.supersededCounts) || has(.copyFromOne)
+            guard recovery.fencedBy.count >= registersNeeded || isEager, !isLeftOut(peer)
             else { continue }
             guard !shared.isEmpty, !busy.contains(peer) else { continue }
             beginSync(with: peer, mine, .recovery, now, into: &effects)

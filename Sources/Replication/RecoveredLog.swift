@@ -142,14 +142,7 @@ package struct RecoveredLog: ~Copyable {
             let mark = try RunMark(decoding: payload)
             runs.begin(mark.run, at: lsn, edits: mark.edits)
         case .state:
-            let state = try LogState(decoding: payload)
-            marks.raise(to: state.marks)
-            for memory in state.peers {
-                _ = peers[memory.node, default: .none].raise(to: memory.standing)
-            }
-            // It knows those that this log still shows, and earlier ones.
-            runs = state.runs
-            register = state.register
+            take(try LogState(decoding: payload))
         case .frozen:
             marks.frozen = max(marks.frozen, try SegmentMark(decoding: payload).below)
         case .closed:
@@ -164,6 +157,16 @@ package struct RecoveredLog: ~Copyable {
             index.drop(mark.id)
             directories[mark.id] = nil
         }
+    }
+
+    private mutating func take(_ state: LogState) {
+        marks.raise(to: state.marks)
+        for memory in state.peers {
+            _ = peers[memory.node, default: .none].raise(to: memory.standing)
+        }
+        // It knows those that this log still shows, and earlier ones.
+        runs = state.runs
+        register = state.register
     }
 
     /// Another content of its id, which was held before and gave way, is nothing any more: marks of

@@ -11,9 +11,9 @@ struct MeasureTablesCommand: ParsableCommand {
         commandName: "measure-tables",
         abstract: "Measure flush and compaction in a directory that is empty.",
         discussion: """
-            Events of one hour, 3 types and keys of 11 characters by Zipf's law, until there are so \
-            many cells: once in one table, and once in several that are merged. Bytes of uncompressed \
-            cells are those of key, type, window and count.
+            Events of one hour, 3 types and keys of 11 characters by Zipf's law, until there are \
+            so many cells: once in one table, and once in several that are merged. Bytes of \
+            uncompressed cells are those of key, type, window and count.
 
             Example: quipu measure-tables /tmp/empty
             """,

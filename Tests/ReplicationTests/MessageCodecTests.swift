@@ -255,8 +255,9 @@ struct MessageCodecTests {
     @Test("every kind of message has a sample here")
     func complete() {
         let kinds = Set(Self.messages.map { encoded($0)[0] })
-        #expect(kinds == Set(Array(1...21) + [40, 41, 60, 61]))
+        #expect(kinds == Set(Array(1...21) + [40, 41, 42, 60, 61]))
         #expect(Set(Self.copies.map { encoded(.copy($0))[1] }) == Set(1...6))
+        #expect(Set(Self.absences.map { encoded(.absence($0))[1] }) == Set(1...5))
         #expect(Set(Self.audits.map { encoded(.audit($0))[1] }) == Set(1...5))
     }
 

@@ -39,7 +39,7 @@ struct MutantTests {
         .boundlessSessions: [13, 24, 31, 40],
         .bindWithOne: [5, 12, 26, 44],
         .nobodyDrives: [5, 7, 8, 9],
-        .positionsForgotten: [13, 31, 152, 178],
+        .positionsForgotten: [198],
         .supersededCounts: [1, 2, 4, 5],
         .recoveringVotes: [2, 4, 13, 17],
         .copyFromOne: [65, 95, 232, 422],

@@ -307,10 +307,7 @@ extension HTTPAPI {
                 "quipu_sealed_segment", "All replicas hold the same before it.",
                 mark(view.watermarks.sealed)
             ),
-            (
-                "quipu_left_out_members", "Members that segments are closed without.",
-                view.leftOut.count
-            ),
+            ("quipu_left_out_members", "Members that segments close without.", view.leftOut.count),
             ("quipu_frontier_segment", "All homes decided all before it.", mark(view.frontier)),
             (
                 "quipu_log_unsynced_records", "Records that wait for an fsync.",

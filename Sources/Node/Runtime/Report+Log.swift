@@ -61,18 +61,24 @@ extension Report {
         case .dropped(let id, isBound: true):
             logger.error(
                 "batch \(id) is bound here, but its home closed the segment without it")
-        case .leftOut(let node, _):
-            logger.warning(
-                """
-                \(node) has been away for too long: segments close without it from now on, and it \
-                copies from the others before it votes again
-                """)
-        case .gaveUp(let id):
-            logger.error(
-                """
-                batch \(id) was held by this node alone when the others decided its segment: it is \
-                not counted; its record is kept in quarantine/
-                """)
+        case .incident, .divergence, .recounted, .recountFailed, .damaged:
+            logFinding(to: logger)
+        case .leftOut, .gaveUp:
+            logAbsence(to: logger)
+        case .forgot, .lookedUp, .copying, .copied, .copyInterrupted, .setAside:
+            logHistory(to: logger)
+        case .malformed(let node, let what):
+            logger.warning("\(node) sent what cannot be read: \(what)")
+        case .parking(let event):
+            event.log(to: logger)
+        }
+    }
+}
+
+extension Report {
+    /// What an audit finds.
+    private func logFinding(to logger: Logger) {
+        switch self {
         case .incident(let node, let partition):
             logger.error(
                 "audit: \(node) and this node hold other sums of the same batches in \(partition)")
@@ -85,17 +91,31 @@ extension Report {
             logger.error("audit: \(partition) cannot be recounted: \(reason)")
         case .damaged(let what):
             logger.error("audit: this node is damaged: \(what)")
-        case .forgot, .lookedUp, .copying, .copied, .copyInterrupted, .setAside:
-            logHistory(to: logger)
-        case .malformed(let node, let what):
-            logger.warning("\(node) sent what cannot be read: \(what)")
-        case .parking(let event):
-            event.log(to: logger)
+        default:
+            break
         }
     }
-}
 
-extension Report {
+    /// Who is away for long, and what it comes back with.
+    private func logAbsence(to logger: Logger) {
+        switch self {
+        case .leftOut(let node, _):
+            logger.warning(
+                """
+                \(node) has been away for too long: segments close without it from now on, and it \
+                copies from the others before it votes again
+                """)
+        case .gaveUp(let id):
+            logger.error(
+                """
+                batch \(id) was held by this node alone when the others decided its segment: it is \
+                not counted; its record is kept in quarantine/
+                """)
+        default:
+            break
+        }
+    }
+
     /// What is forgotten and copied.
     private func logHistory(to logger: Logger) {
         switch self {

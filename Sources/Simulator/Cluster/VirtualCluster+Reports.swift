@@ -55,10 +55,7 @@ extension VirtualCluster {
             node.mustRecover = false
         case .voting(let incarnation):
             try checkRecovered(node)
-            if let life = node.mustBegin, incarnation >= life {
-                checks.hit(.cameBack)
-                node.mustBegin = nil
-            }
+            noteReturn(of: node, incarnation)
         case .leftOut(let peer, let before):
             try noteLeftOut(nodes[index(of: peer)], before, by: node)
         case .gaveUp: checks.hit(.givenUp)
@@ -78,6 +75,12 @@ extension VirtualCluster {
             guard !swarm.has(.clockSteps) else { return }
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
         }
+    }
+
+    private func noteReturn(of node: VirtualNode, _ incarnation: Incarnation) {
+        guard let life = node.mustBegin, incarnation >= life else { return }
+        checks.hit(.cameBack)
+        node.mustBegin = nil
     }
 
     /// Which ways reads took since the last look.

@@ -6,8 +6,8 @@ struct CompactCommand: AsyncParsableCommand {
         commandName: "compact",
         abstract: "Merge a node's files: one for each time bucket.",
         discussion: """
-            Nodes merge their files by themselves; this merges all of them, at once and unthrottled, \
-            and ends when it is done. What is in memory stays there.
+            Nodes merge their files by themselves; this merges all of them, at once and \
+            unthrottled, and ends when it is done. What is in memory stays there.
 
             Example: quipu compact --all
             """)
