@@ -152,8 +152,6 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case leftOut = "left-out"
     case closedWithout = "closed-without"
     case cameBack = "came-back"
-    /// What a recovering node alone held of a closed segment.
-    case givenUp = "given-up"
 
     package static func < (left: CoverageMark, right: CoverageMark) -> Bool {
         left.rawValue < right.rawValue

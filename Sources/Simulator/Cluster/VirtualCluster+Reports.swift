@@ -27,7 +27,6 @@ extension VirtualCluster {
             try checkSealed(below, node, agreed)
             try checkAgreed(agreed, node, "seals")
         case .clockDoubted: checks.hit(.clockDoubted)
-        case .clockTrusted: break
         case .diskFull(let what):
             guard swarm.has(.diskFull) else {
                 throw Violation("S4", "\(node.id) has room on its disk: \(what)")
@@ -58,12 +57,10 @@ extension VirtualCluster {
             noteReturn(of: node, incarnation)
         case .leftOut(let peer, let before):
             try noteLeftOut(nodes[index(of: peer)], before, by: node)
-        case .gaveUp: checks.hit(.givenUp)
         case .acceptedLoss:
             throw Violation("S9", "\(node.id) goes on without a source, and nobody allowed it")
         case .peerDown: checks.hit(.peerDown)
-        case .peerUp, .waiting, .conflict:
-            break
+        case .peerUp, .waiting, .conflict, .clockTrusted, .gaveUp: break
         case .parking(let event):
             try note(event)
         case .flushFailed(let what):
