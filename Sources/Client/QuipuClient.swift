@@ -65,16 +65,12 @@ public struct QuipuClient: Sendable {
     ///
     /// A node that cannot be reached, or that says it cannot answer now (429, 5xx but 501), passes
     /// the request to the next; any other refusal is the cluster's word and final.
-    package func perform(_ call: HTTPCall) async throws(ClientError) -> NodeAnswer {
-        try await perform(call, at: nodes)
-    }
-
     package func perform(
-        _ call: HTTPCall, at nodes: [NodeAddress]
+        _ call: HTTPCall, at chosen: [NodeAddress]? = nil
     ) async throws(ClientError) -> NodeAnswer {
         var failures: [String] = []
         var refusal: ClientError?
-        for node in nodes {
+        for node in chosen ?? nodes {
             do {
                 let reply = try await transport.perform(call, at: node, timeout: timeout)
                 if (200..<300).contains(reply.status) {

@@ -18,6 +18,10 @@ struct CompactionState {
     var isDue = true
     /// The next step, or the next look, is not before this.
     var nextAt: Instant
+    /// When the step under way was asked for.
+    var steppedAt: Instant
+    /// From then on tables are at rest, if no flush adds to them.
+    var restsAt: Instant
     /// Tables that a compaction failed with: not taken again at once.
     var avoided: [(tables: [UInt64], until: Instant)] = []
     /// Requests for one table in each bucket, and the buckets that are not there yet.
@@ -26,6 +30,8 @@ struct CompactionState {
 
     init(at now: Instant) {
         nextAt = now
+        steppedAt = now
+        restsAt = now
     }
 
     var isIdle: Bool {

@@ -27,10 +27,13 @@ package struct CoreConfiguration: Sendable {
     /// A memtable whose first cell is this old is flushed.
     package var memtableAgeMax: Duration = .seconds(600)
     package var compaction = CompactionLimits()
-    /// What one job of a compaction reads: it shares the file threads with reads and flushes.
+    /// What one job of a compaction reads: it shares the file threads with flushes.
     package var compactionStepBytes = 512 << 10
-    /// What compactions read as long as nobody waits for them.
-    package var compactionBytesPerSecond = 8 << 20
+    /// The share of time, in percent, in which compactions work as long as nobody waits for them:
+    /// after each step they pause, so that a busy processor or disk slows them like the rest.
+    package var compactionShare = 25
+    /// Space alone is no reason for a compaction until nothing was flushed for so long.
+    package var compactionRestAge: Duration = .seconds(30)
     /// Cells of a batch that are counted in one step; of one partition all are.
     package var applyCellsMax = 2048
     /// How long a home voter waits for the coordinator before it drives a batch on itself.

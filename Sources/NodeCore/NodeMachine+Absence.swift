@@ -75,10 +75,11 @@ extension NodeMachine {
         }
     }
 
-    private var majority: Int { (peers.count + 1) / 2 + 1 }
+    /// Of all members.
+    var majority: Int { Consistency.quorum.required(of: peers.count + 1) }
 
     /// So many others that one of them belongs to any majority without this node.
-    var registersNeeded: Int { min(peers.count, peers.count + 2 - majority) }
+    var registersNeeded: Int { min(peers.count, Self.sourcesNeeded(of: peers.count + 1)) }
 
     // MARK: - Proposing
 
@@ -261,10 +262,7 @@ extension NodeMachine {
     // MARK: - Keeping
 
     private mutating func keepRegister(into effects: inout [Effect]) {
-        let append = log.append(
-            kind: LogKind.absence.rawValue, payload: absence.register.encoded)
-        effects.append(.append(append))
-        effects.append(.sync)
+        appendSynced(.absence, absence.register.encoded, into: &effects)
     }
 
     private mutating func answerWhenDurable(

@@ -103,11 +103,9 @@ extension NodeMachine {
                 return false
             }
         }
-        let append = log.append(kind: LogKind.slices.rawValue, payload: record.bytes)
+        let append = appendSynced(.slices, record.bytes, into: &effects)
         index.holdSlices(record, lsn: append.lsn, at: append.position)
         unsynced.insert(append.lsn, record.bytes.count)
-        effects.append(.append(append))
-        effects.append(.sync)
         waiters.append(.held(append.lsn, id))
         return true
     }

@@ -136,12 +136,10 @@ extension NodeMachine {
     mutating func hold(
         _ record: BatchRecord, _ now: Now, into effects: inout [Effect]
     ) -> LSN {
-        let append = log.append(kind: LogKind.home.rawValue, payload: record.bytes)
+        let append = appendSynced(.home, record.bytes, into: &effects)
         index.hold(record, lsn: append.lsn, at: append.position)
         pending.insert(record, limit: ReplicationLimits.pendingBytesMax)
         unsynced.insert(append.lsn, record.bytes.count)
-        effects.append(.append(append))
-        effects.append(.sync)
         if isDriver(of: record.header.id) {
             drives.insert(record.header.id, at: now.monotonic + configuration.driveAfter)
         }

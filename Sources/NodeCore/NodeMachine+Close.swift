@@ -120,9 +120,7 @@ extension NodeMachine {
     private mutating func write(
         _ kind: LogKind, _ mark: SegmentMark, into effects: inout [Effect]
     ) {
-        let append = log.append(kind: kind.rawValue, payload: mark.encoded)
-        effects.append(.append(append))
-        effects.append(.sync)
+        let append = appendSynced(kind, mark.encoded, into: &effects)
         waiters.append(.marked(append.lsn, kind, below: mark.below))
     }
 
@@ -247,7 +245,7 @@ extension NodeMachine {
     /// Those without whom this node decides.
     private var absentees: Set<NodeID> {
         let out = Set(leftOut.map(\.node))
-        return canDecide(without: out) ? out : []
+        return out.isEmpty || !canDecide(without: out) ? [] : out
     }
 
     /// All must agree; the mutant goes on without one.

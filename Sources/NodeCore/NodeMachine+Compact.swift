@@ -90,11 +90,16 @@ extension NodeMachine {
         if compaction.wanted.isEmpty {
             answerCompactionRequests(.compacted(isDone: true), into: &effects)
         }
-        let plan = picker.pick(metas, room: diskSpare, without: avoided)
+        let isResting = now.monotonic >= compaction.restsAt
+        let plan = picker.pick(metas, isResting: isResting, room: diskSpare, without: avoided)
         if plan == nil {
-            // Nothing changes before tables do, or the room, or some are no longer left alone.
-            compaction.isDue = !avoided.isEmpty
-            if compaction.isDue { compaction.nextAt = now.monotonic + Self.roomRetryAfter }
+            // Nothing changes before tables do, or rest, or the room, or some are no longer left
+            // alone.
+            compaction.isDue = !isResting || !avoided.isEmpty
+            if compaction.isDue {
+                let retryAt = now.monotonic + Self.roomRetryAfter
+                compaction.nextAt = isResting ? retryAt : min(retryAt, compaction.restsAt)
+            }
         }
         return plan
     }
@@ -118,11 +123,9 @@ extension NodeMachine {
         let isAwaited = !compaction.requests.isEmpty
         if case .writing = flush.phase, !isAwaited { return }
         guard now.monotonic >= compaction.nextAt || isAwaited else { return }
-        let bytes = configuration.compactionStepBytes
-        compaction.nextAt =
-            now.monotonic
-            + .milliseconds(Int64(bytes * 1000 / configuration.compactionBytesPerSecond))
+        compaction.steppedAt = now.monotonic
         compaction.phase = .merging(work, isRunning: true)
+        let bytes = configuration.compactionStepBytes
         run(.compact(work.compaction, bytes: bytes), .compact, into: &effects)
     }
 
@@ -136,6 +139,9 @@ extension NodeMachine {
         counters.compactionBytesRead += progress.read - work.progress.read
         counters.compactionBytesWritten += progress.written - work.progress.written
         work.progress = progress
+        let share = configuration.compactionShare
+        let pause = (now.monotonic - compaction.steppedAt) * (100 - share) / share
+        compaction.nextAt = now.monotonic + pause
         if let table {
             compaction.phase = .awaitsFlush(work, table)
             commitCompaction(into: &effects)

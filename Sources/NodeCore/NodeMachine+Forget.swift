@@ -172,9 +172,7 @@ extension NodeMachine {
         }
         let state = LogState(
             marks: closing.pending, peers: peers, runs: lives.runs, register: absence.register)
-        let append = log.append(kind: LogKind.state.rawValue, payload: state.encoded)
-        effects.append(.append(append))
-        effects.append(.sync)
+        let append = appendSynced(.state, state.encoded, into: &effects)
         forgetting.phase = .syncing(below: below, plan, file, state: append)
     }
 

@@ -345,7 +345,6 @@ extension NodeMachine {
         guard closing.durable.frozen == closing.frozen, lives.promoteAfter <= synced else {
             return
         }
-        let majority = Consistency.quorum.required(of: peers.count + 1)
         guard peers.count + 1 - awaiting.count >= majority else { return }
         lives.strangers.formUnion(awaiting)
         vote(into: &effects)

@@ -47,11 +47,9 @@ extension NodeMachine {
     /// The first record of this process, before any other: the run that its peers will know.
     mutating func beginRun(into effects: inout [Effect]) {
         let mark = RunMark(run: identity.startNonce, edits: lives.edits)
-        let append = log.append(kind: LogKind.run.rawValue, payload: mark.encoded)
+        let append = appendSynced(.run, mark.encoded, into: &effects)
         lives.runs.begin(identity.startNonce, at: append.lsn, edits: lives.edits)
         lives.firstOfRun = append.lsn
-        effects.append(.append(append))
-        effects.append(.sync)
         nameSuperseded()
     }
 
@@ -142,10 +140,7 @@ extension NodeMachine {
             nameSuperseded()
         }
         let record = PeerMemory(node: node, standing: standing)
-        let append = log.append(kind: LogKind.peer.rawValue, payload: record.encoded)
-        lives.notes.insert(append.lsn)
-        effects.append(.append(append))
-        effects.append(.sync)
+        lives.notes.insert(appendSynced(.peer, record.encoded, into: &effects).lsn)
     }
 
     mutating func nameSuperseded() {

@@ -73,6 +73,17 @@ struct FlushRequest {
 }
 
 extension NodeMachine {
+    /// Appends a record that somebody waits for.
+    @discardableResult
+    mutating func appendSynced(
+        _ kind: LogKind, _ payload: [UInt8], into effects: inout [Effect]
+    ) -> LogAppend {
+        let append = log.append(kind: kind.rawValue, payload: payload)
+        effects.append(.append(append))
+        effects.append(.sync)
+        return append
+    }
+
     mutating func run(_ job: StorageJob, _ purpose: JobPurpose, into effects: inout [Effect]) {
         if job.isCommit, deferred.holdsCommit {
             deferred.insert(job, purpose, dueAt: .zero)
@@ -302,6 +313,7 @@ extension NodeMachine {
             preconditionFailure("a manifest edit was committed without a flush")
         }
         tables.append(contentsOf: written)
+        compaction.restsAt = now.monotonic + configuration.compactionRestAge
         coveredThrough = max(coveredThrough, frozen.through)
         flush.frozen = nil
         flush.phase = .idle

@@ -84,7 +84,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     /// With no room in it, nothing is compacted.
     package var compaction = CompactionLimits()
     package var compactionStepBytes = 1
-    package var compactionBytesPerSecond = 1
+    package var compactionShare = 100
+    package var compactionRestAge: Duration = .zero
     package var memtableBytesMax: Int
     package var memtableAgeMax: Duration
     package var logFileMax: UInt64
@@ -281,7 +282,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
         compaction.tierUnit = random.pick([64, 1 << 10, 16 << 10])
         compaction.bytesMax = random.pick([0, 4 << 10, 64 << 10, 16 << 30, 16 << 30, 16 << 30])
         compactionStepBytes = random.pick([1, 200, 2 << 10, 512 << 10])
-        compactionBytesPerSecond = compactionStepBytes * random.pick([2, 20, 1000])
+        compactionShare = random.pick([1, 10, 100])
+        compactionRestAge = random.pick([.zero, .milliseconds(500), .seconds(3)])
     }
 
     /// Drawn apart from the rest: a third of the seeds, some with little room.

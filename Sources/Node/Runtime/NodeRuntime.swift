@@ -16,7 +16,9 @@ package final class NodeRuntime: Sendable {
     package let inbox: CoreInbox
     package let replies: ReplyBook
     package let log: LogThread
-    package let storage: WorkerPool
+    /// Jobs that somebody waits for, and those of the background, on threads of their own.
+    private let reads: WorkerPool
+    private let files: WorkerPool
     private let runner: StorageRunner
     private let peers: any PeerSending
     private let metrics: NodeMetrics
@@ -49,10 +51,16 @@ package final class NodeRuntime: Sendable {
         self.onHalt = onHalt
         self.onCondemn = onCondemn ?? onHalt
         log = LogThread()
-        storage = WorkerPool(
-            name: "files", threads: RuntimeLimits.storageThreads,
+        reads = WorkerPool(
+            name: "reads", threads: RuntimeLimits.readThreads,
             queueMax: RuntimeLimits.storageJobsMax)
+        files = WorkerPool(
+            name: "files", threads: RuntimeLimits.fileThreads,
+            queueMax: RuntimeLimits.storageJobsMax, nice: RuntimeLimits.fileNice)
     }
+
+    /// Storage jobs that no thread has taken yet.
+    package var storageJobsWaiting: Int { reads.waiting + files.waiting }
 
     /// Starts the log and the core. `make` builds the machine on the thread that will own it.
     package func start<Machine: CoreMachine & ~Copyable>(
@@ -117,7 +125,8 @@ package final class NodeRuntime: Sendable {
         let hasEnded: Bool? = ended.wait(until: deadline) { $0 ? true : nil }
         if hasEnded == nil { logger.warning("the core did not end in time") }
         if !log.stop(by: deadline) { logger.warning("the log was not closed in time") }
-        if !storage.stop(by: deadline) { logger.warning("file jobs did not end in time") }
+        let haveEnded = [reads.stop(by: deadline), files.stop(by: deadline)]
+        if haveEnded.contains(false) { logger.warning("file jobs did not end in time") }
         replies.closeAll()
     }
 }
@@ -241,7 +250,7 @@ extension NodeRuntime {
     }
 
     private func run(_ id: JobID, _ job: StorageJob) {
-        let isTaken = storage.submit { [self] in
+        let isTaken = (job.isAwaited ? reads : files).submit { [self] in
             let began = SystemClock.monotonic
             let result = runner.run(job)
             metrics.storageJob.observe(SystemClock.monotonic - began)

@@ -176,7 +176,7 @@ struct RunningNode: Sendable {
         var gauges = MetricGauges()
         gauges.inboxWaiting = runtime.inbox.waiting
         gauges.requestsWaiting = runtime.replies.count
-        gauges.storageJobsWaiting = runtime.storage.waiting
+        gauges.storageJobsWaiting = runtime.storageJobsWaiting
         gauges.catalogJobsWaiting = attributes?.waiting ?? 0
         gauges.parkingJobsWaiting = parking.waiting
         gauges.logBacklogBytes = runtime.log.backlog

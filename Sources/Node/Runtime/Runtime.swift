@@ -46,7 +46,11 @@ package enum RuntimeLimits {
     package static let catalogJobsMax = 1024
     /// Batches that may wait to be parked, read or removed.
     package static let parkingJobsMax = 1024
-    package static let storageThreads = 2
+    /// Threads for what somebody waits for, and for what is written in the background.
+    package static let readThreads = 2
+    package static let fileThreads = 2
+    /// The background yields: at 5 a thread gets a third of the time of one at 0, never none.
+    package static let fileNice: Int32 = 5
     /// How long after its deadline a request that the core forgot is ended by the shell.
     package static let replyGrace: Duration = .seconds(2)
     /// The exit status after a failure of the disk (EX_SOFTWARE of sysexits.h).

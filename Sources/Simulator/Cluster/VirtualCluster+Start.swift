@@ -151,7 +151,8 @@ extension VirtualCluster {
         configuration.memtableAgeMax = swarm.memtableAgeMax
         configuration.compaction = swarm.compaction
         configuration.compactionStepBytes = swarm.compactionStepBytes
-        configuration.compactionBytesPerSecond = swarm.compactionBytesPerSecond
+        configuration.compactionShare = swarm.compactionShare
+        configuration.compactionRestAge = swarm.compactionRestAge
         // Small flushes and small portions: everything is done in pieces.
         configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 2048
         configuration.driveAfter = swarm.driveAfter

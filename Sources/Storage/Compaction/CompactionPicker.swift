@@ -56,7 +56,7 @@ package struct CompactionLimits: Hashable, Sendable {
 /// Size-tiered, as in Bigtable and Cassandra, with the bound of RocksDB's universal compaction on
 /// what is stored twice. Within one bucket, over the tables ascending by size:
 ///
-/// 1. Where all but the greatest have more than 30 % of it, all are merged.
+/// 1. Where all but the greatest have more than 30 % of it, all are merged, once flushes rest.
 /// 2. Where four are of one tier (sizes within a factor of four), they and all smaller ones are.
 /// 3. Else the bucket is at rest.
 ///
@@ -78,14 +78,18 @@ package struct CompactionPicker: Hashable, Sendable {
     /// The next compaction of the bucket with most tables; nil where all are at rest.
     ///
     /// - Parameters:
+    ///   - isResting: no flush adds to the tables: rule (1) holds. Before, each flush would make
+    ///     all be written anew.
     ///   - room: the most bytes that may be written.
     ///   - busy: tables that are left alone.
     package func pick(
-        _ tables: [TableMeta], room: UInt64 = .max, without busy: Set<UInt64> = []
+        _ tables: [TableMeta], isResting: Bool = true, room: UInt64 = .max,
+        without busy: Set<UInt64> = []
     ) -> CompactionPlan? {
         var best: (plan: CompactionPlan, tables: Int)?
         for members in buckets(tables, without: busy) {
-            guard let plan = plan(members, bytesMax: min(limits.bytesMax, room)) else { continue }
+            let bytesMax = min(limits.bytesMax, room)
+            guard let plan = plan(members, isResting, bytesMax: bytesMax) else { continue }
             if best.map({ members.count > $0.tables }) ?? true { best = (plan, members.count) }
         }
         return best?.plan
@@ -116,13 +120,15 @@ package struct CompactionPicker: Hashable, Sendable {
             .map { $0.value.sorted { ($0.size, $0.id) < ($1.size, $1.id) } }
     }
 
-    private func plan(_ members: [TableMeta], bytesMax: UInt64) -> CompactionPlan? {
+    private func plan(
+        _ members: [TableMeta], _ isResting: Bool, bytesMax: UInt64
+    ) -> CompactionPlan? {
         var tables = members[...]
         var bytes = tables.reduce(0) { $0 + $1.size }
         while bytes > bytesMax, let last = tables.popLast() { bytes -= last.size }
         guard let greatest = tables.last, tables.count > 1 else { return nil }
         let excess = bytes - greatest.size
-        if excess * 100 > greatest.size * CompactionLimits.excessPercentMax {
+        if isResting, excess * 100 > greatest.size * CompactionLimits.excessPercentMax {
             return Self.plan(tables.prefix(limits.fanInMax), of: members)
         }
         var tier = -1

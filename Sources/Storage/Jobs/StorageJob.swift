@@ -52,6 +52,18 @@ package enum StorageJob: Equatable, Sendable {
     /// Adds up what these batch records hold for one partition, by code that the memtable does not
     /// share: which of two replicas is wrong.
     case recount(PartitionID, [LogPosition])
+
+    /// Somebody waits for what it reads: it must not stand behind the files that are written in
+    /// the background, whose jobs take up to seconds.
+    package var isAwaited: Bool {
+        switch self {
+        case .series, .scan, .readLog, .lookUp, .letters: true
+        case .writeTables, .commit, .keepAside, .removeLogs, .compact, .abandonCompaction,
+            .removeTables, .verify, .writeHistory, .copyCells, .copyHistory, .copySealed,
+            .removeHistory, .recount:
+            false
+        }
+    }
 }
 
 package enum StorageResult: Equatable, Sendable {
