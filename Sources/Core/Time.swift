@@ -3,7 +3,7 @@
 package struct Instant: Hashable, Comparable, Sendable {
     package var nanoseconds: Int64
 
-    package init(nanoseconds: Int64) {
+    @inlinable package init(nanoseconds: Int64) {
         self.nanoseconds = nanoseconds
     }
 
@@ -11,19 +11,19 @@ package struct Instant: Hashable, Comparable, Sendable {
     /// Never comes: for comparisons only.
     package static let distant = Instant(nanoseconds: .max)
 
-    package static func < (left: Instant, right: Instant) -> Bool {
+    @inlinable package static func < (left: Instant, right: Instant) -> Bool {
         left.nanoseconds < right.nanoseconds
     }
 
-    package static func + (left: Instant, right: Duration) -> Instant {
+    @inlinable package static func + (left: Instant, right: Duration) -> Instant {
         Instant(nanoseconds: left.nanoseconds + right.nanoseconds)
     }
 
-    package static func - (left: Instant, right: Duration) -> Instant {
+    @inlinable package static func - (left: Instant, right: Duration) -> Instant {
         Instant(nanoseconds: left.nanoseconds - right.nanoseconds)
     }
 
-    package static func - (left: Instant, right: Instant) -> Duration {
+    @inlinable package static func - (left: Instant, right: Instant) -> Duration {
         .nanoseconds(left.nanoseconds - right.nanoseconds)
     }
 }
@@ -32,19 +32,19 @@ package struct Instant: Hashable, Comparable, Sendable {
 package struct WallTime: Hashable, Comparable, Sendable {
     package var milliseconds: Int64
 
-    package init(milliseconds: Int64) {
+    @inlinable package init(milliseconds: Int64) {
         self.milliseconds = milliseconds
     }
 
-    package static func < (left: WallTime, right: WallTime) -> Bool {
+    @inlinable package static func < (left: WallTime, right: WallTime) -> Bool {
         left.milliseconds < right.milliseconds
     }
 
-    package static func + (left: WallTime, right: Duration) -> WallTime {
+    @inlinable package static func + (left: WallTime, right: Duration) -> WallTime {
         WallTime(milliseconds: left.milliseconds + right.milliseconds)
     }
 
-    package static func - (left: WallTime, right: Duration) -> WallTime {
+    @inlinable package static func - (left: WallTime, right: Duration) -> WallTime {
         WallTime(milliseconds: left.milliseconds - right.milliseconds)
     }
 }
@@ -62,13 +62,13 @@ package struct Now: Hashable, Sendable {
 
 extension Duration {
     /// The duration in whole nanoseconds, cut toward zero.
-    package var nanoseconds: Int64 {
+    @inlinable package var nanoseconds: Int64 {
         let (seconds, attoseconds) = components
         return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
     }
 
     /// The duration in whole milliseconds, cut toward zero.
-    package var milliseconds: Int64 {
+    @inlinable package var milliseconds: Int64 {
         nanoseconds / 1_000_000
     }
 }

@@ -36,13 +36,14 @@ extension NodeMachine {
             effects.append(.report(.clockTrusted))
         }
         clockDoubt = doubt
-        if mayFreeze(now) { replaceVoidGeneration(now, into: &effects) }
+        replaceVoidGeneration(now, into: &effects)
     }
 
     /// A node that first started while its clock was years ahead is refused by all its peers. Once
     /// the clock is right it goes on under a generation that they can believe.
     private mutating func replaceVoidGeneration(_ now: Now, into effects: inout [Effect]) {
-        guard identity.generation >= Generation.limit(held: 0, now: now.wall) else { return }
+        guard identity.generation >= Generation.limit(held: 0, now: now.wall), mayFreeze(now)
+        else { return }
         identity.generation = Generation.next(stored: identity.generation, now: now.wall)
         run(
             .commit(ManifestEdit(identity: identity)), .generation(identity.generation),

@@ -62,6 +62,12 @@ package struct ByteReader: Sendable {
         }
     }
 
+    /// Specialized here for what is read most: callers are in other modules.
+    @specialized(where Value == UInt16)
+    @specialized(where Value == UInt32)
+    @specialized(where Value == UInt64)
+    @specialized(where Value == UInt128)
+    @specialized(where Value == Int64)
     package mutating func fixed<Value: FixedWidthInteger>(
         _ type: Value.Type = Value.self
     ) throws(DecodeError) -> Value {

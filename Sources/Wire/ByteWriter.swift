@@ -13,6 +13,11 @@ package struct ByteWriter: Sendable {
         bytes.append(value)
     }
 
+    @specialized(where Value == UInt16)
+    @specialized(where Value == UInt32)
+    @specialized(where Value == UInt64)
+    @specialized(where Value == UInt128)
+    @specialized(where Value == Int64)
     package mutating func write<Value: FixedWidthInteger>(fixed value: Value) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }

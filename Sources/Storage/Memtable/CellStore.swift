@@ -64,6 +64,8 @@ struct CellStore: Sendable {
     private var seriesIndex = HashIndex()
     private var cellIndex = HashIndex()
     private var lastType = 0
+    /// The series of the slice that is being added; kept for its capacity alone.
+    private var arrivals: [Arrival] = []
 
     init(partitions: Int, digestKey: SipKey, buckets: TimeBuckets) {
         precondition(
@@ -84,15 +86,20 @@ struct CellStore: Sendable {
 
     // MARK: Adding
 
-    /// Adds all cells of a slice that `SliceReader.validate` has passed.
-    mutating func add(validated bytes: UnsafeRawBufferPointer, partition: PartitionID) {
+    /// Adds all cells of a slice or, if it is malformed, none.
+    mutating func add(
+        _ bytes: UnsafeRawBufferPointer, partition: PartitionID
+    ) throws(SliceError) {
+        try validate(bytes, partition)
+        fetch(bytes)
         var reader = SliceReader(bytes, length: buckets.window)
         var current = 0
         var sum = PartitionSum.zero
+        var arrived = arrivals.makeIterator()
         do throws(SliceError) {
             while let cell = try reader.next() {
-                if cell.startsSeries {
-                    current = intern(partition, key: cell.key, type: cell.type)
+                if cell.startsSeries, let arrival = arrived.next() {
+                    current = intern(partition, arrival, key: cell.key, type: cell.type)
                 }
                 let term = add(cell.measure, window: cell.window, to: current)
                 sum.add(cell.measure, term: term)
@@ -103,11 +110,87 @@ struct CellStore: Sendable {
         sums[Int(partition.index)].merge(sum)
     }
 
+    /// One series of a slice, and what is known of it here.
+    private struct Arrival {
+        var offset: Int
+        var hash: UInt64
+        var window: Int64
+        var length: UInt16
+        /// An index of `keys`, if its bytes are those of this one.
+        var key = CellStore.none
+        var series = CellStore.none
+        var cell = CellStore.none
+    }
+
+    private mutating func validate(
+        _ bytes: UnsafeRawBufferPointer, _ partition: PartitionID
+    ) throws(SliceError) {
+        var reader = SliceReader(bytes, length: buckets.window)
+        arrivals.removeAll(keepingCapacity: true)
+        while let cell = try reader.next() {
+            guard cell.startsSeries, let key = cell.key.baseAddress, let start = bytes.baseAddress
+            else { continue }
+            arrivals.append(
+                Arrival(
+                    offset: key - start, hash: keyHash(partition, cell.key), window: cell.window,
+                    length: UInt16(cell.key.count)))
+        }
+    }
+
+    /// Touches what adding the arrivals will need: one access to memory in each loop, so that the
+    /// processor waits for many at once. Nearly all of a large store is in no cache, and waiting
+    /// for one access after the other is what adding would cost. Guesses that are wrong only
+    /// fetched in vain.
+    private mutating func fetch(_ bytes: UnsafeRawBufferPointer) {
+        var list: [Arrival] = []
+        swap(&list, &arrivals)
+        list.withUnsafeMutableBufferPointer { fetch(&$0, bytes) }
+        swap(&list, &arrivals)
+    }
+
+    private func fetch(
+        _ list: inout UnsafeMutableBufferPointer<Arrival>, _ bytes: UnsafeRawBufferPointer
+    ) {
+        for place in list.indices {
+            list[place].key = keyIndex.guess(list[place].hash).map { UInt32($0) } ?? Self.none
+        }
+        for place in list.indices where list[place].key != Self.none {
+            list[place].series = keys[Int(list[place].key)].firstSeries
+        }
+        arena.withUnsafeBytes { arena in
+            for place in list.indices where list[place].key != Self.none {
+                let held = keys[Int(list[place].key)]
+                let mine = arena[held.offset..<held.offset + Int(held.length)]
+                let start = list[place].offset
+                let other = bytes[start..<start + Int(list[place].length)]
+                let isSame = ByteOrder.areEqual(
+                    UnsafeRawBufferPointer(rebasing: mine),
+                    UnsafeRawBufferPointer(rebasing: other))
+                if !isSame { list[place].key = Self.none }
+            }
+        }
+        for place in list.indices where list[place].series != Self.none {
+            list[place].cell = series[Int(list[place].series)].lastTouched
+        }
+        for place in list.indices where list[place].cell != Self.none {
+            let arrival = list[place]
+            if cells[Int(arrival.cell)].window == arrival.window { continue }
+            let hash = cellHash(arrival.window, of: Int(arrival.series))
+            list[place].cell = cellIndex.guess(hash).map { UInt32($0) } ?? Self.none
+        }
+        for place in list.indices where list[place].cell != Self.none {
+            // Stored, so that the access is not optimized away.
+            list[place].window = cells[Int(list[place].cell)].window
+        }
+    }
+
     mutating func insert(
         _ partition: PartitionID, key: [UInt8], type: [UInt8], window: Int64, _ measure: Measure
     ) {
         let current = key.withUnsafeBytes { key in
-            type.withUnsafeBytes { intern(partition, key: key, type: $0) }
+            type.withUnsafeBytes { type in
+                intern(intern(partition, key: key, keyHash(partition, key)), key: key, type: type)
+            }
         }
         let term = add(measure, window: window, to: current)
         sums[Int(partition.index)].add(measure, term: term)
@@ -135,7 +218,7 @@ struct CellStore: Sendable {
     private mutating func slot(window: Int64, of current: Int) -> Int {
         let touched = series[current].lastTouched
         if touched != Self.none, cells[Int(touched)].window == window { return Int(touched) }
-        let hash = TableHash.hash(UInt64(current), UInt64(bitPattern: window), seed: seed)
+        let hash = cellHash(window, of: current)
         let found = cellIndex.find(hash) {
             cells[$0].window == window && Int(cells[$0].series) == current
         }
@@ -161,11 +244,26 @@ struct CellStore: Sendable {
 
     // MARK: Interning
 
+    private func cellHash(_ window: Int64, of series: Int) -> UInt64 {
+        TableHash.hash(UInt64(series), UInt64(bitPattern: window), seed: seed)
+    }
+
     private mutating func intern(
-        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer
+        _ partition: PartitionID, _ arrival: Arrival, key: UnsafeRawBufferPointer,
+        type: UnsafeRawBufferPointer
+    ) -> Int {
+        let known = arrival.key
+        if known != Self.none, keys[Int(known)].partition == partition.index {
+            return intern(Int(known), key: key, type: type)
+        }
+        return intern(intern(partition, key: key, arrival.hash), key: key, type: type)
+    }
+
+    /// The series of a key and a type.
+    private mutating func intern(
+        _ owner: Int, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer
     ) -> Int {
         let type = intern(type: type)
-        let owner = intern(partition, key: key)
         let first = keys[owner].firstSeries
         if first != Self.none, Int(series[Int(first)].type) == type { return Int(first) }
         let hash = TableHash.hash(UInt64(owner), UInt64(type), seed: seed)
@@ -200,8 +298,9 @@ struct CellStore: Sendable {
         return lastType
     }
 
-    private mutating func intern(_ partition: PartitionID, key: UnsafeRawBufferPointer) -> Int {
-        let hash = keyHash(partition, key)
+    private mutating func intern(
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, _ hash: UInt64
+    ) -> Int {
         if let found = findKey(hash, partition, key) { return found }
         keys.append(
             Key(

@@ -34,6 +34,14 @@ struct HashIndex: Sendable {
         }
     }
 
+    /// The index that `find` would look at first, if it looks at any: a guess that costs one
+    /// access to memory.
+    @inline(__always)
+    func guess(_ hash: UInt64) -> Int? {
+        let slot = slots[Int((hash >> 32) >> shift)]
+        return slot == 0 ? nil : Int(slot & 0xffff_ffff) - 1
+    }
+
     /// Adds an index that `find` did not find.
     mutating func insert(_ hash: UInt64, _ index: Int) {
         precondition(index < Int(UInt32.max) - 1, "a table of 2^32 entries is full")

@@ -19,8 +19,7 @@ package struct Memtable: ~Copyable {
     package mutating func apply(
         slice bytes: UnsafeRawBufferPointer, partition: PartitionID
     ) throws(SliceError) {
-        try SliceReader.validate(bytes, length: store.buckets.window)
-        store.add(validated: bytes, partition: partition)
+        try store.add(bytes, partition: partition)
     }
 
     var buckets: TimeBuckets { store.buckets }
