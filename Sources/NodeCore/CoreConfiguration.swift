@@ -35,7 +35,7 @@ package struct CoreConfiguration: Sendable {
     /// Space alone is no reason for a compaction until nothing was flushed for so long.
     package var compactionRestAge: Duration = .seconds(30)
     /// Cells of a batch that are counted in one step; of one partition all are.
-    package var applyCellsMax = 2048
+    package var applyCellsMax = 1024
     /// How long a home voter waits for the coordinator before it drives a batch on itself.
     package var driveAfter: Duration = .seconds(3)
     package var catchUpInterval: Duration = .seconds(1)

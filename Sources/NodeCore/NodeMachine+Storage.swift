@@ -277,7 +277,7 @@ extension NodeMachine {
         }
         var full = Memtable(
             partitions: configuration.partitions, digestKey: configuration.digestKey,
-            window: configuration.window)
+            window: configuration.window, room: memtable.size)
         swap(&full, &memtable)
         memtableSince = nil
         let frozen = full.freeze(through: lastMark)

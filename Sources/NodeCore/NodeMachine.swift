@@ -44,8 +44,10 @@ import Wire
 // - The memtable takes a batch in the same step in which the mark of it is appended, so that a
 //   flush covers exactly the marks up to its LSN.
 // - No dictionary's order reaches an effect.
+// - Nobody copies it. `~Copyable` would promise that, and make the compiler check every access to
+//   a value of this size for minutes.
 
-package struct NodeMachine: ~Copyable {
+package struct NodeMachine {
     package let configuration: CoreConfiguration
     package let ring: RingView
     /// The partitions that this node replicates.

@@ -325,28 +325,31 @@ private func push(
         #expect(push(to: &empty, [UInt8](repeating: 0, count: 500), .bulk))
     }
 
-    @Test("Urgent goes first, each in its order, and bulk is not starved")
+    @Test("What is awaited goes first, each in its order, and nothing is starved")
     func order() {
         var queue = PeerQueue()
-        for number in 0..<200 {
-            #expect(push(to: &queue, [0, UInt8(number)], .urgent))
-            #expect(push(to: &queue, [1, UInt8(number)], .bulk))
-        }
-        var urgent: [UInt8] = []
-        var bulk: [UInt8] = []
-        var run = 0
-        while let message = queue.pop() {
-            if message[0] == 0 {
-                urgent.append(message[1])
-                run += 1
-                #expect(run <= PeerLimits.urgentRunMax)
-            } else {
-                bulk.append(message[1])
-                run = 0
+        let count = 200
+        for number in 0..<count {
+            for priority in PeerPriority.allCases {
+                #expect(
+                    push(to: &queue, [UInt8(priority.rawValue), UInt8(number)], priority))
             }
         }
-        #expect(urgent == (0..<200).map { UInt8($0) })
-        #expect(bulk == (0..<200).map { UInt8($0) })
+        var taken: [[UInt8]] = [[], [], []]
+        var run = [0, 0, 0]
+        while let message = queue.pop() {
+            let lane = Int(message[0])
+            taken[lane].append(message[1])
+            run[lane] += 1
+            for before in 0..<lane { run[before] = 0 }
+            let isLast = taken[(lane + 1)...].allSatisfy { $0.count == count }
+            #expect(isLast || run[lane] <= PeerLimits.runMax)
+            for before in 0..<lane where taken[before].count < count {
+                // It gave way because it had its run.
+                #expect(taken[before].count % PeerLimits.runMax == 0)
+            }
+        }
+        #expect(taken.allSatisfy { $0 == (0..<count).map { UInt8($0) } })
         #expect(queue.isEmpty)
     }
 

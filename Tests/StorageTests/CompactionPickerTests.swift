@@ -52,6 +52,13 @@ import Testing
             guard total <= limits.bytesMax else { continue }
             let greatest = members.map(\.size).max() ?? 0
             #expect(total * 10 <= greatest * 13, "\(members.map(\.size))")
+        }
+        checkFew(tables, limits)
+    }
+
+    static func checkFew(_ tables: [TableMeta], _ limits: CompactionLimits) {
+        for (_, members) in Dictionary(grouping: tables, by: { TableBucket($0) })
+        where members.reduce(0, { $0 + $1.size }) <= limits.bytesMax {
             #expect(members.count <= limits.tablesAtRestMax, "\(members.count) tables")
         }
     }
@@ -76,6 +83,12 @@ import Testing
                 store.flush(size, bucket: Int64(random.below(3)))
             }
             let shared = UInt64(random.below(101))
+            // While flushes go on space alone is no reason, but tables stay few.
+            while let plan = picker.pick(store.tables, isResting: false) {
+                Self.check(plan, store.tables, limits)
+                store.apply(plan, shared: shared)
+            }
+            Self.checkFew(store.tables, limits)
             let before = store.tables.count
             var plans = 0
             while let plan = picker.pick(store.tables) {

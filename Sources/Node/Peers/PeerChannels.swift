@@ -14,8 +14,9 @@ import NIOPosix
 enum PeerChannels {
     private static let backlog: Int32 = 256
     /// Above the high mark a connection takes no more messages; it starts again below the low one.
+    /// What is in the connection can no longer be overtaken.
     private static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(
-        low: 512 << 10, high: 2 << 20)
+        low: 128 << 10, high: 512 << 10)
     private static let readMax = 256 << 10
 
     static func listen(

@@ -1,16 +1,17 @@
 /// Which of two waiting messages goes first.
-package enum PeerPriority: Sendable {
+package enum PeerPriority: Int, Sendable, CaseIterable {
     /// Small and awaited: votes, answers, gossip.
+    case prompt
+    /// Large and awaited: batches.
     case urgent
-    /// Large or patient: slices, catch-up, copies.
+    /// Patient: catch-up, copies, attributes.
     case bulk
 }
 
 /// Messages that wait for one peer, bounded in bytes. Each priority keeps its order.
 package struct PeerQueue: Sendable {
-    private var urgent = Lane()
-    private var bulk = Lane()
-    private var urgentRun = 0
+    /// By priority.
+    private var lanes = PeerPriority.allCases.map { _ in Lane() }
     private let bytesMax: Int
     /// Waiting here or handed to the connection and not yet written.
     package private(set) var bytes = 0
@@ -19,6 +20,8 @@ package struct PeerQueue: Sendable {
     private struct Lane {
         var messages: [[UInt8]?] = []
         var head = 0
+        /// Messages that went before others that wait behind this lane, in a row.
+        var run = 0
 
         var isEmpty: Bool { head == messages.count }
 
@@ -46,28 +49,27 @@ package struct PeerQueue: Sendable {
         self.bytesMax = bytesMax
     }
 
-    package var isEmpty: Bool { urgent.isEmpty && bulk.isEmpty }
+    package var isEmpty: Bool { lanes.allSatisfy(\.isEmpty) }
 
     /// False when the message would pass the bound; an empty queue takes any message.
     package mutating func push(_ message: [UInt8], _ priority: PeerPriority) -> Bool {
         let size = PeerFrameHeader.size + message.count
         guard bytes == 0 || bytes + size <= bytesMax else { return false }
         bytes += size
-        switch priority {
-        case .urgent: urgent.append(message)
-        case .bulk: bulk.append(message)
-        }
+        lanes[priority.rawValue].append(message)
         return true
     }
 
     /// The next message to write. Its bytes count until `written`.
     package mutating func pop() -> [UInt8]? {
-        if !urgent.isEmpty, bulk.isEmpty || urgentRun < PeerLimits.urgentRunMax {
-            urgentRun += 1
-            return urgent.removeFirst()
+        for place in lanes.indices where !lanes[place].isEmpty {
+            let isLast = lanes[(place + 1)...].allSatisfy(\.isEmpty)
+            guard isLast || lanes[place].run < PeerLimits.runMax else { continue }
+            lanes[place].run += 1
+            for before in lanes[..<place].indices { lanes[before].run = 0 }
+            return lanes[place].removeFirst()
         }
-        urgentRun = 0
-        return bulk.isEmpty ? nil : bulk.removeFirst()
+        return nil
     }
 
     package mutating func written(_ count: Int) {

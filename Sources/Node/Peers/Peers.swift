@@ -42,8 +42,10 @@ package enum PeerLimits {
     package static let strangersMax = 64
     /// What may wait for one peer, in its queue and in its connection together.
     package static let queuedBytesMax = 256 << 20
-    /// Urgent messages in a row while bulk waits, after which one bulk message goes out.
-    package static let urgentRunMax = 64
+    /// Messages of one priority in a row while lower ones wait, after which one of those goes out.
+    package static let runMax = 64
+    /// A message that is awaited and has at most so many bytes overtakes batches.
+    package static let promptMax = 16 << 10
     /// Frames are gathered to about this many bytes per write.
     package static let writeBatch = 256 << 10
     /// Large frames are written in pieces of this size, so that progress is seen as it happens.

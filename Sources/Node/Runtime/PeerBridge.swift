@@ -33,15 +33,16 @@ package final class PeerBridge: PeerSending {
     // MARK: - Out
 
     package func send(_ message: PeerMessage, to node: NodeID) -> Bool {
-        transport.withLock(\.self)?.send(
-            message.encoded(), to: node, priority: Self.priority(of: message)) ?? false
+        let bytes = message.encoded()
+        let priority = Self.priority(of: message, bytes: bytes.count)
+        return transport.withLock(\.self)?.send(bytes, to: node, priority: priority) ?? false
     }
 
-    /// What only catches up lets the rest go first.
-    private static func priority(of message: PeerMessage) -> PeerPriority {
+    /// What only catches up lets the rest go first, and what is large the small.
+    private static func priority(of message: PeerMessage, bytes: Int) -> PeerPriority {
         switch message {
         case .replication(.fetched), .replication(.syncReply): .bulk
-        case .gossip, .replication, .awaited: .urgent
+        case .gossip, .replication, .awaited: bytes <= PeerLimits.promptMax ? .prompt : .urgent
         }
     }
 

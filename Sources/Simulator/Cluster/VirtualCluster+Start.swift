@@ -154,7 +154,7 @@ extension VirtualCluster {
         configuration.compactionShare = swarm.compactionShare
         configuration.compactionRestAge = swarm.compactionRestAge
         // Small flushes and small portions: everything is done in pieces.
-        configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 2048
+        configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 1024
         configuration.driveAfter = swarm.driveAfter
         configuration.catchUpInterval = swarm.catchUpInterval
         configuration.catchUpAge = swarm.catchUpAge

@@ -60,20 +60,39 @@ struct CellStore: Sendable {
     /// Kept with every slice that is added: what an audit compares.
     var sums: [PartitionSum]
     private var typeIndex = HashIndex()
-    private var keyIndex = HashIndex()
-    private var seriesIndex = HashIndex()
-    private var cellIndex = HashIndex()
+    private var keyIndex: HashIndex
+    private var seriesIndex: HashIndex
+    private var cellIndex: HashIndex
     private var lastType = 0
     /// The series of the slice that is being added; kept for its capacity alone.
     private var arrivals: [Arrival] = []
 
-    init(partitions: Int, digestKey: SipKey, buckets: TimeBuckets) {
+    /// `room`: what most likely comes. Arrays of that size never grow, which would take as long as
+    /// adding some ten thousand cells, and all at once.
+    init(
+        partitions: Int, digestKey: SipKey, buckets: TimeBuckets,
+        room: MemtableSize = MemtableSize()
+    ) {
         precondition(
             partitions > 0 && partitions <= Limits.partitionsMax, "\(partitions) partitions")
         self.buckets = buckets
         self.digestKey = digestKey
         seed = digestKey.low ^ 0x6d65_6d74_6162_6c65
         sums = Array(repeating: .zero, count: partitions)
+        keyIndex = HashIndex(room: room.keys)
+        seriesIndex = HashIndex(room: room.series)
+        cellIndex = HashIndex(room: room.cells)
+        arena.reserveCapacity(room.textBytes)
+        keys.reserveCapacity(room.keys)
+        series.reserveCapacity(room.series)
+        cells.reserveCapacity(room.cells)
+        values.reserveCapacity(room.values)
+    }
+
+    var size: MemtableSize {
+        MemtableSize(
+            keys: keys.count, series: series.count, cells: cells.count, values: values.count,
+            textBytes: arena.count)
     }
 
     /// About the memory held.

@@ -7,12 +7,16 @@ struct HashIndex: Sendable {
     private var count = 0
     private var shift: UInt64
 
-    init() {
-        slots = Array(repeating: 0, count: 16)
-        shift = 32 - 4
+    /// - Parameter room: so many entries fit without growing.
+    init(room: Int = 0) {
+        var bits: UInt64 = 4
+        while room * 4 > 3 << bits { bits += 1 }
+        slots = Array(repeating: 0, count: 1 << bits)
+        shift = 32 - bits
     }
 
-    var byteCount: Int { slots.count * 8 }
+    /// About what the entries take: slots that wait for entries are left out.
+    var byteCount: Int { max(16, count * 2) * 8 }
 
     /// The index for which `matches` holds, among those with this hash.
     @inline(__always)

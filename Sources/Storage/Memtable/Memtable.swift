@@ -1,18 +1,46 @@
 package import Core
 package import Wire
 
+/// How much a memtable holds.
+package struct MemtableSize: Hashable, Sendable {
+    package var keys = 0
+    package var series = 0
+    package var cells = 0
+    package var values = 0
+    /// Of keys and types.
+    package var textBytes = 0
+
+    package init() {}
+
+    init(keys: Int, series: Int, cells: Int, values: Int, textBytes: Int) {
+        self.keys = keys
+        self.series = series
+        self.cells = cells
+        self.values = values
+        self.textBytes = textBytes
+    }
+}
+
 /// The sum of all slices that were applied since the last flush. It is moved, never copied: a flush
-/// takes it out whole, and a fresh one takes its place.
-package struct Memtable: ~Copyable {
+/// takes it out whole, and a fresh one takes its place. (`~Copyable` would say so to the compiler,
+/// which then takes minutes to check a node's machine.)
+package struct Memtable {
     private var store: CellStore
 
     /// - Parameters:
     ///   - partitions: how many the cluster has.
     ///   - digestKey: the cluster's.
-    package init(partitions: Int, digestKey: SipKey, window: WindowLength) {
+    ///   - room: what it will most likely hold, such as what the last one held.
+    package init(
+        partitions: Int, digestKey: SipKey, window: WindowLength,
+        room: MemtableSize = MemtableSize()
+    ) {
         store = CellStore(
-            partitions: partitions, digestKey: digestKey, buckets: TimeBuckets(window: window))
+            partitions: partitions, digestKey: digestKey, buckets: TimeBuckets(window: window),
+            room: room)
     }
+
+    package var size: MemtableSize { store.size }
 
     /// Adds a slice's cells, all of them or, if it is malformed, none. The caller has checked that
     /// the partition exists.
