@@ -49,6 +49,8 @@ extension Input {
     package var isOfRead: Bool {
         switch self {
         case .request(_, .read(.series, _), _): true
+        // What its second round lacks.
+        case .message(.awaited(.fetch, _), _), .message(.awaited(.fetched, _), _): true
         case .message(.replication(let message), _), .message(.awaited(let message, _), _):
             switch message {
             case .read(let ask): if case .series = ask.query { true } else { false }

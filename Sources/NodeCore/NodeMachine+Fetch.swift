@@ -9,11 +9,12 @@ import Wire
 
 extension NodeMachine {
     mutating func beginFetch(
-        _ needs: [SyncNeed], from peer: NodeID, for tag: Tag, _ now: Now,
-        into effects: inout [Effect]
+        _ needs: [SyncNeed], from peer: NodeID, for tag: Tag, until awaited: Instant? = nil,
+        _ now: Now, into effects: inout [Effect]
     ) {
         let state = FetchState(
-            peer: peer, deadline: now.monotonic + ReplicationLimits.fetchTimeMax)
+            peer: peer, awaited: awaited,
+            deadline: now.monotonic + ReplicationLimits.fetchTimeMax)
         fetches[tag, default: state].queue.append(contentsOf: needs)
         if fetches[tag]?.asked.isEmpty == true, fetches[tag]?.resumeAt == nil {
             askNext(tag, into: &effects)
@@ -34,7 +35,7 @@ extension NodeMachine {
                 id: need.header.id, contentHash: need.header.contentHash,
                 wantsRecord: need.wantsRecord, partitions: need.partitions)
         }
-        send(.fetch(tag, items), to: state.peer, into: &effects)
+        send(.fetch(tag, items), to: state.peer, until: state.awaited, into: &effects)
     }
 
     mutating func receive(
@@ -50,7 +51,7 @@ extension NodeMachine {
                 need.header.contentHash == record.header.contentHash
             else { continue }
             missing.removeAll { $0.header.id == record.header.id }
-            absorb(record, need, now, into: &effects)
+            absorb(record, need, isUrgent: state.awaited != nil, now, into: &effects)
         }
         state.asked = []
         guard missing.isEmpty || (!isLast && !records.isEmpty) else {
@@ -93,7 +94,8 @@ extension NodeMachine {
 
     /// A peer's record of a bound batch becomes this node's.
     private mutating func absorb(
-        _ record: BatchRecord, _ need: SyncNeed, _ now: Now, into effects: inout [Effect]
+        _ record: BatchRecord, _ need: SyncNeed, isUrgent: Bool, _ now: Now,
+        into effects: inout [Effect]
     ) {
         let id = record.header.id
         noteCopied(record)
@@ -135,14 +137,19 @@ extension NodeMachine {
         {
             index.markApplied(id, [(partition: dropped, hash: slice.hash)], at: now.monotonic)
         }
-        want(id, need.partitions, reply: nil, now, into: &effects)
+        want(id, need.partitions, reply: nil, isUrgent: isUrgent, now, into: &effects)
     }
 
     // MARK: - Serving
 
     mutating func serveFetch(
-        _ tag: Tag, _ items: [FetchItem], to peer: NodeID, into effects: inout [Effect]
+        _ tag: Tag, _ items: [FetchItem], to peer: NodeID, until awaited: Instant?,
+        into effects: inout [Effect]
     ) {
+        if awaited != nil, let records = recordsInMemory(items) {
+            send(.fetched(tag, records, isLast: true), to: peer, until: awaited, into: &effects)
+            return
+        }
         var plan: [ServedFetch.Part] = []
         var positions: [LogPosition] = []
         var byteCount = 0
@@ -172,8 +179,32 @@ extension NodeMachine {
         }
         run(
             .readLog(positions),
-            .fetch(ServedFetch(tag: tag, peer: peer, parts: plan, isLast: isLast)),
+            .fetch(
+                ServedFetch(
+                    tag: tag, peer: peer, parts: plan, isLast: isLast, awaited: awaited)),
             into: &effects)
+    }
+
+    /// What is asked for by a read was counted lately: most of it is still in memory.
+    private func recordsInMemory(_ items: [FetchItem]) -> [BatchRecord]? {
+        var records: [BatchRecord] = []
+        var bytes = 0
+        for item in items {
+            guard let entry = index[item.id], entry.isBound, entry.record?.isDurable == true,
+                let record = pending[item.id], record.header == entry.header,
+                record.header.contentHash == item.contentHash
+            else { return nil }
+            do throws(DecodeError) {
+                let wanted = item.partitions.intersection(record.partitions)
+                records.append(item.wantsRecord ? record : try record.subset(wanted))
+            } catch {
+                // Its log is read then, and what is wrong with it is said there.
+                return nil
+            }
+            bytes += records.last?.bytes.count ?? 0
+            guard bytes <= ReplicationLimits.fetchBytesMax else { return nil }
+        }
+        return records
     }
 
     private func places(of item: FetchItem, _ entry: BatchEntry) -> [LogPosition] {
@@ -201,7 +232,9 @@ extension NodeMachine {
                 return
             }
         }
-        send(.fetched(fetch.tag, records, isLast: fetch.isLast), to: fetch.peer, into: &effects)
+        send(
+            .fetched(fetch.tag, records, isLast: fetch.isLast), to: fetch.peer,
+            until: fetch.awaited, into: &effects)
     }
 }
 
@@ -216,4 +249,6 @@ struct ServedFetch {
     var peer: NodeID
     var parts: [Part]
     var isLast: Bool
+    /// A read waits for it until then.
+    var awaited: Instant?
 }

@@ -8,6 +8,8 @@ import Wire
 /// Records on their way from a peer: one request under way at a time.
 struct FetchState {
     var peer: NodeID
+    /// A read waits for it until then.
+    var awaited: Instant?
     var queue: [SyncNeed] = []
     var asked: [SyncNeed] = []
     /// Without an answer by then it is forgotten; whoever needs the records asks again.

@@ -150,7 +150,8 @@ extension NodeMachine {
             let fetch = newTag()
             unites[tag]?.fetches.append(fetch)
             uniteOfFetch[fetch] = tag
-            beginFetch(needs, from: source, for: fetch, now, into: &effects)
+            let deadline = unites[tag]?.deadline
+            beginFetch(needs, from: source, for: fetch, until: deadline, now, into: &effects)
         }
     }
 

@@ -224,9 +224,11 @@ package struct NodeMachine {
             var steps: [GossipEffect] = []
             gossip.receive(message, from: peer, at: now, into: &steps)
             carry(steps, now, into: &effects)
-        case .message(.replication(let message), let peer),
-            .message(.awaited(let message, _), let peer):
+        case .message(.replication(let message), let peer):
             receive(message, from: peer, now, into: &effects)
+        case .message(.awaited(let message, let patience), let peer):
+            let until = now.monotonic + patience
+            receive(message, from: peer, until: until, now, into: &effects)
         case .connected(let peer):
             gossip.connected(to: peer)
             greet(peer, now, into: &effects)
@@ -297,7 +299,8 @@ package struct NodeMachine {
     }
 
     private mutating func receive(
-        _ message: ReplicationMessage, from peer: NodeID, _ now: Now, into effects: inout [Effect]
+        _ message: ReplicationMessage, from peer: NodeID, until deadline: Instant? = nil,
+        _ now: Now, into effects: inout [Effect]
     ) {
         // Whoever begins anew takes nothing else until it has begun.
         if copying.isReceiving, message.changesReplica { return }
@@ -318,7 +321,8 @@ package struct NodeMachine {
         case .readReply(let reply): receive(reply, from: peer, now, into: &effects)
         case .syncAsk(let ask): answerSync(ask, to: peer, now, into: &effects)
         case .syncReply(let reply): receive(reply, from: peer, now, into: &effects)
-        case .fetch(let tag, let items): serveFetch(tag, items, to: peer, into: &effects)
+        case .fetch(let tag, let items):
+            serveFetch(tag, items, to: peer, until: deadline, into: &effects)
         case .fetched(let tag, let records, let isLast):
             receive(records, isLast, tag, from: peer, now, into: &effects)
         case .pull(let tag, let partitions):
@@ -363,15 +367,15 @@ package struct NodeMachine {
         }
     }
 
-    /// What somebody waits for until `deadline`.
+    /// What somebody waits for until `deadline`, if anybody does.
     mutating func send(
-        _ message: ReplicationMessage, to node: NodeID, until deadline: Instant,
+        _ message: ReplicationMessage, to node: NodeID, until deadline: Instant?,
         into effects: inout [Effect]
     ) {
-        if node == configuration.node {
-            inbox.append(message)
-        } else {
+        if let deadline, node != configuration.node {
             effects.append(.send(.awaited(message, patience: deadline - present), to: node))
+        } else {
+            send(message, to: node, into: &effects)
         }
     }
 

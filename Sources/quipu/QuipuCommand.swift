@@ -97,8 +97,8 @@ struct QuipuCommand: AsyncParsableCommand {
 }
 
 /// A command that was understood and did not succeed.
-struct CommandFailure: Error {
-    let text: String
+package struct CommandFailure: Error {
+    package let text: String
 
     init(_ text: String) {
         self.text = text

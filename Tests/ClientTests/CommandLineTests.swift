@@ -123,6 +123,39 @@ struct CommandLineTests {
             ])
     }
 
+    @Test("work of all nodes: one is asked until it is done, one that fails is named")
+    func compaction() async throws {
+        let cluster = ScriptedCluster { request, before in
+            let addresses = ScriptedCluster.nodes
+            guard request.call.target == "/v1/compact" else {
+                let nodes = addresses.enumerated().map { place, address in
+                    """
+                    {"name": "n\(place + 1)", "state": "UN", "http": "\(address)", "load": 1,
+                     "owns": 0.5, "host_id": "h", "dc": "dc1", "rack": "r1"}
+                    """
+                }
+                let body = """
+                    {"cluster": "demo", "epoch": 1, "as_seen_by": "n1",
+                     "nodes": [\(nodes.joined(separator: ","))]}
+                    """
+                return .reply(HTTPReply(status: 200, body: Array(body.utf8)))
+            }
+            if request.node == addresses[1] { return .failure(.notConnected("gone")) }
+            return .reply(HTTPReply(status: before == 1 ? 202 : 200, body: []))
+        }
+        var done: [NodeAddress] = []
+        let failure = await #expect(throws: CommandFailure.self) {
+            try await NodeRound.ask(cluster.client(), "compact", NodeRound.compact) {
+                done.append($0.node)
+            }
+        }
+        #expect(done == [ScriptedCluster.nodes[0], ScriptedCluster.nodes[2]])
+        #expect(failure?.text.contains("n2") == true)
+        let asked = await cluster.requests.filter { $0.call.target == "/v1/compact" }.map(\.node)
+        let nodes = ScriptedCluster.nodes
+        #expect(asked == [nodes[0], nodes[0], nodes[1], nodes[2]])
+    }
+
     @Test("a node's own report keeps the order of its answer")
     func info() throws {
         let body = #"{"name": "n1", "load": 2048, "reasons": ["a", "b"], "memtable_bytes": 7}"#

@@ -312,6 +312,25 @@ extension HTTPReply {
         }
     }
 
+    @Test("A compaction answers when it is done, when it is not yet, and why it cannot be")
+    func compaction() async throws {
+        for (response, status, text) in [
+            (ClientResponse.compacted(isDone: true), 200, #"{"compacted":true,"#),
+            (.compacted(isDone: false), 202, #"{"compacted":false,"#),
+            (.failed(.notReady("the disk has no room")), 503, "the disk has no room"),
+            (.failed(.storage("sstables/1.sst is damaged")), 500, "sstables/1.sst is damaged"),
+        ] {
+            let fixture = try APIFixture { request in
+                if case .compact = request { response } else { .flushed }
+            }
+            let reply = await fixture.call("POST", "/v1/compact")
+            #expect(reply.status == status, "\(reply.text)")
+            #expect(reply.text.contains(text), "\(reply.text)")
+            #expect(await fixture.get("/v1/compact").status == 405)
+            #expect(await fixture.call("POST", "/v1/compact?all=1").status == 400)
+        }
+    }
+
     @Test("A batch's outcome is asked by id, and unknown is not final")
     func batchStatus() async throws {
         let fixture = try APIFixture { request in

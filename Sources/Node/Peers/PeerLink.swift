@@ -95,14 +95,13 @@ final class PeerLink: ChannelInboundHandler {
     func drain() {
         guard let channel, let source, session?.isClosed == false else { return }
         source.outbox.wake()
-        var hasWritten = false
         while channel.isWritable {
             let batch = source.outbox.take(bytes: PeerLimits.writeBatch)
             if batch.isEmpty { break }
             write(frame(batch, channel), channel, source)
-            hasWritten = true
+            // The kernel takes milliseconds for a megabyte: what came meanwhile may go first.
+            channel.flush()
         }
-        if hasWritten { channel.flush() }
     }
 
     // MARK: Inside

@@ -47,7 +47,7 @@ package enum PeerLimits {
     /// A message that is awaited and has at most so many bytes overtakes batches.
     package static let promptMax = 16 << 10
     /// Frames are gathered to about this many bytes per write.
-    package static let writeBatch = 256 << 10
+    package static let writeBatch = 64 << 10
     /// Large frames are written in pieces of this size, so that progress is seen as it happens.
     package static let writePiece = 1 << 20
     /// What a message's buffer reserves before its bytes are there.

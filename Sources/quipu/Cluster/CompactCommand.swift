@@ -15,13 +15,6 @@ struct CompactCommand: AsyncParsableCommand {
     @OptionGroup var work: NodeWork
 
     func run() async throws {
-        try await work.run("compact", done: "compacted") { client, nodes in
-            var reply = try await client.perform(QueryCall.compact, at: nodes)
-            // A node answers in time, and says when it is not done yet.
-            while reply.status == 202 {
-                reply = try await client.perform(QueryCall.compact, at: [reply.node])
-            }
-            return reply
-        }
+        try await work.run("compact", done: "compacted", NodeRound.compact)
     }
 }

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Client
+package import Client
 
 /// Options of a command that asks one node for some work of its own, or all nodes of the cluster.
 struct NodeWork: ParsableArguments {
@@ -9,38 +9,60 @@ struct NodeWork: ParsableArguments {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
-    /// Asks, and says of each node that the work is `done`. One that fails does not keep the others
-    /// from theirs; in the end the command fails, and names each that did.
+    /// Says of each node that answered that its work is `done`.
     func run(
         _ command: String, done: String,
         _ ask: (QuipuClient, [NodeAddress]?) async throws -> NodeAnswer
     ) async throws {
         try await connection.withClient { client in
-            guard all else {
-                show(try await ask(client, nil), done)
-                return
+            func show(_ reply: NodeAnswer) {
+                if result.json { Output.body(reply.body) } else { print("\(reply.node): \(done)") }
             }
-            var failures: [String] = []
-            for node in try await client.cluster().nodes {
-                guard let address = node.http else {
-                    failures.append("\(node.name): no address known")
-                    continue
-                }
-                do {
-                    show(try await ask(client, [address]), done)
-                } catch ClientError.unreachable(let attempts) {
-                    failures += attempts.map { "\(node.name): \($0)" }
-                } catch {
-                    failures.append("\(node.name): \(error)")
-                }
-            }
-            guard failures.isEmpty else {
-                throw CommandFailure("\(command): \(failures.joined(separator: "; "))")
+            if all {
+                try await NodeRound.ask(client, command, ask, then: show)
+            } else {
+                show(try await ask(client, nil))
             }
         }
     }
+}
 
-    private func show(_ reply: NodeAnswer, _ done: String) {
-        if result.json { Output.body(reply.body) } else { print("\(reply.node): \(done)") }
+/// All nodes of a cluster, one after the other.
+package enum NodeRound {
+    /// One that fails does not keep the others from their work; in the end it fails, and names each
+    /// that did.
+    package static func ask(
+        _ client: QuipuClient, _ command: String,
+        _ ask: (QuipuClient, [NodeAddress]?) async throws -> NodeAnswer,
+        then show: (NodeAnswer) -> Void
+    ) async throws {
+        var failures: [String] = []
+        for node in try await client.cluster().nodes {
+            guard let address = node.http else {
+                failures.append("\(node.name): no address known")
+                continue
+            }
+            do {
+                show(try await ask(client, [address]))
+            } catch ClientError.unreachable(let attempts) {
+                failures += attempts.map { "\(node.name): \($0)" }
+            } catch {
+                failures.append("\(node.name): \(error)")
+            }
+        }
+        guard failures.isEmpty else {
+            throw CommandFailure("\(command): \(failures.joined(separator: "; "))")
+        }
+    }
+
+    /// A node answers in time, and says when it is not done yet: then it is asked again.
+    package static func compact(
+        _ client: QuipuClient, at nodes: [NodeAddress]?
+    ) async throws -> NodeAnswer {
+        var reply = try await client.perform(QueryCall.compact, at: nodes)
+        while reply.status == 202 {
+            reply = try await client.perform(QueryCall.compact, at: [reply.node])
+        }
+        return reply
     }
 }
