@@ -99,7 +99,8 @@ extension NodeMachine {
             }
             absence.round = nil
         }
-        let away = peers.filter { isAway($0, now) && !isLeftOut($0) }
+        var away: [NodeID] = []
+        for peer in peers where isAway(peer, now) && !isLeftOut(peer) { away.append(peer) }
         guard isVoting, mayLeaveOut(away) else { return }
         if let pending = absence.register.accepted {
             // It may be decided already, and would have to be proposed whenever somebody else is

@@ -254,6 +254,15 @@ package struct NodeMachine {
         drainInbox(now, into: &effects)
     }
 
+    /// `handle`, and then `nextDeadline`: an owner that keeps the machine in a class would copy all
+    /// of it to read a property.
+    package mutating func step(
+        _ input: Input, at now: Now, into effects: inout [Effect]
+    ) -> Instant {
+        handle(input, at: now, into: &effects)
+        return nextDeadline
+    }
+
     /// When `.tick` wants to come.
     package var nextDeadline: Instant {
         applyQueue.isEmpty ? min(gossip.nextDeadline, sweepAt, readDeadline) : .zero
