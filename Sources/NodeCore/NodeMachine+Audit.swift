@@ -8,8 +8,6 @@ package import Wire
 extension NodeMachine {
     package var isVotingOnReads: Bool { isVoting && doubt.isEmpty }
 
-    /// Whether its answers count.
-    package var hasVote: Bool { isVoting }
     /// Somebody may be left out soon, as far as this node knows.
     package var mayBeLeavingOut: Bool {
         absence.round != nil || absence.register.accepted != nil

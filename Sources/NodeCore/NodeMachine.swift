@@ -254,13 +254,21 @@ package struct NodeMachine {
         drainInbox(now, into: &effects)
     }
 
-    /// `handle`, and then `nextDeadline`: an owner that keeps the machine in a class would copy all
-    /// of it to read a property.
+    /// What an owner looks at after every input. Whoever keeps the machine in a class would copy
+    /// all of it to read a property.
+    package struct Posture {
+        package var nextDeadline: Instant
+        /// Whether its answers count.
+        package var hasVote: Bool
+    }
+
+    package var posture: Posture { Posture(nextDeadline: nextDeadline, hasVote: isVoting) }
+
     package mutating func step(
         _ input: Input, at now: Now, into effects: inout [Effect]
-    ) -> Instant {
+    ) -> Posture {
         handle(input, at: now, into: &effects)
-        return nextDeadline
+        return posture
     }
 
     /// When `.tick` wants to come.

@@ -14,7 +14,7 @@ struct LedgerTests {
         var maker = ContentMaker(
             keys: 1, partitioning: try Partitioning(partitions: 4),
             random: RandomSource(seed: seed))
-        var ledger = Ledger()
+        let ledger = Ledger()
         for number in 0..<contents {
             ledger.add(
                 maker.make(

@@ -23,7 +23,7 @@ extension VirtualCluster {
         _ message: PeerMessage, of node: VirtualNode, _ process: VirtualProcess
     ) throws(Violation) {
         guard case .replication(let message) = message, let claim = claim(in: message),
-            !process.core.hasVote
+            !process.posture.hasVote
         else { return }
         throw Violation("S9", "\(node.id) has no vote, and \(claim)")
     }

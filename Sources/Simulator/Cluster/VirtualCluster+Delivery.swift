@@ -118,7 +118,7 @@ extension VirtualCluster {
         _ input: Input, _ node: VirtualNode, _ process: VirtualProcess
     ) throws(Violation) {
         var effects: [Effect] = []
-        process.nextDeadline = process.core.step(
+        process.posture = process.core.step(
             input, at: clocks(of: node, process), into: &effects)
         try carryOut(effects, node, process)
     }
@@ -166,7 +166,7 @@ extension VirtualCluster {
 
     private func scheduleTick(_ node: VirtualNode, _ process: VirtualProcess) {
         // A deadline that has passed is delivered soon, not at once: virtual time must move.
-        let deadline = max(process.global(process.nextDeadline), now + .microseconds(50))
+        let deadline = max(process.global(process.posture.nextDeadline), now + .microseconds(50))
         if let tickAt = process.tickAt, tickAt <= deadline { return }
         process.tickAt = deadline
         queue.put(

@@ -17,7 +17,7 @@ package final class VirtualCluster {
     package var journal: Journal?
     var queue = EventQueue<VirtualEvent>()
     var network: VirtualNetwork
-    var ledger = Ledger()
+    let ledger = Ledger()
     var workload: Workload
     var checks = Checks()
     /// No more faults: the second phase.

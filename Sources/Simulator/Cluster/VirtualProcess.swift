@@ -13,8 +13,8 @@ package final class VirtualProcess {
     let clockOffset: Duration
     /// The tick that is on its way; earlier ones that were overtaken are ignored.
     var tickAt: Instant?
-    /// When the core wants to be ticked, by its own clock.
-    var nextDeadline: Instant
+    /// Of the core, after its last step. The deadline is by its own clock.
+    var posture: NodeMachine.Posture
     /// Paused as by SIGSTOP until then: what arrives waits.
     var pausedUntil = Instant.zero
     /// What the core was told of its disk.
@@ -32,7 +32,7 @@ package final class VirtualProcess {
         clockOffset: Duration, nodes: Int
     ) {
         self.instance = instance
-        nextDeadline = core.nextDeadline
+        posture = core.posture
         self.core = core
         self.log = log
         self.runner = runner

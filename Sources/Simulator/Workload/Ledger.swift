@@ -3,7 +3,7 @@ package import Storage
 package import Wire
 
 /// The simulator's own account: every content that was made, what was sent, what was answered.
-package struct Ledger {
+package final class Ledger {
     package struct Share: Sendable {
         package var content: Int
         package var measure: Measure
@@ -37,7 +37,7 @@ package struct Ledger {
 
     package init() {}
 
-    package mutating func add(_ content: Content) {
+    package func add(_ content: Content) {
         precondition(content.number == contents.count, "contents are numbered in order")
         contents.append(content)
         numbers[content.hash] = content.number
@@ -94,31 +94,31 @@ package struct Ledger {
 
     // MARK: - What happens
 
-    package mutating func submit(_ number: Int) {
+    package func submit(_ number: Int) {
         attempts[number, default: 0] += 1
         submitted.insert(number)
     }
 
     /// An attempt ended before it sent anything: where all did, nobody may hold the content.
-    package mutating func withdraw(_ number: Int) {
+    package func withdraw(_ number: Int) {
         let left = attempts[number, default: 1] - 1
         attempts[number] = left
         if left == 0 { submitted.remove(number) }
     }
 
-    package mutating func acknowledge(_ number: Int, at level: Consistency) {
+    package func acknowledge(_ number: Int, at level: Consistency) {
         for lower in [Consistency.one, .quorum, .all] where lower.rawValue <= level.rawValue {
             acknowledged[Int(lower.rawValue)].insert(number)
         }
         if level != .one { answered.append(number) }
     }
 
-    package mutating func park(_ number: Int, node: Int) {
+    package func park(_ number: Int, node: Int) {
         parked[number, default: []].insert(node)
     }
 
     /// The disk of a node is lost, with all that was parked there.
-    package mutating func loseParked(on node: Int) {
+    package func loseParked(on node: Int) {
         for number in parked.keys.sorted() {
             parked[number]?.remove(node)
             if parked[number]?.isEmpty == true { parked[number] = nil }
@@ -126,7 +126,7 @@ package struct Ledger {
     }
 
     /// The same events under another id: they count as the content that they are.
-    package mutating func renew(_ number: Int, as record: BatchRecord) {
+    package func renew(_ number: Int, as record: BatchRecord) {
         numbers[record.header.contentHash] = number
         renewals[record.header.contentHash] = record
         renewed.insert(number)
@@ -134,9 +134,9 @@ package struct Ledger {
         if ids[id]?.contains(number) != true { ids[id, default: []].append(number) }
     }
 
-    package mutating func refuse(_ number: Int) { refused.insert(number) }
+    package func refuse(_ number: Int) { refused.insert(number) }
 
-    package mutating func confirm(_ number: Int) { confirmed.insert(number) }
+    package func confirm(_ number: Int) { confirmed.insert(number) }
 
     // MARK: - Recounting
 
