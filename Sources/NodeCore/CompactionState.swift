@@ -16,8 +16,10 @@ struct CompactionState {
     var phase = Phase.idle
     /// Tables have changed since all were last found at rest.
     var isDue = true
-    /// The next step, or the next look, is not before this.
+    /// The next step is not before this.
     var nextAt: Instant
+    /// Nor, if tables stay as they are, the next look for what is to be done.
+    var lookAt: Instant
     /// When the step under way was asked for.
     var steppedAt: Instant
     /// From then on tables are at rest, if no flush adds to them.
@@ -30,6 +32,7 @@ struct CompactionState {
 
     init(at now: Instant) {
         nextAt = now
+        lookAt = now
         steppedAt = now
         restsAt = now
     }

@@ -51,8 +51,8 @@ extension NodeMachine {
     private mutating func beginCompaction(_ now: Now, into effects: inout [Effect]) {
         let isWanted = !compaction.wanted.isEmpty
         if !isWanted { answerCompactionRequests(.compacted(isDone: true), into: &effects) }
-        guard isWanted || compaction.isDue, now.monotonic >= compaction.nextAt, hasDiskRoom,
-            !copying.isReceiving
+        guard isWanted || compaction.isDue && now.monotonic >= compaction.lookAt,
+            now.monotonic >= compaction.nextAt, hasDiskRoom, !copying.isReceiving
         else { return }
         guard let plan = pickCompaction(now, into: &effects) else { return }
         let taken = Set(plan.inputs)
@@ -98,7 +98,7 @@ extension NodeMachine {
             compaction.isDue = !isResting || !avoided.isEmpty
             if compaction.isDue {
                 let retryAt = now.monotonic + Self.roomRetryAfter
-                compaction.nextAt = isResting ? retryAt : min(retryAt, compaction.restsAt)
+                compaction.lookAt = isResting ? retryAt : min(retryAt, compaction.restsAt)
             }
         }
         return plan
@@ -141,7 +141,7 @@ extension NodeMachine {
         work.progress = progress
         let share = configuration.compactionShare
         let pause = (now.monotonic - compaction.steppedAt) * (100 - share) / share
-        compaction.nextAt = now.monotonic + pause
+        compaction.nextAt = now.monotonic + min(pause, Self.pauseMax)
         if let table {
             compaction.phase = .awaitsFlush(work, table)
             commitCompaction(into: &effects)
@@ -219,6 +219,8 @@ extension NodeMachine {
         answerCompactionRequests(.failed(.storage("\(error)")), into: &effects)
     }
 
+    /// A step may have taken long because the whole process was stopped.
+    private static let pauseMax: Duration = .seconds(10)
     private static let roomRetryAfter: Duration = .seconds(10)
     private static let failureRetryAfter: Duration = .seconds(600)
 

@@ -313,6 +313,7 @@ extension NodeMachine {
             preconditionFailure("a manifest edit was committed without a flush")
         }
         tables.append(contentsOf: written)
+        compaction.lookAt = now.monotonic
         compaction.restsAt = now.monotonic + configuration.compactionRestAge
         coveredThrough = max(coveredThrough, frozen.through)
         flush.frozen = nil

@@ -6,153 +6,29 @@ import Testing
 /// every file operation the power fails, in many ways, and what recovers is held against what was
 /// promised.
 @Suite struct CrashTests {
-    /// What the script knows when the power fails.
-    struct Promise {
-        /// Synced: must come back.
-        var synced = LSN.zero
-        /// Slices by LSN; more of them may come back than were synced, never others.
-        var slices: [RandomSlice] = []
-        /// Committed: the manifest covers at least this.
-        var covered = LSN.zero
-        var identity: NodeIdentity?
-    }
-
-    /// Runs until an operation fails; what was promised by then.
-    static func script(_ files: MemoryFileSystem, seed: UInt64) -> Promise {
-        var promise = Promise()
-        do {
-            try run(files, seed: seed, &promise)
-        } catch {
-            // The fault that ended this life. What it promised before stands.
-        }
-        return promise
-    }
-
-    private static func run(
-        _ files: MemoryFileSystem, seed: UInt64, _ promise: inout Promise
-    ) throws {
-        var random = RandomSource(seed: seed)
-        let options = StorageModel.options
-        let recovered = try Recovery.open(files, options: options) { _, _ in }
-        let runner = StorageRunner(fileSystem: files, options: options)
-        var cursor = recovered.cursor
-        var writer = LogWriter(fileSystem: files, cursor: cursor)
-        var memtable = StorageModel.memtable()
-        var nextID = recovered.manifest.nextTableID
-        _ = try ManifestTests.commit(ManifestEdit(identity: ManifestTests.identity), to: runner)
-        promise.identity = ManifestTests.identity
+    static let script = CrashScript(seed: 42) { life in
+        try life.identify()
         for round in 0..<12 {
-            var appends: [LogAppend] = []
-            for _ in 0..<1 + random.below(5) {
-                var slice = RandomSlice(&random, cellCount: 8)
-                // One bucket, so that a flush is a few operations and not hundreds.
-                slice.cells = slice.cells.filter { $0.key.window >= 23_000_000 }
-                promise.slices.append(slice)
-                appends.append(
-                    cursor.append(kind: 1, payload: [UInt8(slice.partition.index)] + slice.bytes))
-                try memtable.apply(slice)
-            }
-            try writer.append(appends)
-            try writer.sync()
-            promise.synced = cursor.last
-            cursor.markSynced(cursor.last)
-            guard round % 4 == 3 else { continue }
-            let frozen = memtable.freeze(through: cursor.last)
-            memtable = StorageModel.memtable()
-            guard
-                case .tables(let tables) = try runner.run(
-                    .writeTables(frozen, firstID: nextID)
-                ).get()
-            else { throw TableTests.Unexpected() }
-            let state = try ManifestTests.commit(
-                ManifestEdit(addTables: tables.map(\.meta), coveredThrough: frozen.through),
-                to: runner)
-            promise.covered = frozen.through
-            nextID = state.nextTableID
-            guard round == 7 else { continue }
-            _ = try ManifestTests.commit(ManifestEdit(logStart: cursor.file), to: runner)
-            _ = try runner.run(.removeLogs(before: cursor.file)).get()
+            try life.append(1 + life.random.below(5))
+            if round % 4 == 3 { try life.flush() }
+            if round == 7 { try life.releaseLog() }
         }
-    }
-
-    /// Recovers, replays beyond the coverage, and compares with the sum of a prefix of the slices.
-    static func check(
-        _ crashed: MemoryFileSystem, _ promise: Promise, _ what: String
-    ) throws {
-        let options = StorageModel.options
-        var memtable = StorageModel.memtable()
-        var last = LSN.zero
-        var faults = 0
-        let recovered = try Recovery.open(crashed, options: options) { record, manifest in
-            last = max(last, record.lsn)
-            guard record.lsn > manifest.coveredThrough else { return }
-            do {
-                try memtable.apply(
-                    Array(record.payload.dropFirst()), PartitionID(Int(record.payload[0])))
-            } catch {
-                faults += 1
-            }
-        }
-        #expect(faults == 0, "\(what)")
-        #expect(recovered.damage.isEmpty, "\(what): \(recovered.damage)")
-        last = max(last, recovered.manifest.coveredThrough)
-        #expect(last >= promise.synced, "\(what): synced \(promise.synced), recovered \(last)")
-        #expect(last.number <= UInt64(promise.slices.count), "\(what)")
-        #expect(recovered.manifest.coveredThrough >= promise.covered, "\(what)")
-        #expect(recovered.cursor.last == last, "\(what)")
-        if let identity = promise.identity {
-            #expect(recovered.manifest.identity == identity, "\(what)")
-        }
-        var model = StorageModel()
-        for slice in promise.slices.prefix(Int(last.number)) { model.add(slice) }
-        for partition in PartitionSet.all {
-            var digest = memtable.stateDigest(of: partition)
-            for table in recovered.tables { digest.merge(table.stateDigest(of: partition)) }
-            #expect(digest == model.digest(of: partition), "\(what): \(partition)")
-        }
-        let contents = crashed.contents
-        let again = try Recovery.open(crashed, options: options) { _, _ in }
-        #expect(crashed.contents == contents, "\(what): a second recovery changed bytes")
-        #expect(again.cursor == recovered.cursor, "\(what)")
-        #expect(again.manifest == recovered.manifest, "\(what)")
-    }
-
-    /// How many operations the whole script takes.
-    static func operations(seed: UInt64) -> Int {
-        let files = MemoryFileSystem()
-        _ = script(files, seed: seed)
-        return files.operations
     }
 
     @Test("after a power cut at any operation: synced ⊆ recovered ⊆ appended, and twice the same")
     func everyOperation() throws {
         var random = RandomSource(seed: 41)
-        let seed: UInt64 = 42
-        let total = Self.operations(seed: seed)
-        #expect(total > 100)
-        for operation in 0..<total {
-            let files = MemoryFileSystem()
-            files.fail(at: operation, with: .shortWrite, onward: true)
-            let promise = Self.script(files, seed: seed)
-            files.clearFaults()
-            for data in MemoryFileSystem.DataLoss.allCases {
-                for names in MemoryFileSystem.NameLoss.allCases {
-                    let crashed = files.crash(data: data, names: names, &random)
-                    try Self.check(crashed, promise, "operation \(operation), \(data), \(names)")
-                }
-            }
-        }
+        #expect(try Self.script.cutEverywhere(&random) > 1800)
     }
 
     @Test("a power cut during the recovery itself changes nothing of that")
     func nested() throws {
         var random = RandomSource(seed: 43)
-        let seed: UInt64 = 44
-        let total = Self.operations(seed: seed)
-        for operation in stride(from: 5, to: total, by: 11) {
+        for operation in stride(from: 5, to: Self.script.operations, by: 11) {
             let files = MemoryFileSystem()
             files.fail(at: operation, with: .inputOutput, onward: true)
-            let promise = Self.script(files, seed: seed)
+            let promise = Self.script.live(on: files).last
+            let oracle = CrashOracle(promise.slices)
             files.clearFaults()
             let crashed = files.crash(&random)
             for inner in 0..<40 {
@@ -161,7 +37,7 @@ import Testing
                 let recovered = try? Recovery.open(second, options: StorageModel.options) { _, _ in
                 }
                 second.clearFaults()
-                try Self.check(
+                try oracle.check(
                     second.crash(&random), promise, "operation \(operation), then \(inner)")
                 if recovered != nil { break }
             }
@@ -171,16 +47,8 @@ import Testing
     @Test("a single failed operation ends in an error or is harmless, and then recovers clean")
     func singleFaults() throws {
         var random = RandomSource(seed: 45)
-        let seed: UInt64 = 46
-        let total = Self.operations(seed: seed)
         for fault in [MemoryFileSystem.Fault.inputOutput, .diskFull, .shortWrite] {
-            for operation in 0..<total {
-                let files = MemoryFileSystem()
-                files.fail(at: operation, with: fault)
-                let promise = Self.script(files, seed: seed)
-                files.clearFaults()
-                try Self.check(files.crash(&random), promise, "operation \(operation), \(fault)")
-            }
+            try Self.script.failEverywhere(with: fault, &random)
         }
     }
 
@@ -210,7 +78,8 @@ import Testing
         let files = MemoryFileSystem()
         files.setSyncLoss(loss)
         files.fail(at: operation, with: .inputOutput)
-        let promise = script(files, seed: 50)
+        let promise = script.live(on: files).last
+        let oracle = CrashOracle(promise.slices)
         files.clearFaults()
         var options = StorageModel.options
         options.trustsPageCache = trusting
@@ -221,8 +90,8 @@ import Testing
             let left = try Recovery.open(crashed, options: StorageModel.options) { _, _ in }
             if !trusting {
                 #expect(left.manifest == read.manifest, "operation \(operation), \(loss)")
-                try check(restarted, promise, "operation \(operation), \(loss)")
-                try check(crashed, promise, "operation \(operation), \(loss)")
+                try oracle.check(restarted, promise, "operation \(operation), \(loss)")
+                try oracle.check(crashed, promise, "operation \(operation), \(loss)")
             }
             return (read.cursor.last, left.cursor.last)
         } catch {
@@ -236,7 +105,7 @@ import Testing
         arguments: MemoryFileSystem.SyncLoss.allCases)
     func restartWithoutReboot(loss: MemoryFileSystem.SyncLoss) throws {
         var lostByTrust = 0
-        for operation in 0..<Self.operations(seed: 50) {
+        for operation in 0..<Self.script.operations {
             let (read, left) = try Self.failedSync(at: operation, loss, trusting: false)
             #expect(left >= read, "operation \(operation)")
             let trusting = try Self.failedSync(at: operation, loss, trusting: true)
@@ -251,7 +120,8 @@ import Testing
         var random = RandomSource(seed: 51)
         for inner in 0..<40 {
             let files = MemoryFileSystem()
-            let promise = Self.script(files, seed: 50)
+            let promise = Self.script.live(on: files).last
+            let oracle = CrashOracle(promise.slices)
             let restarted = files.clone()
             restarted.fail(at: restarted.operations + inner, with: .inputOutput)
             do {
@@ -260,8 +130,8 @@ import Testing
                 #expect(!error.description.isEmpty)
             }
             restarted.clearFaults()
-            try Self.check(restarted.clone(), promise, "operation \(inner) of the start")
-            try Self.check(restarted.crash(&random), promise, "operation \(inner) of the start")
+            try oracle.check(restarted.clone(), promise, "operation \(inner) of the start")
+            try oracle.check(restarted.crash(&random), promise, "operation \(inner) of the start")
         }
     }
 

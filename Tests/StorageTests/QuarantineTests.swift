@@ -10,7 +10,7 @@ struct QuarantineTests {
     /// A directory with a log, tables and an identity.
     private static func directory() -> MemoryFileSystem {
         let files = MemoryFileSystem()
-        _ = CrashTests.script(files, seed: 5)
+        CrashTests.script.live(on: files)
         return files
     }
 

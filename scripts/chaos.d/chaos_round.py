@@ -91,7 +91,10 @@ async def _run(options: Options, stage: Stage, nemesis: Nemesis) -> None:
         line = group.create_task(_live_line(stage, nemesis))
         writing = [group.create_task(producers.run(number)) for number in range(_PRODUCERS)]
         reading = [group.create_task(readers.run(number)) for number in range(_READERS)]
-        await nemesis.run(options.seconds)
+        await nemesis.run(options.seconds, options.kills_min)
+        kills = ledger.statistics["kills"]
+        if kills < options.kills_min:
+            ledger.violate("too few processes were killed", f"{kills} of {options.kills_min}")
         await _heal(stage)
         producers.stop()
         _, unfinished = await asyncio.wait(writing, timeout=_RESOLVE_SECONDS)

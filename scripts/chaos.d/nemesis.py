@@ -28,10 +28,13 @@ class Nemesis:
         # Acts that found nobody to do it to, or no quiet.
         self.skipped: Counter[str] = Counter()
 
-    async def run(self, seconds: float) -> None:
-        """Returns when the time is over and all that it did has ended."""
+    async def run(self, seconds: float, kills_min: int) -> None:
+        """Returns when the time is over and all that it did has ended. Where fewer processes were
+        killed by then, it goes on for at most as long again."""
         draw = random.Random(f"nemesis/{self._stage.seed}")
+        statistics = self._stage.ledger.statistics
         deadline = time.monotonic() + seconds
+        limit = deadline + seconds
         weights = [act.weight for act in self._acts]
         async with asyncio.TaskGroup() as group:
             while self._acts:
@@ -39,11 +42,12 @@ class Nemesis:
                 gap = self._interval * draw.uniform(0.4, 1.6)
                 act = draw.choices(self._acts, weights)[0]
                 own = random.Random(draw.getrandbits(64))
-                if time.monotonic() + gap >= deadline:
+                has_enough = statistics["kills"] >= kills_min
+                if time.monotonic() + gap >= (deadline if has_enough else limit):
                     break
                 await asyncio.sleep(gap)
                 if act.needs_quiet:
-                    if await self._quiet(min(deadline, time.monotonic() + _QUIET_SECONDS)):
+                    if await self._quiet(min(limit, time.monotonic() + _QUIET_SECONDS)):
                         await self._do(act, own)
                     else:
                         self.skipped[act.name] += 1

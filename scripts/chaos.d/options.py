@@ -14,6 +14,7 @@ class Options:
     seed: int
     seconds: float
     interval: float
+    kills_min: int
     load: float
     faults: frozenset[str]
     away: float
@@ -31,6 +32,8 @@ class Options:
         """The command that does the same again."""
         words = ["scripts/chaos", f"--seed {self.seed}", f"--seconds {self.seconds:g}"]
         words.append(f"--interval {self.interval:g}")
+        if self.kills_min:
+            words.append(f"--kills-min {self.kills_min}")
         words.append(f"--faults {','.join(sorted(self.faults))}")
         return " ".join(words)
 
@@ -82,6 +85,13 @@ def read_options(arguments: list[str], defaults: list[str], known: list[str]) ->
         help="seconds between two acts, on average (default 1.5)",
     )
     parser.add_argument(
+        "--kills-min",
+        type=int,
+        default=0,
+        metavar="N",
+        help="goes on for up to twice as long until N processes were killed; fewer are a failure",
+    )
+    parser.add_argument(
         "--load",
         type=_positive,
         default=1.0,
@@ -130,6 +140,7 @@ def read_options(arguments: list[str], defaults: list[str], known: list[str]) ->
         seed=values.seed,
         seconds=values.seconds,
         interval=values.interval,
+        kills_min=values.kills_min,
         load=values.load,
         faults=frozenset(chosen),
         away=values.away,

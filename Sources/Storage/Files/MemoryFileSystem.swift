@@ -60,6 +60,8 @@ package final class MemoryFileSystem: FileSystem {
         var syncFailures = 0
         var syncLoss = SyncLoss.marksClean
         var failedSyncs = 0
+        /// Itself before each operation, while somebody wants them.
+        var kept: [State]?
     }
 
     let state: Mutex<State>
@@ -104,6 +106,18 @@ package final class MemoryFileSystem: FileSystem {
     /// What a sync that fails by `fail(at:)` does to its bytes.
     package func setSyncLoss(_ loss: SyncLoss) {
         state.withLock { $0.syncLoss = loss }
+    }
+
+    /// From here on what it holds is kept before each operation, synced or not: one life then
+    /// shows every moment at which the power may fail.
+    package func keepStates() {
+        state.withLock { $0.kept = [] }
+    }
+
+    /// Before each operation since `keepStates`, and now.
+    package var keptStates: [MemoryFileSystem] {
+        let states = state.withLock { ($0.kept ?? []) + [$0.copy()] }
+        return states.map { MemoryFileSystem(state: $0) }
     }
 
     /// How many syncs have failed.
@@ -270,7 +284,11 @@ extension MemoryFileSystem.PendingData {
 }
 
 extension MemoryFileSystem.State {
-    func copy() -> MemoryFileSystem.State { self }
+    func copy() -> MemoryFileSystem.State {
+        var copy = self
+        copy.kept = nil
+        return copy
+    }
 
     mutating func makeInode() -> Int {
         nextInode += 1
@@ -285,6 +303,10 @@ extension MemoryFileSystem.State {
 
     mutating func nextFault() -> MemoryFileSystem.Fault? {
         defer { operations += 1 }
+        if kept != nil {
+            let now = copy()
+            kept?.append(now)
+        }
         guard let failAt else { return nil }
         return operations == failAt || (failsOnward && operations > failAt) ? fault : nil
     }

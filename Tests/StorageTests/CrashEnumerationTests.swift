@@ -1,0 +1,30 @@
+import Core
+import Storage
+import Testing
+
+/// One long life in which all that a store does follows all else, and every moment at which its
+/// power may fail: what ALICE (Pillai et al., OSDI 2014) looks for, with recoveries that are held
+/// against a model.
+@Suite struct CrashEnumerationTests {
+    private static let script = CrashScript(seed: 271) { life in
+        try life.identify()
+        for round in 1...70 {
+            try life.append(1 + life.random.below(4))
+            if round % 3 == 0 { try life.flush() }
+            if round % 9 == 0 { try life.releaseLog() }
+            if round % 8 == 0 { try life.forget(3 + life.random.below(10)) }
+            guard round % 12 == 0, life.tables.count > 1 else { continue }
+            try life.compact { life in
+                try life.append(2)
+                try life.flush()
+            }
+        }
+    }
+
+    @Test("a life of 1,500 operations: whatever a power cut leaves of it, the same sums come back")
+    func everyMoment() throws {
+        var random = RandomSource(seed: 272)
+        #expect(Self.script.operations >= 1500)
+        #expect(try Self.script.cutEverywhere(&random) >= 15_000)
+    }
+}

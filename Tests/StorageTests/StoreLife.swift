@@ -1,0 +1,162 @@
+import Core
+import Storage
+
+/// What a store has promised by some moment of its life.
+struct StorePromise {
+    /// Synced: must come back.
+    var synced = LSN.zero
+    /// Slices by LSN; more of them may come back than were synced, never others.
+    var slices: [RandomSlice] = []
+    /// Committed: the manifest covers at least this.
+    var covered = LSN.zero
+    var identity: NodeIdentity?
+    /// Batches whose outcomes history files tell: at least so many, from the first on.
+    var outcomes = 0
+}
+
+/// The promises of a life, and after how many file operations each was made.
+final class PromiseBook {
+    private var pages: [(operations: Int, promise: StorePromise)] = []
+
+    var last: StorePromise { pages.last?.promise ?? StorePromise() }
+
+    func write(after operations: Int, _ change: (inout StorePromise) -> Void) {
+        var promise = last
+        change(&promise)
+        pages.append((operations, promise))
+    }
+
+    /// What holds when the power fails before the operation with this number.
+    func promise(before operation: Int) -> StorePromise {
+        pages.last { $0.operations <= operation }?.promise ?? StorePromise()
+    }
+}
+
+/// The hands of a scripted life: each act is a few file operations, and writes down its promise
+/// when it is done.
+struct StoreLife {
+    var random: RandomSource
+    private let files: MemoryFileSystem
+    private let runner: StorageRunner
+    private let book: PromiseBook
+    private var cursor: LogCursor
+    private var writer: LogWriter
+    private var memtable = StorageModel.memtable()
+    private var nextTable: UInt64
+    private(set) var tables: [TableHandle]
+    private var history: [HistoryHandle]
+    private var nextHistory: UInt64
+
+    init(_ files: MemoryFileSystem, seed: UInt64, _ book: PromiseBook) throws {
+        let recovered = try Recovery.open(files, options: StorageModel.options) { _, _ in }
+        random = RandomSource(seed: seed)
+        self.files = files
+        self.book = book
+        runner = ManifestTests.runner(files)
+        cursor = recovered.cursor
+        writer = LogWriter(fileSystem: files, cursor: recovered.cursor)
+        tables = recovered.tables
+        history = recovered.history
+        nextTable = recovered.manifest.nextTableID
+        nextHistory = recovered.manifest.nextHistoryID
+    }
+
+    private func promise(_ change: (inout StorePromise) -> Void) {
+        book.write(after: files.operations, change)
+    }
+
+    mutating func identify() throws {
+        try commit(ManifestEdit(identity: ManifestTests.identity))
+        promise { $0.identity = ManifestTests.identity }
+    }
+
+    /// Slices of one day, so that a flush is a few operations and not hundreds.
+    mutating func append(_ count: Int) throws {
+        var appends: [LogAppend] = []
+        for _ in 0..<count {
+            var slice = RandomSlice(&random, cellCount: 8)
+            slice.cells = slice.cells.filter {
+                (23_000_000..<23_005_000).contains($0.key.window)
+            }
+            promise { $0.slices.append(slice) }
+            appends.append(
+                cursor.append(kind: 1, payload: [UInt8(slice.partition.index)] + slice.bytes))
+            try memtable.apply(slice)
+        }
+        try writer.append(appends)
+        try writer.sync()
+        let last = cursor.last
+        promise { $0.synced = last }
+        cursor.markSynced(last)
+    }
+
+    mutating func flush() throws {
+        let frozen = memtable.freeze(through: cursor.last)
+        memtable = StorageModel.memtable()
+        guard
+            case .tables(let written) = try runner.run(.writeTables(frozen, firstID: nextTable))
+                .get()
+        else { throw TableTests.Unexpected() }
+        nextTable += UInt64(written.count)
+        try commit(
+            ManifestEdit(addTables: written.map(\.meta), coveredThrough: frozen.through))
+        promise { $0.covered = frozen.through }
+        tables += written
+    }
+
+    /// All tables become one, some bytes at a time; after two steps `meanwhile` happens.
+    mutating func compact(_ meanwhile: (inout StoreLife) throws -> Void = { _ in }) throws {
+        let inputs = tables
+        let compaction = TableCompaction(inputs, id: nextTable)
+        nextTable += 1
+        var output: TableHandle?
+        var steps = 0
+        while output == nil {
+            guard
+                case .compacting(_, let table) = try runner.run(.compact(compaction, bytes: 150))
+                    .get()
+            else { throw TableTests.Unexpected() }
+            output = table
+            steps += 1
+            if steps == 2 { try meanwhile(&self) }
+        }
+        guard let output else { throw TableTests.Unexpected() }
+        let ids = inputs.map(\.meta.id)
+        try commit(ManifestEdit(addTables: [output.meta], removeTables: ids))
+        tables.removeAll { ids.contains($0.meta.id) }
+        tables.append(output)
+        _ = try runner.run(.removeTables(ids)).get()
+    }
+
+    /// Lets go of the log files that tables hold whole.
+    mutating func releaseLog() throws {
+        try commit(ManifestEdit(logStart: cursor.file))
+        _ = try runner.run(.removeLogs(before: cursor.file)).get()
+    }
+
+    /// So many more batches are forgotten; every fourth time the files become one.
+    mutating func forget(_ batches: Int) throws {
+        let from = book.last.outcomes
+        let isMerge = history.count >= 3
+        let plan = HistoryTests.plan(
+            nextHistory, from..<from + batches, merging: isMerge ? history : [],
+            level: isMerge ? 1 : 0)
+        nextHistory += 1
+        guard case .history(let file?) = try runner.run(.writeHistory(plan)).get() else {
+            throw TableTests.Unexpected()
+        }
+        let merged = plan.merged.map(\.meta.id)
+        var edit = ManifestEdit()
+        edit.addHistory = [file.meta]
+        edit.removeHistory = merged
+        try commit(edit)
+        promise { $0.outcomes = from + batches }
+        history.removeAll { merged.contains($0.meta.id) }
+        history.append(file)
+        if !merged.isEmpty { _ = try runner.run(.removeHistory(merged)).get() }
+    }
+
+    private func commit(_ edit: ManifestEdit) throws {
+        _ = try ManifestTests.commit(edit, to: runner)
+    }
+}
