@@ -52,7 +52,8 @@ extension NodeMachine {
         let isWanted = !compaction.wanted.isEmpty
         if !isWanted { answerCompactionRequests(.compacted(isDone: true), into: &effects) }
         guard isWanted || compaction.isDue && now.monotonic >= compaction.lookAt,
-            now.monotonic >= compaction.nextAt, hasDiskRoom, !copying.isReceiving
+            !compaction.requests.isEmpty || now.monotonic >= compaction.nextAt,
+            hasDiskRoom, !copying.isReceiving
         else { return }
         guard let plan = pickCompaction(now, into: &effects) else { return }
         let taken = Set(plan.inputs)

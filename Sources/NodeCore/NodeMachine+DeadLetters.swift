@@ -29,19 +29,10 @@ extension NodeMachine {
         _ read: ServedRead, _ query: DeadLetterQuery, _ partitions: PartitionSet,
         into effects: inout [Effect]
     ) {
-        var scan = DeadLetterScan(read: read, query: query, rest: [], began: nextJob)
-        for segment in index.heldSegments {
-            for id in index.ids(in: segment) {
-                guard let entry = index[id], entry.isBound, entry.totals.dead > 0,
-                    let record = entry.record, record.isDurable,
-                    partitions.contains(entry.home)
-                else { continue }
-                // Without a filter the totals say how many there are; with one the letters do.
-                if !query.isFiltered { scan.total += UInt64(entry.totals.dead) }
-                let isBehind = query.after.map { (segment, id) >= ($0.segment, $0.id) } ?? true
-                if isBehind || query.isFiltered { scan.rest.append(record.position) }
-            }
-        }
+        // Without a filter the totals say how many there are; with one the letters do.
+        let scan = DeadLetterScan(
+            read: read, query: query, rest: places(query, partitions), began: nextJob,
+            total: query.isFiltered ? 0 : index.letters(of: partitions))
         let files = forgetting.files.filter { $0.meta.letters > 0 }
         guard !files.isEmpty else {
             continueDeadLetters(scan, into: &effects)
@@ -55,6 +46,28 @@ extension NodeMachine {
                 LetterQuery(
                     homes: partitions, reason: query.reason, type: query.type, after: after,
                     limit: query.limit), files), .deadLetters(scan), into: &effects)
+    }
+
+    /// The home records that a page is made of; with a filter all, since it needs their number.
+    private func places(
+        _ query: DeadLetterQuery, _ partitions: PartitionSet
+    ) -> [LogPosition] {
+        var places: [LogPosition] = []
+        var letters = 0
+        for segment in index.heldSegments {
+            let after = query.isFiltered ? nil : query.after
+            if let after, segment < after.segment { continue }
+            for id in index.idsWithLetters(in: segment, homes: partitions) {
+                guard let entry = index[id], let record = entry.record else { continue }
+                if let after, (segment, id) < (after.segment, after.id) { continue }
+                places.append(record.position)
+                // That in which the page before ended may have none left.
+                if let after, (segment, id) == (after.segment, after.id) { continue }
+                letters += Int(entry.totals.dead)
+                if !query.isFiltered, letters >= query.limit { return places }
+            }
+        }
+        return places
     }
 
     mutating func olderLettersLoaded(

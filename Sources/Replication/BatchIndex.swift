@@ -59,6 +59,30 @@ package struct BatchIndex: Sendable {
         ((openIDs[segment] ?? []) + packed.ids(in: segment)).sorted()
     }
 
+    /// Those of a segment that are counted, at home in `homes`, and have dead letters, ascending.
+    /// Rows are looked at without being unpacked.
+    package func idsWithLetters(in segment: Segment, homes: PartitionSet) -> [BatchID] {
+        var found: [BatchID] = []
+        for id in openIDs[segment] ?? [] {
+            guard let entry = open[id], entry.isCounted, entry.totals.dead > 0,
+                homes.contains(entry.home), !isForgotten(segment, entry.home)
+            else { continue }
+            found.append(id)
+        }
+        packed.forEach(in: segment) { row in
+            guard row.isCounted, row.totals.dead > 0, homes.contains(row.home),
+                !isForgotten(segment, row.home)
+            else { return }
+            found.append(row.id)
+        }
+        return found.sorted()
+    }
+
+    /// Dead letters of all batches that are counted and at home in `homes`, forgotten ones aside.
+    package func letters(of homes: PartitionSet) -> UInt64 {
+        homes.reduce(0) { $0 + homeTotals[Int($1.index)].dead - base[$1].dead }
+    }
+
     /// All segments that hold an id, ascending.
     package var heldSegments: [Segment] {
         openIDs.keys.sorted()

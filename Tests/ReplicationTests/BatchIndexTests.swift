@@ -156,13 +156,20 @@ struct BatchIndexTests {
                     == model.entries.values.filter { !$0.isSettled(on: mine) }
                     .map(\.header.id).sorted())
             for id in index.ids { check(id) }
+            let homes = PartitionSet((0..<universe).filter { $0 % 3 > 0 }.map { PartitionID($0) })
+            var letters: UInt64 = 0
             for segment in model.segments {
                 #expect(index.ids(in: segment) == model.ids(in: segment))
+                let found = model.withLetters(in: segment, homes: homes)
+                #expect(
+                    index.idsWithLetters(in: segment, homes: homes) == found.map(\.header.id))
+                letters += found.reduce(0) { $0 + UInt64($1.totals.dead) }
                 #expect(index.isReady(below: segment) == model.isReady(below: segment))
                 let oldest = model.oldestFile(from: segment)
                 let said = index.oldestFile(from: segment)
                 #expect((said == nil) == (oldest == nil) && said ?? 0 <= oldest ?? 0)
             }
+            #expect(index.letters(of: homes) == letters)
             for place in 0..<universe {
                 let partition = PartitionID(place)
                 #expect(

@@ -105,6 +105,13 @@ struct IndexModel {
         entries.values.filter { self.segment($0.header) == segment }.map(\.header.id).sorted()
     }
 
+    func withLetters(in segment: Segment, homes: PartitionSet) -> [BatchEntry] {
+        ids(in: segment).compactMap { entries[$0] }.filter {
+            $0.isCounted && $0.totals.dead > 0 && homes.contains($0.home)
+                && !isForgotten($0.header, $0.home)
+        }
+    }
+
     func isReady(below end: Segment) -> Bool {
         entries.values.allSatisfy { entry in
             guard segment(entry.header) < end, let record = entry.record else { return true }

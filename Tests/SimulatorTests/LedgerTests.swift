@@ -72,7 +72,7 @@ struct LedgerTests {
 
     @Test("keeps a content for possible unless every attempt at it sent nothing")
     func withdraws() throws {
-        var ledger = try ledger(2)
+        let ledger = try ledger(2)
         ledger.submit(0)
         ledger.submit(0)
         ledger.withdraw(0)
@@ -83,7 +83,7 @@ struct LedgerTests {
 
     @Test("counts an acknowledgement at a level for all lower ones")
     func levels() throws {
-        var ledger = try ledger(2)
+        let ledger = try ledger(2)
         ledger.acknowledge(0, at: .quorum)
         ledger.acknowledge(1, at: .all)
         #expect(ledger.acknowledged(at: .one).members == [0, 1])

@@ -8,7 +8,7 @@ import Testing
 @Suite struct CrashEnumerationTests {
     private static let script = CrashScript(seed: 271) { life in
         try life.identify()
-        for round in 1...70 {
+        for round in 1...110 {
             try life.append(1 + life.random.below(4))
             if round % 3 == 0 { try life.flush() }
             if round % 9 == 0 { try life.releaseLog() }
