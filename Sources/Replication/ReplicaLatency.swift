@@ -16,9 +16,8 @@ package struct ReplicaLatency: Sendable {
     private var sinceSorted = 0
     private var askedAt: [NodeID: Instant] = [:]
     private var probes: [NodeID: Probe] = [:]
-    /// The 95th percentile of the last answers, within bounds: who has not answered for so long is
-    /// late. One read in ten or so asks once more than it had to (half of the answers are this
-    /// node's own, and the quickest), and the slowest tenth are as quick as a second try.
+    /// The 99th percentile of the last answers, within bounds: who has not answered for so long is
+    /// late.
     package private(set) var patience = Self.patienceAtStart
 
     private static let samplesMax = 256
@@ -54,7 +53,7 @@ package struct ReplicaLatency: Sendable {
         guard sinceSorted >= Self.samplesPerSort else { return }
         sinceSorted = 0
         let sorted = samples.sorted()
-        let percentile = Duration.nanoseconds(sorted[(sorted.count - 1) * 95 / 100])
+        let percentile = Duration.nanoseconds(sorted[(sorted.count - 1) * 99 / 100])
         patience = min(max(percentile, Self.patienceMin), Self.patienceMax)
     }
 
