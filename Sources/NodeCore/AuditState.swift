@@ -26,7 +26,7 @@ struct AuditState {
     var scrubTurn = 0
     var isScrubbing = false
     /// The comparison under way with each peer: what this node held when it asked.
-    var exchanges: [NodeID: (tag: Tag, lines: [AuditLine])] = [:]
+    var exchanges: [NodeID: AuditExchange] = [:]
     /// Complete catch-ups from each peer since the start.
     var pulls: [NodeID: UInt64] = [:]
     var recounts: [PartitionID: Recount] = [:]
@@ -117,4 +117,13 @@ enum FoundDamage {
                 detail: Self.cut(what))
         }
     }
+}
+
+/// A comparison under way: what this node said of itself, all of it at one moment.
+struct AuditExchange {
+    var tag: Tag
+    var lines: [AuditLine]
+    /// Catch-ups from that peer which had ended by then. One that ends while the answer is on its
+    /// way brings what `lines` do not show.
+    var pulls: UInt64
 }

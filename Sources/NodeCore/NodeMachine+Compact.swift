@@ -225,6 +225,12 @@ extension NodeMachine {
     private static let roomRetryAfter: Duration = .seconds(10)
     private static let failureRetryAfter: Duration = .seconds(600)
 
+    /// A compaction is under way, or will be once tables rest, if no flush adds to them.
+    package var hasCompactionAhead: Bool {
+        let picker = CompactionPicker(configuration.compaction)
+        return isCompacting || picker.pick(tables.map(\.meta)) != nil
+    }
+
     /// A compaction is under way.
     package var isCompacting: Bool { !compaction.isIdle }
 }

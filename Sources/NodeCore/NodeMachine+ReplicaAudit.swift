@@ -60,7 +60,8 @@ extension NodeMachine {
         let lines = auditLines(shared)
         let tag = newTag()
         // One that was not answered is replaced: the next round asks again.
-        audit.exchanges[peer] = (tag: tag, lines: lines)
+        audit.exchanges[peer] = AuditExchange(
+            tag: tag, lines: lines, pulls: audit.pulls[peer] ?? 0)
         counters.comparisons += 1
         send(
             .audit(.ask(AuditAsk(tag: tag, partitions: shared, sum: Self.total(lines)))), to: peer,
@@ -110,7 +111,7 @@ extension NodeMachine {
         guard reply.lines.map(\.partition) == exchange.lines.map(\.partition) else { return }
         let findings = audit.replicas.judge(
             peer, own: exchange.lines, theirs: reply.lines,
-            pulls: ReplicaAudit.Pulls(own: audit.pulls[peer] ?? 0, theirs: reply.pulls),
+            pulls: ReplicaAudit.Pulls(own: exchange.pulls, theirs: reply.pulls),
             young: configuration.catchUpAge, at: now.monotonic)
         for finding in findings {
             guard let partition = finding.partition else { continue }

@@ -28,5 +28,8 @@ struct Regression: Sendable, CustomTestStringConvertible {
             seed: 168,
             schedule: FaultSchedule(without: [.lies], keep: [4, 5, 6, 9, 11]),
             why: "a record that its source listed in doubt came by a bind, and without the doubt"),
+        Regression(
+            seed: 150_231_643_436_638,
+            why: "an audit held old sums against a catch-up that ended after they were taken"),
     ]
 }

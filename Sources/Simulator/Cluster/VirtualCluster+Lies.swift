@@ -162,14 +162,22 @@ extension VirtualCluster {
     }
 
     private func flipByte(_ node: VirtualNode, _ process: VirtualProcess) -> Lie? {
-        // A file that a compaction has read already would be gone before anyone looks.
-        let paths = process.core.isCompacting ? [] : process.core.tablePaths.sorted()
+        let paths = areTablesAtRest(node, process) ? process.core.tablePaths.sorted() : []
         guard !paths.isEmpty else { return nil }
         let path = nemesisRandom.pick(paths)
         guard var bytes = node.disk.contents[path], !bytes.isEmpty else { return nil }
         bytes[nemesisRandom.below(bytes.count)] ^= 1 << UInt8(nemesisRandom.below(8))
         node.disk.overwrite(path, with: bytes)
         return Lie(.file, node, partition: nil)
+    }
+
+    /// Neither a compaction nor a flush that asks for one is to come. What it has read already, or
+    /// keeps in memory of a file, it would not read again: the file would be gone before anyone
+    /// looks.
+    private func areTablesAtRest(_ node: VirtualNode, _ process: VirtualProcess) -> Bool {
+        let view = process.core.view(at: clocks(of: node, process))
+        return !process.core.hasCompactionAhead
+            && (view.memtableCells == 0 || swarm.memtableAgeMax >= .seconds(600))
     }
 
     /// A node ends its process because it found itself wrong; true where it was made so.
