@@ -40,6 +40,8 @@ extension VirtualCluster {
     func noteForgotten(_ manifest: ManifestState, of node: VirtualNode) throws(Violation) {
         if manifest.voidThrough > node.shadow.voidThrough {
             node.shadow.setAside(through: manifest.voidThrough)
+            // Who was left out drops its tables unread, and what rotted in one with them.
+            node.forgetRotOfUnlisted(manifest)
         }
         guard manifest.base != node.shadow.base else { return }
         for (content, record) in decidedForms {
