@@ -87,6 +87,8 @@ enum FoundDamage {
     case compaction(String)
     /// A file of outcomes that cannot be read.
     case history(String)
+    /// A record of the log that cannot be read.
+    case log(String)
 
     /// A cut in the middle of a character makes one of three bytes of it.
     private static func cut(_ text: String) -> String {
@@ -111,7 +113,7 @@ enum FoundDamage {
                 kind: .damage, peer: nil, partition: partition,
                 detail: peers.map(\.name).joined(separator: " and ")
                     + " agree on other cells of the same batches")
-        case .table(_, let what), .history(let what), .compaction(let what):
+        case .table(_, let what), .history(let what), .log(let what), .compaction(let what):
             AuditFinding(
                 kind: .damage, peer: nil, partition: nil,
                 detail: Self.cut(what))

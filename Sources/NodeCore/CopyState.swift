@@ -68,8 +68,17 @@ struct CopyTarget {
         var applied = PartitionSet()
         /// By giver: what it lists.
         var givers: [(work: Int, entry: SyncEntry)] = []
-        /// The hashes of its slices, from its records.
+        /// The hashes of its slices, from its records or its husk.
         var hashes: [PartitionID: Hash128] = [:]
+
+        /// Where it is counted from a record of the log.
+        var logged: PartitionSet {
+            var partitions = PartitionSet()
+            for giver in givers where !giver.entry.isHusk {
+                partitions.formUnion(giver.entry.applied)
+            }
+            return partitions
+        }
     }
 
     var works: [CopyWork]
@@ -79,6 +88,10 @@ struct CopyTarget {
     var files: [HistoryHandle] = []
     var drafts: [HistoryDraft] = []
     var list: [BatchID: Listed] = [:]
+    /// Of batches whose payload the givers let go of: what came; once all has come, what counts.
+    var husks: [BatchID: Husk] = [:]
+    var hasHusks = false
+    var huskDrafts: [HuskDraft] = []
     /// Those whose records are not on disk yet, ascending.
     var open: [BatchID] = []
     /// A file is being written: the next piece waits.

@@ -56,6 +56,8 @@ package struct CoreConfiguration: Sendable {
     package var readAttemptTimeout: Duration = .milliseconds(250)
     /// Sealed history leaves memory and the log when it is so many segments long; nil keeps all.
     package var forgetSegmentsMin: Int64? = 60
+    /// nil keeps payloads in the log until their batches are forgotten.
+    package var release: ReleasePolicy? = ReleasePolicy()
     /// How long the home of a forgotten batch answers for its outcome.
     package var outcomeRetention: Duration = .seconds(7 * 86_400)
     /// Who is away for longer is left out where segments are closed, and must recover when it comes
@@ -94,6 +96,32 @@ package struct CoreConfiguration: Sendable {
         self.partitions = partitions
         self.replication = replication
         self.digestKey = digestKey
+    }
+}
+
+/// How payloads leave the log (docs/decisions/0026-payloads.md).
+package struct ReleasePolicy: Hashable, Sendable {
+    /// Files of the log: when so many could go.
+    package var filesMin: UInt32
+    /// As many at once; fewer where they hold more batches than these, one file at least: what is
+    /// kept of them passes through memory.
+    package var filesMax: UInt32
+    package var batchesMax: Int
+    /// Batches of which one step gathers what is kept; one segment at least.
+    package var stepMax: Int
+    /// How long peers may take to prove that they hold what is to go, before a later cut is chosen.
+    package var proofMax: Duration
+
+    package init(
+        filesMin: UInt32 = 2, filesMax: UInt32 = 4, batchesMax: Int = 1 << 18, stepMax: Int = 4096,
+        proofMax: Duration = .seconds(60)
+    ) {
+        precondition(filesMin > 0 && filesMin <= filesMax && stepMax > 0)
+        self.filesMin = filesMin
+        self.filesMax = filesMax
+        self.batchesMax = batchesMax
+        self.stepMax = stepMax
+        self.proofMax = proofMax
     }
 }
 
@@ -144,6 +172,10 @@ package enum Mutant: String, CaseIterable, Sendable {
     case forgetsUnsealed = "forget-unsealed"
     /// History is forgotten whose cells are in memory alone.
     case forgetsUnflushed = "forget-unflushed"
+    /// Payloads are let go of although peers have not proved that they hold them.
+    case releasesUnproven = "release-unproven"
+    /// Payloads are let go of whose cells are in memory alone.
+    case releasesUnflushed = "release-unflushed"
     /// A forgotten id is not looked up.
     case forgottenTakenAsNew = "forgotten-as-new"
     /// A copy names batches that were applied after its cells were taken.

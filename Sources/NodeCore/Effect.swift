@@ -129,6 +129,8 @@ package enum Report: Hashable, Sendable {
     case malformed(from: NodeID, String)
     /// Sealed history left memory and the log, which begins with this file now.
     case forgot(below: Segment, batches: Int, logStart: UInt32?)
+    /// Payloads of batches that all replicas hold left the log, which begins with this file now.
+    case released(batches: Int, logStart: UInt32)
     /// Records that this replica lacks are forgotten: it takes a whole copy from these.
     case copying(from: [NodeID])
     case copied(from: [NodeID], batches: Int)

@@ -33,7 +33,7 @@ extension NodeMachine {
             return
         }
         guard let entry = index[id], entry.header.contentHash == apply.header.contentHash,
-            entry.record != nil
+            entry.record != nil, entry.canGive(apply.partitions.intersection(mine))
         else {
             let reply = ApplyReply(
                 tag: apply.tag, applied: PartitionSet(), isMissing: true, vote: vote)
@@ -117,7 +117,7 @@ extension NodeMachine {
         else { return false }
         var held = entry.applied
         for slices in entry.slices { held.formUnion(slices.partitions) }
-        return entry.record != nil || record.partitions.isSubset(of: held)
+        return entry.record?.position != nil || record.partitions.isSubset(of: held)
     }
 
     // MARK: - Work
@@ -153,7 +153,8 @@ extension NodeMachine {
             return
         }
         guard !work.isLoading else { return }
-        if let record = entry.record {
+        // What a husk lacks comes as slices.
+        if let record = entry.record, record.position != nil || pending[id] != nil {
             let isEarly = has(.applyBeforeBound) || has(.acknowledgeBeforeSync)
             guard record.isDurable || isEarly else { return }
             if let held = pending[id] {
@@ -172,16 +173,18 @@ extension NodeMachine {
                 } else {
                     queueApply(id)
                 }
-            } else {
+            } else if let position = record.position {
                 applies[id]?.isLoading = true
-                run(.readLog([record.position]), .apply(id), into: &effects)
+                run(.readLog([position]), .apply(id), into: &effects)
             }
             return
         }
-        let slices = entry.slices.filter { !$0.partitions.intersection(need).isEmpty }
+        let slices = entry.slices.filter {
+            $0.position != nil && !$0.partitions.intersection(need).isEmpty
+        }
         guard slices.allSatisfy(\.isDurable), !slices.isEmpty else { return }
         applies[id]?.isLoading = true
-        run(.readLog(slices.map(\.position)), .apply(id), into: &effects)
+        run(.readLog(slices.compactMap(\.position)), .apply(id), into: &effects)
     }
 
     /// As many of these partitions as can be counted in one step: reads do not wait for a large

@@ -202,6 +202,7 @@ extension NodeMachine {
         voteIfRemembered(into: &effects)
         commitFlushIfDurable(into: &effects)
         commitForgetting(into: &effects)
+        commitRelease(into: &effects)
         commitCopy(into: &effects)
     }
 

@@ -41,6 +41,8 @@ struct CloseRound {
     var tag: Tag
     var closeBelow: Segment
     var sealBelow: Segment
+    /// What payloads wait for.
+    var heldBelow: Segment?
     var startedAt: Instant
     var replies: [NodeID: CloseReply] = [:]
 }
@@ -185,15 +187,15 @@ extension NodeMachine {
         let closeBelow = frozen[min(absentMax, frozen.count - 1)]
         guard
             closing.durable.frozen > closing.durable.closed
-                || closing.frontier > closing.durable.sealed
+                || closing.frontier > closing.durable.sealed || releaseBelow != nil
         else { return }
         let tag = newTag()
         closing.round = CloseRound(
             tag: tag, closeBelow: closeBelow, sealBelow: closing.frontier,
-            startedAt: now.monotonic)
+            heldBelow: releaseBelow, startedAt: now.monotonic)
         let ask = CloseAsk(
             tag: tag, closeBelow: closeBelow, sealBelow: closing.frontier,
-            decided: absence.register.decided.number)
+            decided: absence.register.decided.number, heldBelow: releaseBelow)
         for peer in sharers { send(.closeAsk(ask), to: peer, into: &effects) }
         finishRound(into: &effects)
     }
@@ -209,7 +211,9 @@ extension NodeMachine {
             tag: ask.tag, vote: vote, frozen: closing.durable.frozen,
             isReady: index.isReady(below: ask.closeBelow), isSettled: doubt.isEmpty,
             homes: homeSum(of: shared, below: ask.closeBelow),
-            applied: appliedSum(of: shared, below: ask.sealBelow), leftOut: leftOut)
+            applied: appliedSum(of: shared, below: ask.sealBelow),
+            held: ask.heldBelow.flatMap { index.digests.heldSum(of: shared, below: $0) },
+            leftOut: leftOut)
         send(.closeReply(reply), to: peer, into: &effects)
     }
 
@@ -229,6 +233,7 @@ extension NodeMachine {
     ) {
         guard closing.shared[peer] != nil, closing.round?.tag == reply.tag else { return }
         closing.peersFrozen[peer] = reply.frozen
+        noteProof(reply, of: peer)
         closing.round?.replies[peer] = reply
         finishRound(into: &effects)
     }
@@ -238,12 +243,13 @@ extension NodeMachine {
         guard closing.shared[peer] != nil else { return }
         closing.round = nil
         closing.peersFrozen[peer] = nil
+        forgetProof(of: peer)
     }
 
     // MARK: - Deciding
 
     /// Those without whom this node decides.
-    private var absentees: Set<NodeID> {
+    var absentees: Set<NodeID> {
         let out = Set(leftOut.map(\.node))
         return out.isEmpty || !canDecide(without: out) ? [] : out
     }

@@ -47,7 +47,7 @@ extension NodeMachine {
             var needs: [SyncNeed] = []
             for id in target.open {
                 guard let listed = target.list[id] else { continue }
-                for giver in listed.givers where giver.work == number {
+                for giver in listed.givers where giver.work == number && !giver.entry.isHusk {
                     needs.append(need(giver.entry, base))
                 }
             }
@@ -67,13 +67,16 @@ extension NodeMachine {
 
     /// The log holds, durably, what a listed batch was counted from.
     private func isCopied(_ listed: CopyTarget.Listed) -> Bool {
-        guard let entry = index[listed.header.id], entry.header == listed.header,
-            listed.applied.allSatisfy({ listed.hashes[$0] != nil })
-        else { return false }
+        guard listed.applied.allSatisfy({ listed.hashes[$0] != nil }) else { return false }
+        let logged = listed.logged
+        if logged.isEmpty, !listed.givers.contains(where: { !$0.entry.isHusk }) { return true }
+        guard let entry = index[listed.header.id], entry.header == listed.header else {
+            return false
+        }
         if let record = entry.record { return record.isDurable }
         var held = PartitionSet()
         for slices in entry.slices where slices.isDurable { held.formUnion(slices.partitions) }
-        return listed.applied.isSubset(of: held)
+        return logged.isSubset(of: held)
     }
 
     /// The records of a copy name the slices that its list says are applied.
@@ -100,10 +103,10 @@ extension NodeMachine {
             return
         }
         for id in target.list.keys.sorted() {
-            guard let listed = target.list[id] else { continue }
+            guard let logged = target.list[id]?.logged, !logged.isEmpty else { continue }
             let append = log.append(
                 kind: LogKind.applied.rawValue,
-                payload: AppliedMark(id: id, partitions: listed.applied).encoded)
+                payload: AppliedMark(id: id, partitions: logged).encoded)
             effects.append(.append(append))
         }
         target.stage = .marking(through: log.last)
@@ -149,8 +152,10 @@ extension NodeMachine {
         index.install(base)
         for id in target.list.keys.sorted() {
             guard let listed = target.list[id] else { continue }
+            if let husk = target.husks[id] { index.hold(husk, at: now.monotonic) }
             index.markBound(id)
-            let hashes = listed.applied.compactMap { partition in
+            let held = index[id]?.applied ?? PartitionSet()
+            let hashes = listed.logged.subtracting(held).compactMap { partition in
                 listed.hashes[partition].map { (partition: partition, hash: $0) }
             }
             index.markApplied(id, hashes, at: now.monotonic)

@@ -50,7 +50,8 @@ extension NodeMachine {
         }
         // Silence: the other side repeats itself. A checkpoint would move what is given.
         guard partitions.isSubset(of: mine), isCopySource, flush.frozen == nil,
-            copying.source.map({ $0.peer == peer }) ?? true, case .idle = forgetting.phase
+            copying.source.map({ $0.peer == peer }) ?? true, case .idle = forgetting.phase,
+            yieldRelease()
         else { return }
         copying.source = snapshot(of: partitions, tag, for: peer, now)
         beginFlush(now, into: &effects)
@@ -74,14 +75,14 @@ extension NodeMachine {
         let bases = Dictionary(lines.map { ($0.partition, $0.base.floor) }) { first, _ in first }
         var sealed: [HistoryDraft] = []
         for id in index.ids(below: closing.durable.sealed) {
-            guard let entry = index[id], let record = entry.record, entry.isCounted,
+            guard let entry = index[id], let position = entry.record?.position, entry.isCounted,
                 let floor = bases[entry.home], segment(of: entry.header) < floor,
                 !index.isForgotten(segment(of: entry.header), entry.home)
             else { continue }
             sealed.append(
                 HistoryDraft(
                     header: entry.header, home: entry.home, totals: entry.totals,
-                    letters: .inLog(record.position)))
+                    letters: .inLog(position)))
         }
         let source = CopySource(
             peer: peer, tag: tag, partitions: partitions,
@@ -103,15 +104,32 @@ extension NodeMachine {
                 let applied = entry.applied.filter { partition in
                     bases[partition].map { segment >= $0 } ?? false
                 }
-                guard !applied.isEmpty else { continue }
                 let isHome = bases[entry.home].map { segment >= $0 } ?? false
-                list.append(
-                    SyncEntry(
-                        header: entry.header, home: entry.home,
-                        hasRecord: isHome && entry.record?.isDurable == true,
-                        applied: PartitionSet(applied), isFinished: entry.isFinished,
-                        isBound: true))
+                // Home records that touch nothing here as well: whoever the recovery asks for them
+                // may have let go of them by then.
+                guard !applied.isEmpty || isHome && entry.isCounted else { continue }
+                list += listed(entry, PartitionSet(applied), isHome: isHome)
             }
+        }
+        return list
+    }
+
+    /// What can be fetched of a batch, and what comes as a husk.
+    private func listed(
+        _ entry: BatchEntry, _ applied: PartitionSet, isHome: Bool
+    ) -> [SyncEntry] {
+        let hasRecord = isHome && entry.record?.isDurable == true
+        let isKept = entry.record?.position != nil
+        let husks = entry.husks(of: applied)
+        var list: [SyncEntry] = []
+        for isHusk in [false, true] {
+            let part = isHusk ? husks : applied.subtracting(husks)
+            let isRecordHere = hasRecord && isKept != isHusk
+            guard !part.isEmpty || isRecordHere else { continue }
+            list.append(
+                SyncEntry(
+                    header: entry.header, home: entry.home, hasRecord: isRecordHere,
+                    applied: part, isFinished: entry.isFinished, isBound: true, isHusk: isHusk))
         }
         return list
     }
@@ -144,7 +162,7 @@ extension NodeMachine {
         case .cells:
             copying.source?.reading = cursor
             run(.copyCells(tables, source.partitions, cursor), .copyPart(tag), into: &effects)
-        case .outcomes, .letters:
+        case .outcomes, .letters, .husks:
             copying.source?.reading = cursor
             run(
                 .copyHistory(source.files, source.partitions, cursor), .copyPart(tag),
@@ -205,6 +223,9 @@ extension NodeMachine {
                 following
                 ?? (done < source.sealed.count
                     ? CopyCursor(.sealed, place: UInt32(done)) : cursor.nextStage)
+        case .husks(let husks, let following):
+            content = .husks(husks)
+            next = following
         default:
             preconditionFailure("a job of a copy gave what it was not asked for")
         }

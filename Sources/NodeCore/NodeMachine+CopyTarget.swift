@@ -62,7 +62,8 @@ extension NodeMachine {
 
     private mutating func chooseSources(_ now: Now, into effects: inout [Effect]) {
         // A flush, a compaction or a checkpoint that is under way ends first.
-        guard hasDiskRoom, flush.frozen == nil, compaction.isIdle, case .idle = forgetting.phase
+        guard hasDiskRoom, flush.frozen == nil, compaction.isIdle, case .idle = forgetting.phase,
+            yieldRelease()
         else { return }
         guard isEmpty else {
             copying.phase = .clearing(through: log.last, isCommitting: false)
@@ -121,6 +122,7 @@ extension NodeMachine {
         index = BatchIndex(
             partitions: configuration.partitions, mine: mine, key: configuration.digestKey,
             segmentLength: configuration.segmentLength, combinesByXor: has(.xorDigest))
+        index.release(before: logStart, through: .zero)
         memtable = emptyMemtable
         memtableSince = nil
         copyTable = emptyMemtable
@@ -199,6 +201,8 @@ extension NodeMachine {
             }
         case .list(let entries):
             for entry in entries { target.take(entry) }
+        case .husks(let husks):
+            for husk in husks { target.take(husk, of: work.partitions) }
         }
         target.works[target.current].cursor = part.next
         target.idleSince = now.monotonic
@@ -212,6 +216,10 @@ extension NodeMachine {
             return
         }
         let isDone = target.current == target.works.count
+        if isDone, !target.hasHusks, !target.chooseHusks() {
+            abandonCopy("what is left of a batch did not come with it", now, &effects)
+            return
+        }
         let work = isDone ? nil : target.works[target.current]
         let isPastCells = work.map { $0.cursor.stage != .cells } ?? true
         if !copyTable.isEmpty,
@@ -224,12 +232,16 @@ extension NodeMachine {
             run(
                 .writeTables(full.freeze(through: .zero), firstID: flush.nextTableID),
                 .copyTables, into: &effects)
-        } else if !target.drafts.isEmpty, isDone || target.drafts.count >= Self.draftsMax {
-            let plan = HistoryPlan(
+        } else if isDone && !target.huskDrafts.isEmpty
+            || !target.drafts.isEmpty && (isDone || target.drafts.count >= Self.draftsMax)
+        {
+            var plan = HistoryPlan(
                 id: forgetting.nextID, level: 0, segmentLength: configuration.segmentLength,
                 drafts: target.drafts)
+            plan.husks = target.huskDrafts
             forgetting.nextID += 1
             target.drafts = []
+            target.huskDrafts = []
             target.isWriting = true
             copying.phase = .copying(target)
             run(.writeHistory(plan), .copyHistory, into: &effects)
@@ -335,6 +347,44 @@ extension CopyTarget {
         listed.applied.formUnion(entry.applied)
         listed.givers.append((work: current, entry: entry))
         list[id] = listed
+    }
+
+    mutating func take(_ husk: Husk, of partitions: PartitionSet) {
+        guard let part = husk.part(of: partitions) else { return }
+        let id = husk.header.id
+        if husks[id]?.header == husk.header {
+            husks[id]?.merge(part)
+        } else {
+            husks[id] = part
+        }
+    }
+
+    /// All givers have given: of the husks, those count that were listed as such. False where one
+    /// is missing.
+    mutating func chooseHusks() -> Bool {
+        hasHusks = true
+        var chosen: [BatchID: Husk] = [:]
+        for id in list.keys.sorted() {
+            guard var listed = list[id] else { continue }
+            let givers = listed.givers.filter { $0.entry.isHusk }
+            guard !givers.isEmpty else { continue }
+            guard var husk = husks[id], husk.header == listed.header else { return false }
+            var wanted = PartitionSet()
+            for giver in givers { wanted.formUnion(giver.entry.applied) }
+            let isHome = givers.contains { $0.entry.hasRecord }
+            guard wanted.isSubset(of: husk.partitions), husk.hasRecord || !isHome else {
+                return false
+            }
+            husk.hasRecord = isHome
+            husk.applied = husk.applied.filter { wanted.contains($0.partition) }
+            if !isHome { husk.touched = wanted }
+            for slice in husk.applied { listed.hashes[slice.partition] = slice.hash }
+            list[id] = listed
+            chosen[id] = husk
+        }
+        husks = chosen
+        huskDrafts = chosen.keys.sorted().compactMap { chosen[$0].map { HuskDraft($0) } }
+        return true
     }
 }
 

@@ -58,9 +58,10 @@ extension NodeMachine {
             let after = query.isFiltered ? nil : query.after
             if let after, segment < after.segment { continue }
             for id in index.idsWithLetters(in: segment, homes: partitions) {
-                guard let entry = index[id], let record = entry.record else { continue }
+                // Where its payload was let go of, history files have them.
+                guard let entry = index[id], let position = entry.record?.position else { continue }
                 if let after, (segment, id) < (after.segment, after.id) { continue }
-                places.append(record.position)
+                places.append(position)
                 // That in which the page before ended may have none left.
                 if let after, (segment, id) == (after.segment, after.id) { continue }
                 letters += Int(entry.totals.dead)
@@ -75,7 +76,7 @@ extension NodeMachine {
         into effects: inout [Effect]
     ) {
         var scan = scan
-        scan.total += total
+        if scan.query.isFiltered { scan.total += total }
         scan.older = items.map { item in
             DeadLetterItem(
                 place: DeadLetterQuery.Place(

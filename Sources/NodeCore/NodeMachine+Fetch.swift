@@ -208,11 +208,13 @@ extension NodeMachine {
     }
 
     private func places(of item: FetchItem, _ entry: BatchEntry) -> [LogPosition] {
-        if let record = entry.record, record.isDurable { return [record.position] }
+        if let record = entry.record, record.isDurable, let position = record.position {
+            return [position]
+        }
         guard !item.wantsRecord else { return [] }
         return entry.slices.filter {
             $0.isDurable && !$0.partitions.intersection(item.partitions).isEmpty
-        }.map(\.position)
+        }.compactMap(\.position)
     }
 
     mutating func fetchLoaded(

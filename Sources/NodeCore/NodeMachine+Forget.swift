@@ -73,7 +73,7 @@ extension NodeMachine {
         else { return }
         let below = forgettable
         guard let oldest = index.heldSegments.first, oldest < below,
-            below.number - oldest.number >= segments, isSettled(below: below)
+            below.number - oldest.number >= segments, isSettled(below: below), yieldRelease()
         else { return }
         if coveredThrough >= lastMark || has(.forgetsUnflushed) {
             writeHistory(below: below, now, into: &effects)
@@ -88,7 +88,7 @@ extension NodeMachine {
     }
 
     /// Who is away or recovers may still need what is in the log: it would have to copy all.
-    private var mayForgetWithPeers: Bool {
+    var mayForgetWithPeers: Bool {
         copying.source == nil
             && closing.shared.keys.allSatisfy { peer in
                 isLeftOut(peer) || isReachable(peer) && gossip.state(of: peer)?.status == .normal
@@ -121,25 +121,28 @@ extension NodeMachine {
         }
         var drafts: [HistoryDraft] = []
         for id in index.ids(below: end) {
-            guard let entry = index[id], let record = entry.record, mine.contains(entry.home)
+            // Where its payload was let go of, history files have it already.
+            guard let entry = index[id], let position = entry.record?.position,
+                mine.contains(entry.home)
             else { continue }
             drafts.append(
                 HistoryDraft(
                     header: entry.header, home: entry.home, totals: entry.totals,
-                    letters: .inLog(record.position)))
+                    letters: .inLog(position)))
         }
         let merged = filesToMerge
-        let plan = HistoryPlan(
+        var plan = HistoryPlan(
             id: forgetting.nextID, level: merged.first.map { $0.meta.level + 1 } ?? 0,
             segmentLength: configuration.segmentLength, drafts: drafts, merged: merged,
             outcomesFrom: outcomesFrom(below: end, now))
+        plan.husksFrom = end
         forgetting.nextID += 1
         forgetting.phase = .writing(below: end, plan)
         run(.writeHistory(plan), .writeHistory, into: &effects)
     }
 
     /// Files of one level, once there are enough of them.
-    private var filesToMerge: [HistoryHandle] {
+    var filesToMerge: [HistoryHandle] {
         for level in Set(forgetting.files.map(\.meta.level)).sorted() {
             let files = forgetting.files.filter { $0.meta.level == level }
             let outcomes = files.reduce(0) { $0 + $1.meta.outcomes }
@@ -167,13 +170,18 @@ extension NodeMachine {
         guard case .writing(let below, let plan) = forgetting.phase else {
             preconditionFailure("a history file was written without a checkpoint")
         }
+        let append = appendState(into: &effects)
+        forgetting.phase = .syncing(below: below, plan, file, state: append)
+    }
+
+    /// Says again what the log's head says but of batches.
+    mutating func appendState(into effects: inout [Effect]) -> LogAppend {
         let peers = memory.sorted { $0.key < $1.key }.map {
             PeerMemory(node: $0.key, standing: $0.value)
         }
         let state = LogState(
             marks: closing.pending, peers: peers, runs: lives.runs, register: absence.register)
-        let append = appendSynced(.state, state.encoded, into: &effects)
-        forgetting.phase = .syncing(below: below, plan, file, state: append)
+        return appendSynced(.state, state.encoded, into: &effects)
     }
 
     // MARK: - The edit
@@ -220,7 +228,10 @@ extension NodeMachine {
                 ForgetState.Removal(
                     after: nextJob, logsBefore: checkpoint.logStart, history: checkpoint.removed))
         }
-        if let start = checkpoint.logStart { logStart = start }
+        if let start = checkpoint.logStart {
+            logStart = start
+            index.release(before: start, through: .zero)
+        }
         forgetting.phase = .idle
         counters.forgotten += UInt64(ids.count)
         effects.append(

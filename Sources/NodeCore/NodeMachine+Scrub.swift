@@ -113,7 +113,7 @@ extension NodeMachine {
         var positions: [LogPosition] = []
         for id in index.ids {
             guard let entry = index[id], entry.applied.contains(partition) else { continue }
-            guard let position = Self.source(of: partition, entry) else {
+            guard let position = entry.source(of: partition) else {
                 return cannotRecount(
                     partition, "the log no longer holds batch \(id)", into: &effects)
             }
@@ -146,13 +146,6 @@ extension NodeMachine {
             guard peers.count >= needed else { continue }
             return reportDamage(.outvoted(partition, by: peers), into: &effects)
         }
-    }
-
-    private static func source(
-        of partition: PartitionID, _ entry: BatchEntry
-    ) -> LogPosition? {
-        if let record = entry.record, record.isDurable { return record.position }
-        return entry.slices.first { $0.isDurable && $0.partitions.contains(partition) }?.position
     }
 
     private mutating func continueRecount(
@@ -191,6 +184,8 @@ extension NodeMachine {
             reportDamage(.table(table.meta.id, "\(error)"), into: &effects)
         } else if forgetting.files.contains(where: { path.hasSuffix($0.meta.path) }) {
             reportDamage(.history("\(error)"), into: &effects)
+        } else if path.split(separator: "/").dropLast().last == FileNames.logDirectory[...] {
+            reportDamage(.log("\(error)"), into: &effects)
         }
     }
 
@@ -216,10 +211,10 @@ extension NodeMachine {
         let verdict = "its audit failed: \(place)\(finding.detail)"
         switch damage {
         case .table where othersCanRestore, .history where othersCanRestore,
-            .outvoted where othersCanRestore,
+            .log where othersCanRestore, .outvoted where othersCanRestore,
             .fold where othersCanRestore && !tables.isEmpty:
             effects.append(.condemn(verdict))
-        case .table, .history, .outvoted, .compaction: break
+        case .table, .history, .log, .outvoted, .compaction: break
         case .memory, .fold: effects.append(.halt(verdict))
         }
     }

@@ -29,6 +29,8 @@ enum JobPurpose {
     /// A checkpoint's history file, and the edit with which it counts.
     case writeHistory
     case forgetCommit
+    /// The edit with which payloads leave the log.
+    case releaseCommit
     case lookUp(BatchID)
     /// Files that the manifest let go of.
     case removal
@@ -158,14 +160,36 @@ extension NodeMachine {
             let present = gossip.generation(of: configuration.node) ?? 0
             gossip.takeGeneration(generation, replacesVoid: present > generation)
         case (.writeHistory, .history(let file)):
-            historyWritten(file, into: &effects)
+            if case .writing(let plan, _) = releasing.phase {
+                releaseWritten(plan, file, into: &effects)
+            } else {
+                historyWritten(file, into: &effects)
+            }
+        case (.releaseCommit, .committed):
+            released(into: &effects)
         case (.forgetCommit, .committed):
             forgotten(now, into: &effects)
         case (.lookUp(let id), .outcome(let entry)):
             lookedUp(id, entry, now, into: &effects)
         case (.removal, .removed), (.keeping, .kept):
             break
-        case (.copyPart(let tag), .cells), (.copyPart(let tag), .entries):
+        case (.scrub(let table), .verified(let damage)):
+            scrubbed(table, damage, into: &effects)
+        case (.verify(let table, let bytes), .verified(let damage)):
+            verified(table, bytes, damage, into: &effects)
+        case (.recount(let partition), .recounted(let sum)):
+            recounted(partition, sum, into: &effects)
+        default:
+            succeedCopying(purpose, value, now, into: &effects)
+        }
+    }
+
+    private mutating func succeedCopying(
+        _ purpose: JobPurpose, _ value: StorageResult, _ now: Now, into effects: inout [Effect]
+    ) {
+        switch (purpose, value) {
+        case (.copyPart(let tag), .cells), (.copyPart(let tag), .entries),
+            (.copyPart(let tag), .husks):
             copyPartRead(tag, value, into: &effects)
         case (.copyTables, .tables(let tables)):
             copyTablesWritten(tables, now, into: &effects)
@@ -175,12 +199,6 @@ extension NodeMachine {
             wasSetAside(now, into: &effects)
         case (.copyCommit, .committed):
             copyCommitted(now, into: &effects)
-        case (.scrub(let table), .verified(let damage)):
-            scrubbed(table, damage, into: &effects)
-        case (.verify(let table, let bytes), .verified(let damage)):
-            verified(table, bytes, damage, into: &effects)
-        case (.recount(let partition), .recounted(let sum)):
-            recounted(partition, sum, into: &effects)
         default:
             preconditionFailure("a storage job gave what it was not asked for")
         }
@@ -213,12 +231,13 @@ extension NodeMachine {
             lookUpFailed(id, error, into: &effects)
             noteDamage(error, into: &effects)
         case .writeHistory where error.isDamage:
-            // An older file cannot be read: what is sealed stays in the log meanwhile.
+            // A record or an older file cannot be read: what is in the log stays there meanwhile.
             forgetting.phase = .idle
+            releasing.phase = .idle
             noteDamage(error, into: &effects)
         case .apply, .drive, .flushTables, .flushCommit, .compactionCommit, .promotion, .demotion,
-            .generation, .writeHistory, .forgetCommit, .removal, .keeping, .copyTables,
-            .copyHistory, .clearing, .copyCommit:
+            .generation, .writeHistory, .forgetCommit, .releaseCommit, .removal, .keeping,
+            .copyTables, .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }
     }

@@ -164,7 +164,9 @@ extension NodeMachine {
         guard hasRecord || !applied.isEmpty else { return nil }
         return SyncEntry(
             header: entry.header, home: entry.home, hasRecord: hasRecord, applied: applied,
-            isFinished: entry.isFinished, isBound: entry.isBound)
+            isFinished: entry.isFinished, isBound: entry.isBound,
+            isHusk: !entry.husks(of: applied).isEmpty
+                || hasRecord && entry.record?.position == nil)
     }
 
     // MARK: - Learning
@@ -177,6 +179,10 @@ extension NodeMachine {
         if session.purpose == .recovery {
             raiseFreeze(to: reply.frozen, now, into: &effects)
             if let marks = reply.marks, marks.exceed(index.base, in: session.partitions) {
+                beginProbing(now, into: &effects)
+                return
+            }
+            if reply.listing.contains(where: { isOutOfReach($0) }) {
                 beginProbing(now, into: &effects)
                 return
             }
@@ -220,6 +226,15 @@ extension NodeMachine {
             recovery.listed.insert(entry.header.id)
         }
         life = .recovering(recovery)
+    }
+
+    /// It is lacking here, and its payload is no longer in the log of whoever lists it.
+    private func isOutOfReach(_ listed: SyncEntry) -> Bool {
+        guard listed.isHusk, Self.need(listed, index, mine) != nil else { return false }
+        guard let own = index[listed.header.id], own.record != nil,
+            own.header.contentHash == listed.header.contentHash
+        else { return true }
+        return !own.canGive(listed.applied.intersection(mine))
     }
 
     private static func need(
@@ -269,7 +284,7 @@ extension NodeMachine {
             let id = need.header.id
             awaited[id, default: []].append((tag: session.tag, need: need))
             if let entry = index[id], entry.header.contentHash == need.header.contentHash,
-                entry.record != nil
+                entry.record != nil, entry.canGive(need.partitions)
             {
                 want(id, need.partitions, reply: nil, now, into: &effects)
                 checkSettled(id, now, into: &effects)

@@ -81,8 +81,10 @@ extension NodeMachine {
     /// The record that this partition's cells of a batch are read from. Of several slices records
     /// any one that has them: they are the same cells.
     private func place(of partition: PartitionID, _ entry: BatchEntry) -> LogPosition? {
-        if let record = entry.record { return record.position }
-        return entry.slices.first { $0.partitions.contains(partition) }?.position
+        if let position = entry.record?.position { return position }
+        return entry.slices.first {
+            $0.position != nil && $0.partitions.contains(partition)
+        }?.position
     }
 
     private mutating func rows(

@@ -309,12 +309,13 @@ extension NodeMachine {
     private mutating func loadRecord(for tag: Tag, _ now: Now, into effects: inout [Effect]) {
         // Another content may have taken its place, and not be on disk yet.
         guard let header = writes[tag]?.header, let entry = index[header.id],
-            entry.header == header, let record = entry.record, record.isDurable
+            entry.header == header, let record = entry.record, record.isDurable,
+            let position = record.position
         else {
             recordLoaded(nil, for: tag, now, into: &effects)
             return
         }
-        run(.readLog([record.position]), .drive(tag), into: &effects)
+        run(.readLog([position]), .drive(tag), into: &effects)
     }
 
     mutating func recordLoaded(

@@ -29,6 +29,7 @@ import Wire
 //     +Compact      merging tables
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Forget       sealed history leaves memory and the log
+//     +Release      payloads leave the log as soon as all hold them
 //     +CopySource   giving a whole copy to a replica that begins anew
 //     +CopyTarget   taking one
 //     +CopyInstall  counting it
@@ -70,6 +71,7 @@ package struct NodeMachine {
     /// The first file of the log that is still needed.
     var logStart: UInt32
     var forgetting: ForgetState
+    var releasing: ReleaseState
     var copying = CopyState()
     /// The cells of a copy on their way to tables.
     var copyTable: Memtable
@@ -179,6 +181,7 @@ package struct NodeMachine {
         forgetting = ForgetState(
             files: recovered.history, nextID: recovered.manifest.nextHistoryID,
             nextAt: now.monotonic)
+        releasing = ReleaseState(nextAt: now.monotonic)
         lastMark = start.replay.lastMark
         memory = start.replay.peers
         lives = LivesState(
@@ -310,6 +313,7 @@ package struct NodeMachine {
         advanceFlush(now, into: &effects)
         advanceCompaction(now, into: &effects)
         advanceForgetting(now, into: &effects)
+        advanceRelease(now, into: &effects)
         advanceCopying(now, into: &effects)
         advanceAudit(now, into: &effects)
         advanceParking(now, into: &effects)

@@ -1,6 +1,6 @@
 package import Core
 import Gossip
-import Replication
+package import Replication
 package import Ring
 package import Storage
 
@@ -18,6 +18,9 @@ package struct NodeStart: ~Copyable {
     /// Why the data that was here was set aside; empty where it was not.
     package let quarantined: [String]
     var replay: RecoveredLog
+
+    /// What log and history files say of batches.
+    package var batches: BatchIndex { replay.index }
 
     /// Damage that recovery found: the node must not serve from this directory, and has no other
     /// replicas to be restored from.
@@ -100,7 +103,13 @@ package struct NodeStart: ~Copyable {
                 forgetsCovered: configuration.mutants.contains(.indexLost),
                 combinesByXor: configuration.mutants.contains(.xorDigest))
             var hasBegun = false
-            let recovered = try Recovery.open(fileSystem, options: options) { record, manifest in
+            let recovered = try Recovery.open(
+                fileSystem, options: options, mine: ring.partitions(of: configuration.node)
+            ) { husk, manifest in
+                if !hasBegun { replay.begin(manifest) }
+                hasBegun = true
+                replay.take(husk)
+            } visit: { record, manifest in
                 if !hasBegun { replay.begin(manifest) }
                 hasBegun = true
                 replay.visit(

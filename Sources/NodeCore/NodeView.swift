@@ -43,6 +43,9 @@ package struct Counters: Hashable, Sendable {
     package var forgotten: UInt64 = 0
     package var historyLookUps: UInt64 = 0
     package var copies: UInt64 = 0
+    /// Batches whose payload left the log before they were forgotten, and files of the log.
+    package var payloadsReleased: UInt64 = 0
+    package var logFilesReleased: UInt64 = 0
 
     package init() {}
 }
@@ -96,6 +99,7 @@ package struct NodeView: Sendable {
     package var parkedBytes: Int
     package var logLast: LSN
     package var logSynced: LSN
+    package var logStart: UInt32
     package var logFile: UInt32
     package var logOffset: UInt64
     package var watermarks: Watermarks
@@ -121,7 +125,8 @@ extension NodeMachine {
             pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,
             parkedBatches: parking.count, parkedBytes: parking.byteCount,
-            logLast: log.last, logSynced: synced, logFile: log.file, logOffset: log.offset,
+            logLast: log.last, logSynced: synced, logStart: logStart,
+            logFile: log.file, logOffset: log.offset,
             watermarks: closing.durable, leftOut: leftOut.map(\.node), frontier: closing.frontier,
             audit: auditView(at: now))
     }

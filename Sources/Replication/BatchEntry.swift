@@ -26,10 +26,11 @@ package struct BatchEntry: Hashable, Sendable {
 
     package struct Held: Hashable, Sendable {
         package var lsn: LSN
-        package var position: LogPosition
+        /// nil: its payload was let go of; history files hold what is left of it.
+        package var position: LogPosition?
         package var isDurable: Bool
 
-        package init(lsn: LSN, position: LogPosition, isDurable: Bool) {
+        package init(lsn: LSN, position: LogPosition?, isDurable: Bool) {
             self.lsn = lsn
             self.position = position
             self.isDurable = isDurable
@@ -38,11 +39,12 @@ package struct BatchEntry: Hashable, Sendable {
 
     package struct HeldSlices: Hashable, Sendable {
         package var lsn: LSN
-        package var position: LogPosition
+        /// nil: their payload was let go of.
+        package var position: LogPosition?
         package var partitions: PartitionSet
         package var isDurable: Bool
 
-        package init(lsn: LSN, position: LogPosition, partitions: PartitionSet, isDurable: Bool) {
+        package init(lsn: LSN, position: LogPosition?, partitions: PartitionSet, isDurable: Bool) {
             self.lsn = lsn
             self.position = position
             self.partitions = partitions
@@ -73,7 +75,69 @@ package struct BatchEntry: Hashable, Sendable {
     }
 
     /// The files of the log that hold something of it.
-    var files: [UInt32] {
-        [record?.position.file].compactMap(\.self) + slices.map(\.position.file)
+    package var files: [UInt32] {
+        [record?.position?.file].compactMap(\.self) + slices.compactMap(\.position?.file)
+    }
+}
+
+// Payloads that were let go of (docs/decisions/0026-payloads.md).
+extension BatchEntry {
+    /// Whatever lies in files before `start` is there no more.
+    mutating func release(before start: UInt32) {
+        if let position = record?.position, position.file < start { record?.position = nil }
+        for place in slices.indices {
+            guard let position = slices[place].position, position.file < start else { continue }
+            slices[place].position = nil
+        }
+    }
+
+    /// Something of it is held as a husk.
+    package var isHusk: Bool {
+        record.map { $0.position == nil } ?? false || slices.contains { $0.position == nil }
+    }
+
+    /// Those of `partitions` whose cells no record of this node's log gives any more.
+    package func husks(of partitions: PartitionSet) -> PartitionSet {
+        guard record?.position == nil else { return PartitionSet() }
+        var held = PartitionSet()
+        for slices in slices where slices.position != nil { held.formUnion(slices.partitions) }
+        return partitions.subtracting(held)
+    }
+
+    /// Whatever is not applied of `partitions` can be counted from a record of this node's log.
+    package func canGive(_ partitions: PartitionSet) -> Bool {
+        husks(of: partitions.intersection(touched).subtracting(applied)).isEmpty
+    }
+
+    /// The durable record that the cells of a partition can be read from. Of several slices records
+    /// any one that has them: they are the same cells.
+    package func source(of partition: PartitionID) -> LogPosition? {
+        if let record, record.isDurable, let position = record.position { return position }
+        let held = slices.first {
+            $0.isDurable && $0.position != nil && $0.partitions.contains(partition)
+        }
+        return held?.position
+    }
+
+    /// What must be kept of it when the files before `end` go; nil where nothing lies there.
+    package func husk(before end: UInt32) -> HuskDraft? {
+        var husk = Husk(
+            header: header, home: home, totals: totals, hasRecord: false, isFinished: isFinished,
+            touched: touched)
+        if let position = record?.position, position.file < end {
+            husk.hasRecord = true
+            let wanted = applied.intersection(touched)
+            return HuskDraft(husk, wanted: wanted, places: [position])
+        }
+        var wanted = PartitionSet()
+        var places: [LogPosition] = []
+        for slices in slices {
+            guard let position = slices.position, position.file < end else { continue }
+            wanted.formUnion(slices.partitions.intersection(applied))
+            places.append(position)
+        }
+        guard !places.isEmpty else { return nil }
+        husk.touched = wanted
+        return HuskDraft(husk, wanted: wanted, places: places)
     }
 }

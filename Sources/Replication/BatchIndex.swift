@@ -25,6 +25,9 @@ package struct BatchIndex: Sendable {
     private let mine: PartitionSet
     private let key: SipKey
     private let segmentLength: Duration
+    /// The log begins with this file: what entries say of older ones is gone. Entries are not
+    /// changed for it; it is left out whenever one is looked at.
+    package private(set) var logStart: UInt32 = 0
 
     /// - Parameters:
     ///   - mine: the partitions that this node replicates.
@@ -51,7 +54,9 @@ package struct BatchIndex: Sendable {
     }
 
     package subscript(id: BatchID) -> BatchEntry? {
-        open[id] ?? packed[id]
+        guard var entry = open[id] ?? packed[id] else { return nil }
+        entry.release(before: logStart)
+        return entry
     }
 
     /// The ids of a segment, ascending.
@@ -78,9 +83,9 @@ package struct BatchIndex: Sendable {
         return found.sorted()
     }
 
-    /// Dead letters of all batches that are counted and at home in `homes`, forgotten ones aside.
+    /// Dead letters of all batches that are counted and at home in `homes`, forgotten ones too.
     package func letters(of homes: PartitionSet) -> UInt64 {
-        homes.reduce(0) { $0 + homeTotals[Int($1.index)].dead - base[$1].dead }
+        homes.reduce(0) { $0 + homeTotals[Int($1.index)].dead }
     }
 
     /// All segments that hold an id, ascending.
@@ -297,7 +302,8 @@ package struct BatchIndex: Sendable {
 
     /// It is about to change.
     private mutating func reopen(_ id: BatchID) {
-        guard open.index(forKey: id) == nil, let entry = packed.remove(id) else { return }
+        guard open.index(forKey: id) == nil, var entry = packed.remove(id) else { return }
+        entry.release(before: logStart)
         open[id] = entry
         openIDs[segment(of: entry.header), default: []].insert(id)
     }
@@ -376,11 +382,11 @@ extension BatchIndex {
 
     /// The oldest log file with a record of a batch that is not below `end`.
     package func oldestFile(from end: Segment) -> UInt32? {
-        var oldest = packed.oldestFile(from: end)
+        var oldest = packed.oldestFile(from: end, notBefore: logStart)
         for (segment, ids) in openIDs where segment >= end {
             for id in ids {
                 // A minimum does not depend on the order.
-                for file in open[id]?.files ?? [] { oldest = min(oldest ?? file, file) }
+                for file in self[id]?.files ?? [] { oldest = min(oldest ?? file, file) }
             }
         }
         return oldest
@@ -416,6 +422,85 @@ extension BatchIndex {
             settleForgotten(id)
             settle(id)
         }
+    }
+}
+
+// MARK: - Letting go of payloads
+
+extension BatchIndex {
+    /// The log begins with this file now: of what lay before it, history files keep the rest.
+    /// `through`: marks of it that still lie in the log have this LSN at most.
+    package mutating func release(before start: UInt32, through: LSN) {
+        logStart = max(logStart, start)
+        base.through = max(base.through, through)
+    }
+
+    /// The oldest file of the log with something of a batch that is not settled.
+    package var oldestUnsettledFile: UInt32? {
+        // A minimum does not depend on the order.
+        open.keys.lazy.compactMap { self[$0]?.files.min() }.min()
+    }
+
+    /// Segments of batches of which something may lie before `end`, ascending.
+    package func segments(before end: UInt32) -> [Segment] {
+        guard logStart < end else { return [] }
+        var found = Set(packed.segments(in: logStart..<end))
+        for (segment, ids) in openIDs where !found.contains(segment) {
+            let isOld = ids.contains { id in
+                self[id]?.files.contains { $0 < end } == true
+            }
+            if isOld { found.insert(segment) }
+        }
+        return found.sorted()
+    }
+
+    /// What must be kept of the batches of one segment when the files before `end` go, ascending by
+    /// id.
+    package func husks(of segment: Segment, before end: UInt32) -> [HuskDraft] {
+        guard logStart < end else { return [] }
+        var drafts: [HuskDraft] = []
+        for entry in packed.entries(of: segment, in: logStart..<end) {
+            var entry = entry
+            entry.release(before: logStart)
+            if let draft = entry.husk(before: end) { drafts.append(draft) }
+        }
+        for id in openIDs[segment] ?? [] {
+            if let draft = self[id]?.husk(before: end) { drafts.append(draft) }
+        }
+        return drafts.sorted { $0.husk.header.id < $1.husk.header.id }
+    }
+
+    /// A batch whose payload was let go of: durable, bound and applied, from a history file. Any
+    /// record of it that the log still holds comes later.
+    package mutating func hold(_ husk: Husk, at now: Instant) {
+        let id = husk.header.id
+        let partitions = husk.partitions
+        update(husk.header, home: husk.home) { entry in
+            if entry.header.contentHash != husk.header.contentHash {
+                precondition(
+                    !entry.isBound && entry.applied.isEmpty,
+                    "\(id) is bound, no other content may replace it")
+                entry.header = husk.header
+                entry.record = nil
+                entry.slices = []
+                entry.touched = PartitionSet()
+            }
+            entry.totals = husk.totals
+            entry.touched.formUnion(husk.touched)
+            entry.isBound = true
+            entry.isFinished = entry.isFinished || husk.isFinished
+            if husk.hasRecord, entry.record == nil {
+                entry.record = .init(lsn: .zero, position: nil, isDurable: true)
+            } else if !husk.hasRecord {
+                entry.slices.append(
+                    .init(lsn: .zero, position: nil, partitions: partitions, isDurable: true))
+            }
+        }
+        countHome(id)
+        settleForgotten(id)
+        let held = self[id]?.applied ?? PartitionSet()
+        let added = husk.applied.filter { !held.contains($0.partition) }
+        markApplied(id, added.map { (partition: $0.partition, hash: $0.hash) }, at: now)
     }
 }
 

@@ -10,12 +10,19 @@ package struct CloseAsk: Hashable, Sendable {
     package var sealBelow: Segment
     /// The last decision about who is left out that the asker knows.
     package var decided: UInt64
+    /// The asker wants to let go of payloads of the segments below, and so to know that the peer
+    /// holds the same there; nil: it does not.
+    package var heldBelow: Segment?
 
-    package init(tag: Tag, closeBelow: Segment, sealBelow: Segment, decided: UInt64 = 0) {
+    package init(
+        tag: Tag, closeBelow: Segment, sealBelow: Segment, decided: UInt64 = 0,
+        heldBelow: Segment? = nil
+    ) {
         self.tag = tag
         self.closeBelow = closeBelow
         self.sealBelow = sealBelow
         self.decided = decided
+        self.heldBelow = heldBelow
     }
 
     package init(from reader: inout ByteReader) throws(DecodeError) {
@@ -23,6 +30,7 @@ package struct CloseAsk: Hashable, Sendable {
         closeBelow = Segment(try reader.fixed())
         sealBelow = Segment(try reader.fixed())
         decided = try reader.fixed()
+        heldBelow = try reader.flag() ? Segment(try reader.fixed()) : nil
     }
 
     package func encode(into writer: inout ByteWriter) {
@@ -30,6 +38,8 @@ package struct CloseAsk: Hashable, Sendable {
         writer.write(fixed: closeBelow.number)
         writer.write(fixed: sealBelow.number)
         writer.write(fixed: decided)
+        writer.write(flag: heldBelow != nil)
+        if let heldBelow { writer.write(fixed: heldBelow.number) }
     }
 }
 
@@ -49,13 +59,16 @@ package struct CloseReply: Hashable, Sendable {
     package var homes: SetDigest?
     /// Its applied sets below `sealBelow`, over the partitions that it shares with the asker.
     package var applied: SetDigest?
+    /// Both sets below `heldBelow`, over the partitions that it shares with the asker; nil where it
+    /// was not asked for, or more is forgotten.
+    package var held: SetDigest?
     /// Members without which it decides, ascending by name, with the life that each must begin
     /// first: all of it on its disk.
     package var leftOut: [Vote.Successor]
 
     package init(
         tag: Tag, vote: Vote, frozen: Segment, isReady: Bool, isSettled: Bool, homes: SetDigest?,
-        applied: SetDigest?, leftOut: [Vote.Successor] = []
+        applied: SetDigest?, held: SetDigest? = nil, leftOut: [Vote.Successor] = []
     ) {
         self.tag = tag
         self.vote = vote
@@ -64,6 +77,7 @@ package struct CloseReply: Hashable, Sendable {
         self.isSettled = isSettled
         self.homes = homes
         self.applied = applied
+        self.held = held
         self.leftOut = leftOut
     }
 
@@ -75,6 +89,7 @@ package struct CloseReply: Hashable, Sendable {
         isSettled = try reader.flag()
         homes = try reader.flag() ? try reader.digest() : nil
         applied = try reader.flag() ? try reader.digest() : nil
+        held = try reader.flag() ? try reader.digest() : nil
         leftOut = try reader.successors()
     }
 
@@ -84,7 +99,7 @@ package struct CloseReply: Hashable, Sendable {
         writer.write(fixed: frozen.number)
         writer.write(flag: isReady)
         writer.write(flag: isSettled)
-        for digest in [homes, applied] {
+        for digest in [homes, applied, held] {
             writer.write(flag: digest != nil)
             if let digest { writer.write(digest) }
         }

@@ -101,6 +101,7 @@ package struct CopyPart: Hashable, Sendable {
         case cells([[UInt8]])
         case history([HistoryEntry])
         case list([SyncEntry])
+        case husks([Husk])
     }
 
     package var tag: Tag
@@ -205,6 +206,10 @@ extension CopyPart {
             writer.write(3)
             writer.write(count: entries.count)
             for entry in entries { writer.write(entry) }
+        case .husks(let husks):
+            writer.write(4)
+            writer.write(count: husks.count)
+            for husk in husks { writer.write(husk) }
         }
     }
 
@@ -229,6 +234,10 @@ extension CopyPart {
             var entries: [SyncEntry] = []
             for _ in 0..<(try reader.count(ofSize: 56)) { entries.append(try reader.syncEntry()) }
             content = .list(entries)
+        case 4:
+            var husks: [Husk] = []
+            for _ in 0..<(try reader.count(ofSize: 57)) { husks.append(try reader.husk()) }
+            content = .husks(husks)
         default: throw reader.fail("the content of a copy")
         }
     }

@@ -206,6 +206,14 @@ package struct DigestTable: Sendable {
         return sum
     }
 
+    /// Both sets of all `partitions` in the segments below `end`; nil where more is forgotten.
+    package func heldSum(of partitions: PartitionSet, below end: Segment) -> SetDigest? {
+        guard floor(of: partitions) <= end else { return nil }
+        var sum = appliedSum(of: partitions, below: end)
+        sum.merge(Self.turned(homeSum(of: partitions, below: end)))
+        return sum
+    }
+
     private func isBetween(_ segment: Segment, _ one: Segment, _ other: Segment) -> Bool {
         segment >= min(one, other) && segment < max(one, other)
     }

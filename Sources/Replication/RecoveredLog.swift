@@ -72,6 +72,18 @@ package struct RecoveredLog: ~Copyable {
         index = BatchIndex(
             partitions: partitions, mine: mine, key: digestKey, segmentLength: segmentLength,
             base: manifest.base, combinesByXor: combinesByXor)
+        index.release(before: manifest.logStart, through: manifest.base.through)
+    }
+
+    /// A batch whose payload is no longer in the log: before the first record.
+    package mutating func take(_ husk: Husk) {
+        let segment = husk.segment(segmentLength)
+        let applied = husk.partitions.intersection(mine)
+        let isForgotten =
+            index.forgotten(segment, of: applied) == applied
+            && (!husk.hasRecord || !mine.contains(husk.home)
+                || index.isForgotten(segment, husk.home))
+        if !isForgotten { index.hold(husk, at: .zero) }
     }
 
     /// One valid record, in the order of the log.
@@ -112,7 +124,11 @@ package struct RecoveredLog: ~Copyable {
         case .applied:
             let mark = try AppliedMark(decoding: payload)
             guard index[mark.id] != nil, let directory = directories[mark.id] else {
-                if index[mark.id] == nil, lsn <= index.base.through { return }
+                // What is applied in a husk may still have its marks in the log.
+                let isKnown = index[mark.id].map { entry in
+                    entry.isHusk && mark.partitions.isSubset(of: entry.applied)
+                }
+                if isKnown ?? true, lsn <= index.base.through { return }
                 throw DecodeError("a mark of \(mark.id), which the log does not hold", at: 0)
             }
             index.markBound(mark.id)
@@ -209,12 +225,13 @@ package struct RecoveredLog: ~Copyable {
         for mark in applications where mark.lsn > covered || replaysCovered {
             guard let entry = index[mark.id] else { continue }
             var rest = mark.partitions
-            if let record = entry.record {
-                try apply(read(record.position, record.lsn), rest)
+            if let record = entry.record, let position = record.position {
+                try apply(read(position, record.lsn), rest)
                 continue
             }
             for held in entry.slices where !held.partitions.intersection(rest).isEmpty {
-                try apply(read(held.position, held.lsn), rest.intersection(held.partitions))
+                guard let position = held.position else { continue }
+                try apply(read(position, held.lsn), rest.intersection(held.partitions))
                 rest = rest.subtracting(held.partitions)
             }
         }

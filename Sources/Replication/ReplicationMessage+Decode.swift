@@ -216,7 +216,8 @@ extension ByteReader {
     mutating func syncEntry() throws(DecodeError) -> SyncEntry {
         SyncEntry(
             header: try header(), home: try partition(), hasRecord: try flag(),
-            applied: try partitions(), isFinished: try flag(), isBound: try flag())
+            applied: try partitions(), isFinished: try flag(), isBound: try flag(),
+            isHusk: try flag())
     }
 
     fileprivate mutating func fetchItems() throws(DecodeError) -> [FetchItem] {

@@ -208,6 +208,7 @@ extension ByteWriter {
         write(entry.applied)
         write(flag: entry.isFinished)
         write(flag: entry.isBound)
+        write(flag: entry.isHusk)
     }
 
     mutating func write(_ vote: Vote) {

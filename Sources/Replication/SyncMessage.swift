@@ -89,10 +89,12 @@ package struct SyncEntry: Hashable, Sendable {
     /// It knows that every touched partition has a quorum that applied.
     package var isFinished: Bool
     package var isBound: Bool
+    /// Not all of it can be fetched: payloads were let go of.
+    package var isHusk: Bool
 
     package init(
         header: BatchHeader, home: PartitionID, hasRecord: Bool, applied: PartitionSet,
-        isFinished: Bool, isBound: Bool
+        isFinished: Bool, isBound: Bool, isHusk: Bool = false
     ) {
         self.header = header
         self.home = home
@@ -100,5 +102,6 @@ package struct SyncEntry: Hashable, Sendable {
         self.applied = applied
         self.isFinished = isFinished
         self.isBound = isBound
+        self.isHusk = isHusk
     }
 }

@@ -31,6 +31,8 @@ package struct SeedRun: Sendable {
         swarm.drawAbsence(&absenceDraw)
         var compactionDraw = RandomSource(seed: seed ^ 0x636f_6d70)
         swarm.drawCompaction(&compactionDraw)
+        var releaseDraw = RandomSource(seed: seed ^ 0x7265_6c65)
+        swarm.drawRelease(&releaseDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

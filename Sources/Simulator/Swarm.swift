@@ -1,4 +1,5 @@
 package import Core
+package import NodeCore
 package import Replication
 package import Storage
 
@@ -99,6 +100,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var closeInterval: Duration
     /// nil: nothing is forgotten.
     package var forgetSegmentsMin: Int64?
+    /// nil: payloads wait in the log until they are forgotten.
+    package var release: ReleasePolicy?
     /// Who is away for longer is left out; nil waits for ever.
     package var absenceMax: Duration?
     /// A disk is lost after its history was forgotten, and once more after the heal; so many
@@ -286,6 +289,16 @@ package struct Swarm: Sendable, CustomStringConvertible {
         compactionRestAge = random.pick([.zero, .milliseconds(500), .seconds(3)])
     }
 
+    /// Drawn apart from the rest: in most seeds, and soon where log files are small.
+    package mutating func drawRelease(_ random: inout RandomSource) {
+        guard random.chance(3, in: 4) else { return }
+        let filesMin: UInt32 = random.pick([1, 1, 2])
+        release = ReleasePolicy(
+            filesMin: filesMin, filesMax: filesMin + random.pick([0, 2]),
+            batchesMax: random.pick([4, 1 << 18]), stepMax: random.pick([1, 10, 4096]),
+            proofMax: .seconds(random.pick([3, 60])))
+    }
+
     /// Drawn apart from the rest: a third of the seeds, some with little room.
     package mutating func drawParking(_ random: inout RandomSource) {
         parks = random.chance(1, in: 3)
@@ -321,6 +334,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
         return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
             + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
             + (forgetSegmentsMin == nil ? "" : ", forgets")
+            + (release.map { ", releases \($0.filesMin) files" } ?? "")
             + (absenceMax.map { ", leaves out after \($0.milliseconds) ms" } ?? "")
     }
 }

@@ -1,4 +1,4 @@
-import Core
+package import Core
 
 /// What a start found on the disk.
 package struct Recovered: Sendable {
@@ -18,8 +18,12 @@ package struct Recovered: Sendable {
 package enum Recovery {
     /// - Parameter visit: gets every valid record of the log, ascending, with the manifest, whose
     ///   `coveredThrough` says which applications the tables hold already.
+    /// - Parameter mine: the partitions of this node, whose floors say which husks are forgotten;
+    ///   nil: nobody wants them.
+    /// - Parameter husk: gets the batches whose payload left the log, before any record.
     package static func open(
-        _ fileSystem: any FileSystem, options: StorageOptions,
+        _ fileSystem: any FileSystem, options: StorageOptions, mine: PartitionSet? = nil,
+        husk: (_ husk: Husk, _ manifest: ManifestState) -> Void = { _, _ in },
         visit: (_ record: LogRecord, _ manifest: ManifestState) -> Void
     ) throws(StorageError) -> Recovered {
         try prepareDirectories(fileSystem)
@@ -33,7 +37,11 @@ package enum Recovery {
             fileSystem, FileNames.historyDirectory, FileNames.historySuffix,
             listed: Set(manifest.history.map(\.path)))
         let (tables, tableDamage) = try openTables(fileSystem, manifest, options)
-        let (history, historyDamage) = try openHistory(fileSystem, manifest)
+        let (history, unreadable) = try openHistory(fileSystem, manifest)
+        var historyDamage = unreadable
+        if let mine {
+            historyDamage += try visitHusks(history, of: mine, manifest) { husk($0, manifest) }
+        }
         var scan = LogScan(
             fileSystem: fileSystem, options: options, start: manifest.logStart,
             covered: manifest.coveredThrough, forgotten: manifest.base.through)
@@ -97,6 +105,24 @@ package enum Recovery {
             }
         }
         return (files, damage)
+    }
+
+    /// Files whose husks are all forgotten are not read.
+    private static func visitHusks(
+        _ files: [HistoryHandle], of mine: PartitionSet, _ manifest: ManifestState,
+        _ visit: (Husk) -> Void
+    ) throws(StorageError) -> [Damage] {
+        let floor = mine.lazy.map { manifest.base[$0].floor }.min() ?? .first
+        var damage: [Damage] = []
+        for file in files where file.huskCount > 0 && file.lastHuskSegment >= floor {
+            do throws(StorageError) {
+                try file.forEachHusk(visit)
+            } catch {
+                guard case .damaged = error else { throw error }
+                damage.append(.history(path: file.meta.path, what: error.description))
+            }
+        }
+        return damage
     }
 
     private static func openTables(

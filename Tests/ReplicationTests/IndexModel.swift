@@ -121,7 +121,7 @@ struct IndexModel {
 
     func oldestFile(from end: Segment) -> UInt32? {
         entries.values.filter { segment($0.header) >= end }.flatMap { entry in
-            [entry.record?.position.file].compactMap(\.self) + entry.slices.map(\.position.file)
+            entry.files
         }.min()
     }
 }

@@ -74,6 +74,8 @@ struct MessageCodecTests {
                     held: .init(contentHash: Hash128(1), isBound: true, totals: record.totals),
                     isClosed: false, vote: vote)),
             .closeAsk(CloseAsk(tag: tag, closeBelow: Segment(4), sealBelow: .first, decided: 9)),
+            .closeAsk(
+                CloseAsk(tag: tag, closeBelow: .first, sealBelow: .first, heldBelow: Segment(5))),
             .closeReply(
                 CloseReply(
                     tag: tag, vote: vote, frozen: Segment(9), isReady: true, isSettled: false,
@@ -143,7 +145,8 @@ struct MessageCodecTests {
             .closeReply(
                 CloseReply(
                     tag: tag, vote: vote, frozen: Segment(9), isReady: true, isSettled: false,
-                    homes: nil, applied: nil, leftOut: register.decided.leftOut)))
+                    homes: nil, applied: nil, held: SetDigest(sum: 7, count: 2),
+                    leftOut: register.decided.leftOut)))
         return messages
     }()
 
@@ -184,9 +187,14 @@ struct MessageCodecTests {
         bare.letters = []
         let listed = SyncEntry(
             header: header, home: PartitionID(3), hasRecord: true, applied: partitions,
-            isFinished: true, isBound: true)
+            isFinished: true, isBound: true, isHusk: true)
+        let husk = Husk(
+            header: header, home: PartitionID(3), totals: record.totals, hasRecord: true,
+            isFinished: true, touched: partitions,
+            applied: partitions.map { Husk.Slice(partition: $0, hash: Hash128(9)) })
         let contents: [CopyPart.Content] = [
             .cells([[1, 2, 3], []]), .history([entry, bare]), .list([listed]), .cells([]),
+            .husks([husk]), .husks([]),
         ]
         let parts = contents.map {
             CopyMessage.part(

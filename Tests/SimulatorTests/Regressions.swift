@@ -34,5 +34,8 @@ struct Regression: Sendable, CustomTestStringConvertible {
         Regression(
             seed: 2_990_237_621_005_749, schedule: FaultSchedule(keep: [23]),
             why: "who was left out dropped a rotten table unread, and was held to have missed it"),
+        Regression(
+            seed: 4747, schedule: FaultSchedule(keep: [0, 17, 19]),
+            why: "two disks were lost while the third rotted, and memory was expected of it"),
     ]
 }

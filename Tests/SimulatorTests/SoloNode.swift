@@ -25,20 +25,24 @@ final class SoloNode {
     var holdsJobs = false
     private var held: [(JobID, StorageJob)] = []
 
-    init(partitions: Int = 4) throws {
+    init(
+        partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil
+    ) throws {
         let members = [NodeID("n1"), Self.peer].map {
             CoreConfiguration.Member(
                 node: $0, http: "\($0):80", peer: "\($0):70", dc: "dc1", rack: "r1")
         }
-        let configuration = CoreConfiguration(
+        var configuration = CoreConfiguration(
             node: NodeID("n1"), clusterName: "solo", members: members, partitions: partitions,
             replication: .everywhere(1), digestKey: Self.key)
+        configuration.release = release
         disk = MemoryFileSystem()
         now = Now(
             monotonic: Instant.zero + .seconds(1), wall: WallTime(milliseconds: 1_767_225_600_000))
         var start = try NodeStart(
             configuration, ring: configuration.ring(), fileSystem: disk,
-            options: StorageOptions(digestKey: Self.key), hostID: 1, nonce: 2, wall: now.wall)
+            options: StorageOptions(digestKey: Self.key, logFileMax: logFileMax), hostID: 1,
+            nonce: 2, wall: now.wall)
         runner = start.runner
         let cursor = start.recovered.cursor
         var effects: [Effect] = []

@@ -175,10 +175,134 @@ struct HistoryTests {
         #expect(throws: StorageError.self) { try runner.run(.writeHistory(plan)).get() }
     }
 
+    // MARK: - Husks
+
+    /// A record with slices in two partitions.
+    static func sliced(_ number: Int) -> BatchRecord {
+        BatchRecord.home(
+            header: header(number), home: PartitionID(number % 4),
+            totals: BatchTotals(events: 2, counted: 2, dead: 0),
+            slices: [
+                (partition: PartitionID(number % 4), offset: 0, length: 2, cells: 1),
+                (partition: PartitionID(number % 4 + 4), offset: 2, length: 2, cells: 1),
+            ], cells: [UInt8(number % 251), 2, 3, 4], deadLetters: [])
+    }
+
+    static func husk(_ number: Int, of partitions: PartitionSet = .all) -> Husk {
+        let record = sliced(number)
+        return Husk(
+            header: record.header, home: record.home, totals: record.totals,
+            hasRecord: number % 3 == 0, isFinished: true, touched: record.partitions,
+            applied: record.slices.filter { partitions.contains($0.partition) }.map {
+                Husk.Slice(partition: $0.partition, hash: $0.hash)
+            })
+    }
+
+    static func husks(of file: HistoryHandle) throws -> [Husk] {
+        var husks: [Husk] = []
+        try file.forEachHusk { husks.append($0) }
+        return husks
+    }
+
+    private static func plan(
+        _ id: UInt64, husks: [Husk], merging files: [HistoryHandle] = [], from: Segment = .first
+    ) -> HistoryPlan {
+        var plan = plan(id, 0..<0, merging: files)
+        plan.husks = husks.map { HuskDraft($0) }
+        plan.husksFrom = from
+        return plan
+    }
+
+    @Test("husks come back by id; of merged files the parts of one batch are one husk")
+    func husks() throws {
+        let files = try LogTests.fresh()
+        let low = PartitionSet((0..<4).map { PartitionID($0) })
+        let high = PartitionSet((4..<8).map { PartitionID($0) })
+        let first = try Self.write(
+            Self.plan(1, husks: (0..<900).map { Self.husk($0, of: low) }), to: files)
+        #expect(first.huskCount == 900 && first.meta.outcomes == 0)
+        #expect(first.lastHuskSegment == Segment(89) && first.meta.lastSegment == Segment(89))
+        let second = try Self.write(
+            Self.plan(2, husks: (500..<1000).map { Self.husk($0, of: high) }), to: files)
+        let merged = try Self.write(
+            Self.plan(3, husks: [Self.husk(2000)], merging: [first, second], from: Segment(20)),
+            to: files)
+        let expected =
+            ((200..<1000).map { number in
+                Self.husk(number, of: number < 500 ? low : number < 900 ? .all : high)
+            } + [Self.husk(2000)]).sorted { $0.header.id < $1.header.id }
+        #expect(try Self.husks(of: merged) == expected)
+        try merged.verify()
+        let again = try HistoryHandle.open(merged.meta, in: files)
+        #expect(try Self.husks(of: again) == expected)
+        #expect(again.huskCount == 801)
+        // They are no outcomes.
+        #expect(try merged.lookUp(Self.header(300).id) == nil)
+    }
+
+    @Test("what a husk needs is read from the log; records of other batches are refused")
+    func husksFromLog() throws {
+        let files = try LogTests.fresh()
+        var cursor = LogCursor(options: StorageModel.options)
+        var writer = LogWriter(fileSystem: files, cursor: cursor)
+        var plan = Self.plan(1, husks: [])
+        for number in (0..<40).reversed() {
+            let append = cursor.append(kind: 1, payload: Self.sliced(number).bytes)
+            try writer.append([append])
+            let wanted = PartitionSet([PartitionID(number % 4 + 4)])
+            let bare = Self.husk(number, of: PartitionSet())
+            plan.husks.append(HuskDraft(bare, wanted: wanted, places: [append.position]))
+        }
+        try writer.sync()
+        let handle = try Self.write(plan, to: files)
+        let high = PartitionSet((4..<8).map { PartitionID($0) })
+        let expected = (0..<40).map { Self.husk($0, of: high) }
+            .sorted { $0.header.id < $1.header.id }
+        #expect(try Self.husks(of: handle) == expected)
+        let runner = ManifestTests.runner(files)
+        plan.id = 2
+        var wrong = plan
+        wrong.husks[3].husk.header = Self.header(77)
+        #expect(throws: StorageError.self) { try runner.run(.writeHistory(wrong)).get() }
+        wrong = plan
+        wrong.husks[3].wanted = PartitionSet([PartitionID(9)])
+        #expect(throws: StorageError.self) { try runner.run(.writeHistory(wrong)).get() }
+    }
+
+    @Test("a copy gives of each husk what concerns the taker, piece by piece")
+    func husksInPieces() throws {
+        let files = try LogTests.fresh()
+        let handle = try Self.write(
+            Self.plan(1, husks: (0..<9000).map { Self.husk($0) }), to: files)
+        let runner = ManifestTests.runner(files)
+        let wanted = PartitionSet([PartitionID(1), PartitionID(6)])
+        var found: [Husk] = []
+        var cursor = CopyCursor(.husks)
+        var pieces = 0
+        while cursor.stage == .husks {
+            guard
+                case .husks(let part, let next) = try runner.run(
+                    .copyHistory([handle], wanted, cursor)
+                ).get()
+            else { throw TableTests.Unexpected() }
+            found += part
+            cursor = next
+            pieces += 1
+        }
+        #expect(pieces > 1 && cursor == CopyCursor(.list))
+        let expected = (0..<9000).compactMap { Self.husk($0).part(of: wanted) }
+            .sorted { $0.header.id < $1.header.id }
+        #expect(found == expected && found.count == 4500)
+        #expect(found.allSatisfy { $0.partitions.isSubset(of: wanted) })
+        #expect(found.contains { $0.hasRecord })
+    }
+
     @Test("a changed byte anywhere is an error or another file, never another outcome")
     func damage() throws {
         let files = try LogTests.fresh()
-        let handle = try Self.write(Self.plan(1, 0..<60), to: files)
+        var plan = Self.plan(1, 0..<60)
+        plan.husks = (0..<60).map { HuskDraft(Self.husk($0)) }
+        let handle = try Self.write(plan, to: files)
         let bytes = try #require(files.contents[handle.path])
         for place in bytes.indices {
             var changed = bytes
@@ -216,6 +340,17 @@ struct HistoryCrashTests {
             let merged = handles.count == 3 ? handles : []
             var plan = HistoryTests.plan(UInt64(round + 1), 0..<0, merging: merged)
             plan.drafts = drafts
+            // The first half of each round are husks as well: as if they went before the rest.
+            plan.husks = drafts.prefix(5).map { draft in
+                guard case .inLog(let position) = draft.letters else {
+                    preconditionFailure("letters are in the log here")
+                }
+                return HuskDraft(
+                    Husk(
+                        header: draft.header, home: draft.home, totals: draft.totals,
+                        hasRecord: true, isFinished: true, touched: PartitionSet()),
+                    places: [position])
+            }
             guard case .history(let file?) = try runner.run(.writeHistory(plan)).get() else {
                 throw TableTests.Unexpected()
             }
@@ -264,6 +399,10 @@ struct HistoryCrashTests {
         else { throw TableTests.Unexpected() }
         let letters = (0..<floor * 10).reduce(0) { $0 + HistoryTests.letters($1).count }
         #expect(items.count == letters, "\(what)")
+        var husks: [BatchID] = []
+        for file in recovered.history { husks += try HistoryTests.husks(of: file).map(\.header.id) }
+        let gone = (0..<floor * 10).filter { $0 % 10 < 5 }.map { HistoryTests.header($0).id }
+        #expect(husks.sorted() == gone.sorted(), "\(what)")
         let listed = Set(recovered.manifest.history.map(\.path))
         let present = files.contents.keys.filter { $0.hasPrefix(FileNames.historyDirectory) }
         #expect(Set(present) == listed, "\(what)")

@@ -244,7 +244,7 @@ extension HTTPAPI {
                 view.notReady.isEmpty && !state.isDraining && state.readOnlyReason == nil
             gauges.isVoting = view.members.first { $0.node == view.node }?.isVoting ?? false
             gauges.peers = view.members.map { ($0.node.name, $0.isUp) }
-            gauges.core = HTTPAPI.coreGauges(view)
+            gauges.core = HTTPAPI.coreGauges(view) + HTTPAPI.logGauges(view)
             gauges.audit = HTTPAPI.auditGauges(view)
             gauges.addReads(view.counters)
             gauges.addCompactions(view.counters)
@@ -309,10 +309,6 @@ extension HTTPAPI {
             ),
             ("quipu_left_out_members", "Members that segments close without.", view.leftOut.count),
             ("quipu_frontier_segment", "All homes decided all before it.", mark(view.frontier)),
-            (
-                "quipu_log_unsynced_records", "Records that wait for an fsync.",
-                Int(clamping: view.logLast.number - min(view.logSynced.number, view.logLast.number))
-            ),
             ("quipu_parked_batches", "Batches parked here.", view.parkedBatches),
             ("quipu_parked_bytes", "Bytes of batches parked here.", view.parkedBytes),
             (
@@ -335,6 +331,26 @@ extension HTTPAPI {
             (
                 "quipu_healed", "Batches that a comparison brought here since the start.",
                 Int(clamping: view.counters.healed)
+            ),
+        ]
+    }
+
+    private static func logGauges(
+        _ view: NodeView
+    ) -> [(name: String, help: String, value: Int)] {
+        [
+            (
+                "quipu_log_unsynced_records", "Records that wait for an fsync.",
+                Int(clamping: view.logLast.number - min(view.logSynced.number, view.logLast.number))
+            ),
+            (
+                "quipu_log_files", "Files of the log that are kept, of 64 MiB each.",
+                Int(view.logFile - min(view.logStart, view.logFile)) + 1
+            ),
+            (
+                "quipu_log_files_released",
+                "Log files whose payloads all replicas held, let go of since the start.",
+                Int(clamping: view.counters.logFilesReleased)
             ),
         ]
     }

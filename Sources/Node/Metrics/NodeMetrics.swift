@@ -90,7 +90,7 @@ package final class NodeMetrics: Sendable {
             .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
             .incident, .divergence, .recounted, .recountFailed, .damaged, .parking,
             .compacted, .compactionFailed, .lookedUp, .copying, .copyInterrupted, .setAside,
-            .leftOut:
+            .leftOut, .released:
             break
         }
     }

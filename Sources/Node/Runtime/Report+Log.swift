@@ -65,7 +65,7 @@ extension Report {
             logFinding(to: logger)
         case .leftOut, .gaveUp:
             logAbsence(to: logger)
-        case .forgot, .lookedUp, .copying, .copied, .copyInterrupted, .setAside:
+        case .forgot, .released, .lookedUp, .copying, .copied, .copyInterrupted, .setAside:
             logHistory(to: logger)
         case .malformed(let node, let what):
             logger.warning("\(node) sent what cannot be read: \(what)")
@@ -125,6 +125,10 @@ extension Report {
                 \(batches) batches of the segments below \(below) left memory and the log\
                 \(logStart.map { ", which begins with file \($0) now" } ?? "")
                 """)
+        case .released(let batches, let logStart):
+            logger.info(
+                "the payload of \(batches) batches left the log, which begins with file \(logStart)"
+            )
         case .lookedUp(let id):
             logger.debug("batch \(id), forgotten, was looked up")
         case .copying(let nodes):

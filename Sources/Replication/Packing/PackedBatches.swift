@@ -111,18 +111,40 @@ package struct PackedBatches: Sendable {
         }
     }
 
-    /// The oldest file of the log that one of the segments from `end` on needs; an older one where
-    /// an entry that was in it changed since.
-    func oldestFile(from end: Segment) -> UInt32? {
+    /// The oldest file of the log, from `start` on, that one of the segments from `end` on needs;
+    /// an older one where an entry that was in it changed since.
+    func oldestFile(from end: Segment, notBefore start: UInt32) -> UInt32? {
         var oldest: UInt32?
         // A minimum does not depend on the order.
         for (segment, pages) in pagesOf where segment >= end {
-            for page in pages {
-                let file = rows.oldestFile(inPage: page)
+            for page in pages where rows.newestFile(inPage: page) >= start {
+                // A page of husks needs none.
+                guard rows.oldestFile(inPage: page) < .max else { continue }
+                let file = max(start, rows.oldestFile(inPage: page))
                 oldest = min(oldest ?? file, file)
             }
         }
         return oldest
+    }
+
+    /// Pages with a row, perhaps one that was removed, of which something lies in these files.
+    private func pages(of segment: Segment, in files: Range<UInt32>) -> [Int] {
+        (pagesOf[segment] ?? []).filter { page in
+            let oldest = rows.oldestFile(inPage: page)
+            return oldest < files.upperBound && rows.newestFile(inPage: page) >= files.lowerBound
+        }
+    }
+
+    /// Segments with such a page, in no order.
+    func segments(in files: Range<UInt32>) -> [Segment] {
+        pagesOf.keys.filter { !pages(of: $0, in: files).isEmpty }
+    }
+
+    /// The entries on such pages, in the order in which they were packed.
+    func entries(of segment: Segment, in files: Range<UInt32>) -> [BatchEntry] {
+        pages(of: segment, in: files).flatMap { page in
+            rows.rows(inPage: page).map { rows.entry(at: $0.place) }
+        }
     }
 
     // MARK: - Memory

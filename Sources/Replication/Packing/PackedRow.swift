@@ -10,7 +10,7 @@ import Wire
 ///     home · events, and whether there are dead letters and another rule · dead letters, if any
 ///     createdAt, from the segment's start · content hash, 16 bytes · rule, if it is another
 ///     changedAt · touched · applied, where it follows from neither `touched` nor `mine`
-///     the record, if any: LSN, file (if it is another), offset, length
+///     the record, if any: LSN, file (if it is another), offset, length; 0: its payload is gone
 ///     the slices, if any: how many, of each the same and its partitions
 ///
 /// Differences wrap around, so that every value comes back as it was, however far away. What a
@@ -145,9 +145,10 @@ extension PackedRow.Coding {
     }
 
     private func write(
-        _ lsn: LSN, _ position: LogPosition, _ flags: PackedRow.Flags,
+        _ lsn: LSN, _ place: LogPosition?, _ flags: PackedRow.Flags,
         _ origin: PackedRow.Origin, to writer: inout ByteWriter
     ) {
+        let position = place ?? LogPosition(file: origin.file, offset: origin.offset, length: 0)
         writer.write(zigzag: Int64(bitPattern: lsn.number &- origin.lsn))
         if flags.contains(.otherFile) {
             writer.write(zigzag: Int64(position.file) - Int64(origin.file))
@@ -245,7 +246,7 @@ extension PackedRow.Coding {
 extension ByteReader {
     fileprivate mutating func packedPlace(
         _ flags: PackedRow.Flags, _ origin: PackedRow.Origin
-    ) throws(DecodeError) -> (lsn: LSN, position: LogPosition) {
+    ) throws(DecodeError) -> (lsn: LSN, position: LogPosition?) {
         let lsn = LSN(origin.lsn &+ UInt64(bitPattern: try zigzag()))
         var file = origin.file
         if flags.contains(.otherFile) {
@@ -253,6 +254,7 @@ extension ByteReader {
         }
         let offset = origin.offset &+ UInt64(bitPattern: try zigzag())
         let length = UInt32(truncatingIfNeeded: try varint())
+        guard length > 0 else { return (lsn: lsn, position: nil) }
         return (lsn: lsn, position: LogPosition(file: file, offset: offset, length: length))
     }
 }

@@ -10,9 +10,11 @@ struct PackedPage: Sendable {
     /// Rows that were not erased.
     var live: Int
     var oldestFile: UInt32
+    var newestFile: UInt32
 
     static let empty = PackedPage(
-        segment: .first, origin: PackedRow.Origin(), bytes: [], live: 0, oldestFile: .max)
+        segment: .first, origin: PackedRow.Origin(), bytes: [], live: 0, oldestFile: .max,
+        newestFile: 0)
 }
 
 /// Pages of rows, by number, and the producers that rows name.
@@ -69,6 +71,8 @@ struct PackedRows: Sendable {
 
     func oldestFile(inPage page: Int) -> UInt32 { pages[page].oldestFile }
 
+    func newestFile(inPage page: Int) -> UInt32 { pages[page].newestFile }
+
     /// Every row that was not erased, in the order of packing.
     func rows(inPage page: Int) -> [(place: UInt32, row: PackedRow.Head)] {
         var rows: [(place: UInt32, row: PackedRow.Head)] = []
@@ -104,7 +108,10 @@ struct PackedRows: Sendable {
         pages[page].bytes.append(contentsOf: row)
         pageBytes += pages[page].bytes.capacity - before
         pages[page].live += 1
-        for file in entry.files { pages[page].oldestFile = min(pages[page].oldestFile, file) }
+        for file in entry.files {
+            pages[page].oldestFile = min(pages[page].oldestFile, file)
+            pages[page].newestFile = max(pages[page].newestFile, file)
+        }
         return UInt32(page << Self.offsetBits + offset)
     }
 

@@ -145,6 +145,9 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case copyInterrupted = "copy-interrupted"
     case setAside = "set-aside"
     case logReclaimed = "log-reclaimed"
+    /// The payload of a batch left the log before the batch was sealed; a whole copy with such.
+    case payloadReleased = "payload-released"
+    case copiedWithHusks = "copied-with-husks"
     /// A forgotten batch was asked for, and known.
     case historyLookup = "history-lookup"
     case peerDown = "peer-down"

@@ -12,6 +12,9 @@ package struct DurableShadow {
         package var hasRecord = false
         /// Partitions whose slices came alone.
         package var slices = PartitionSet()
+        /// The LSNs of these records.
+        package var recordAt = LSN.zero
+        package var slicesAt: [PartitionID: LSN] = [:]
         /// Partitions of which a mark says that they were applied.
         package var marked = PartitionSet()
         /// The LSNs of these marks.
@@ -34,13 +37,17 @@ package struct DurableShadow {
     }
 
     private(set) var holdings: [BatchID: Holding] = [:]
-    /// What is held by history files and tables alone: its records may be gone from the log.
+    /// What is held by history files and tables alone, forgotten or as a husk: its records may be
+    /// gone from the log.
     private(set) var archive: [BatchID: Holding] = [:]
     /// As the manifest said last.
     private(set) var base = HistoryBase.none
     private(set) var voidThrough = LSN.zero
+    private(set) var logStart: UInt32 = 1
     /// A checksum of each record that the node gave to its log thread, from LSN 1 on.
     private var appended: [UInt32] = []
+    /// The log file of each.
+    private var files: [UInt32] = []
     private var unsynced: [LogAppend] = []
     private(set) var synced = LSN.zero
     private(set) var frozen = Segment.first
@@ -85,6 +92,7 @@ package struct DurableShadow {
             record.lsn.number == UInt64(appended.count) + 1,
             "LSN \(record.lsn) follows \(appended.count)")
         appended.append(Self.checksum(record.kind, record.payload))
+        files.append(record.position.file)
         unsynced.append(record)
     }
 
@@ -126,6 +134,7 @@ package struct DurableShadow {
             throw Violation("S10", "synced through \(synced), recovered through \(last)")
         }
         appended.removeLast(appended.count - Int(last.number))
+        files.removeLast(files.count - appended.count)
         synced = last
     }
 
@@ -158,6 +167,7 @@ package struct DurableShadow {
         archive = [:]
         base = .none
         voidThrough = .zero
+        logStart = 1
     }
 
     mutating func wipe() {
@@ -242,8 +252,10 @@ package struct DurableShadow {
                 throw Violation("S1", "the home record of c\(number) is not what was sent")
             }
             holding.hasRecord = true
+            holding.recordAt = lsn
         case .slices:
             holding.slices.formUnion(record.partitions)
+            for partition in record.partitions { holding.slicesAt[partition] = lsn }
         }
         holdings[id] = holding
     }
@@ -336,6 +348,40 @@ extension DurableShadow {
                 continue
             }
             holdings[id] = nil
+        }
+    }
+
+    // MARK: - What is let go of
+
+    /// What the archive holds of a batch, nothing of which may be expected of the log any more.
+    func archived(_ id: BatchID) -> Holding? { archive[id] }
+
+    /// The log begins with file `start` now. What lay before is in the archive, or it was lost.
+    mutating func release(before start: UInt32) throws(Violation) {
+        logStart = max(logStart, start)
+        let first = LSN(UInt64(files.firstIndex { $0 >= logStart } ?? files.count) + 1)
+        for (id, holding) in holdings.sorted(by: { $0.key < $1.key }) {
+            let kept = archive[id].flatMap { $0.hash == holding.hash ? $0 : nil }
+            var rest = holding
+            if kept?.hasRecord == true { rest.hasRecord = false }
+            let parts = kept?.slices ?? PartitionSet()
+            rest.slices = rest.slices.subtracting(parts)
+            rest.marked = rest.marked.subtracting(parts)
+            for partition in parts {
+                rest.marks[partition] = nil
+                rest.slicesAt[partition] = nil
+            }
+            guard !rest.hasRecord || rest.recordAt >= first else {
+                throw Violation("S7", "the home record of \(id) went with its log")
+            }
+            guard rest.marks.values.allSatisfy({ $0 >= first }) else {
+                throw Violation("S7", "marks of \(id) went with their log")
+            }
+            guard rest.hasRecord || rest.slicesAt.values.allSatisfy({ $0 >= first }) else {
+                throw Violation("S7", "slices of \(id) went with their log")
+            }
+            let isLeft = rest.hasRecord || !rest.slices.isEmpty || !rest.marked.isEmpty
+            holdings[id] = isLeft ? rest : nil
         }
     }
 

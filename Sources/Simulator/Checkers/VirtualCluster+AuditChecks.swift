@@ -13,7 +13,8 @@ extension VirtualCluster {
             throw Violation("L6", "\(node.id) reports \(report), and nothing was damaged")
         }
         try checks.lie?.note(
-            report, by: node, forgets: swarm.forgetSegmentsMin != nil,
+            report, by: node,
+            forgets: swarm.forgetSegmentsMin != nil || swarm.release != nil,
             canBeOutvoted: swarm.replication >= 3)
         log("\(lie.description): \(node.id) says \(report)")
     }

@@ -43,7 +43,9 @@ extension VirtualCluster {
             // Who was left out drops its tables unread, and what rotted in one with them.
             node.forgetRotOfUnlisted(manifest)
         }
+        // Whatever lets go of anything says a new base.
         guard manifest.base != node.shadow.base else { return }
+        try noteHusks(manifest, of: node)
         for (content, record) in decidedForms {
             let part = forgottenPart(of: record, by: manifest.base, node)
             guard part.home || !part.partitions.isEmpty else { continue }
@@ -55,7 +57,70 @@ extension VirtualCluster {
         try node.shadow.forget(manifest.base, ring.partitions(of: node.id), ledger) {
             segment(of: $0)
         }
+        try node.shadow.release(before: manifest.logStart)
         if manifest.logStart > 1 { checks.hit(.logReclaimed) }
+    }
+
+    /// S7 for payloads: what is let go of is a husk in a listed file, its cells are in tables, and
+    /// all voters hold it. Read from the files themselves.
+    private func noteHusks(
+        _ manifest: ManifestState, of node: VirtualNode
+    ) throws(Violation) {
+        for (id, husk) in try husks(of: manifest, node).sorted(by: { $0.key < $1.key }) {
+            guard let record = ledger.record(id, husk.header.contentHash),
+                record.header == husk.header, record.totals == husk.totals,
+                let number = ledger.number(of: husk.header.contentHash)
+            else { throw Violation("S1", "\(node.id) keeps a husk of \(id) that nobody made") }
+            for slice in husk.applied where record.slice(of: slice.partition)?.hash != slice.hash {
+                throw Violation("S2", "\(node.id)'s husk of \(id) has another slice's hash")
+            }
+            let known = node.shadow.archived(id)
+            let new = husk.partitions.subtracting(known?.slices ?? PartitionSet())
+            let isNewHome = husk.hasRecord && known?.hasRecord != true
+            guard !new.isEmpty || isNewHome else { continue }
+            if !node.isWiped, !node.isLeftOut {
+                try checkForgotten(
+                    ledger.contents[number], record, (partitions: new, home: isNewHome),
+                    manifest.coveredThrough, node)
+                if isNewHome { try checkHomes(record, node) }
+                checks.hit(.payloadReleased)
+            } else if node.isCopying {
+                checks.hit(.copiedWithHusks)
+            }
+            node.shadow.archive(record, husk.partitions, home: husk.hasRecord)
+        }
+    }
+
+    private func husks(
+        of manifest: ManifestState, _ node: VirtualNode
+    ) throws(Violation) -> [BatchID: Husk] {
+        var husks: [BatchID: Husk] = [:]
+        for meta in manifest.history {
+            do throws(StorageError) {
+                try HistoryHandle.open(meta, in: node.disk).forEachHusk { husk in
+                    if husks[husk.header.id] == nil {
+                        husks[husk.header.id] = husk
+                    } else {
+                        husks[husk.header.id]?.merge(husk)
+                    }
+                }
+            } catch {
+                throw Violation("S10", "\(node.id) lists a history that cannot be read: \(error)")
+            }
+        }
+        return husks
+    }
+
+    private func checkHomes(_ record: BatchRecord, _ node: VirtualNode) throws(Violation) {
+        for replica in ring.replicas(of: record.home).map({ nodes[index(of: $0)] }) {
+            guard !replica.isWiped, !replica.isLeftOut, !replica.shadow.holdsHome(record) else {
+                continue
+            }
+            throw Violation(
+                "S7",
+                "\(node.id) lets go of the home record of \(record.header.id), which "
+                    + "\(replica.id) does not hold")
+        }
     }
 
     private func checkForgotten(

@@ -160,7 +160,8 @@ enum Describe {
             "compact \(compaction.inputs.map(\.meta.id)) to \(compaction.id), \(bytes) bytes"
         case .abandonCompaction(let compaction): "abandonCompaction \(compaction.id)"
         case .writeHistory(let plan):
-            "writeHistory \(plan.id) of \(plan.drafts.count), merging \(plan.merged.count)"
+            "writeHistory \(plan.id) of \(plan.drafts.count), \(plan.husks.count) husks, "
+                + "merging \(plan.merged.count)"
         case .lookUp(let id, _): "lookUp \(name(id))"
         case .letters: "letters"
         case .removeHistory: "removeHistory"

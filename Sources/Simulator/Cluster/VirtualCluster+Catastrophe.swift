@@ -23,7 +23,9 @@ extension VirtualCluster {
         checks.hit(.catastrophe)
         for node in victims {
             let isRemembered = order[count...].contains { survivor in
-                survivor.shadow.incarnation(of: node.id) != .none
+                // What rotted may be set aside, and its memory with it.
+                !survivor.isRotten && !survivor.isWiped
+                    && survivor.shadow.incarnation(of: node.id) != .none
                     && survivor.shadow.incarnation(of: node.id)
                         >= node.shadow.incarnation(of: node.id)
             }

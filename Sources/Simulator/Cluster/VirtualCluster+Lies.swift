@@ -176,8 +176,8 @@ extension VirtualCluster {
     /// looks.
     private func areTablesAtRest(_ node: VirtualNode, _ process: VirtualProcess) -> Bool {
         let view = process.core.view(at: clocks(of: node, process))
-        return !process.core.hasCompactionAhead
-            && (view.memtableCells == 0 || swarm.memtableAgeMax >= .seconds(600))
+        let flushesLater = swarm.memtableAgeMax < .seconds(600) || swarm.release != nil
+        return !process.core.hasCompactionAhead && (view.memtableCells == 0 || !flushesLater)
     }
 
     /// A node ends its process because it found itself wrong; true where it was made so.

@@ -8,8 +8,12 @@ extension VirtualCluster {
         switch report {
         case .inDoubt: checks.hit(.inDoubt)
         case .caughtUp: checks.hit(.caughtUp)
-        case .flushed: checks.hit(.flushed)
-        case .compacted: checks.hit(.compacted)
+        case .flushed:
+            checks.hit(.flushed)
+            node.tablesChangedAt = now
+        case .compacted:
+            checks.hit(.compacted)
+            node.tablesChangedAt = now
         case .compactionFailed(let what):
             // What rots is found by whoever reads it.
             guard node.isRotten || checks.lie?.node == node.index else {
@@ -36,16 +40,7 @@ extension VirtualCluster {
                 throw Violation(
                     "S15", "\(node.id) knows \(id) as bound, its home closed without it")
             }
-        case .copying:
-            node.isCopying = true
-            maybeInterruptCopy(to: node)
-            writeDuringCopy()
-        case .copied:
-            node.isCopying = false
-            checks.hit(.copied)
-        case .copyInterrupted:
-            node.isCopying = false
-            checks.hit(.copyInterrupted)
+        case .copying, .copied, .copyInterrupted: noteCopy(report, of: node)
         case .setAside: checks.hit(.setAside)
         case .forgot: checks.hit(.forgot)
         case .lookedUp: checks.hit(.historyLookup)
@@ -60,7 +55,7 @@ extension VirtualCluster {
         case .acceptedLoss:
             throw Violation("S9", "\(node.id) goes on without a source, and nobody allowed it")
         case .peerDown: checks.hit(.peerDown)
-        case .peerUp, .waiting, .conflict, .clockTrusted, .gaveUp: break
+        case .peerUp, .waiting, .conflict, .clockTrusted, .gaveUp, .released: break
         case .parking(let event):
             try note(event)
         case .flushFailed(let what):
@@ -71,6 +66,21 @@ extension VirtualCluster {
             // A clock that is ten years off sees the future everywhere.
             guard !swarm.has(.clockSteps) else { return }
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
+        }
+    }
+
+    private func noteCopy(_ report: Report, of node: VirtualNode) {
+        if case .copying = report {
+            node.isCopying = true
+            maybeInterruptCopy(to: node)
+            writeDuringCopy()
+            return
+        }
+        node.isCopying = false
+        if case .copied = report {
+            checks.hit(.copied)
+        } else {
+            checks.hit(.copyInterrupted)
         }
     }
 

@@ -163,6 +163,7 @@ extension VirtualCluster {
         configuration.auditInterval = auditInterval
         configuration.scrubInterval = Self.scrubInterval
         configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
+        configuration.release = swarm.release
         configuration.absenceMax = swarm.absenceMax
         configuration.parking = swarm.parking
         configuration.sessionsMax = swarm.sessionsMax

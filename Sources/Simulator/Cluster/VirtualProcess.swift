@@ -91,6 +91,8 @@ package final class VirtualNode {
     /// The others decide without it, until it votes in this life.
     var mustBegin: Incarnation?
     var isLeftOut: Bool { mustBegin != nil }
+    /// When a flush or a compaction last changed its tables.
+    var tablesChangedAt = Instant.zero
     /// When it last agreed to each node's comparison of segments.
     var agreedAt: [Int: Instant] = [:]
     /// A whole copy is on its way to it.

@@ -12,9 +12,11 @@ package struct CopyCursor: Hashable, Sendable {
         case letters = 3
         /// Sealed batches whose outcomes are still in the log.
         case sealed = 4
+        /// Younger batches whose payload is no longer in the log: a history file and a block of it.
+        case husks = 5
         /// Younger batches, by what was applied of them.
-        case list = 5
-        case end = 6
+        case list = 6
+        case end = 7
     }
 
     package var stage: Stage
@@ -130,6 +132,28 @@ struct CopyReader {
             cursor.place += 1
         }
         return (entries, start.nextStage)
+    }
+
+    /// Husks that concern replicas of these partitions.
+    func husks(
+        _ files: [HistoryHandle], _ partitions: PartitionSet, from start: CopyCursor
+    ) throws(StorageError) -> (husks: [Husk], next: CopyCursor) {
+        var husks: [Husk] = []
+        var bytes = 0
+        var cursor = start
+        while Int(cursor.file) < files.count {
+            let file = files[Int(cursor.file)]
+            guard Int(cursor.place) < file.index.husks.count else {
+                cursor = CopyCursor(start.stage, file: cursor.file + 1)
+                continue
+            }
+            guard bytes < StorageLimits.copyPartTarget else { return (husks, cursor) }
+            let block = file.index.husks[Int(cursor.place)]
+            husks += try file.husks(block).compactMap { $0.part(of: partitions) }
+            bytes += max(block.length, StorageLimits.blockTarget)
+            cursor.place += 1
+        }
+        return (husks, start.nextStage)
     }
 }
 

@@ -7,16 +7,22 @@ package final class HistoryHandle: Sendable {
     private let source: FramedFile
     package let meta: HistoryMeta
     package let segmentLength: Duration
+    /// Batches in it whose payload was let go of before they were forgotten, and the last segment
+    /// of any.
+    package let huskCount: UInt64
+    package let lastHuskSegment: Segment
     let index: HistoryIndex
     private let filter: KeyFilter
 
     init(
-        source: FramedFile, meta: HistoryMeta, segmentLength: Duration, index: HistoryIndex,
+        source: FramedFile, meta: HistoryMeta, footer: HistoryFooter, index: HistoryIndex,
         filter: KeyFilter
     ) {
         self.source = source
         self.meta = meta
-        self.segmentLength = segmentLength
+        segmentLength = .milliseconds(footer.segmentMilliseconds)
+        huskCount = footer.husks
+        lastHuskSegment = footer.lastHuskSegment
         self.index = index
         self.filter = filter
     }
@@ -26,7 +32,8 @@ package final class HistoryHandle: Sendable {
     /// What the filter and the index cost in memory.
     package var memoryBytes: Int {
         filter.byteCount
-            + (index.outcomes.count + index.letters.count) * MemoryLayout<HistoryBlock>.stride
+            + (index.outcomes.count + index.letters.count + index.husks.count)
+            * MemoryLayout<HistoryBlock>.stride
     }
 
     /// False where this file certainly does not know the id.
@@ -93,8 +100,7 @@ package final class HistoryHandle: Sendable {
         return HistoryHandle(
             source: source,
             meta: footer.meta(size: size, footerChecksum: Checksum.crc32c(footerFrame)),
-            segmentLength: .milliseconds(footer.segmentMilliseconds), index: index,
-            filter: filter)
+            footer: footer, index: index, filter: filter)
     }
 
     // MARK: - Reading
@@ -129,6 +135,36 @@ package final class HistoryHandle: Sendable {
         }
     }
 
+    /// The husks of one block, ascending by id.
+    func husks(_ block: HistoryBlock) throws(StorageError) -> [Husk] {
+        do {
+            return try readHusks(block)
+        } catch {
+            return try readHusks(block)
+        }
+    }
+
+    private func readHusks(_ block: HistoryBlock) throws(StorageError) -> [Husk] {
+        let frame = try source.range(block.offset, block.length)
+        let id = meta.id
+        return try source.decoded(at: block.offset) { () throws(DecodeError) in
+            let raw = try SectionFrame.decode(
+                .husks, frame, table: id, at: block.offset,
+                rawMax: StorageLimits.historyBlockRawMax)
+            var reader = ByteReader(raw)
+            var husks: [Husk] = []
+            while !reader.isAtEnd { husks.append(try reader.husk()) }
+            return husks
+        }
+    }
+
+    /// All husks in it, ascending by id, those of a block at a time.
+    package func forEachHusk(_ visit: (Husk) -> Void) throws(StorageError) {
+        for block in index.husks {
+            for husk in try husks(block) { visit(husk) }
+        }
+    }
+
     /// The outcome of a batch, without its letters.
     package func lookUp(_ id: BatchID) throws(StorageError) -> HistoryEntry? {
         guard mayHold(Self.hash(id)) else { return nil }
@@ -156,7 +192,16 @@ package final class HistoryHandle: Sendable {
             }
         }
         for block in index.letters { letters += UInt64(try entries(block, .letters).count) }
-        guard outcomes == meta.outcomes, letters == meta.letters else {
+        var husks: UInt64 = 0
+        var lastHusk: BatchID?
+        for block in index.husks {
+            for husk in try self.husks(block) {
+                if let lastHusk, husk.header.id <= lastHusk { throw disorder(block) }
+                lastHusk = husk.header.id
+                husks += 1
+            }
+        }
+        guard outcomes == meta.outcomes, letters == meta.letters, husks == huskCount else {
             throw .damaged(
                 path: path, offset: meta.size, what: "its entries do not add up to its footer")
         }
@@ -194,6 +239,30 @@ enum HistoryRegion: Sendable {
             (left.segment(length), left.header.id) < (right.segment(length), right.header.id)
         }
     }
+}
+
+/// Walks the husks of a file, a block at a time.
+struct HuskCursor: Sendable {
+    private let handle: HistoryHandle
+    private var block = 0
+    private var husks: [Husk] = []
+    private var place = 0
+
+    init(_ handle: HistoryHandle) {
+        self.handle = handle
+    }
+
+    mutating func peek() throws(StorageError) -> Husk? {
+        while place >= husks.count {
+            guard block < handle.index.husks.count else { return nil }
+            husks = try handle.husks(handle.index.husks[block])
+            place = 0
+            block += 1
+        }
+        return husks[place]
+    }
+
+    mutating func skip() { place += 1 }
 }
 
 /// Walks one region of a file, a block at a time.

@@ -22,7 +22,7 @@ struct HistoryBlock: Hashable, Sendable {
     var offset: UInt64
     /// Of the whole frame.
     var length: Int
-    /// Of blocks of outcomes `.first`: they are sorted by id alone.
+    /// Of blocks of outcomes and of husks `.first`: they are sorted by id alone.
     var segment: Segment
     var id: BatchID
 }
@@ -30,7 +30,7 @@ struct HistoryBlock: Hashable, Sendable {
 /// The end of a history file (docs/formats/history.md).
 struct HistoryFooter: Hashable, Sendable {
     static let kind = FramedFile.Kind(
-        name: "a history file", magic: Array("QUIPUHIS".utf8), version: 1)
+        name: "a history file", magic: Array("QUIPUHIS".utf8), version: 2)
 
     var id: UInt64
     var level: UInt8
@@ -39,6 +39,10 @@ struct HistoryFooter: Hashable, Sendable {
     var letters: UInt64 = 0
     var firstSegment = Segment(.max)
     var lastSegment = Segment.first
+    /// Batches whose payload was let go of before they were forgotten, and the last segment of
+    /// any. None in files of version 1.
+    var husks: UInt64 = 0
+    var lastHuskSegment = Segment.first
     var indexOffset: UInt64 = 0
     var filterOffset: UInt64 = 0
 
@@ -65,6 +69,8 @@ struct HistoryFooter: Hashable, Sendable {
         writer.write(fixed: lastSegment.number)
         writer.write(varint: indexOffset)
         writer.write(varint: filterOffset)
+        writer.write(varint: husks)
+        writer.write(fixed: lastHuskSegment.number)
         return writer.bytes
     }
 
@@ -79,21 +85,26 @@ struct HistoryFooter: Hashable, Sendable {
         lastSegment = Segment(try reader.fixed())
         indexOffset = try reader.varint()
         filterOffset = try reader.varint()
+        if !reader.isAtEnd {
+            husks = try reader.varint()
+            lastHuskSegment = Segment(try reader.fixed())
+        }
         guard segmentMilliseconds > 0 else { throw reader.fail("a segment of no length") }
         try reader.finish()
     }
 }
 
-/// Both regions' blocks.
+/// The blocks of each region.
 struct HistoryIndex: Hashable, Sendable {
     var outcomes: [HistoryBlock] = []
     var letters: [HistoryBlock] = []
+    var husks: [HistoryBlock] = []
 
     init() {}
 
     var bytes: [UInt8] {
         var writer = ByteWriter()
-        for blocks in [outcomes, letters] {
+        for blocks in [outcomes, letters, husks] {
             writer.write(count: blocks.count)
             for block in blocks {
                 writer.write(count: block.length)
@@ -108,7 +119,7 @@ struct HistoryIndex: Hashable, Sendable {
     init(decoding bytes: [UInt8], end: UInt64) throws(DecodeError) {
         var reader = ByteReader(bytes)
         var offset: UInt64 = 0
-        for region in 0..<2 {
+        for region in 0..<3 where region < 2 || !reader.isAtEnd {
             var blocks: [HistoryBlock] = []
             for _ in 0..<(try reader.count(ofSize: 33)) {
                 let length = try reader.varint()
@@ -124,7 +135,11 @@ struct HistoryIndex: Hashable, Sendable {
                 blocks.append(block)
                 offset += length
             }
-            if region == 0 { outcomes = blocks } else { letters = blocks }
+            switch region {
+            case 0: outcomes = blocks
+            case 1: letters = blocks
+            default: husks = blocks
+            }
         }
         guard offset == end else { throw reader.fail("the blocks end at \(offset), not at \(end)") }
         try reader.finish()

@@ -36,6 +36,10 @@ package struct HistoryPlan: Hashable, Sendable {
     package var merged: [HistoryHandle]
     /// Outcomes of the segments below are left out; dead letters stay.
     package var outcomesFrom: Segment
+    /// Batches whose payload is let go of; what their outcomes are `drafts` say.
+    package var husks: [HuskDraft] = []
+    /// Husks of the segments below are left out: their batches are forgotten.
+    package var husksFrom = Segment.first
 
     package init(
         id: UInt64, level: UInt8, segmentLength: Duration, drafts: [HistoryDraft],
@@ -81,7 +85,7 @@ struct HistoryWriter {
             do throws(StorageError) { try fileSystem.remove(draft) } catch { throw first }
             throw first
         }
-        guard footer.outcomes > 0 || footer.letters > 0 else {
+        guard footer.outcomes > 0 || footer.letters > 0 || footer.husks > 0 else {
             try fileSystem.remove(draft)
             return nil
         }
@@ -95,6 +99,7 @@ struct HistoryWriter {
     private mutating func fill(_ file: any StoredFile) throws(StorageError) {
         try copy(.outcomes, to: file)
         try copy(.letters, to: file)
+        try copyHusks(to: file)
         footer.indexOffset = offset
         try append(.historyIndex, index.bytes, to: file)
         footer.filterOffset = offset
@@ -175,22 +180,79 @@ struct HistoryWriter {
         if blockStart == nil {
             blockStart = (region == .outcomes ? .first : segment, entry.header.id)
         }
+        note(segment)
+        if block.bytes.count >= StorageLimits.blockTarget { try closeBlock(region, to: file) }
+    }
+
+    private mutating func note(_ segment: Segment) {
         footer.firstSegment = min(footer.firstSegment, segment)
         footer.lastSegment = max(footer.lastSegment, segment)
-        if block.bytes.count >= StorageLimits.blockTarget { try closeBlock(region, to: file) }
     }
 
     private mutating func closeBlock(
         _ region: HistoryRegion, to file: any StoredFile
     ) throws(StorageError) {
-        guard let start = blockStart else { return }
-        let begin = offset
-        try append(region.kind, block.bytes, to: file)
-        let entry = HistoryBlock(
-            offset: begin, length: Int(offset - begin), segment: start.segment, id: start.id)
+        guard let entry = try closeBlock(region.kind, to: file) else { return }
         if region == .outcomes { index.outcomes.append(entry) } else { index.letters.append(entry) }
+    }
+
+    private mutating func closeBlock(
+        _ kind: SectionFrame.Kind, to file: any StoredFile
+    ) throws(StorageError) -> HistoryBlock? {
+        guard let start = blockStart else { return nil }
+        let begin = offset
+        try append(kind, block.bytes, to: file)
         block = ByteWriter()
         blockStart = nil
+        return HistoryBlock(
+            offset: begin, length: Int(offset - begin), segment: start.segment, id: start.id)
+    }
+
+    // MARK: - Husks
+
+    /// New husks and those of merged files. Two of one batch, each with a part of it, become one.
+    private mutating func copyHusks(to file: any StoredFile) throws(StorageError) {
+        let new = try HuskDraft.fill(plan.husks, from: fileSystem)
+        var cursors = plan.merged.map { HuskCursor($0) }
+        var next = 0
+        while true {
+            var least = next < new.count ? new[next].header.id : nil
+            for place in cursors.indices {
+                guard let id = try cursors[place].peek()?.header.id else { continue }
+                least = least.map { min($0, id) } ?? id
+            }
+            guard let id = least else { break }
+            var whole: Husk?
+            while next < new.count, new[next].header.id == id {
+                whole = Self.union(whole, new[next])
+                next += 1
+            }
+            for place in cursors.indices {
+                guard let husk = try cursors[place].peek(), husk.header.id == id else { continue }
+                whole = Self.union(whole, husk)
+                cursors[place].skip()
+            }
+            if let whole { try add(whole, to: file) }
+        }
+        if let entry = try closeBlock(.husks, to: file) { index.husks.append(entry) }
+    }
+
+    private static func union(_ one: Husk?, _ other: Husk) -> Husk {
+        guard var one else { return other }
+        one.merge(other)
+        return one
+    }
+
+    private mutating func add(_ husk: Husk, to file: any StoredFile) throws(StorageError) {
+        let segment = husk.segment(plan.segmentLength)
+        guard segment >= plan.husksFrom else { return }
+        if blockStart == nil { blockStart = (.first, husk.header.id) }
+        block.write(husk)
+        footer.husks += 1
+        footer.lastHuskSegment = max(footer.lastHuskSegment, segment)
+        note(segment)
+        guard block.bytes.count >= StorageLimits.blockTarget else { return }
+        if let entry = try closeBlock(.husks, to: file) { index.husks.append(entry) }
     }
 }
 

@@ -42,7 +42,7 @@ package enum StorageJob: Equatable, Sendable {
     case lookUp(BatchID, [HistoryHandle])
     case letters(LetterQuery, [HistoryHandle])
     /// Reads a piece of a snapshot for another replica: the cells of partitions, or the entries of
-    /// homes.
+    /// homes, or husks.
     case copyCells([TableHandle], PartitionSet, CopyCursor)
     case copyHistory([HistoryHandle], PartitionSet, CopyCursor)
     /// Entries of batches whose letters are still in the log.
@@ -89,6 +89,8 @@ package enum StorageResult: Equatable, Sendable {
     case cells([[UInt8]], next: CopyCursor)
     /// Of `copyHistory` with where to go on, of `copySealed` without.
     case entries([HistoryEntry], next: CopyCursor?)
+    /// Of `copyHistory` at the stage of husks.
+    case husks([Husk], next: CopyCursor)
 }
 
 /// What a recovery or a scrub found broken. The node does not vote for what it touches until the

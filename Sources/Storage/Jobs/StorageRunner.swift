@@ -98,6 +98,10 @@ package struct StorageRunner: Sendable {
             return .cells(blocks, next: next)
         case .copyHistory(let files, let homes, let cursor):
             let reader = CopyReader(options: options)
+            if cursor.stage == .husks {
+                let (husks, next) = try reader.husks(files, homes, from: cursor)
+                return .husks(husks, next: next)
+            }
             let (entries, next) = try reader.history(files, homes, from: cursor)
             return .entries(entries, next: next)
         case .copySealed(let drafts):

@@ -29,6 +29,7 @@ enum SectionFrame {
         case historyIndex = 7
         case historyFilter = 8
         case historyFooter = 9
+        case husks = 10
     }
 
     static func encode(_ kind: Kind, _ raw: [UInt8], table: UInt64, at offset: UInt64) -> [UInt8] {
