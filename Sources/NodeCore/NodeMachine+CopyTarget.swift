@@ -66,6 +66,9 @@ extension NodeMachine {
             yieldRelease()
         else { return }
         guard isEmpty else {
+            // A mark behind that LSN would speak of a record that goes with what lies before it.
+            applies = [:]
+            applyQueue = []
             copying.phase = .clearing(through: log.last, isCommitting: false)
             effects.append(.sync)
             setAside(now, into: &effects)
@@ -132,8 +135,6 @@ extension NodeMachine {
         lastMark = coveredThrough
         pending = PendingRecords()
         waiters.removeAll { $0.isOfBatch }
-        applies = [:]
-        applyQueue = []
         fetches = [:]
         awaited = [:]
         for tag in unites.keys.sorted() { failUnite(tag, "it begins anew", into: &effects) }

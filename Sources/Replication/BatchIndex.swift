@@ -65,22 +65,28 @@ package struct BatchIndex: Sendable {
     }
 
     /// Those of a segment that are counted, at home in `homes`, and have dead letters, ascending.
-    /// Rows are looked at without being unpacked.
     package func idsWithLetters(in segment: Segment, homes: PartitionSet) -> [BatchID] {
         var found: [BatchID] = []
-        for id in openIDs[segment] ?? [] {
-            guard let entry = open[id], entry.isCounted, entry.totals.dead > 0,
-                homes.contains(entry.home), !isForgotten(segment, entry.home)
-            else { continue }
-            found.append(id)
-        }
-        packed.forEach(in: segment) { row in
-            guard row.isCounted, row.totals.dead > 0, homes.contains(row.home),
-                !isForgotten(segment, row.home)
-            else { return }
-            found.append(row.id)
+        forEachCounted(in: segment) { id, home, totals in
+            if totals.dead > 0, homes.contains(home) { found.append(id) }
         }
         return found.sorted()
+    }
+
+    /// Every batch of a segment that is counted and whose home is not forgotten, in no order. Rows
+    /// are looked at without being unpacked.
+    private func forEachCounted(
+        in segment: Segment, _ visit: (BatchID, _ home: PartitionID, BatchTotals) -> Void
+    ) {
+        for id in openIDs[segment] ?? [] {
+            guard let entry = open[id], entry.isCounted, !isForgotten(segment, entry.home)
+            else { continue }
+            visit(id, entry.home, entry.totals)
+        }
+        packed.forEach(in: segment) { row in
+            guard row.isCounted, !isForgotten(segment, row.home) else { return }
+            visit(row.id, row.home, row.totals)
+        }
     }
 
     /// Dead letters of all batches that are counted and at home in `homes`, forgotten ones too.
@@ -366,16 +372,8 @@ extension BatchIndex {
     private func homeTotals(below end: Segment) -> [HomeTotals] {
         var totals = homeTotals.indices.map { base[PartitionID($0)].totals }
         // A sum does not depend on the order.
-        for (segment, ids) in openIDs where segment < end {
-            for id in ids {
-                guard let entry = open[id], entry.isCounted, !isForgotten(segment, entry.home)
-                else { continue }
-                totals[Int(entry.home.index)].add(entry.totals)
-            }
-            packed.forEach(in: segment) { row in
-                guard row.isCounted, !isForgotten(segment, row.home) else { return }
-                totals[Int(row.home.index)].add(row.totals)
-            }
+        for segment in openIDs.keys where segment < end {
+            forEachCounted(in: segment) { _, home, held in totals[Int(home.index)].add(held) }
         }
         return totals
     }

@@ -37,5 +37,8 @@ struct Regression: Sendable, CustomTestStringConvertible {
         Regression(
             seed: 4747, schedule: FaultSchedule(keep: [0, 17, 19]),
             why: "two disks were lost while the third rotted, and memory was expected of it"),
+        Regression(
+            seed: 4_974_286_853_182_835, schedule: FaultSchedule(without: [.cuts], keep: [3, 6]),
+            why: "a batch was marked as applied while the log that held it was being set aside"),
     ]
 }

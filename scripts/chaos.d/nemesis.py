@@ -47,7 +47,8 @@ class Nemesis:
                     break
                 await asyncio.sleep(gap)
                 if act.needs_quiet:
-                    if await self._quiet(min(limit, time.monotonic() + _QUIET_SECONDS)):
+                    end = deadline if has_enough else limit
+                    if await self._quiet(min(end, time.monotonic() + _QUIET_SECONDS)):
                         await self._do(act, own)
                     else:
                         self.skipped[act.name] += 1
