@@ -164,9 +164,11 @@ extension NodeMachine {
             run(.copyCells(tables, source.partitions, cursor), .copyPart(tag), into: &effects)
         case .outcomes, .letters, .husks:
             copying.source?.reading = cursor
-            run(
-                .copyHistory(source.files, source.partitions, cursor), .copyPart(tag),
-                into: &effects)
+            var files = source.files
+            if cursor.stage == .husks {
+                files.removeAll { $0.lastHuskSegment < source.offer.floor }
+            }
+            run(.copyHistory(files, source.partitions, cursor), .copyPart(tag), into: &effects)
         case .sealed:
             let rest = source.sealed.dropFirst(place)
             copying.source?.reading = cursor

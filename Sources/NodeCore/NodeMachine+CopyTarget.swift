@@ -66,9 +66,11 @@ extension NodeMachine {
             yieldRelease()
         else { return }
         guard isEmpty else {
-            // A mark behind that LSN would speak of a record that goes with what lies before it.
+            // A mark behind that LSN would speak of a record that goes with what lies before it,
+            // and a record that is fetched would be in the log alone.
             applies = [:]
             applyQueue = []
+            fetches = [:]
             copying.phase = .clearing(through: log.last, isCommitting: false)
             effects.append(.sync)
             setAside(now, into: &effects)
@@ -135,7 +137,6 @@ extension NodeMachine {
         lastMark = coveredThrough
         pending = PendingRecords()
         waiters.removeAll { $0.isOfBatch }
-        fetches = [:]
         awaited = [:]
         for tag in unites.keys.sorted() { failUnite(tag, "it begins anew", into: &effects) }
         doubt = []
@@ -203,7 +204,11 @@ extension NodeMachine {
         case .list(let entries):
             for entry in entries { target.take(entry) }
         case .husks(let husks):
-            for husk in husks { target.take(husk, of: work.partitions) }
+            // Forgotten ones stay in files until these are merged.
+            let floor = work.offer?.floor ?? .first
+            for husk in husks where segment(of: husk.header) >= floor {
+                target.take(husk, of: work.partitions)
+            }
         }
         target.works[target.current].cursor = part.next
         target.idleSince = now.monotonic

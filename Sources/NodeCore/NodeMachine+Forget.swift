@@ -68,8 +68,8 @@ extension NodeMachine {
     }
 
     private mutating func beginForgetting(_ now: Now, into effects: inout [Effect]) {
-        guard let segments = configuration.forgetSegmentsMin, isVotingOnReads, hasDiskRoom,
-            mayForgetWithPeers
+        // A full disk is no reason against it: what it writes is less than what it frees.
+        guard let segments = configuration.forgetSegmentsMin, isVotingOnReads, mayForgetWithPeers
         else { return }
         let below = forgettable
         guard let oldest = index.heldSegments.first, oldest < below,
@@ -141,8 +141,9 @@ extension NodeMachine {
         run(.writeHistory(plan), .writeHistory, into: &effects)
     }
 
-    /// Files of one level, once there are enough of them.
+    /// Files of one level, once there are enough of them and room for both.
     var filesToMerge: [HistoryHandle] {
+        guard hasDiskRoom else { return [] }
         for level in Set(forgetting.files.map(\.meta.level)).sorted() {
             let files = forgetting.files.filter { $0.meta.level == level }
             let outcomes = files.reduce(0) { $0 + $1.meta.outcomes }

@@ -78,7 +78,7 @@ extension NodeMachine {
     }
 
     private mutating func beginRelease(_ policy: ReleasePolicy, _ now: Now) {
-        guard isVotingOnReads, hasDiskRoom, mayForgetWithPeers, case .idle = forgetting.phase
+        guard isVotingOnReads, mayForgetWithPeers, case .idle = forgetting.phase
         else { return }
         // Only closed files, and none with anything that is still on its way.
         let end = min(log.file, index.oldestUnsettledFile ?? log.file)
@@ -122,7 +122,7 @@ extension NodeMachine {
     ) {
         // What a peer has forgotten meanwhile it cannot prove any more: a later cut may do.
         let isStale = now.monotonic >= plan.since + policy.proofMax
-        guard isVotingOnReads, hasDiskRoom, mayForgetWithPeers, !isStale else {
+        guard isVotingOnReads, mayForgetWithPeers, !isStale else {
             releasing.phase = .idle
             return
         }

@@ -87,6 +87,9 @@ package struct CopyOffer: Hashable, Sendable {
     package var outcomesFrom: Segment
     package var lines: [Line]
 
+    /// No batch below comes with the copy but as a sum.
+    package var floor: Segment { lines.map(\.base.floor).min() ?? .first }
+
     package init(tag: Tag, frozen: Segment, outcomesFrom: Segment, lines: [Line]) {
         self.tag = tag
         self.frozen = frozen
