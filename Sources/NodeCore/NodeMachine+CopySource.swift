@@ -75,14 +75,11 @@ extension NodeMachine {
         let bases = Dictionary(lines.map { ($0.partition, $0.base.floor) }) { first, _ in first }
         var sealed: [HistoryDraft] = []
         for id in index.ids(below: closing.durable.sealed) {
-            guard let entry = index[id], let position = entry.record?.position, entry.isCounted,
+            guard let entry = index[id], let draft = entry.outcome, entry.isCounted,
                 let floor = bases[entry.home], segment(of: entry.header) < floor,
                 !index.isForgotten(segment(of: entry.header), entry.home)
             else { continue }
-            sealed.append(
-                HistoryDraft(
-                    header: entry.header, home: entry.home, totals: entry.totals,
-                    letters: .inLog(position)))
+            sealed.append(draft)
         }
         let source = CopySource(
             peer: peer, tag: tag, partitions: partitions,

@@ -121,28 +121,31 @@ extension NodeMachine {
         }
         var drafts: [HistoryDraft] = []
         for id in index.ids(below: end) {
-            // Where its payload was let go of, history files have it already.
-            guard let entry = index[id], let position = entry.record?.position,
-                mine.contains(entry.home)
+            guard let entry = index[id], mine.contains(entry.home), let draft = entry.outcome
             else { continue }
-            drafts.append(
-                HistoryDraft(
-                    header: entry.header, home: entry.home, totals: entry.totals,
-                    letters: .inLog(position)))
+            drafts.append(draft)
         }
-        let merged = filesToMerge
-        var plan = HistoryPlan(
-            id: forgetting.nextID, level: merged.first.map { $0.meta.level + 1 } ?? 0,
-            segmentLength: configuration.segmentLength, drafts: drafts, merged: merged,
-            outcomesFrom: outcomesFrom(below: end, now))
+        var plan = historyPlan(drafts, outcomesFrom: outcomesFrom(below: end, now))
         plan.husksFrom = end
-        forgetting.nextID += 1
         forgetting.phase = .writing(below: end, plan)
         run(.writeHistory(plan), .writeHistory, into: &effects)
     }
 
+    /// A new history file with these outcomes, which takes in files of one level where there are
+    /// enough of them.
+    mutating func historyPlan(
+        _ drafts: [HistoryDraft], outcomesFrom: Segment
+    ) -> HistoryPlan {
+        let merged = filesToMerge
+        defer { forgetting.nextID += 1 }
+        return HistoryPlan(
+            id: forgetting.nextID, level: merged.first.map { $0.meta.level + 1 } ?? 0,
+            segmentLength: configuration.segmentLength, drafts: drafts, merged: merged,
+            outcomesFrom: outcomesFrom)
+    }
+
     /// Files of one level, once there are enough of them and room for both.
-    var filesToMerge: [HistoryHandle] {
+    private var filesToMerge: [HistoryHandle] {
         guard hasDiskRoom else { return [] }
         for level in Set(forgetting.files.map(\.meta.level)).sorted() {
             let files = forgetting.files.filter { $0.meta.level == level }
@@ -222,23 +225,30 @@ extension NodeMachine {
         let ids = index.ids(below: checkpoint.below)
         for id in ids { pending.remove(id) }
         index.forget(below: checkpoint.below, base: checkpoint.base)
-        forgetting.files.removeAll { checkpoint.removed.contains($0.meta.id) }
-        if let file = checkpoint.file { forgetting.files.append(file) }
-        if checkpoint.logStart != nil || !checkpoint.removed.isEmpty {
-            forgetting.removals.append(
-                ForgetState.Removal(
-                    after: nextJob, logsBefore: checkpoint.logStart, history: checkpoint.removed))
-        }
-        if let start = checkpoint.logStart {
-            logStart = start
-            index.release(before: start, through: .zero)
-        }
+        replaceHistory(checkpoint.removed, by: checkpoint.file, logStart: checkpoint.logStart)
         forgetting.phase = .idle
         counters.forgotten += UInt64(ids.count)
         effects.append(
             .report(
                 .forgot(
                     below: checkpoint.below, batches: ids.count, logStart: checkpoint.logStart)))
+    }
+
+    /// The manifest lists `file` instead of these history files, and the log from `start` on where
+    /// that moved; `through` as in `BatchIndex.release`.
+    mutating func replaceHistory(
+        _ removed: [UInt64], by file: HistoryHandle?, logStart start: UInt32?,
+        through: LSN = .zero
+    ) {
+        forgetting.files.removeAll { removed.contains($0.meta.id) }
+        if let file { forgetting.files.append(file) }
+        if start != nil || !removed.isEmpty {
+            forgetting.removals.append(
+                ForgetState.Removal(after: nextJob, logsBefore: start, history: removed))
+        }
+        guard let start else { return }
+        logStart = start
+        index.release(before: start, through: through)
     }
 
     /// Files go when nobody reads them any more.

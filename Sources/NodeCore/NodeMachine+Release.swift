@@ -15,7 +15,7 @@ struct ReleaseState {
         case proving(ReleasePlan)
         /// What must be kept of the batches is gathered, some segments in a step.
         case gathering(ReleasePlan, rest: [Segment])
-        case writing(ReleasePlan, HistoryPlan)
+        case writing(ReleasePlan)
         /// What of the log's head no batch says has been said again; it must be on disk.
         case syncing(ReleasePlan, HistoryHandle?, state: LogAppend)
         case committing(ReleasePlan, HistoryHandle?, base: HistoryBase)
@@ -36,11 +36,11 @@ struct ReleasePlan {
     let since: Instant
     /// Peers that hold all that this node holds below.
     var proven: Set<NodeID> = []
-    var drafts: [HistoryDraft] = []
+    /// What is kept, until it is being written.
     var husks: [HuskDraft] = []
-    /// History files that are merged on the way.
-    var merged: [HistoryHandle] = []
     var batches = 0
+    /// History files that are merged on the way.
+    var merged: [UInt64] = []
 }
 
 // The log's head goes although its batches are not sealed: what is in tables and history files
@@ -146,13 +146,12 @@ extension NodeMachine {
         var rest = segments[...]
         let enough = plan.husks.count + policy.stepMax
         while plan.husks.count < enough, let segment = rest.popFirst() {
-            for draft in index.husks(of: segment, before: plan.cut) { plan.take(draft) }
+            plan.husks += index.husks(of: segment, before: plan.cut)
         }
         if plan.husks.count > policy.batchesMax, plan.cut > logStart + 1 {
             // What was proved and flushed holds for an earlier cut as well.
             plan.cut -= 1
             plan.husks = []
-            plan.drafts = []
             rest = index.segments(before: plan.cut)[...]
             releasing.phase = .gathering(plan, rest: Array(rest))
             return
@@ -161,34 +160,20 @@ extension NodeMachine {
             releasing.phase = .gathering(plan, rest: Array(rest))
             return
         }
-        plan.batches = plan.husks.count
-        plan.merged = filesToMerge
-        guard !plan.husks.isEmpty || !plan.merged.isEmpty else {
-            sayAgain(plan, nil, into: &effects)
-            return
-        }
-        var file = HistoryPlan(
-            id: forgetting.nextID, level: plan.merged.first.map { $0.meta.level + 1 } ?? 0,
-            segmentLength: configuration.segmentLength, drafts: plan.drafts, merged: plan.merged,
-            outcomesFrom: index.base.outcomesFrom)
-        file.husks = plan.husks
         let base = index.base
+        var file = historyPlan(
+            plan.husks.compactMap(\.outcome), outcomesFrom: base.outcomesFrom)
+        file.husks = plan.husks
         file.husksFrom = mine.map { base[$0].floor }.min() ?? .first
-        forgetting.nextID += 1
+        plan.batches = plan.husks.count
         plan.husks = []
-        plan.drafts = []
-        releasing.phase = .writing(plan, file)
+        plan.merged = file.merged.map(\.meta.id).sorted()
+        releasing.phase = .writing(plan)
         run(.writeHistory(file), .writeHistory, into: &effects)
     }
 
+    /// What of the log's head no batch says is said again.
     mutating func releaseWritten(
-        _ plan: ReleasePlan, _ file: HistoryHandle?, into effects: inout [Effect]
-    ) {
-        sayAgain(plan, file, into: &effects)
-    }
-
-    /// What of the log's head no batch says.
-    private mutating func sayAgain(
         _ plan: ReleasePlan, _ file: HistoryHandle?, into effects: inout [Effect]
     ) {
         releasing.phase = .syncing(plan, file, state: appendState(into: &effects))
@@ -203,7 +188,7 @@ extension NodeMachine {
         base.through = max(base.through, state.lsn)
         var edit = ManifestEdit(logStart: plan.cut)
         edit.addHistory = [file].compactMap(\.?.meta)
-        edit.removeHistory = plan.merged.map(\.meta.id).sorted()
+        edit.removeHistory = plan.merged
         edit.base = base
         releasing.phase = .committing(plan, file, base: base)
         run(.commit(edit), .releaseCommit, into: &effects)
@@ -214,27 +199,9 @@ extension NodeMachine {
             preconditionFailure("payloads were let go of that nobody wanted to go")
         }
         releasing.phase = .idle
-        index.release(before: plan.cut, through: base.through)
-        let merged = Set(plan.merged.map(\.meta.id))
-        forgetting.files.removeAll { merged.contains($0.meta.id) }
-        if let file { forgetting.files.append(file) }
-        forgetting.removals.append(
-            ForgetState.Removal(after: nextJob, logsBefore: plan.cut, history: merged.sorted()))
         counters.logFilesReleased += UInt64(plan.cut - logStart)
         counters.payloadsReleased += UInt64(plan.batches)
-        logStart = plan.cut
+        replaceHistory(plan.merged, by: file, logStart: plan.cut, through: base.through)
         effects.append(.report(.released(batches: plan.batches, logStart: plan.cut)))
-    }
-}
-
-extension ReleasePlan {
-    fileprivate mutating func take(_ draft: HuskDraft) {
-        husks.append(draft)
-        let husk = draft.husk
-        guard husk.hasRecord, let position = draft.places.first else { return }
-        drafts.append(
-            HistoryDraft(
-                header: husk.header, home: husk.home, totals: husk.totals,
-                letters: .inLog(position)))
     }
 }

@@ -160,7 +160,7 @@ extension NodeMachine {
             let present = gossip.generation(of: configuration.node) ?? 0
             gossip.takeGeneration(generation, replacesVoid: present > generation)
         case (.writeHistory, .history(let file)):
-            if case .writing(let plan, _) = releasing.phase {
+            if case .writing(let plan) = releasing.phase {
                 releaseWritten(plan, file, into: &effects)
             } else {
                 historyWritten(file, into: &effects)

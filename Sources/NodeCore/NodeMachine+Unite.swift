@@ -65,7 +65,7 @@ extension NodeMachine {
             if let record = pending[header.id], record.header == header {
                 guard let rows = rows(of: record, state.query, into: &effects) else { return }
                 state.rows.append(contentsOf: rows)
-            } else if let position = place(of: state.query.partition, entry) {
+            } else if let position = entry.source(of: state.query.partition, onDisk: false) {
                 positions.append(position)
             } else {
                 failUnite(tag, "its log does not hold \(header.id)", into: &effects)
@@ -76,15 +76,6 @@ extension NodeMachine {
         state.isLoading = !positions.isEmpty
         unites[tag] = state
         if !positions.isEmpty { run(.readLog(positions), .unite(tag), into: &effects) }
-    }
-
-    /// The record that this partition's cells of a batch are read from. Of several slices records
-    /// any one that has them: they are the same cells.
-    private func place(of partition: PartitionID, _ entry: BatchEntry) -> LogPosition? {
-        if let position = entry.record?.position { return position }
-        return entry.slices.first {
-            $0.position != nil && $0.partitions.contains(partition)
-        }?.position
     }
 
     private mutating func rows(
@@ -130,7 +121,7 @@ extension NodeMachine {
             if let entry, entry.applied.contains(partition) { continue }
             unites[tag]?.open.insert(id)
             unitesOfBatch[id, default: []].append(tag)
-            if let entry, place(of: partition, entry) != nil {
+            if let entry, entry.source(of: partition, onDisk: false) != nil {
                 held.append(id)
             } else {
                 missing[lack.source, default: []].append(

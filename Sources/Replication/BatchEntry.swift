@@ -57,6 +57,18 @@ package struct BatchEntry: Hashable, Sendable {
         self.home = home
     }
 
+    /// What is known belongs to `header`'s content from now on; another one gave way.
+    mutating func adopt(_ header: BatchHeader) {
+        guard self.header.contentHash != header.contentHash else { return }
+        precondition(
+            !isBound && applied.isEmpty,
+            "\(header.id) is bound, no other content may replace it")
+        self.header = header
+        record = nil
+        slices = []
+        touched = PartitionSet()
+    }
+
     /// Holds the home record of exactly this content on disk.
     package func holdsDurably(_ hash: Hash128) -> Bool {
         header.contentHash == hash && record?.isDurable == true
@@ -72,6 +84,14 @@ package struct BatchEntry: Hashable, Sendable {
             guard !slices.isEmpty, !isCounted else { return false }
         }
         return applied.isSuperset(of: touched, within: mine)
+    }
+
+    /// Its outcome on the way into a history file; nil where the log does not hold its home record:
+    /// if it ever did, history files have it.
+    package var outcome: HistoryDraft? {
+        record?.position.map {
+            HistoryDraft(header: header, home: home, totals: totals, letters: .inLog($0))
+        }
     }
 
     /// The files of the log that hold something of it.
@@ -109,12 +129,14 @@ extension BatchEntry {
         husks(of: partitions.intersection(touched).subtracting(applied)).isEmpty
     }
 
-    /// The durable record that the cells of a partition can be read from. Of several slices records
-    /// any one that has them: they are the same cells.
-    package func source(of partition: PartitionID) -> LogPosition? {
-        if let record, record.isDurable, let position = record.position { return position }
+    /// The record that the cells of a partition can be read from, `onDisk` or written at least. Of
+    /// several slices records any one that has them: they are the same cells.
+    package func source(of partition: PartitionID, onDisk: Bool = true) -> LogPosition? {
+        if let record, record.isDurable || !onDisk, let position = record.position {
+            return position
+        }
         let held = slices.first {
-            $0.isDurable && $0.position != nil && $0.partitions.contains(partition)
+            ($0.isDurable || !onDisk) && $0.position != nil && $0.partitions.contains(partition)
         }
         return held?.position
     }

@@ -159,12 +159,7 @@ package struct BatchIndex: Sendable {
     /// not bound is replaced: it gave way.
     package mutating func hold(_ record: BatchRecord, lsn: LSN, at position: LogPosition) {
         update(record.header, home: record.home) { entry in
-            if entry.header.contentHash != record.header.contentHash {
-                precondition(
-                    !entry.isBound && entry.applied.isEmpty,
-                    "\(record.header.id) is bound, no other content may replace it")
-                entry.slices = []
-            }
+            entry.adopt(record.header)
             if let held = entry.record, held.position == position { return }
             entry.header = record.header
             entry.totals = record.totals
@@ -182,15 +177,7 @@ package struct BatchIndex: Sendable {
     ) {
         let partitions = record.partitions
         update(record.header, home: record.home) { entry in
-            if entry.header.contentHash != record.header.contentHash {
-                precondition(
-                    !entry.isBound && entry.applied.isEmpty,
-                    "\(record.header.id) is bound, no other content may replace it")
-                entry.header = record.header
-                entry.record = nil
-                entry.slices = []
-                entry.touched = PartitionSet()
-            }
+            entry.adopt(record.header)
             entry.totals = record.totals
             entry.touched.formUnion(partitions)
             entry.slices.append(
@@ -474,15 +461,7 @@ extension BatchIndex {
         let id = husk.header.id
         let partitions = husk.partitions
         update(husk.header, home: husk.home) { entry in
-            if entry.header.contentHash != husk.header.contentHash {
-                precondition(
-                    !entry.isBound && entry.applied.isEmpty,
-                    "\(id) is bound, no other content may replace it")
-                entry.header = husk.header
-                entry.record = nil
-                entry.slices = []
-                entry.touched = PartitionSet()
-            }
+            entry.adopt(husk.header)
             entry.totals = husk.totals
             entry.touched.formUnion(husk.touched)
             entry.isBound = true

@@ -110,50 +110,46 @@ struct CopyReader {
     /// Entries of one region of history files whose homes are wanted.
     func history(
         _ files: [HistoryHandle], _ homes: PartitionSet, from start: CopyCursor
-    ) throws(StorageError) -> (entries: [HistoryEntry], next: CopyCursor) {
+    ) throws(StorageError) -> (items: [HistoryEntry], next: CopyCursor) {
         let region: HistoryRegion = start.stage == .outcomes ? .outcomes : .letters
-        var entries: [HistoryEntry] = []
-        var bytes = 0
-        var cursor = start
-        while Int(cursor.file) < files.count {
-            let file = files[Int(cursor.file)]
-            let blocks = region.blocks(file.index)
-            guard Int(cursor.place) < blocks.count else {
-                cursor = CopyCursor(start.stage, file: cursor.file + 1)
-                continue
-            }
-            guard bytes < StorageLimits.copyPartTarget else { return (entries, cursor) }
-            let block = blocks[Int(cursor.place)]
-            for entry in try file.entries(block, region) where homes.contains(entry.home) {
-                entries.append(entry)
-            }
-            // The raw bytes of a block are bounded by what one batch may have in letters.
-            bytes += max(block.length, StorageLimits.blockTarget)
-            cursor.place += 1
+        return try part(of: files, from: start, region.blocks) { file, block throws(StorageError) in
+            try file.entries(block, region).filter { homes.contains($0.home) }
         }
-        return (entries, start.nextStage)
     }
 
     /// Husks that concern replicas of these partitions.
     func husks(
         _ files: [HistoryHandle], _ partitions: PartitionSet, from start: CopyCursor
-    ) throws(StorageError) -> (husks: [Husk], next: CopyCursor) {
-        var husks: [Husk] = []
+    ) throws(StorageError) -> (items: [Husk], next: CopyCursor) {
+        try part(of: files, from: start, \.husks) { file, block throws(StorageError) in
+            try file.husks(block).compactMap { $0.part(of: partitions) }
+        }
+    }
+
+    /// Whole blocks of history files, until they are enough.
+    private func part<Item>(
+        of files: [HistoryHandle], from start: CopyCursor,
+        _ blocks: (HistoryIndex) -> [HistoryBlock],
+        _ read: (HistoryHandle, HistoryBlock) throws(StorageError) -> [Item]
+    ) throws(StorageError) -> (items: [Item], next: CopyCursor) {
+        var items: [Item] = []
         var bytes = 0
         var cursor = start
         while Int(cursor.file) < files.count {
             let file = files[Int(cursor.file)]
-            guard Int(cursor.place) < file.index.husks.count else {
+            let blocks = blocks(file.index)
+            guard Int(cursor.place) < blocks.count else {
                 cursor = CopyCursor(start.stage, file: cursor.file + 1)
                 continue
             }
-            guard bytes < StorageLimits.copyPartTarget else { return (husks, cursor) }
-            let block = file.index.husks[Int(cursor.place)]
-            husks += try file.husks(block).compactMap { $0.part(of: partitions) }
+            guard bytes < StorageLimits.copyPartTarget else { return (items, cursor) }
+            let block = blocks[Int(cursor.place)]
+            items += try read(file, block)
+            // The raw bytes of a block are bounded by what one batch may have in letters.
             bytes += max(block.length, StorageLimits.blockTarget)
             cursor.place += 1
         }
-        return (husks, start.nextStage)
+        return (items, start.nextStage)
     }
 }
 

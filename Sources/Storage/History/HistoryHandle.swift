@@ -105,56 +105,46 @@ package final class HistoryHandle: Sendable {
 
     // MARK: - Reading
 
-    /// The entries of one block, in order. A fault is tried once more before it counts.
+    /// The entries of one block, in order.
     func entries(
         _ block: HistoryBlock, _ region: HistoryRegion
     ) throws(StorageError) -> [HistoryEntry] {
-        do {
-            return try readEntries(block, region)
-        } catch {
-            return try readEntries(block, region)
-        }
-    }
-
-    private func readEntries(
-        _ block: HistoryBlock, _ region: HistoryRegion
-    ) throws(StorageError) -> [HistoryEntry] {
-        let frame = try source.range(block.offset, block.length)
-        let id = meta.id
-        return try source.decoded(at: block.offset) { () throws(DecodeError) in
-            let raw = try SectionFrame.decode(
-                region.kind, frame, table: id, at: block.offset,
-                rawMax: StorageLimits.historyBlockRawMax)
-            var reader = ByteReader(raw)
-            var entries: [HistoryEntry] = []
-            while !reader.isAtEnd {
-                entries.append(
-                    region == .outcomes ? try reader.outcome() : try reader.historyEntry())
-            }
-            return entries
+        try items(block, region.kind) { reader throws(DecodeError) in
+            region == .outcomes ? try reader.outcome() : try reader.historyEntry()
         }
     }
 
     /// The husks of one block, ascending by id.
     func husks(_ block: HistoryBlock) throws(StorageError) -> [Husk] {
+        try items(block, .husks) { reader throws(DecodeError) in try reader.husk() }
+    }
+
+    /// A fault is tried once more before it counts.
+    private func items<Item>(
+        _ block: HistoryBlock, _ kind: SectionFrame.Kind,
+        _ decode: (inout ByteReader) throws(DecodeError) -> Item
+    ) throws(StorageError) -> [Item] {
         do {
-            return try readHusks(block)
+            return try read(block, kind, decode)
         } catch {
-            return try readHusks(block)
+            return try read(block, kind, decode)
         }
     }
 
-    private func readHusks(_ block: HistoryBlock) throws(StorageError) -> [Husk] {
+    private func read<Item>(
+        _ block: HistoryBlock, _ kind: SectionFrame.Kind,
+        _ decode: (inout ByteReader) throws(DecodeError) -> Item
+    ) throws(StorageError) -> [Item] {
         let frame = try source.range(block.offset, block.length)
         let id = meta.id
         return try source.decoded(at: block.offset) { () throws(DecodeError) in
             let raw = try SectionFrame.decode(
-                .husks, frame, table: id, at: block.offset,
+                kind, frame, table: id, at: block.offset,
                 rawMax: StorageLimits.historyBlockRawMax)
             var reader = ByteReader(raw)
-            var husks: [Husk] = []
-            while !reader.isAtEnd { husks.append(try reader.husk()) }
-            return husks
+            var items: [Item] = []
+            while !reader.isAtEnd { items.append(try decode(&reader)) }
+            return items
         }
     }
 
@@ -220,8 +210,8 @@ extension HistoryHandle: Hashable {
     }
 }
 
-/// The two parts of a history file: outcomes by id, and batches with dead letters by segment and
-/// id.
+/// Two of the three parts of a history file: outcomes by id, and batches with dead letters by
+/// segment and id. The third are husks.
 enum HistoryRegion: Sendable {
     case outcomes
     case letters
@@ -241,54 +231,42 @@ enum HistoryRegion: Sendable {
     }
 }
 
-/// Walks the husks of a file, a block at a time.
-struct HuskCursor: Sendable {
-    private let handle: HistoryHandle
-    private var block = 0
-    private var husks: [Husk] = []
+/// Walks the blocks of one part of a file, one at a time.
+struct HistoryCursor<Item> {
+    private var blocks: ArraySlice<HistoryBlock>
+    private let read: (HistoryBlock) throws(StorageError) -> [Item]
+    private var items: [Item] = []
     private var place = 0
 
-    init(_ handle: HistoryHandle) {
-        self.handle = handle
+    private init(
+        _ blocks: [HistoryBlock], _ read: @escaping (HistoryBlock) throws(StorageError) -> [Item]
+    ) {
+        self.blocks = blocks[...]
+        self.read = read
     }
 
-    mutating func peek() throws(StorageError) -> Husk? {
-        while place >= husks.count {
-            guard block < handle.index.husks.count else { return nil }
-            husks = try handle.husks(handle.index.husks[block])
+    mutating func peek() throws(StorageError) -> Item? {
+        while place >= items.count {
+            guard let block = blocks.popFirst() else { return nil }
+            items = try read(block)
             place = 0
-            block += 1
         }
-        return husks[place]
+        return items[place]
     }
 
     mutating func skip() { place += 1 }
 }
 
-/// Walks one region of a file, a block at a time.
-struct HistoryCursor: Sendable {
-    private let handle: HistoryHandle
-    private let region: HistoryRegion
-    private var block: Int
-    private var entries: [HistoryEntry] = []
-    private var place = 0
-
-    init(_ handle: HistoryHandle, _ region: HistoryRegion, from block: Int = 0) {
-        self.handle = handle
-        self.region = region
-        self.block = block
-    }
-
-    mutating func peek() throws(StorageError) -> HistoryEntry? {
-        let blocks = region.blocks(handle.index)
-        while place >= entries.count {
-            guard block < blocks.count else { return nil }
-            entries = try handle.entries(blocks[block], region)
-            place = 0
-            block += 1
+extension HistoryCursor<HistoryEntry> {
+    init(_ handle: HistoryHandle, _ region: HistoryRegion) {
+        self.init(region.blocks(handle.index)) { block throws(StorageError) in
+            try handle.entries(block, region)
         }
-        return entries[place]
     }
+}
 
-    mutating func skip() { place += 1 }
+extension HistoryCursor<Husk> {
+    init(husksOf handle: HistoryHandle) {
+        self.init(handle.index.husks) { block throws(StorageError) in try handle.husks(block) }
+    }
 }

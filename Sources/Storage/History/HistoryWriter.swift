@@ -161,7 +161,7 @@ struct HistoryWriter {
             if entry.header.id != last { try add(entry, region, to: file) }
             last = entry.header.id
         }
-        try closeBlock(region, to: file)
+        try closeBlock(region.kind, to: file)
     }
 
     private mutating func add(
@@ -181,7 +181,7 @@ struct HistoryWriter {
             blockStart = (region == .outcomes ? .first : segment, entry.header.id)
         }
         note(segment)
-        if block.bytes.count >= StorageLimits.blockTarget { try closeBlock(region, to: file) }
+        if block.bytes.count >= StorageLimits.blockTarget { try closeBlock(region.kind, to: file) }
     }
 
     private mutating func note(_ segment: Segment) {
@@ -190,22 +190,21 @@ struct HistoryWriter {
     }
 
     private mutating func closeBlock(
-        _ region: HistoryRegion, to file: any StoredFile
-    ) throws(StorageError) {
-        guard let entry = try closeBlock(region.kind, to: file) else { return }
-        if region == .outcomes { index.outcomes.append(entry) } else { index.letters.append(entry) }
-    }
-
-    private mutating func closeBlock(
         _ kind: SectionFrame.Kind, to file: any StoredFile
-    ) throws(StorageError) -> HistoryBlock? {
-        guard let start = blockStart else { return nil }
+    ) throws(StorageError) {
+        guard let start = blockStart else { return }
         let begin = offset
         try append(kind, block.bytes, to: file)
         block = ByteWriter()
         blockStart = nil
-        return HistoryBlock(
+        let entry = HistoryBlock(
             offset: begin, length: Int(offset - begin), segment: start.segment, id: start.id)
+        switch kind {
+        case .outcomes: index.outcomes.append(entry)
+        case .letters: index.letters.append(entry)
+        case .husks: index.husks.append(entry)
+        default: preconditionFailure("a history file has no blocks of \(kind)")
+        }
     }
 
     // MARK: - Husks
@@ -213,7 +212,7 @@ struct HistoryWriter {
     /// New husks and those of merged files. Two of one batch, each with a part of it, become one.
     private mutating func copyHusks(to file: any StoredFile) throws(StorageError) {
         let new = try HuskDraft.fill(plan.husks, from: fileSystem)
-        var cursors = plan.merged.map { HuskCursor($0) }
+        var cursors = plan.merged.map { HistoryCursor(husksOf: $0) }
         var next = 0
         while true {
             var least = next < new.count ? new[next].header.id : nil
@@ -234,7 +233,7 @@ struct HistoryWriter {
             }
             if let whole { try add(whole, to: file) }
         }
-        if let entry = try closeBlock(.husks, to: file) { index.husks.append(entry) }
+        try closeBlock(.husks, to: file)
     }
 
     private static func union(_ one: Husk?, _ other: Husk) -> Husk {
@@ -251,8 +250,7 @@ struct HistoryWriter {
         footer.husks += 1
         footer.lastHuskSegment = max(footer.lastHuskSegment, segment)
         note(segment)
-        guard block.bytes.count >= StorageLimits.blockTarget else { return }
-        if let entry = try closeBlock(.husks, to: file) { index.husks.append(entry) }
+        if block.bytes.count >= StorageLimits.blockTarget { try closeBlock(.husks, to: file) }
     }
 }
 
@@ -279,18 +277,8 @@ extension HistoryDraft {
         case .elsewhere:
             return []
         case .inLog(let position):
-            let record = try LogReader.read([position], from: fileSystem)[0]
-            do throws(DecodeError) {
-                let batch = try BatchRecord(decoding: record.payload)
-                guard batch.header == header else {
-                    throw DecodeError("the record of \(batch.header.id) stands here", at: 0)
-                }
-                return try batch.deadLetters()
-            } catch {
-                throw .damaged(
-                    path: FileNames.log(position.file), offset: position.offset,
-                    what: error.description)
-            }
+            return try LogReader.read([position], from: fileSystem)[0]
+                .batch(header) { batch throws(DecodeError) in try batch.deadLetters() }
         }
     }
 }

@@ -80,6 +80,13 @@ package struct HuskDraft: Hashable, Sendable {
         self.wanted = wanted
         self.places = places
     }
+
+    /// What the same file tells of its outcome, where it held the home record in the log.
+    package var outcome: HistoryDraft? {
+        guard husk.hasRecord, let position = places.first else { return nil }
+        return HistoryDraft(
+            header: husk.header, home: husk.home, totals: husk.totals, letters: .inLog(position))
+    }
 }
 
 extension ByteWriter {
@@ -118,6 +125,25 @@ extension ByteReader {
 }
 
 // MARK: - Reading what the log still has
+
+extension LogRecord {
+    /// What is wanted of the batch with this header, whose record it must be.
+    func batch<Wanted>(
+        _ header: BatchHeader, _ read: (BatchRecord) throws(DecodeError) -> Wanted
+    ) throws(StorageError) -> Wanted {
+        do throws(DecodeError) {
+            let batch = try BatchRecord(decoding: payload)
+            guard batch.header == header else {
+                throw DecodeError("the record of \(batch.header.id) stands here", at: 0)
+            }
+            return try read(batch)
+        } catch {
+            throw .damaged(
+                path: FileNames.log(position.file), offset: position.offset,
+                what: error.description)
+        }
+    }
+}
 
 extension HuskDraft {
     /// How many bytes of records are in memory at once; one record at least.
@@ -163,20 +189,12 @@ extension HuskDraft {
     private static func take(
         _ record: LogRecord, of draft: HuskDraft, into husk: inout Husk
     ) throws(StorageError) {
-        do throws(DecodeError) {
-            let batch = try BatchRecord(decoding: record.payload)
-            guard batch.header == husk.header else {
-                throw DecodeError("the record of \(batch.header.id) stands here", at: 0)
-            }
-            var part = husk
-            part.applied = batch.slices.filter { draft.wanted.contains($0.partition) }.map {
+        var part = husk
+        part.applied = try record.batch(husk.header) { batch in
+            batch.slices.filter { draft.wanted.contains($0.partition) }.map {
                 Husk.Slice(partition: $0.partition, hash: $0.hash)
             }
-            husk.merge(part)
-        } catch {
-            throw .damaged(
-                path: FileNames.log(record.position.file), offset: record.position.offset,
-                what: error.description)
         }
+        husk.merge(part)
     }
 }
