@@ -92,7 +92,7 @@ extension NodeMachine {
         }
     }
 
-    /// A peer's record of a bound batch becomes this node's.
+    /// A peer's record becomes this node's: of a bound batch, or of one that is unknown here.
     private mutating func absorb(
         _ record: BatchRecord, _ need: SyncNeed, isUrgent: Bool, _ now: Now,
         into effects: inout [Effect]
@@ -109,6 +109,11 @@ extension NodeMachine {
             guard mine.contains(record.home), isOfThisRing(record) else { return }
             if let entry = index[id] {
                 let isSame = entry.header.contentHash == record.header.contentHash
+                guard isSame || need.isBound else {
+                    // It was asked for when nothing was held here: what was promised since stands.
+                    checkSettled(id, now, into: &effects)
+                    return
+                }
                 if !isSame, entry.isBound || !entry.applied.isEmpty {
                     effects.append(.halt("two contents of batch \(id) are bound"))
                     return

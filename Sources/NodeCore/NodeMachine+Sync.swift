@@ -309,7 +309,13 @@ extension NodeMachine {
         var settled: [Tag] = []
         for (tag, need) in waiting where syncs[tag] != nil {
             let holds = !need.wantsRecord || entry.holdsDurably(need.header.contentHash)
-            if holds, entry.isBound || !need.isBound, need.partitions.isSubset(of: entry.applied) {
+            // Undecided, and another content was promised here meanwhile: that one stands.
+            let gaveWay =
+                !need.isBound && entry.header.contentHash != need.header.contentHash
+            if gaveWay
+                || holds && (entry.isBound || !need.isBound)
+                    && need.partitions.isSubset(of: entry.applied)
+            {
                 settled.append(tag)
                 // The source listed it with its doubt, and the record came by another way.
                 if !need.isBound, !entry.isBound, !isVoting { doubt.insert(id) }

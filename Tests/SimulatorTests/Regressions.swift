@@ -40,5 +40,10 @@ struct Regression: Sendable, CustomTestStringConvertible {
         Regression(
             seed: 4_974_286_853_182_835, schedule: FaultSchedule(without: [.cuts], keep: [3, 6]),
             why: "a batch was marked as applied while the log that held it was being set aside"),
+        Regression(
+            seed: 191_509_204_858_887,
+            schedule: FaultSchedule(
+                without: [.diskFull], keep: [11, 14, 25, 29, 35, 36, 38, 39, 40]),
+            why: "a fetched record that nobody had decided met another content, bound meanwhile"),
     ]
 }
