@@ -28,7 +28,7 @@ extension NodeMachine {
         var options = ReadSession.Options(
             attemptTimeout: isSlow
                 ? configuration.requestTimeout / 2 : configuration.readAttemptTimeout,
-            deadline: deadline)
+            deadline: deadline, coordinator: configuration.node)
         options.isMaximumRead = has(.maximumRead)
         options.forgetsUnion = has(.unionWithoutWriteBack)
         options.frontier = frontierTime

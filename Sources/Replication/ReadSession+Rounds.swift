@@ -146,7 +146,11 @@ extension ReadSession {
         else { return }
         open.remove(node)
         rows.append(contentsOf: added)
-        if hasFetched { group.roundTrips += 1 }
+        // What the coordinator itself fetches is on its way beside what it asks of the others.
+        if hasFetched, node != options.coordinator, !group.hasFetched {
+            group.hasFetched = true
+            group.roundTrips += 1
+        }
         group.phase =
             open.isEmpty
             ? .done(.series(SeriesRow.merge(rows)), nodes: nodes)

@@ -58,6 +58,8 @@ package struct ReadSession: Sendable {
         var startedAt: Instant
         /// Round trips so far, those of earlier attempts and this phase included.
         var roundTrips: Int
+        /// Another voter had to fetch a record before it united: a trip behind a trip.
+        var hasFetched = false
         var phase = Phase.asking(answers: [:])
 
         var isDone: Bool {
@@ -81,13 +83,16 @@ package struct ReadSession: Sendable {
         /// How long a round may take before it is begun anew with other voters; doubles each time.
         package var attemptTimeout: Duration
         package var deadline: Instant
+        /// This coordinator: where it votes, what it asks of itself costs no trip.
+        package var coordinator: NodeID
         /// Behind it everything was applied everywhere when the read began.
         package var frontier: WallTime?
         /// Planted bugs: the larger answer; a union that nobody is made to hold.
         package var isMaximumRead = false
         package var forgetsUnion = false
 
-        package init(attemptTimeout: Duration, deadline: Instant) {
+        package init(attemptTimeout: Duration, deadline: Instant, coordinator: NodeID) {
+            self.coordinator = coordinator
             self.attemptTimeout = attemptTimeout
             self.deadline = deadline
         }

@@ -23,7 +23,8 @@ struct ReadSessionTests {
                 partitions: PartitionSet([ReadSessionTests.partition]), consistency: consistency,
                 options: .init(
                     attemptTimeout: .milliseconds(250),
-                    deadline: Instant(nanoseconds: 5_000_000_000)))
+                    deadline: Instant(nanoseconds: 5_000_000_000),
+                    coordinator: ReadSessionTests.nodes[0]))
             session.start(choice, now: now, into: &effects)
         }
 
@@ -129,6 +130,19 @@ struct ReadSessionTests {
         run.reply(run.asks[2].ask.tag, .united([], hasFetched: true), from: 1)
         #expect(run.rows == [row(1, 4)])
         #expect(run.answer?.roundTrips == 3, "a record had to be fetched")
+    }
+
+    @Test("what the coordinator fetches for itself is on its way beside the second round")
+    func coordinatorFetches() {
+        var run = Run()
+        let tag = run.asks[0].ask.tag
+        run.reply(tag, read(0, [1, 2], rows: [row(1, 4)]), from: 0)
+        run.reply(tag, read(1, [1, 2, 3], rows: nil), from: 1)
+        let next = run.asks[2].ask.tag
+        run.reply(next, .united([], hasFetched: true), from: 0)
+        run.reply(next, .united([row(1, 3)], hasFetched: false), from: 1)
+        #expect(run.rows == [row(1, 7)])
+        #expect(run.answer?.roundTrips == 2)
     }
 
     @Test("a voter that began anew between the rounds has no say: the read begins anew")
