@@ -27,6 +27,14 @@ package struct DurableShadow {
         package func contains(_ partition: PartitionID) -> Bool {
             hasRecord || slices.contains(partition)
         }
+
+        func holds(_ content: Content, _ partition: PartitionID) -> Bool {
+            hash == content.hash && contains(partition)
+        }
+
+        func holdsRecord(_ content: Content) -> Bool {
+            hash == content.hash && hasRecord
+        }
     }
 
     /// A record as a recovery read it.
@@ -64,15 +72,13 @@ package struct DurableShadow {
     /// Whether the disk holds this content so that it can be shown in the partition after any
     /// crash.
     package func holds(_ content: Content, _ partition: PartitionID) -> Bool {
-        [holdings[content.id], archive[content.id]].contains { holding in
-            holding?.hash == content.hash && holding?.contains(partition) == true
-        }
+        holdings[content.id]?.holds(content, partition) == true
+            || archive[content.id]?.holds(content, partition) == true
     }
 
     package func holdsRecord(_ content: Content) -> Bool {
-        [holdings[content.id], archive[content.id]].contains { holding in
-            holding?.hash == content.hash && holding?.hasRecord == true
-        }
+        holdings[content.id]?.holdsRecord(content) == true
+            || archive[content.id]?.holdsRecord(content) == true
     }
 
     package func standing(of node: NodeID) -> Standing { standings[node] ?? .none }

@@ -13,14 +13,16 @@ extension VirtualCluster {
                 audits.append(nil)
                 continue
             }
-            let audit = audit(node, process)
+            // Copied once: each look into the process would copy it again.
+            let core = process.core
+            let audit = audit(node, process, core)
             note(audit, of: node)
             noteReads(process)
             try checkHeld(audit, node)
             try checkFold(audit, node)
-            try checkCells(audit, node, process)
-            try checkSizes(node, process)
-            try checkHistory(node, process)
+            try checkCells(audit, node, process, core)
+            try checkSizes(node, core)
+            try checkHistory(node, process, core)
             try checkVersions(audit, node, process)
             try checkIncidents(node, process)
             audits.append(audit)
@@ -30,8 +32,14 @@ extension VirtualCluster {
     }
 
     func audit(_ node: VirtualNode, _ process: VirtualProcess) -> NodeAudit {
-        var audit = NodeAudit(process.core, at: clocks(of: node, process))
-        let base = process.core.forgotten
+        audit(node, process, process.core)
+    }
+
+    private func audit(
+        _ node: VirtualNode, _ process: VirtualProcess, _ core: NodeMachine
+    ) -> NodeAudit {
+        var audit = NodeAudit(core, at: clocks(of: node, process))
+        let base = core.forgotten
         guard base != .none else { return audit }
         for (_, record) in decidedForms {
             let part = forgottenPart(of: record, by: base, node)
@@ -103,7 +111,7 @@ extension VirtualCluster {
     /// S2 cell by cell: memory and files of one key against the fold of the set, each time another
     /// key.
     private func checkCells(
-        _ audit: NodeAudit, _ node: VirtualNode, _ process: VirtualProcess
+        _ audit: NodeAudit, _ node: VirtualNode, _ process: VirtualProcess, _ core: NodeMachine
     ) throws(Violation) {
         let keys = ledger.keys
         guard !keys.isEmpty else { return }
@@ -112,7 +120,7 @@ extension VirtualCluster {
         guard ring.partitions(of: node.id).contains(query.partition) else { return }
         // What rots is an error to whoever reads it, until it is found and set aside.
         guard !node.isRotten else { return }
-        let held = process.core.heldRows(query)
+        let held = core.heldRows(query)
         let job = StorageJob.series(query, held.snapshot, base: held.rows)
         guard case .success(.rows(let rows)) = process.runner.run(job) else {
             throw Violation("S2", "\(node.id) cannot read \(query)")
@@ -124,10 +132,8 @@ extension VirtualCluster {
     }
 
     /// S11: nothing is larger than its limit.
-    private func checkSizes(
-        _ node: VirtualNode, _ process: VirtualProcess
-    ) throws(Violation) {
-        for (name, size, limit) in process.core.sizes where size > limit {
+    private func checkSizes(_ node: VirtualNode, _ core: NodeMachine) throws(Violation) {
+        for (name, size, limit) in core.sizes where size > limit {
             throw Violation("S11", "\(node.id) has \(size) \(name), \(limit) are allowed")
         }
     }

@@ -152,17 +152,19 @@ extension VirtualCluster {
     }
 
     /// What was forgotten is looked up in the files: one batch at each look.
-    func checkHistory(_ node: VirtualNode, _ process: VirtualProcess) throws(Violation) {
+    func checkHistory(
+        _ node: VirtualNode, _ process: VirtualProcess, _ core: NodeMachine
+    ) throws(Violation) {
         let homes = node.shadow.archivedHomes
         // An edit may be on the disk whose completion is still on its way to the core.
-        guard process.core.forgotten == node.shadow.base else { return }
+        guard core.forgotten == node.shadow.base else { return }
         guard !homes.isEmpty else { return }
         let id = homes[trace.events % homes.count]
         guard let hash = node.shadow.archivedHash(id), let made = ledger.record(id, hash) else {
             return
         }
-        let files = process.core.historyFiles
-        guard segment(of: made.header) >= process.core.forgotten.outcomesFrom else { return }
+        let files = core.historyFiles
+        guard segment(of: made.header) >= core.forgotten.outcomesFrom else { return }
         guard case .success(.outcome(let found)) = process.runner.run(.lookUp(id, files)),
             let found, found.header == made.header, found.totals == made.totals
         else { throw Violation("S7", "\(node.id)'s history does not know \(id)") }

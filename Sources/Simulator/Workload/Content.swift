@@ -33,12 +33,20 @@ package struct ContentCell: Hashable, Sendable {
 }
 
 /// One sealed batch as a producer made it: the record that is sent, and beside it what it means.
-package struct Content: Sendable {
+/// An object, since checkers take each of them in hand after each step.
+package final class Content: Sendable {
     package let number: Int
     package let record: BatchRecord
     /// Sorted by partition, then name.
     package let cells: [ContentCell]
     package let deadLetters: [DeadLetter]
+
+    init(number: Int, record: BatchRecord, cells: [ContentCell], deadLetters: [DeadLetter]) {
+        self.number = number
+        self.record = record
+        self.cells = cells
+        self.deadLetters = deadLetters
+    }
 
     package var id: BatchID { record.header.id }
     package var hash: Hash128 { record.header.contentHash }
