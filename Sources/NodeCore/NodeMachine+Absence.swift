@@ -153,7 +153,10 @@ extension NodeMachine {
     private func successors(_ away: [NodeID]) -> [Vote.Successor] {
         peers.filter { away.contains($0) || isLeftOut($0) }.map { peer in
             let told = gossip.state(of: peer)?.text(.incarnation).flatMap { UInt32($0) }
-            let known = max(memory[peer]?.incarnation ?? .none, Incarnation(told ?? 0))
+            // Its first life it may have told nobody: it begins when all are there, and may be gone
+            // before they remember it.
+            let known = max(
+                memory[peer]?.incarnation ?? .none, Incarnation(told ?? 0), Incarnation(1))
             let next = isLeftOut(peer) ? remembered(of: peer).incarnation : known.next
             return Vote.Successor(node: peer, incarnation: next)
         }

@@ -63,6 +63,9 @@ extension NodeMachine {
                 promise(
                     record.lsn, bind.tag, to: peer, id, hash, wasBound: entry.isBound,
                     into: &effects)
+            } else if index.isForgotten(segment(of: entry.header), bind.home) {
+                // A copy brought its slices one by one, and its home as part of the history.
+                answerBind(bind.tag, .holds(wasBound: true), to: peer, into: &effects)
             } else {
                 // Slices of it came before the record did; they are bound, so it is.
                 take(bind, from: peer, wasBound: entry.isBound, now, into: &effects)

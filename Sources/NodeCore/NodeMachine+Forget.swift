@@ -194,8 +194,11 @@ extension NodeMachine {
         guard case .syncing(let below, let plan, let file, let state) = forgetting.phase,
             state.lsn <= synced
         else { return }
+        // What is forgotten was settled before that record, which is on disk: a log that ends
+        // earlier has lost its end.
         let base = index.base(
-            of: mine, below: below, through: log.last, outcomesFrom: plan.outcomesFrom)
+            of: mine, below: below, through: max(state.lsn, index.base.through),
+            outcomesFrom: plan.outcomesFrom)
         // A file of outcomes that are all too old goes without being read.
         let expired = forgetting.files.filter {
             $0.meta.lastSegment < plan.outcomesFrom && $0.meta.letters == 0

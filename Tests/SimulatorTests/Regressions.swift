@@ -45,5 +45,15 @@ struct Regression: Sendable, CustomTestStringConvertible {
             schedule: FaultSchedule(
                 without: [.diskFull], keep: [11, 14, 25, 29, 35, 36, 38, 39, 40]),
             why: "a fetched record that nobody had decided met another content, bound meanwhile"),
+        Regression(
+            seed: 4_269_728_911_985_132,
+            schedule: FaultSchedule(keep: [1, 2, 5, 6, 8, 9, 11, 14, 17]),
+            why: "a bind wrote again a record whose home a copy had brought as history"),
+        Regression(
+            seed: 4_269_728_911_985_959, schedule: FaultSchedule(keep: [1]),
+            why: "who was left out before anyone knew its life was left out of none"),
+        Regression(
+            seed: 4_269_728_911_987_162, schedule: FaultSchedule(keep: [2, 5, 8]),
+            why: "a log that rot had shortened to before its checkpoint passed for a whole one"),
     ]
 }

@@ -335,4 +335,22 @@ import Testing
             try Self.recover(files)
         }
     }
+
+    @Test("a log that ends before the checkpoint that the manifest names has lost its end")
+    func endBeforeCheckpoint() throws {
+        let files = try Self.fresh()
+        let (cursor, appends) = try Self.write([5, 4], to: files)
+        var edit = ManifestEdit()
+        edit.base = HistoryBase(partitions: [], through: cursor.last)
+        let runner = StorageRunner(fileSystem: files, options: StorageModel.options)
+        _ = try ManifestTests.commit(edit, to: runner)
+        #expect(try Self.recover(files).recovered.damage.isEmpty)
+        let path = FileNames.log(1)
+        let bytes = try #require(files.contents[path])
+        // What rots at the end looks like a torn tail.
+        files.overwrite(path, with: Array(bytes.prefix(Int(appends[6].position.offset))))
+        let (recovered, records) = try Self.recover(files)
+        #expect(records.count == 6)
+        #expect(recovered.damage.count == 1)
+    }
 }

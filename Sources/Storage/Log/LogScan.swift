@@ -47,12 +47,15 @@ struct LogScan {
             let isLast = index == numbers.count - 1
             end = try scan(number, isLast: isLast, visit: visit)
         }
-        if lastLSN < covered {
+        // Both were durable in the log before the manifest said so.
+        if lastLSN < max(covered, forgotten) {
+            let held =
+                covered >= forgotten
+                ? "the tables cover \(covered)" : "batches are forgotten through \(forgotten)"
             damage.append(
                 .log(
                     path: FileNames.log(numbers.last ?? start), offset: end ?? 0,
-                    what: "the log ends at LSN \(lastLSN), the tables cover \(covered)",
-                    missing: lastLSN.next))
+                    what: "the log ends at LSN \(lastLSN), \(held)", missing: lastLSN.next))
             end = nil
         }
         return (try finish(numbers, end: end), options.cutsDamage ? [] : damage)
