@@ -119,6 +119,10 @@ extension VirtualCluster {
             let audit = audit(node, process)
             note(audit, of: node)
             guard audit.isVoting else { return Violation("L1", "\(node.id) does not vote") }
+            // Who was paused meanwhile votes in a life that is over, until it hears of it.
+            guard !node.isLeftOut else {
+                return Violation("L1", "\(node.id) is left out and has not begun anew")
+            }
             guard audit.up == names else {
                 return Violation("L1", "\(node.id) does not see who is up")
             }
