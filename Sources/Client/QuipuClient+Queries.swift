@@ -97,6 +97,14 @@ package enum QueryCall {
             [("since", since.map { String($0) }), ("wait", wait.map { String($0) })])
     }
 
+    /// As `audit`, of one node's files.
+    package static func verify(since: Int?, wait: Int?) -> HTTPCall {
+        let query = [("since", since.map { String($0) }), ("wait", wait.map { String($0) })]
+        return HTTPCall(
+            .post, PercentEncoding.target("/v1/verify", query: query),
+            headers: [HTTPCall.Header("Accept", "application/json")])
+    }
+
     private static func get(_ path: String, _ query: [(String, String?)]) -> HTTPCall {
         HTTPCall(
             .get, PercentEncoding.target(path, query: query),

@@ -4,10 +4,17 @@ import Storage
 
 /// What a node remembers between the steps of its audits.
 struct AuditState {
-    /// The whole disk, table by table.
+    /// A file that is read again, whole.
+    enum File: Hashable {
+        case table(UInt64)
+        case history(path: String)
+    }
+
+    /// The whole disk, file by file.
     struct Verification {
         let began: Instant
-        var rest: [TableHandle]
+        var tables: [TableHandle]
+        var history: [HistoryHandle]
         var state: VerificationState
     }
 
@@ -35,6 +42,7 @@ struct AuditState {
     var verification: Verification?
     var verified: (began: Instant, state: VerificationState)?
     var surveys: [Tag: SurveySession] = [:]
+    var verifyRequests: [VerifyRequest] = []
     /// Since when each survey wants disks to be verified: fixed by its first message, since later
     /// ones travel longer or shorter.
     private var needs: [(tag: Tag, since: Instant)] = []

@@ -176,6 +176,7 @@ extension NodeMachine {
             statuses[tag] = nil
         }
         cancelSurveys(of: request)
+        cancelVerifyRequests(of: request)
     }
 
     mutating func advanceSessions(_ now: Now, into effects: inout [Effect]) {

@@ -35,6 +35,7 @@ extension NodeMachine {
     mutating func advanceAudit(_ now: Now, into effects: inout [Effect]) {
         advanceScrub(now, into: &effects)
         advanceSurveys(now, into: &effects)
+        advanceVerifyRequests(now, into: &effects)
         guard now.monotonic >= audit.auditAt else { return }
         audit.auditAt = now.monotonic + configuration.auditInterval
         if has(.auditTorn) {

@@ -13,11 +13,20 @@ extension NodeMachine {
         guard now.monotonic >= audit.scrubAt else { return }
         audit.scrubAt = now.monotonic + configuration.scrubInterval
         checkMemory(into: &effects)
-        guard !audit.isScrubbing, audit.verification == nil, !tables.isEmpty else { return }
+        let files = tables.count + forgetting.files.count
+        guard !audit.isScrubbing, audit.verification == nil, files > 0 else { return }
         audit.isScrubbing = true
         audit.scrubTurn += 1
-        let table = tables[audit.scrubTurn % tables.count]
-        run(.verify([table]), .scrub(table.meta.id), into: &effects)
+        let turn = audit.scrubTurn % files
+        if turn < tables.count {
+            let table = tables[turn]
+            run(.verify([table]), .scrub(.table(table.meta.id)), into: &effects)
+        } else {
+            let file = forgetting.files[turn - tables.count]
+            run(
+                .verify([], history: [file]), .scrub(.history(path: file.meta.path)),
+                into: &effects)
+        }
     }
 
     private mutating func checkMemory(into effects: inout [Effect]) {
@@ -27,11 +36,32 @@ extension NodeMachine {
     }
 
     mutating func scrubbed(
-        _ table: UInt64, _ damage: [Damage], into effects: inout [Effect]
+        _ file: AuditState.File, _ damage: [Damage], into effects: inout [Effect]
     ) {
         audit.isScrubbing = false
-        for case .table(_, let what) in damage {
-            reportDamage(.table(table, what), into: &effects)
+        report(damage, of: file, into: &effects)
+    }
+
+    private mutating func report(
+        _ damage: [Damage], of file: AuditState.File, into effects: inout [Effect]
+    ) {
+        for found in damage {
+            switch found {
+            case .table(_, let what), .history(_, let what), .log(_, _, let what, _):
+                reportDamage(file, what, into: &effects)
+            }
+        }
+    }
+
+    private mutating func reportDamage(
+        _ file: AuditState.File, _ what: String, into effects: inout [Effect]
+    ) {
+        switch file {
+        case .table(let id): reportDamage(.table(id, what), into: &effects)
+        case .history(let path):
+            // A file that was replaced meanwhile is nobody's loss.
+            guard forgetting.files.contains(where: { $0.meta.path == path }) else { return }
+            reportDamage(.history(what), into: &effects)
         }
     }
 
@@ -48,10 +78,11 @@ extension NodeMachine {
             return running.state
         }
         audit.verification = AuditState.Verification(
-            began: now.monotonic, rest: tables,
+            began: now.monotonic, tables: tables, history: forgetting.files,
             state: VerificationState(
                 tables: UInt64(tables.count),
-                totalBytes: tables.reduce(0) { $0 &+ $1.meta.size }))
+                totalBytes: tables.reduce(0) { $0 &+ $1.meta.size }
+                    &+ forgetting.files.reduce(0) { $0 &+ $1.meta.size }))
         checkMemory(into: &effects)
         verifyNext(into: &effects)
         // Without files it is done already.
@@ -61,22 +92,28 @@ extension NodeMachine {
 
     private mutating func verifyNext(into effects: inout [Effect]) {
         guard var work = audit.verification else { return }
-        guard let table = work.rest.popLast() else {
+        if let table = work.tables.popLast() {
+            audit.verification = work
+            run(
+                .verify([table]), .verify(.table(table.meta.id), bytes: table.meta.size),
+                into: &effects)
+        } else if let file = work.history.popLast() {
+            audit.verification = work
+            run(
+                .verify([], history: [file]),
+                .verify(.history(path: file.meta.path), bytes: file.meta.size), into: &effects)
+        } else {
             work.state.isDone = true
             audit.verification = nil
             audit.verified = (began: work.began, state: work.state)
-            return
         }
-        audit.verification = work
-        run(.verify([table]), .verify(table.meta.id, bytes: table.meta.size), into: &effects)
     }
 
     mutating func verified(
-        _ table: UInt64, _ bytes: UInt64, _ damage: [Damage], into effects: inout [Effect]
+        _ file: AuditState.File, _ bytes: UInt64, _ damage: [Damage],
+        into effects: inout [Effect]
     ) {
-        for case .table(_, let what) in damage {
-            reportDamage(.table(table, what), into: &effects)
-        }
+        report(damage, of: file, into: &effects)
         audit.verification?.state.doneBytes += bytes
         verifyNext(into: &effects)
     }
@@ -86,12 +123,12 @@ extension NodeMachine {
         _ purpose: JobPurpose, _ error: StorageError, into effects: inout [Effect]
     ) {
         switch purpose {
-        case .scrub(let table):
-            reportDamage(.table(table, "\(error)"), into: &effects)
+        case .scrub(let file):
+            reportDamage(file, "\(error)", into: &effects)
             audit.isScrubbing = false
-        case .verify(let table, let bytes):
-            reportDamage(.table(table, "\(error)"), into: &effects)
-            verified(table, bytes, [], into: &effects)
+        case .verify(let file, let bytes):
+            reportDamage(file, "\(error)", into: &effects)
+            verified(file, bytes, [], into: &effects)
         case .recount(let partition):
             audit.recounts[partition] = nil
             cannotRecount(partition, "\(error)", into: &effects)

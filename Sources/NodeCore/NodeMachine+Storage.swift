@@ -43,9 +43,9 @@ enum JobPurpose {
     case copyHistory
     case clearing
     case copyCommit
-    /// One table, by its turn; one table of a whole verification; one partition from the log.
-    case scrub(UInt64)
-    case verify(UInt64, bytes: UInt64)
+    /// One file, by its turn; one file of a whole verification; one partition from the log.
+    case scrub(AuditState.File)
+    case verify(AuditState.File, bytes: UInt64)
     case recount(PartitionID)
 }
 
@@ -173,10 +173,10 @@ extension NodeMachine {
             lookedUp(id, entry, now, into: &effects)
         case (.removal, .removed), (.keeping, .kept):
             break
-        case (.scrub(let table), .verified(let damage)):
-            scrubbed(table, damage, into: &effects)
-        case (.verify(let table, let bytes), .verified(let damage)):
-            verified(table, bytes, damage, into: &effects)
+        case (.scrub(let file), .verified(let damage)):
+            scrubbed(file, damage, into: &effects)
+        case (.verify(let file, let bytes), .verified(let damage)):
+            verified(file, bytes, damage, into: &effects)
         case (.recount(let partition), .recounted(let sum)):
             recounted(partition, sum, into: &effects)
         default:

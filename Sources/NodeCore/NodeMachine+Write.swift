@@ -35,6 +35,8 @@ extension NodeMachine {
             beginRead(request, query, consistency, deadline, now, into: &effects)
         case .audit(let age):
             beginSurvey(request, age: age, deadline, now, into: &effects)
+        case .verify(let age):
+            beginVerify(request, age: age, deadline, now, into: &effects)
         case .compact:
             beginCompaction(for: request, deadline, now, into: &effects)
         case .flush:

@@ -44,6 +44,9 @@ package enum ClientRequest: Sendable {
     /// Merge the tables of each time bucket into one. Answered by `.compacted` when it is done, or
     /// at the deadline; it goes on then.
     case compact
+    /// Read all files of this node again. One verification serves all who asked for none that
+    /// began earlier than `age` ago. Answered by `.verified` when it is done, or at the deadline.
+    case verify(age: Duration)
 }
 
 /// A question whose answer is a function of the applied sets of the partitions it touches.
@@ -117,6 +120,7 @@ package enum ClientResponse: Sendable {
     case audit(AuditAnswer)
     case flushed
     case compacted(isDone: Bool)
+    case verified(VerifyReport)
     case parked(ParkedListing)
     /// The request was not done, and why.
     case failed(RequestFailure)

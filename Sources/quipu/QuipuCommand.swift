@@ -26,13 +26,13 @@ struct QuipuCommand: AsyncParsableCommand {
             InfoCommand.self, EndpointsCommand.self, GossipInfoCommand.self,
             PartitionsCommand.self, DeadLettersCommand.self, AttributesCommand.self,
             BatchCommand.self, AuditCommand.self, FlushCommand.self, CompactCommand.self,
-            InspectCommand.self,
+            VerifyCommand.self, InspectCommand.self,
             GenerateCommand.self, SimulateCommand.self, MeasureTablesCommand.self,
         ])
 
     /// Commands that exist in name, for the scripts that may try them.
     private static let missing: [[String]] = [
-        ["repair"], ["drain"], ["verify"], ["join"], ["decommission"],
+        ["repair"], ["drain"], ["join"], ["decommission"],
         ["remove"], ["replace"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "purge"],
     ]
 

@@ -37,4 +37,16 @@ struct AuditTableTests {
             parsing: Array(#"{"verifying":true,"verified_bytes":1024,"total_bytes":4096}"#.utf8))
         #expect(AuditTable.progress(json) == "reading disks: 25%, 1.00 KiB of 4.00 KiB")
     }
+
+    @Test("a node's files are told in one line, and what is wrong with them below")
+    func verified() throws {
+        let sound = try JSONValue(
+            parsing: Array(
+                #"{"node":"n1","clean":true,"tables":1,"verified_bytes":2048,"damage":[]}"#.utf8))
+        #expect(VerifyText.lines(sound) == ["n1: 1 table, 2.00 KiB read, all sound"])
+        let damaged = try JSONValue(
+            parsing: Array(
+                #"{"node":"n2","clean":false,"tables":2,"verified_bytes":0,"damage":["x"]}"#.utf8))
+        #expect(VerifyText.lines(damaged) == ["n2: 2 tables, 0 bytes read, damaged:", "  x"])
+    }
 }

@@ -55,6 +55,34 @@ struct HTTPAuditTests {
         #expect(ages == [.zero, .milliseconds(1500), .zero])
     }
 
+    @Test("a node's own files: what was found, or how far they are read")
+    func verify() async throws {
+        let finding = AuditFinding(
+            kind: .damage, peer: nil, partition: nil, detail: "sstables/1.sst: a block")
+        for (report, status, text) in [
+            (
+                VerifyReport(
+                    state: VerificationState(isDone: true, tables: 3, doneBytes: 9, totalBytes: 9),
+                    damage: [finding]), 200,
+                #"{"node":"n1","clean":false,"tables":3,"verified_bytes":9,"#
+                    + #""damage":["sstables/1.sst: a block"]}"#
+            ),
+            (
+                VerifyReport(
+                    state: VerificationState(tables: 3, doneBytes: 4, totalBytes: 9), damage: []),
+                202,
+                #"{"verifying":true,"verified_bytes":4,"total_bytes":9,"since":"#
+                    + "\(APIFixture.now.wall.milliseconds)}"
+            ),
+        ] {
+            let fixture = try APIFixture { _ in .verified(report) }
+            let reply = await fixture.call("POST", "/v1/verify?wait=1")
+            #expect(reply.status == status)
+            #expect(reply.text == text)
+            #expect(await fixture.get("/v1/verify").status == 405)
+        }
+    }
+
     @Test("refuses what it cannot mean")
     func refuses() async throws {
         let fixture = try APIFixture()

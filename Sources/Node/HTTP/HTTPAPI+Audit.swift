@@ -10,6 +10,24 @@ extension HTTPAPI {
         try allow(call, ["GET", "HEAD"])
         try call.query.expect(only: ["since", "wait"])
         let now = clock()
+        let (since, age, deadline) = try verificationTimes(call, now)
+        let response = await core.request(.audit(age: age), deadline: deadline)
+        switch response {
+        case .audit(.report(let report)):
+            return .json { HTTPAPI.write(report, by: settings.node.name, to: &$0) }
+        case .audit(.verifying(let doneBytes, let totalBytes)):
+            let state = VerificationState(doneBytes: doneBytes, totalBytes: totalBytes)
+            return Self.reading(state, since: since)
+        case .failed(let failure): throw failure.problem(consistency: nil)
+        case .write, .status, .read, .flushed, .compacted, .verified, .parked:
+            throw .unexpectedAnswer
+        }
+    }
+
+    /// What is asked for again with the `since` of an earlier answer, and for how long.
+    private func verificationTimes(
+        _ call: HTTPCall, _ now: Now
+    ) throws(Problem) -> (since: WallTime, age: Duration, deadline: Instant) {
         let limit = HTTPLimits.auditWaitMaxSeconds
         let wait = try call.query.number("wait", default: limit, in: 1...limit)
         let since = min(try call.query.time("since", now: now.wall) ?? now.wall, now.wall)
@@ -18,21 +36,7 @@ extension HTTPAPI {
             throw .badRequest(
                 "since lies more than \(HTTPLimits.auditAgeMaxSeconds) s back; leave it out")
         }
-        let response = await core.request(
-            .audit(age: age), deadline: now.monotonic + .seconds(Int64(wait)))
-        switch response {
-        case .audit(.report(let report)):
-            return .json { HTTPAPI.write(report, by: settings.node.name, to: &$0) }
-        case .audit(.verifying(let doneBytes, let totalBytes)):
-            return .json(status: 202) { json in
-                json.field("verifying", true)
-                json.field("verified_bytes", doneBytes)
-                json.field("total_bytes", totalBytes)
-                json.field("since", since.milliseconds)
-            }
-        case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .flushed, .compacted, .parked: throw .unexpectedAnswer
-        }
+        return (since: since, age: age, deadline: now.monotonic + .seconds(Int64(wait)))
     }
 
     private static func write(
@@ -75,6 +79,35 @@ extension HTTPAPI {
             json.null()
         }
         json.field("detail", difference.detail)
+    }
+
+    /// This node's files against their own sums: as the audit, of one node alone.
+    func verify(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["POST"])
+        try call.query.expect(only: ["since", "wait"])
+        let (since, age, deadline) = try verificationTimes(call, clock())
+        switch await core.request(.verify(age: age), deadline: deadline) {
+        case .verified(let report):
+            guard report.state.isDone else { return Self.reading(report.state, since: since) }
+            return .json { json in
+                json.field("node", settings.node.name)
+                json.field("clean", report.damage.isEmpty)
+                json.field("tables", report.state.tables)
+                json.field("verified_bytes", report.state.doneBytes)
+                json.field("damage", strings: report.damage.map(\.detail))
+            }
+        case .failed(let failure): throw failure.problem(consistency: nil)
+        case .write, .status, .read, .flushed, .compacted, .parked, .audit: throw .unexpectedAnswer
+        }
+    }
+
+    private static func reading(_ state: VerificationState, since: WallTime) -> HTTPReply {
+        .json(status: 202) { json in
+            json.field("verifying", true)
+            json.field("verified_bytes", state.doneBytes)
+            json.field("total_bytes", state.totalBytes)
+            json.field("since", since.milliseconds)
+        }
     }
 
     private static func write(_ member: AuditMember, to json: inout JSONWriter) {

@@ -196,7 +196,7 @@ extension HTTPAPI {
         switch response {
         case .flushed: return .json { $0.field("flushed", true) }
         case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .compacted, .parked, .audit: throw .unexpectedAnswer
+        case .write, .status, .read, .compacted, .verified, .parked, .audit: throw .unexpectedAnswer
         }
     }
 
@@ -215,7 +215,7 @@ extension HTTPAPI {
                 json.field("table_cells", view?.tableCells ?? 0)
             }
         case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .flushed, .parked, .audit: throw .unexpectedAnswer
+        case .write, .status, .read, .flushed, .verified, .parked, .audit: throw .unexpectedAnswer
         }
     }
 

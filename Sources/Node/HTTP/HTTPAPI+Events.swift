@@ -165,7 +165,7 @@ extension HTTPAPI {
                 json.field("final", false)
                 json.field("parked", true)
             }
-        case .write, .read, .flushed, .compacted, .parked, .audit:
+        case .write, .read, .flushed, .compacted, .verified, .parked, .audit:
             throw .unexpectedAnswer
         }
     }

@@ -19,7 +19,8 @@ extension HTTPAPI {
         switch await core.request(.parked(id, limit: limit), deadline: deadline) {
         case .parked(let listing): return listing
         case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .flushed, .compacted, .audit: throw .unexpectedAnswer
+        case .write, .status, .read, .flushed, .compacted, .verified, .audit:
+            throw .unexpectedAnswer
         }
     }
 

@@ -137,7 +137,8 @@ package struct HTTPAPI: Sendable {
         case ("flush", 0): return try await flush(call)
         case ("compact", 0): return try await compact(call)
         case ("audit", 0): return try await audit(call)
-        case ("repair", 0), ("verify", 0), ("drain", 0):
+        case ("verify", 0): return try await verify(call)
+        case ("repair", 0), ("drain", 0):
             throw .notInThisVersion(resource)
         default: throw unknownPath(call)
         }
@@ -181,7 +182,8 @@ package struct HTTPAPI: Sendable {
         switch response {
         case .read(let answer): return answer
         case .failed(let failure): throw failure.problem(consistency: consistency)
-        case .write, .status, .flushed, .compacted, .parked, .audit: throw .unexpectedAnswer
+        case .write, .status, .flushed, .compacted, .verified, .parked, .audit:
+            throw .unexpectedAnswer
         }
     }
 

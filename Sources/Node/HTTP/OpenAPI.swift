@@ -106,6 +106,13 @@ package enum OpenAPI {
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "202":{"description":"Disks are still being read: ask again with the answer's since"},
         "default":{"$ref":"#/components/responses/problem"}}}},
+        "/v1/verify":{"post":{"summary":"This node's files against their own sums",
+        "parameters":[{"name":"since","in":"query","schema":{"type":"string"},
+        "description":"files that were read since then are not read again"},
+        {"name":"wait","in":"query","schema":{"type":"integer","default":50,"maximum":50}}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "202":{"description":"Files are still being read: ask again with the answer's since"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/flush":{"post":{"summary":"Write the memtable to files","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},
         "/v1/compact":{"post":{"summary":"Merge the tables of each time bucket into one",

@@ -42,7 +42,7 @@ package struct WriteAnswer: Sendable {
                 problem.outcome = .unknown
             }
             return .failure(problem)
-        case .status, .read, .flushed, .compacted, .parked, .audit:
+        case .status, .read, .flushed, .compacted, .verified, .parked, .audit:
             var problem = Problem.unexpectedAnswer
             problem.outcome = .unknown
             return .failure(problem)

@@ -97,7 +97,7 @@ package final class NodeRuntime: Sendable {
     private static func overloaded(_ request: ClientRequest) -> ClientResponse {
         switch request {
         case .write, .writeOrPark: .write(.notAttempted(.overloaded))
-        case .status, .read, .audit, .flush, .compact, .parked:
+        case .status, .read, .audit, .flush, .compact, .verify, .parked:
             .failed(.notReady("too many requests are under way"))
         }
     }

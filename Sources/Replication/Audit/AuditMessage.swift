@@ -131,6 +131,7 @@ package struct SurveyReply: Hashable, Sendable {
 package struct VerificationState: Hashable, Sendable {
     package var isDone: Bool
     package var tables: UInt64
+    /// Of tables and history files.
     package var doneBytes: UInt64
     package var totalBytes: UInt64
 

@@ -114,3 +114,16 @@ package enum AuditAnswer: Hashable, Sendable {
     /// Disks are still being read; asked again, the audit goes on where it is.
     case verifying(doneBytes: UInt64, totalBytes: UInt64)
 }
+
+/// What one node found when it read its own files.
+package struct VerifyReport: Hashable, Sendable {
+    /// How far it is, where the time did not suffice.
+    package var state: VerificationState
+    /// What was found, and is still so.
+    package var damage: [AuditFinding]
+
+    package init(state: VerificationState, damage: [AuditFinding]) {
+        self.state = state
+        self.damage = damage
+    }
+}

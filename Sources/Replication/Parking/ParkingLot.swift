@@ -333,7 +333,7 @@ extension ParkingLot {
         case .write(.expired(.notCounted)): .closed
         case .write(.expired(.unknown)), .write(.unknown), .write(.notAttempted), .failed:
             .open(reason(response))
-        case .write(.parked), .status, .read, .flushed, .compacted, .parked, .audit:
+        case .write(.parked), .status, .read, .flushed, .compacted, .verified, .parked, .audit:
             preconditionFailure("a write was answered by \(response)")
         }
     }
@@ -352,7 +352,7 @@ extension ParkingLot {
         case .write(.notAttempted(.overloaded)): "this node is overloaded"
         case .write(.notAttempted(.notReady(let why))), .failed(.notReady(let why)): why
         case .failed(.storage(let why)): why
-        case .write, .status, .read, .flushed, .compacted, .parked, .audit: "waiting"
+        case .write, .status, .read, .flushed, .compacted, .verified, .parked, .audit: "waiting"
         }
     }
 

@@ -121,6 +121,7 @@ enum Describe {
         case .audit: "audit"
         case .flush: "flush"
         case .compact: "compact"
+        case .verify: "verify"
         }
     }
 
@@ -135,6 +136,7 @@ enum Describe {
         case .audit(.verifying): "audit: disks are being read"
         case .flushed: "flushed"
         case .compacted: "compacted"
+        case .verified(let report): "verified: \(report.state), \(report.damage)"
         case .parked(let listing): "\(listing.count) parked"
         case .failed(let failure): "\(failure)"
         }
@@ -168,7 +170,8 @@ enum Describe {
         case .copyCells(let tables, _, _): "copyCells of \(tables.count)"
         case .copyHistory(let files, _, _): "copyHistory of \(files.count)"
         case .copySealed(let drafts): "copySealed of \(drafts.count)"
-        case .verify(let tables): "verify of \(tables.count)"
+        case .verify(let tables, let history):
+            "verify of \(tables.count) tables, \(history.count) outcomes"
         case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
         }
     }

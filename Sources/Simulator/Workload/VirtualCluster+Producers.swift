@@ -189,7 +189,7 @@ extension VirtualCluster {
         case .write(.unknown), .failed:
             checks.hit(.unknown)
             retry(number)
-        case .status, .read, .flushed, .compacted, .audit, .parked:
+        case .status, .read, .flushed, .compacted, .verified, .audit, .parked:
             throw Violation("S4", "a write was answered by \(response)")
         }
     }

@@ -34,8 +34,8 @@ package enum StorageJob: Equatable, Sendable {
     case abandonCompaction(TableCompaction)
     /// Removes the files of tables that an edit removed before.
     case removeTables([UInt64])
-    /// Reads every cell again and recomputes all digests.
-    case verify([TableHandle])
+    /// Reads every cell and every outcome again and recomputes all digests.
+    case verify([TableHandle], history: [HistoryHandle] = [])
     /// Writes a history file; it counts after a `commit`.
     case writeHistory(HistoryPlan)
     /// What became of a batch that was forgotten.

@@ -64,8 +64,8 @@ package struct StorageRunner: Sendable {
             for id in ids { try removeIfPresent(FileNames.table(id)) }
             try fileSystem.syncDirectory(FileNames.tableDirectory)
             return .removed
-        case .verify(let tables):
-            return .verified(try verify(tables))
+        case .verify(let tables, let history):
+            return .verified(try verify(tables) + verify(history))
         case .recount(let partition, let positions):
             let recount = LogRecount(fileSystem: fileSystem, options: options)
             return .recounted(try recount.sum(of: partition, in: positions))
@@ -151,6 +151,22 @@ package struct StorageRunner: Sendable {
                 switch error {
                 case .damaged, .notFound, .newerFormat:
                     damage.append(.table(meta: table.meta, what: error.description))
+                default: throw error
+                }
+            }
+        }
+        return damage
+    }
+
+    private func verify(_ files: [HistoryHandle]) throws(StorageError) -> [Damage] {
+        var damage: [Damage] = []
+        for file in files {
+            do throws(StorageError) {
+                try HistoryHandle.open(file.meta, in: fileSystem).verify()
+            } catch {
+                switch error {
+                case .damaged, .notFound, .newerFormat:
+                    damage.append(.history(path: file.meta.path, what: error.description))
                 default: throw error
                 }
             }

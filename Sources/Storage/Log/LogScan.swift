@@ -10,6 +10,8 @@ struct LogScan {
     /// The log was let go of up to here at most.
     let forgotten: LSN
 
+    /// Nothing is cut or removed.
+    private var isReadOnly = false
     private var damage: [Damage] = []
     private var chain: RecordScan.Chain?
     private var lastLSN = LSN.zero
@@ -33,6 +35,23 @@ struct LogScan {
         visit: (LogRecord) -> Void
     ) throws(StorageError) -> (cursor: LogCursor, damage: [Damage]) {
         let numbers = try usableFiles()
+        let end = try walk(numbers, visit: visit)
+        return (try finish(numbers, end: end), options.cutsDamage ? [] : damage)
+    }
+
+    /// What a start would find damaged, and the files it would read.
+    mutating func check() throws(StorageError) -> (files: [UInt32], damage: [Damage]) {
+        isReadOnly = true
+        let numbers = try fileSystem.list(FileNames.logDirectory)
+            .compactMap { FileNames.logNumber($0) }.filter { $0 >= start }.sorted()
+        _ = try walk(numbers) { _ in }
+        return (numbers, damage)
+    }
+
+    /// Where the last file can go on; nil where nothing may be appended to it.
+    private mutating func walk(
+        _ numbers: [UInt32], visit: (LogRecord) -> Void
+    ) throws(StorageError) -> UInt64? {
         var end: UInt64?
         for (index, number) in numbers.enumerated() {
             let expected = index == 0 ? start : numbers[index - 1] + 1
@@ -58,7 +77,7 @@ struct LogScan {
                     what: "the log ends at LSN \(lastLSN), \(held)", missing: lastLSN.next))
             end = nil
         }
-        return (try finish(numbers, end: end), options.cutsDamage ? [] : damage)
+        return end
     }
 
     private func usableFiles() throws(StorageError) -> [UInt32] {
@@ -140,7 +159,7 @@ struct LogScan {
             }
         }
         chain = walk.chain
-        if kept < bytes.count, options.trustsPageCache || !isLast {
+        if kept < bytes.count, options.trustsPageCache || !isLast, !isReadOnly {
             try cut(path, at: UInt64(kept))
         }
         if isLast { last = (number: number, bytes: Array(bytes.prefix(kept))) }

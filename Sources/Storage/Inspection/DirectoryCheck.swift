@@ -1,0 +1,136 @@
+import Core
+
+/// Reads a whole data directory as a start would, and more: every cell, every outcome and every
+/// record of the log. Changes nothing; nobody may run on the directory meanwhile.
+package struct DirectoryCheck {
+    private let fileSystem: any FileSystem
+    private let options: StorageOptions
+    /// Told the file that is read next.
+    private let onFile: (_ path: String) -> Void
+    private var files: [File] = []
+
+    private struct File {
+        var path: String
+        var bytes: UInt64
+        var what: String
+        var damage: [String] = []
+    }
+
+    package init(
+        _ fileSystem: any FileSystem, options: StorageOptions,
+        onFile: @escaping (_ path: String) -> Void = { _ in }
+    ) {
+        self.fileSystem = fileSystem
+        self.options = options
+        self.onFile = onFile
+    }
+
+    /// Throws where nothing can be said of the directory at all: its manifest is missing or
+    /// damaged, or of a newer version.
+    package mutating func run() throws(StorageError) -> InspectReport {
+        files = []
+        onFile(FileNames.manifest)
+        let bytes = try fileSystem.readAll(FileNames.manifest)
+        let manifest = try ManifestFile.read(bytes, path: FileNames.manifest).state
+        files.append(
+            File(
+                path: FileNames.manifest, bytes: UInt64(bytes.count),
+                what: "names \(manifest.tables.count) tables"))
+        for meta in manifest.tables { try check(meta) }
+        for meta in manifest.history { try check(meta) }
+        try checkLog(manifest)
+        try checkSentence()
+        return report
+    }
+
+    private mutating func check(_ meta: TableMeta) throws(StorageError) {
+        onFile(meta.path)
+        var file = File(
+            path: meta.path, bytes: meta.size,
+            what: "\(meta.cells) cells, \(meta.total.count) events")
+        do throws(StorageError) {
+            try TableHandle.open(meta, in: fileSystem, options: options).verify()
+        } catch {
+            file.damage.append(try Self.damage(error))
+        }
+        files.append(file)
+    }
+
+    private mutating func check(_ meta: HistoryMeta) throws(StorageError) {
+        onFile(meta.path)
+        var file = File(path: meta.path, bytes: meta.size, what: "\(meta.outcomes) outcomes")
+        do throws(StorageError) {
+            try HistoryHandle.open(meta, in: fileSystem).verify()
+        } catch {
+            file.damage.append(try Self.damage(error))
+        }
+        files.append(file)
+    }
+
+    private mutating func checkLog(_ manifest: ManifestState) throws(StorageError) {
+        onFile(FileNames.logDirectory)
+        var scan = LogScan(
+            fileSystem: fileSystem, options: options, start: manifest.logStart,
+            covered: manifest.coveredThrough, forgotten: manifest.base.through)
+        let (numbers, damage) = try scan.check()
+        for number in numbers {
+            let path = FileNames.log(number)
+            let size = try fileSystem.open(path, .read).size()
+            var file = File(path: path, bytes: size, what: "records of the log")
+            for case .log(path, let offset, let what, _) in damage {
+                file.damage.append("byte \(offset): \(what)")
+            }
+            files.append(file)
+        }
+        // Of files that are not there.
+        let present = Set(numbers.map { FileNames.log($0) })
+        for case .log(let path, _, let what, _) in damage where !present.contains(path) {
+            files.append(File(path: path, bytes: 0, what: "missing", damage: [what]))
+        }
+    }
+
+    /// A process that found its data wrong has said so to the next.
+    private mutating func checkSentence() throws(StorageError) {
+        guard let why = try Quarantine.sentence(in: fileSystem) else { return }
+        files.append(
+            File(
+                path: Quarantine.sentenceFile, bytes: 0, what: "condemned",
+                damage: ["\(why); the next start sets the data aside"]))
+    }
+
+    /// What is wrong with a file; what is wrong with the disk or with this build is thrown.
+    private static func damage(_ error: StorageError) throws(StorageError) -> String {
+        switch error {
+        case .damaged(_, let offset, let what): return "byte \(offset): \(what)"
+        case .notFound: return "it is missing"
+        case .digestMismatch(_, let what): return what
+        case .failed, .diskFull, .syncFailed, .writerDead, .newerFormat, .locked, .scanTooLarge:
+            throw error
+        }
+    }
+
+    // MARK: - Report
+
+    private var report: InspectReport {
+        let damaged = files.filter { !$0.damage.isEmpty }
+        var lines: [String] = []
+        for file in files {
+            lines.append("\(file.path): \(file.what), \(file.bytes) bytes")
+            for what in file.damage { lines.append("\(file.path): DAMAGED, \(what)") }
+        }
+        let bytes = files.reduce(0) { $0 + $1.bytes }
+        lines.append("\(files.count) files, \(bytes) bytes read, \(damaged.count) damaged")
+        let value = InspectValue.object([
+            "clean": .flag(damaged.isEmpty), "bytes": .number(bytes),
+            "files": .list(
+                files.map { file in
+                    .object([
+                        "file": .text(file.path), "bytes": .number(file.bytes),
+                        "holds": .text(file.what),
+                        "damage": .list(file.damage.map { .text($0) }),
+                    ])
+                }),
+        ])
+        return InspectReport(lines: lines, value: value, isSound: damaged.isEmpty)
+    }
+}

@@ -1,0 +1,134 @@
+import ArgumentParser
+package import Client
+import Foundation
+import Node
+import Storage
+
+struct VerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Read a node's files again, and hold them against their sums.",
+        discussion: """
+            Asks a running node, or with --data reads the directory of a stopped one: every cell \
+            and every outcome, and there also every record of the log. Changes nothing; exits with \
+            1 when anything is damaged. 'quipu audit' compares the replicas with each other.
+
+            Example: quipu verify --all
+            Example: quipu verify --data .cluster/data/n2 --config .cluster/cluster.conf
+            """)
+
+    @Option(help: "The directory of a node that does not run.")
+    var data: String?
+
+    @Option(help: "With --data: the cluster's description, for its digest key and window.")
+    var config = "cluster.conf"
+
+    @OptionGroup var work: NodeWork
+
+    func validate() throws {
+        if data != nil, work.all { throw ValidationError("give either --data or --all") }
+    }
+
+    func run() async throws {
+        if let data {
+            try verify(directory: data)
+        } else {
+            try await verifyRunning()
+        }
+    }
+
+    // MARK: - A running node
+
+    private func verifyRunning() async throws {
+        let json = work.result.json
+        let showsProgress = Output.errorIsTerminal && !json
+        var damaged: [String] = []
+        func show(_ reply: NodeAnswer) {
+            if json { Output.body(reply.body) }
+            do {
+                let answer = try reply.json()
+                if answer["clean"]?.bool != true { damaged.append(VerifyText.name(answer)) }
+                if !json { for line in VerifyText.lines(answer) { print(line) } }
+            } catch {
+                damaged.append("\(reply.node): \(error)")
+            }
+        }
+        try await work.connection.withClient { client in
+            if work.all {
+                try await NodeRound.ask(
+                    client, "verify",
+                    { try await Self.ask($0, at: $1, showsProgress: showsProgress) }, then: show)
+            } else {
+                show(try await Self.ask(client, at: nil, showsProgress: showsProgress))
+            }
+        }
+        guard damaged.isEmpty else {
+            throw CommandFailure(
+                "verify: \(damaged.joined(separator: ", ")): damaged; docs/operating.md says "
+                    + "what to do")
+        }
+    }
+
+    /// Asks again while files are being read.
+    private static func ask(
+        _ client: QuipuClient, at nodes: [NodeAddress]?, showsProgress: Bool
+    ) async throws -> NodeAnswer {
+        let wait = showsProgress ? 1 : 10
+        var reply = try await client.perform(QueryCall.verify(since: nil, wait: wait), at: nodes)
+        defer { if showsProgress { Output.progress("\r\u{1b}[K") } }
+        while true {
+            let json = try reply.json()
+            guard json["verifying"]?.bool == true else { return reply }
+            if showsProgress { Output.progress("\r\u{1b}[K" + AuditTable.progress(json)) }
+            reply = try await client.perform(
+                QueryCall.verify(since: json["since"]?.int, wait: wait), at: [reply.node])
+        }
+    }
+
+    // MARK: - A directory
+
+    private func verify(directory: String) throws {
+        let configuration = try ClusterConfiguration.load(
+            file: config, environment: ProcessInfo.processInfo.environment)
+        let showsProgress = Output.errorIsTerminal && !work.result.json
+        let report: InspectReport
+        do {
+            let lock = try DirectoryLock(root: directory)
+            defer { withExtendedLifetime(lock) {} }
+            var check = DirectoryCheck(
+                DirectoryFileSystem(root: directory),
+                options: StorageOptions(
+                    digestKey: configuration.digestKey, window: configuration.window)
+            ) { path in
+                if showsProgress { Output.progress("\r\u{1b}[Kreading \(path)") }
+            }
+            defer { if showsProgress { Output.progress("\r\u{1b}[K") } }
+            report = try check.run()
+        } catch StorageError.locked {
+            throw CommandFailure(
+                "verify: a node runs on \(directory): stop it, or ask it without --data")
+        } catch {
+            throw CommandFailure("verify: \(directory): \(error)")
+        }
+        if work.result.json {
+            print(report.value.json)
+        } else {
+            for line in report.lines { print(line) }
+        }
+        if !report.isSound { throw ExitCode(1) }
+    }
+}
+
+/// What a node found, for people.
+package enum VerifyText {
+    package static func name(_ json: JSONValue) -> String { json["node"]?.plain ?? "?" }
+
+    package static func lines(_ json: JSONValue) -> [String] {
+        let damage = json["damage"]?.array ?? []
+        let tables = json["tables"]?.int ?? 0
+        let read = Quantity.bytes(json["verified_bytes"]?.double ?? 0)
+        let sum = "\(name(json)): \(Quantity.plural(tables, "table", "tables")), \(read) read"
+        guard !damage.isEmpty else { return ["\(sum), all sound"] }
+        return ["\(sum), damaged:"] + damage.map { "  \($0.plain)" }
+    }
+}
