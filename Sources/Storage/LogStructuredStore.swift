@@ -86,6 +86,10 @@ package struct StorageOptions: Hashable, Sendable {
     package var window: WindowLength
     /// A log file is closed before it would exceed this; one record may be larger.
     package var logFileMax: UInt64
+    /// The raw bytes of a table's block at which it is closed; answers do not depend on it.
+    package var blockTarget = StorageLimits.blockTarget
+    /// The manifest is written anew when it has grown past this.
+    package var manifestFileMax = UInt64(StorageLimits.manifestFileMax)
     /// A planted bug: a start takes what it can read for what is on the disk.
     package var trustsPageCache = false
     /// A planted bug: what follows damage in the log is dropped without a word.

@@ -27,6 +27,18 @@ struct CrashScript: Sendable {
         return book
     }
 
+    /// Lives as a node does, which goes on after some errors; what ended it, if anything did.
+    func endure(on files: MemoryFileSystem) -> (book: PromiseBook, end: (any Error)?) {
+        let book = PromiseBook()
+        do {
+            var life = try StoreLife(files, seed: seed, book, endures: true)
+            try acts(&life)
+            return (book, nil)
+        } catch {
+            return (book, error)
+        }
+    }
+
     /// How many operations the whole script takes.
     var operations: Int {
         let files = MemoryFileSystem()
@@ -85,6 +97,9 @@ struct CrashOracle {
             digests.append(sums)
         }
     }
+
+    /// What each partition holds when so many slices came back.
+    func digests(through lsn: LSN) -> [StateDigest] { digests[Int(lsn.number)] }
 
     /// Recovers, replays beyond the coverage, and compares with the sum of a prefix of the slices;
     /// then recovers again.

@@ -67,6 +67,34 @@ struct HistoryTests {
         return entry
     }
 
+    @Test("a footer that passes its checksum and names an absurd segment is damage")
+    func absurdSegment() throws {
+        let files = MemoryFileSystem()
+        _ = try Recovery.open(files, options: StorageModel.options) { _, _ in }
+        let handle = try Self.write(Self.plan(1, 0..<4), to: files)
+        var bytes = try #require(files.contents[handle.meta.path])
+        let tail = bytes.count - 24
+        let footer = (0..<8).reduce(0) { $0 | Int(bytes[tail + $1]) << ($1 * 8) }
+        #expect(bytes[footer + 1] == 0, "the footer is stored as it is")
+        for place in 0..<8 { bytes[footer + 16 + 9 + place] = place == 7 ? 0x7f : 0xff }
+        func little(_ number: Int) -> [UInt8] {
+            (0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
+        }
+        let checked = little(1) + little(footer) + bytes[footer..<footer + 12]
+        let checksum = TestChecksum.crc32c(checked + bytes[(footer + 16)..<tail])
+        for place in 0..<4 {
+            bytes[footer + 12 + place] = UInt8(truncatingIfNeeded: checksum >> UInt32(place * 8))
+        }
+        files.overwrite(handle.meta.path, with: bytes)
+        let file = try files.open(handle.meta.path, .read)
+        do {
+            _ = try HistoryHandle.open(file, id: 1, as: handle.meta.path)
+            Issue.record("it was opened")
+        } catch {
+            #expect("\(error)".contains("a segment of \(Int64.max) ms"), "\(error)")
+        }
+    }
+
     @Test("tell the outcome of each batch that they hold, and of no other")
     func outcomes() throws {
         let files = try LogTests.fresh()

@@ -30,7 +30,7 @@ final class MemoryFile: StoredFile {
         let bytes = Array(pieces.joined())
         try fileSystem.state.withLock { state throws(StorageError) in
             if let fault = state.nextFault() {
-                if fault == .shortWrite {
+                if fault.cutsWrites {
                     let half = Array(bytes.prefix(bytes.count / 2))
                     state.change(inode, .write(offset: Int(offset), bytes: half))
                 }

@@ -14,6 +14,10 @@ package final class MemoryFileSystem: FileSystem {
         case diskFull
         /// Only half of a write arrives before the error; other operations fail whole.
         case shortWrite
+        /// As much, and then the disk is full.
+        case shortDiskFull
+
+        var cutsWrites: Bool { self == .shortWrite || self == .shortDiskFull }
     }
 
     /// What a failed sync does to the bytes it was to make durable (Rebello et al., ATC 2020).
@@ -229,7 +233,10 @@ package final class MemoryFileSystem: FileSystem {
 
     package func syncDirectory(_ path: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
-            try state.count("sync directory", path)
+            guard state.nextFault() == nil else {
+                state.failSync(ofDirectory: path)
+                throw .syncFailed(path: path, detail: "input/output error")
+            }
             let (mine, others) = state.splitPendingNames(of: path)
             for change in mine { change.apply(to: &state.durableNames) }
             state.pendingNames = others
@@ -317,7 +324,7 @@ extension MemoryFileSystem.State {
         switch fault {
         case .inputOutput, .shortWrite:
             .failed(operation: operation, path: path, detail: "input/output error")
-        case .diskFull:
+        case .diskFull, .shortDiskFull:
             .diskFull(operation: operation, path: path)
         }
     }
@@ -359,6 +366,19 @@ extension MemoryFileSystem.State {
             let durable = inodes[inode]?.durable ?? []
             inodes[inode]?.data = durable
         }
+    }
+
+    /// Names are lost as data is. A directory that reverts shows its durable names again.
+    mutating func failSync(ofDirectory directory: String) {
+        failedSyncs += 1
+        if syncLoss == .keepsDirty { return }
+        pendingNames = splitPendingNames(of: directory).others
+        guard syncLoss == .reverts else { return }
+        func isInside(_ path: String) -> Bool {
+            MemoryFileSystem.directory(of: path) == directory
+        }
+        names = names.filter { !isInside($0.key) }
+        for (path, inode) in durableNames where isInside(path) { names[path] = inode }
     }
 
     mutating func sync(_ inode: Int) {

@@ -64,7 +64,7 @@ package final class HistoryHandle: Sendable {
         return handle
     }
 
-    static func open(
+    package static func open(
         _ file: any StoredFile, id: UInt64, as path: String
     ) throws(StorageError) -> HistoryHandle {
         let source = FramedFile(file: file, path: path)
@@ -81,16 +81,18 @@ package final class HistoryHandle: Sendable {
             throw .damaged(
                 path: path, offset: footerOffset, what: "the footer is of file \(footer.id)")
         }
-        let indexFrame = try source.range(
-            footer.indexOffset, Int(footer.filterOffset - footer.indexOffset))
+        let indexFrame = try source.frame(
+            footer.indexOffset, Int(footer.filterOffset - footer.indexOffset),
+            checksum: footer.checksums?.index)
         let index = try source.decoded(at: footer.indexOffset) { () throws(DecodeError) in
             try HistoryIndex(
                 decoding: SectionFrame.decode(
                     .historyIndex, indexFrame, table: id, at: footer.indexOffset,
                     rawMax: StorageLimits.sectionRawMax), end: footer.indexOffset)
         }
-        let filterFrame = try source.range(
-            footer.filterOffset, Int(footerOffset - footer.filterOffset))
+        let filterFrame = try source.frame(
+            footer.filterOffset, Int(footerOffset - footer.filterOffset),
+            checksum: footer.checksums?.filter)
         let filter = try source.decoded(at: footer.filterOffset) { () throws(DecodeError) in
             try KeyFilter(
                 decoding: SectionFrame.decode(
@@ -135,7 +137,7 @@ package final class HistoryHandle: Sendable {
         _ block: HistoryBlock, _ kind: SectionFrame.Kind,
         _ decode: (inout ByteReader) throws(DecodeError) -> Item
     ) throws(StorageError) -> [Item] {
-        let frame = try source.range(block.offset, block.length)
+        let frame = try source.frame(block.offset, block.length, checksum: block.checksum)
         let id = meta.id
         return try source.decoded(at: block.offset) { () throws(DecodeError) in
             let raw = try SectionFrame.decode(

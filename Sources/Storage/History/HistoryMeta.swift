@@ -25,12 +25,14 @@ struct HistoryBlock: Hashable, Sendable {
     /// Of blocks of outcomes and of husks `.first`: they are sorted by id alone.
     var segment: Segment
     var id: BatchID
+    /// Of the frame; unknown in files of versions 1 and 2.
+    var checksum: UInt32?
 }
 
 /// The end of a history file (docs/formats/history.md).
-struct HistoryFooter: Hashable, Sendable {
+struct HistoryFooter: Sendable {
     static let kind = FramedFile.Kind(
-        name: "a history file", magic: Array("QUIPUHIS".utf8), version: 2)
+        name: "a history file", magic: Array("QUIPUHIS".utf8), version: 4)
 
     var id: UInt64
     var level: UInt8
@@ -45,6 +47,11 @@ struct HistoryFooter: Hashable, Sendable {
     var lastHuskSegment = Segment.first
     var indexOffset: UInt64 = 0
     var filterOffset: UInt64 = 0
+    /// Of the frames of index and filter; unknown in files of versions 1 and 2.
+    var checksums: (index: UInt32, filter: UInt32)?
+
+    /// A year: what is longer is no segment, and times are counted in it.
+    private static let segmentMax: Int64 = 366 * 86_400_000
 
     init(id: UInt64, level: UInt8, segmentLength: Duration) {
         self.id = id
@@ -71,6 +78,10 @@ struct HistoryFooter: Hashable, Sendable {
         writer.write(varint: filterOffset)
         writer.write(varint: husks)
         writer.write(fixed: lastHuskSegment.number)
+        if let checksums {
+            writer.write(fixed: checksums.index)
+            writer.write(fixed: checksums.filter)
+        }
         return writer.bytes
     }
 
@@ -89,7 +100,10 @@ struct HistoryFooter: Hashable, Sendable {
             husks = try reader.varint()
             lastHuskSegment = Segment(try reader.fixed())
         }
-        guard segmentMilliseconds > 0 else { throw reader.fail("a segment of no length") }
+        if !reader.isAtEnd { checksums = (index: try reader.fixed(), filter: try reader.fixed()) }
+        guard segmentMilliseconds > 0, segmentMilliseconds <= Self.segmentMax else {
+            throw reader.fail("a segment of \(segmentMilliseconds) ms")
+        }
         try reader.finish()
     }
 }
@@ -111,6 +125,9 @@ struct HistoryIndex: Hashable, Sendable {
                 writer.write(fixed: block.segment.number)
                 writer.write(block.id)
             }
+        }
+        for block in outcomes + letters + husks {
+            if let checksum = block.checksum { writer.write(fixed: checksum) }
         }
         return writer.bytes
     }
@@ -142,6 +159,11 @@ struct HistoryIndex: Hashable, Sendable {
             }
         }
         guard offset == end else { throw reader.fail("the blocks end at \(offset), not at \(end)") }
+        if !reader.isAtEnd {
+            for place in outcomes.indices { outcomes[place].checksum = try reader.fixed() }
+            for place in letters.indices { letters[place].checksum = try reader.fixed() }
+            for place in husks.indices { husks[place].checksum = try reader.fixed() }
+        }
         try reader.finish()
     }
 }

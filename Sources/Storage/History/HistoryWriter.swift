@@ -101,9 +101,11 @@ struct HistoryWriter {
         try copy(.letters, to: file)
         try copyHusks(to: file)
         footer.indexOffset = offset
-        try append(.historyIndex, index.bytes, to: file)
+        let indexChecksum = try append(.historyIndex, index.bytes, to: file)
         footer.filterOffset = offset
-        try append(.historyFilter, KeyFilter(hashes: hashes).bytes, to: file)
+        let filterChecksum = try append(
+            .historyFilter, KeyFilter(hashes: hashes).bytes, to: file)
+        footer.checksums = (index: indexChecksum, filter: filterChecksum)
         let footerOffset = offset
         try append(.historyFooter, footer.bytes, to: file)
         let tail = FramedFile.tail(
@@ -112,12 +114,15 @@ struct HistoryWriter {
         try file.sync()
     }
 
+    /// The frame's checksum.
+    @discardableResult
     private mutating func append(
         _ kind: SectionFrame.Kind, _ raw: [UInt8], to file: any StoredFile
-    ) throws(StorageError) {
+    ) throws(StorageError) -> UInt32 {
         let frame = SectionFrame.encode(kind, raw, table: plan.id, at: offset)
         try file.write([frame], at: offset)
         offset += UInt64(frame.count)
+        return SectionFrame.checksum(frame)
     }
 
     // MARK: - Regions
@@ -194,11 +199,12 @@ struct HistoryWriter {
     ) throws(StorageError) {
         guard let start = blockStart else { return }
         let begin = offset
-        try append(kind, block.bytes, to: file)
+        let checksum = try append(kind, block.bytes, to: file)
         block = ByteWriter()
         blockStart = nil
         let entry = HistoryBlock(
-            offset: begin, length: Int(offset - begin), segment: start.segment, id: start.id)
+            offset: begin, length: Int(offset - begin), segment: start.segment, id: start.id,
+            checksum: checksum)
         switch kind {
         case .outcomes: index.outcomes.append(entry)
         case .letters: index.letters.append(entry)

@@ -119,7 +119,7 @@ package struct StorageRunner: Sendable {
             var open: ManifestFile
             if let file { open = file } else { open = try ManifestFile.open(fileSystem) }
             defer { file = open }
-            try open.commit(edit)
+            try open.commit(edit, sizeMax: options.manifestFileMax)
             return open.state
         }
     }

@@ -92,14 +92,18 @@ struct ManifestFile {
 
     /// Appends an edit and makes it durable. After `diskFull` it may be tried again; after any
     /// other error nothing more is written.
-    mutating func commit(_ edit: ManifestEdit) throws(StorageError) {
+    ///
+    /// - Parameter sizeMax: past it the file is written anew.
+    mutating func commit(
+        _ edit: ManifestEdit, sizeMax: UInt64 = UInt64(StorageLimits.manifestFileMax)
+    ) throws(StorageError) {
         guard !isDead else { throw .writerDead(path: FileNames.manifest) }
         if let objection = state.objection(to: edit) {
             preconditionFailure("a manifest edit does not follow the state: \(objection)")
         }
         do throws(StorageError) {
             try append(edit)
-            if offset > StorageLimits.manifestFileMax { try rewrite() }
+            if offset > sizeMax { try rewrite() }
         } catch {
             if case .diskFull = error { throw error }
             isDead = true

@@ -44,6 +44,11 @@ package struct ScanAggregate: Sendable {
     package struct Row: Hashable, Sendable {
         package let key: [UInt8]
         package let measure: Measure
+
+        package init(key: [UInt8], measure: Measure) {
+            self.key = key
+            self.measure = measure
+        }
     }
 
     /// Keys or types held so far.

@@ -26,6 +26,18 @@ struct FramedFile: Sendable {
         return bytes
     }
 
+    /// A frame whose checksum is known beforehand, except in files of older versions.
+    func frame(
+        _ offset: UInt64, _ count: Int, checksum: UInt32?
+    ) throws(StorageError) -> [UInt8] {
+        let frame = try range(offset, count)
+        guard let checksum else { return frame }
+        guard count >= SectionFrame.size, SectionFrame.checksum(frame) == checksum else {
+            throw .damaged(path: path, offset: offset, what: "another block stands here")
+        }
+        return frame
+    }
+
     /// The footer's frame, not yet checked, and the size of the file.
     func footer(
         of kind: Kind

@@ -14,7 +14,9 @@ import Wire
 ///         16         stored bytes
 ///
 /// The checksum binds the bytes to their place: a block of another file, or of another offset,
-/// fails as surely as a changed one. It is checked before anything is decompressed.
+/// fails as surely as a changed one. It is checked before anything is decompressed. An older block
+/// of the same file at the same place passes; so whoever says where a frame stands also says its
+/// checksum: the manifest the footer's, the footer the index's, the index the blocks'.
 enum SectionFrame {
     static let size = 16
 
@@ -83,6 +85,12 @@ enum SectionFrame {
                     UnsafeRawBufferPointer(rebasing: buffer[size...]), count: Int(rawLength))
             }
         }.get()
+    }
+
+    /// What a whole frame says that its checksum is.
+    static func checksum(_ frame: [UInt8]) -> UInt32 {
+        precondition(frame.count >= size, "a frame of \(frame.count) bytes")
+        return (12..<16).reversed().reduce(0) { $0 << 8 | UInt32(frame[$1]) }
     }
 
     private static func place(_ table: UInt64, _ offset: UInt64) -> UInt32 {

@@ -49,7 +49,7 @@ package final class TableHandle: Sendable {
     }
 
     /// - Parameter path: the table's own name, which a draft does not have yet.
-    static func open(
+    package static func open(
         _ file: any StoredFile, id: UInt64, as path: String, options: StorageOptions
     ) throws(StorageError) -> TableHandle {
         let source = FramedFile(file: file, path: path)
@@ -74,8 +74,9 @@ package final class TableHandle: Sendable {
                 path: path, offset: footerOffset,
                 what: "the footer is of table \(footer.id)")
         }
-        let indexFrame = try source.range(
-            footer.indexOffset, Int(footer.filterOffset - footer.indexOffset))
+        let indexFrame = try source.frame(
+            footer.indexOffset, Int(footer.filterOffset - footer.indexOffset),
+            checksum: footer.checksums?.index)
         let index = try source.decoded(at: footer.indexOffset) { () throws(DecodeError) in
             try TableIndex(
                 decoding: SectionFrame.decode(
@@ -83,8 +84,9 @@ package final class TableHandle: Sendable {
                     rawMax: StorageLimits.sectionRawMax),
                 end: footer.indexOffset)
         }
-        let filterFrame = try source.range(
-            footer.filterOffset, Int(footerOffset - footer.filterOffset))
+        let filterFrame = try source.frame(
+            footer.filterOffset, Int(footerOffset - footer.filterOffset),
+            checksum: footer.checksums?.filter)
         let filter = try source.decoded(at: footer.filterOffset) { () throws(DecodeError) in
             try KeyFilter(
                 decoding: SectionFrame.decode(
@@ -110,7 +112,7 @@ package final class TableHandle: Sendable {
 
     private func readBlock(_ number: Int) throws(StorageError) -> TableBlockReader {
         let entry = index.entries[number]
-        let frame = try source.range(entry.offset, entry.length)
+        let frame = try source.frame(entry.offset, entry.length, checksum: entry.checksum)
         return try source.decoded(at: entry.offset) { () throws(DecodeError) in
             try TableBlockReader(
                 SectionFrame.decode(

@@ -9,6 +9,8 @@ struct TableIndex: Hashable, Sendable {
         var length: Int
         var cells: Int
         var first: TablePoint
+        /// Of the frame; unknown in tables of version 1.
+        var checksum: UInt32?
     }
 
     private(set) var entries: [Entry] = []
@@ -39,6 +41,7 @@ struct TableIndex: Hashable, Sendable {
             writer.write(sized: entry.first.type)
             writer.write(zigzag: entry.first.window)
         }
+        for entry in entries { if let checksum = entry.checksum { writer.write(fixed: checksum) } }
         return writer.bytes
     }
 
@@ -68,6 +71,9 @@ struct TableIndex: Hashable, Sendable {
             offset += length
         }
         guard offset == end else { throw reader.fail("the blocks end at \(offset), not at \(end)") }
+        if !reader.isAtEnd {
+            for place in entries.indices { entries[place].checksum = try reader.fixed() }
+        }
         try reader.finish()
     }
 }

@@ -52,9 +52,9 @@ package struct TablePartition: Hashable, Sendable {
 }
 
 /// The end of a table: totals, digests and where the sections lie.
-struct TableFooter: Hashable, Sendable {
+struct TableFooter: Sendable {
     static let kind = FramedFile.Kind(
-        name: "a table", magic: Array("QUIPUSST".utf8), version: 1)
+        name: "a table", magic: Array("QUIPUSST".utf8), version: 2)
 
     var id: UInt64
     var granularity: Granularity
@@ -71,6 +71,8 @@ struct TableFooter: Hashable, Sendable {
     var filterOffset: UInt64
     /// Ascending by partition.
     var partitions: [TablePartition]
+    /// Of the frames of index and filter; unknown in tables of version 1.
+    var checksums: (index: UInt32, filter: UInt32)?
 
     var cells: UInt64 { partitions.reduce(0) { $0 + $1.cells } }
 
@@ -112,6 +114,10 @@ struct TableFooter: Hashable, Sendable {
             writer.write(held.total)
             writer.write(held.digest)
         }
+        if let checksums {
+            writer.write(fixed: checksums.index)
+            writer.write(fixed: checksums.filter)
+        }
         return writer.bytes
     }
 
@@ -141,6 +147,7 @@ struct TableFooter: Hashable, Sendable {
             partitions.append(held)
         }
         guard windowMilliseconds > 0 else { throw reader.fail("a window of no length") }
+        if !reader.isAtEnd { checksums = (index: try reader.fixed(), filter: try reader.fixed()) }
         try reader.finish()
     }
 }

@@ -48,7 +48,7 @@ struct TableWriter {
     }
 
     mutating func add(window: Int64, _ measure: Measure) throws(StorageError) {
-        if block.rawSize >= StorageLimits.blockTarget { try closeBlock() }
+        if block.rawSize >= options.blockTarget { try closeBlock() }
         if isSeriesOpen {
             block.add(window: window, measure)
         } else {
@@ -62,14 +62,15 @@ struct TableWriter {
     mutating func finish() throws(StorageError) -> TableStatistics {
         try closeBlock()
         let indexOffset = offset
-        try append(.index, index.bytes)
+        let indexChecksum = try append(.index, index.bytes)
         let filterOffset = offset
         filter.fold(toHold: Int(statistics.keys))
-        try append(.filter, filter.bytes)
+        let filterChecksum = try append(.filter, filter.bytes)
         let footerOffset = offset
-        let footer = TableFooter(
+        var footer = TableFooter(
             id: id, bucket: bucket, window: options.window, statistics: statistics,
             indexOffset: indexOffset, filterOffset: filterOffset)
+        footer.checksums = (index: indexChecksum, filter: filterChecksum)
         try append(.footer, footer.bytes)
         let tail = FramedFile.tail(
             of: TableFooter.kind, footerOffset: footerOffset, length: offset - footerOffset)
@@ -84,20 +85,24 @@ struct TableWriter {
         guard let first = block.first else { return }
         let cells = block.cells
         let start = offset
-        try append(.block, block.finish())
+        let checksum = try append(.block, block.finish())
         index.append(
-            TableIndex.Entry(offset: start, length: Int(offset - start), cells: cells, first: first)
-        )
+            TableIndex.Entry(
+                offset: start, length: Int(offset - start), cells: cells, first: first,
+                checksum: checksum))
         isSeriesOpen = false
     }
 
+    /// The frame's checksum.
+    @discardableResult
     private mutating func append(
         _ kind: SectionFrame.Kind, _ raw: [UInt8]
-    ) throws(StorageError) {
+    ) throws(StorageError) -> UInt32 {
         let frame = SectionFrame.encode(kind, raw, table: id, at: offset)
         pending.append(frame)
         pendingBytes += frame.count
         if pendingBytes >= Self.writeSize { try flush() }
+        return SectionFrame.checksum(frame)
     }
 
     private mutating func flush() throws(StorageError) {

@@ -1,0 +1,313 @@
+import Core
+import Storage
+import Testing
+import Wire
+
+/// A disk that returns other bytes than were written, in a file of every kind: each byte changed,
+/// each sector zeroed, exchanged or old, each length. Whatever is read then is what was written,
+/// or an error; never another number.
+@Suite struct BitRotTests {
+    private static let sector = 512
+
+    /// How often each verdict was given.
+    private struct Tally {
+        var counts: [RotWitness.Verdict: Int] = [:]
+
+        subscript(verdict: RotWitness.Verdict) -> Int { counts[verdict, default: 0] }
+
+        var cases: Int { counts.values.reduce(0, +) }
+    }
+
+    private static func paths(_ witness: RotWitness, _ directory: String) -> [String] {
+        witness.files.contents.keys.filter { $0.hasPrefix(directory) }.sorted()
+    }
+
+    private static func judge(
+        _ witness: RotWitness, _ path: String, _ bytes: [UInt8], _ what: String,
+        _ tally: inout Tally
+    ) {
+        let verdict = witness.verdict(on: path, bytes)
+        tally.counts[verdict, default: 0] += 1
+        #expect(verdict != .wrong, "\(path), \(what)")
+    }
+
+    private static func flips(
+        _ witness: RotWitness, _ path: String, from first: Int = 0, _ tally: inout Tally
+    ) throws {
+        let bytes = try #require(witness.files.contents[path])
+        for place in first..<bytes.count {
+            for mask in [0x01, 0xff] as [UInt8] {
+                var bent = bytes
+                bent[place] ^= mask
+                judge(witness, path, bent, "byte \(place) ^ \(mask)", &tally)
+            }
+        }
+    }
+
+    private static func lengths(
+        _ witness: RotWitness, _ path: String, _ tally: inout Tally
+    ) throws {
+        let bytes = try #require(witness.files.contents[path])
+        for length in 0..<bytes.count {
+            judge(witness, path, Array(bytes.prefix(length)), "\(length) bytes", &tally)
+        }
+    }
+
+    /// Puts the bytes of `donor` from `source` on over a sector.
+    private static func overlay(
+        _ bytes: [UInt8], _ place: Int, _ donor: [UInt8], from source: Int
+    ) -> [UInt8] {
+        var changed = bytes
+        for offset in 0..<min(sector, bytes.count - place) {
+            // What a file never had reads as zeroes.
+            changed[place + offset] =
+                source + offset < donor.count ? donor[source + offset] : 0
+        }
+        return changed
+    }
+
+    private static func sectors(
+        _ witness: RotWitness, _ path: String, _ tally: inout Tally
+    ) throws {
+        let bytes = try #require(witness.files.contents[path])
+        let old = witness.before.contents[path] ?? []
+        let places = Array(stride(from: 0, to: bytes.count, by: sector))
+        for place in places {
+            let zeroed = overlay(bytes, place, [], from: 0)
+            judge(witness, path, zeroed, "sector at \(place) zeroed", &tally)
+            let stale = overlay(bytes, place, old, from: place)
+            judge(witness, path, stale, "an old sector at \(place)", &tally)
+            for other in places where other > place {
+                let half = overlay(bytes, place, bytes, from: other)
+                judge(witness, path, half, "sector \(other) at \(place) too", &tally)
+                let swapped = overlay(half, other, bytes, from: place)
+                judge(witness, path, swapped, "sectors \(place), \(other) exchanged", &tally)
+            }
+        }
+    }
+
+    @Test("in the log: damage, or a tail that is torn in the last group, and never another record")
+    func log() throws {
+        let witness = try RotWitness(seed: 291)
+        var tally = Tally()
+        let paths = Self.paths(witness, "log/")
+        #expect(paths.count >= 2)
+        for path in paths {
+            try Self.flips(witness, path, &tally)
+            try Self.lengths(witness, path, &tally)
+            try Self.sectors(witness, path, &tally)
+        }
+        #expect(tally.cases >= 13_800, "\(tally)")
+        #expect(tally[.reported] > tally[.shortened] * 5, "\(tally)")
+    }
+
+    @Test("in a table: an error of the start or of the read")
+    func table() throws {
+        let witness = try RotWitness(seed: 292)
+        var tally = Tally()
+        let paths = Self.paths(witness, "sstables/")
+        #expect(paths.count == 2)
+        for path in paths {
+            try Self.flips(witness, path, &tally)
+            try Self.lengths(witness, path, &tally)
+            try Self.sectors(witness, path, &tally)
+        }
+        #expect(tally.cases >= 5000, "\(tally)")
+        #expect(tally[.shortened] == 0, "\(tally)")
+    }
+
+    @Test("in a history file: an error of the start or of the read")
+    func history() throws {
+        let witness = try RotWitness(seed: 293)
+        var tally = Tally()
+        let paths = Self.paths(witness, "history/")
+        #expect(paths.count == 3)
+        for path in paths {
+            try Self.flips(witness, path, &tally)
+            try Self.lengths(witness, path, &tally)
+            try Self.sectors(witness, path, &tally)
+        }
+        #expect(tally.cases >= 5000, "\(tally)")
+        #expect(tally[.shortened] == 0, "\(tally)")
+    }
+
+    @Test("in the manifest: the start is refused, or begins one edit before, and says so")
+    func manifest() throws {
+        var tally = Tally()
+        let acts: [@Sendable (inout StoreLife) throws -> Void] = [
+            { life in try life.flush() },
+            { life in try life.compact() },
+            { life in
+                try life.flush()
+                try life.releaseLog()
+            },
+            { life in try life.forget(5) },
+        ]
+        for (number, act) in acts.enumerated() {
+            let witness = try RotWitness(seed: 294, last: act)
+            let bytes = try #require(witness.files.contents[FileNames.manifest])
+            try Self.flips(
+                witness, FileNames.manifest, from: number == 0 ? 0 : bytes.count / 2, &tally)
+            try Self.lengths(witness, FileNames.manifest, &tally)
+            try Self.sectors(witness, FileNames.manifest, &tally)
+        }
+        #expect(tally.cases >= 6000, "\(tally)")
+        #expect(tally[.refused] > tally[.shortened], "\(tally)")
+    }
+
+    // MARK: - Old blocks
+
+    /// The frames of a table or history file, from its beginning on.
+    private static func frames(_ bytes: [UInt8]) -> [Range<Int>] {
+        var frames: [Range<Int>] = []
+        var start = 0
+        while start + 16 <= bytes.count - 24 {
+            let length = (0..<4).reduce(0) { $0 | Int(bytes[start + 8 + $1]) << ($1 * 8) }
+            frames.append(start..<start + 16 + length)
+            start += 16 + length
+        }
+        return frames
+    }
+
+    /// All frames of `mine` but those of `places`, which are the ones of `theirs`.
+    private static func mix(
+        _ mine: [UInt8], _ theirs: [UInt8], _ places: [Int]
+    ) -> [UInt8] {
+        var bytes = mine
+        for place in places {
+            let range = frames(mine)[place]
+            bytes.replaceSubrange(range, with: theirs[range])
+        }
+        return bytes
+    }
+
+    /// A table of four cells, of the same layout whatever its second key is and counts.
+    private static func table(
+        _ second: UInt8, counting count: UInt64
+    ) throws -> (bytes: [UInt8], files: MemoryFileSystem, handle: TableHandle) {
+        let files = try LogTests.fresh()
+        var memtable = StorageModel.memtable()
+        for key in [10, second, 30, 40] {
+            let cell = StorageModel.Cell(
+                partition: PartitionID(0), key: [key], type: [1], window: 5)
+            let measure = Measure(count: key == second ? count : 9)
+            try memtable.apply(RandomSlice(partition: PartitionID(0), cells: [cell: measure]))
+        }
+        let tables = try TableTests.flush(memtable.freeze(through: LSN(1)), to: files, firstID: 7)
+        return (try #require(files.contents[tables[0].path]), files, tables[0])
+    }
+
+    @Test("an older block of the same table, at its own place, is refused")
+    func olderTableBlock() throws {
+        let (mine, files, handle) = try Self.table(20, counting: 6)
+        let query = SeriesQuery(partition: PartitionID(0), key: [20])
+        var cases = 0
+        // A flush whose process ended before its edit, and the one that took its number again.
+        for (second, count) in [(20, 5), (21, 6), (21, 5)] as [(UInt8, UInt64)] {
+            let theirs = try Self.table(second, counting: count).bytes
+            #expect(Self.frames(theirs) == Self.frames(mine))
+            // Block, index, filter; the footer is named by the manifest.
+            for frames in [[0], [1], [2], [0, 1], [0, 2], [0, 1, 2]] {
+                let mixed = Self.mix(mine, theirs, frames)
+                guard mixed != mine else { continue }
+                cases += 1
+                files.overwrite(handle.path, with: mixed)
+                #expect(throws: StorageError.self, "\(second), \(count), frames \(frames)") {
+                    var rows: [SeriesRow] = []
+                    try TableHandle.open(handle.meta, in: files, options: StorageModel.options)
+                        .series(query, into: &rows)
+                }
+            }
+        }
+        #expect(cases >= 10)
+    }
+
+    /// A history file of one batch, of the same layout whatever became of it.
+    private static func history(counting count: UInt32) throws -> (MemoryFileSystem, HistoryHandle)
+    {
+        let files = try LogTests.fresh()
+        var plan = HistoryTests.plan(7, 1..<2)
+        plan.drafts[0].totals = BatchTotals(events: count, counted: count, dead: 0)
+        return (files, try HistoryTests.write(plan, to: files))
+    }
+
+    @Test("an older block of the same history file, at its own place, is refused")
+    func olderHistoryBlock() throws {
+        let (oldFiles, old) = try Self.history(counting: 5)
+        let (files, new) = try Self.history(counting: 6)
+        let theirs = try #require(oldFiles.contents[old.path])
+        let mine = try #require(files.contents[new.path])
+        #expect(theirs.count == mine.count && theirs != mine)
+        for frames in [[0], [1], [0, 1]] where Self.mix(mine, theirs, frames) != mine {
+            files.overwrite(new.path, with: Self.mix(mine, theirs, frames))
+            #expect(throws: StorageError.self, "frames \(frames)") {
+                try HistoryHandle.open(new.meta, in: files).lookUp(HistoryTests.header(1).id)
+            }
+        }
+    }
+
+    // MARK: - Before
+
+    /// A frame of another content, sealed anew as docs/formats/sstable.md says.
+    private static func sealed(
+        _ frame: ArraySlice<UInt8>, _ raw: ArraySlice<UInt8>, id: UInt64, at offset: Int
+    ) -> [UInt8] {
+        func fixed(_ number: some FixedWidthInteger) -> [UInt8] {
+            withUnsafeBytes(of: number.littleEndian) { Array($0) }
+        }
+        let length = fixed(UInt32(raw.count))
+        // Its kind; stored as it is.
+        let head = Array(frame.prefix(1)) + [0, 0, 0] + length + length
+        let place = fixed(id) + fixed(UInt64(offset))
+        return head + fixed(TestChecksum.crc32c(place + head + raw)) + raw
+    }
+
+    private static func raw(_ frame: ArraySlice<UInt8>) throws -> [UInt8] {
+        let head = Array(frame.prefix(16))
+        let stored = Array(frame.dropFirst(16))
+        guard head[1] == 1 else { return stored }
+        let count = Int(head[4]) | Int(head[5]) << 8
+        return try stored.withUnsafeBytes { try LZ4Block.decompress($0, count: count) }
+    }
+
+    @Test("a table of version 1, which names no checksum of its blocks, is read")
+    func versionOne() throws {
+        let files = try LogTests.fresh()
+        var memtable = StorageModel.memtable()
+        let cell = StorageModel.Cell(partition: PartitionID(0), key: [7], type: [1], window: 5)
+        try memtable.apply(
+            RandomSlice(partition: PartitionID(0), cells: [cell: Measure(count: 3)]))
+        let handle = try TableTests.flush(memtable.freeze(through: LSN(1)), to: files, firstID: 7)[
+            0]
+        let bytes = try #require(files.contents[handle.path])
+        let frames = Self.frames(bytes)
+        try #require(frames.count == 4 && frames[1].upperBound < 128)
+        let raw = try frames.map { try Self.raw(bytes[$0]) }
+        let index = raw[1].dropLast(4)
+        var footer = Array(raw[3].dropLast(8))
+        // Where index and filter lie, of which the latter lies four bytes sooner.
+        let offsets = [UInt8(frames[1].lowerBound), UInt8(frames[2].lowerBound)]
+        let place = try #require(
+            footer.indices.dropLast().last { Array(footer[$0...$0 + 1]) == offsets })
+        footer[place + 1] -= 4
+        var old = Array(bytes[..<frames[1].lowerBound])
+        old += Self.sealed(bytes[frames[1]], index, id: 7, at: old.count)
+        old += Self.sealed(bytes[frames[2]], raw[2][...], id: 7, at: old.count)
+        let start = old.count
+        let frame = Self.sealed(bytes[frames[3]], footer[...], id: 7, at: start)
+        var tail = Array(bytes.suffix(24))
+        tail[0] = UInt8(start)
+        tail[8] = UInt8(frame.count)
+        tail[12] = 1
+        old += frame + tail
+        files.overwrite(handle.path, with: old)
+        var meta = handle.meta
+        meta.size = UInt64(old.count)
+        meta.footerChecksum = TestChecksum.crc32c(frame)
+        let opened = try TableHandle.open(meta, in: files, options: StorageModel.options)
+        try opened.verify()
+        var rows: [SeriesRow] = []
+        try opened.series(SeriesQuery(partition: PartitionID(0), key: [7]), into: &rows)
+        #expect(rows == [SeriesRow(type: [1], window: 5, measure: Measure(count: 3))])
+    }
+}
