@@ -31,6 +31,8 @@ struct AuditState {
     var auditAt: Instant
     var scrubAt: Instant
     var scrubTurn = 0
+    var historyTurn = 0
+    var scrubsHistory = false
     var isScrubbing = false
     /// The comparison under way with each peer: what this node held when it asked.
     var exchanges: [NodeID: AuditExchange] = [:]

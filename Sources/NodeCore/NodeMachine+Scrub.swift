@@ -13,19 +13,23 @@ extension NodeMachine {
         guard now.monotonic >= audit.scrubAt else { return }
         audit.scrubAt = now.monotonic + configuration.scrubInterval
         checkMemory(into: &effects)
-        let files = tables.count + forgetting.files.count
-        guard !audit.isScrubbing, audit.verification == nil, files > 0 else { return }
+        guard !audit.isScrubbing, audit.verification == nil,
+            !tables.isEmpty || !forgetting.files.isEmpty
+        else { return }
         audit.isScrubbing = true
-        audit.scrubTurn += 1
-        let turn = audit.scrubTurn % files
-        if turn < tables.count {
-            let table = tables[turn]
-            run(.verify([table]), .scrub(.table(table.meta.id)), into: &effects)
-        } else {
-            let file = forgetting.files[turn - tables.count]
+        audit.scrubsHistory.toggle()
+        // Each kind has turns of its own: files that come of one must not keep one of the other
+        // from being read.
+        if !forgetting.files.isEmpty, audit.scrubsHistory || tables.isEmpty {
+            audit.historyTurn += 1
+            let file = forgetting.files[audit.historyTurn % forgetting.files.count]
             run(
                 .verify([], history: [file]), .scrub(.history(path: file.meta.path)),
                 into: &effects)
+        } else {
+            audit.scrubTurn += 1
+            let table = tables[audit.scrubTurn % tables.count]
+            run(.verify([table]), .scrub(.table(table.meta.id)), into: &effects)
         }
     }
 

@@ -116,7 +116,8 @@ extension VirtualCluster {
         case .application: return auditInterval * (2 * nodes.count) + work
         case .cell: return Self.scrubInterval * 2 + work
         case .file:
-            let files = nodes[lie.node].process?.core.tablePaths.count ?? 0
+            // Every other turn is a history file's.
+            let files = 2 * (nodes[lie.node].process?.core.tablePaths.count ?? 0)
             return (Self.scrubInterval + swarm.diskLatency * 4) * (2 * files + 4) + work
         }
     }
