@@ -92,22 +92,27 @@ package enum QueryCall {
     ///   - since: of an answer that said that disks were still being read.
     ///   - wait: seconds after which such an answer comes.
     package static func audit(since: Int?, wait: Int?) -> HTTPCall {
-        get(
-            "/v1/audit",
-            [("since", since.map { String($0) }), ("wait", wait.map { String($0) })])
+        call(.get, "/v1/audit", verification(since, wait))
     }
 
     /// As `audit`, of one node's files.
     package static func verify(since: Int?, wait: Int?) -> HTTPCall {
-        let query = [("since", since.map { String($0) }), ("wait", wait.map { String($0) })]
-        return HTTPCall(
-            .post, PercentEncoding.target("/v1/verify", query: query),
-            headers: [HTTPCall.Header("Accept", "application/json")])
+        call(.post, "/v1/verify", verification(since, wait))
+    }
+
+    private static func verification(_ since: Int?, _ wait: Int?) -> [(String, String?)] {
+        [("since", since.map { String($0) }), ("wait", wait.map { String($0) })]
     }
 
     private static func get(_ path: String, _ query: [(String, String?)]) -> HTTPCall {
+        call(.get, path, query)
+    }
+
+    private static func call(
+        _ method: HTTPCall.Method, _ path: String, _ query: [(String, String?)]
+    ) -> HTTPCall {
         HTTPCall(
-            .get, PercentEncoding.target(path, query: query),
+            method, PercentEncoding.target(path, query: query),
             headers: [HTTPCall.Header("Accept", "application/json")])
     }
 

@@ -4,17 +4,11 @@ import Storage
 
 /// What a node remembers between the steps of its audits.
 struct AuditState {
-    /// A file that is read again, whole.
-    enum File: Hashable {
-        case table(UInt64)
-        case history(path: String)
-    }
-
     /// The whole disk, file by file.
     struct Verification {
         let began: Instant
-        var tables: [TableHandle]
-        var history: [HistoryHandle]
+        /// The last comes first.
+        var rest: [DataFile]
         var state: VerificationState
     }
 
@@ -57,6 +51,11 @@ struct AuditState {
         replicas = ReplicaAudit(isBlind: isBlind)
         auditAt = now + interval
         scrubAt = now + scrubInterval
+    }
+
+    /// How long ago a verification may have begun that somebody asks for.
+    static func bounded(age: Duration) -> Duration {
+        min(max(age, .zero), ReplicationLimits.ageMax / 2)
     }
 
     mutating func need(of tag: Tag, _ since: Instant) -> Instant {

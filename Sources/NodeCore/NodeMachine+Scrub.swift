@@ -20,17 +20,15 @@ extension NodeMachine {
         audit.scrubsHistory.toggle()
         // Each kind has turns of its own: files that come of one must not keep one of the other
         // from being read.
+        let file: DataFile
         if !forgetting.files.isEmpty, audit.scrubsHistory || tables.isEmpty {
             audit.historyTurn += 1
-            let file = forgetting.files[audit.historyTurn % forgetting.files.count]
-            run(
-                .verify([], history: [file]), .scrub(.history(path: file.meta.path)),
-                into: &effects)
+            file = .history(forgetting.files[audit.historyTurn % forgetting.files.count])
         } else {
             audit.scrubTurn += 1
-            let table = tables[audit.scrubTurn % tables.count]
-            run(.verify([table]), .scrub(.table(table.meta.id)), into: &effects)
+            file = .table(tables[audit.scrubTurn % tables.count])
         }
+        run(.verify([file]), .scrub(file), into: &effects)
     }
 
     private mutating func checkMemory(into effects: inout [Effect]) {
@@ -40,31 +38,20 @@ extension NodeMachine {
     }
 
     mutating func scrubbed(
-        _ file: AuditState.File, _ damage: [Damage], into effects: inout [Effect]
+        _ file: DataFile, _ damage: [Damage], into effects: inout [Effect]
     ) {
         audit.isScrubbing = false
-        report(damage, of: file, into: &effects)
-    }
-
-    private mutating func report(
-        _ damage: [Damage], of file: AuditState.File, into effects: inout [Effect]
-    ) {
-        for found in damage {
-            switch found {
-            case .table(_, let what), .history(_, let what), .log(_, _, let what, _):
-                reportDamage(file, what, into: &effects)
-            }
-        }
+        for found in damage { reportDamage(file, found.what, into: &effects) }
     }
 
     private mutating func reportDamage(
-        _ file: AuditState.File, _ what: String, into effects: inout [Effect]
+        _ file: DataFile, _ what: String, into effects: inout [Effect]
     ) {
         switch file {
-        case .table(let id): reportDamage(.table(id, what), into: &effects)
-        case .history(let path):
+        case .table(let table): reportDamage(.table(table.meta.id, what), into: &effects)
+        case .history(let file):
             // A file that was replaced meanwhile is nobody's loss.
-            guard forgetting.files.contains(where: { $0.meta.path == path }) else { return }
+            guard forgetting.files.contains(file) else { return }
             reportDamage(.history(what), into: &effects)
         }
     }
@@ -81,12 +68,11 @@ extension NodeMachine {
             // One that began too early is waited for: disks are not read twice at once.
             return running.state
         }
+        let files = forgetting.files.map { DataFile.history($0) } + tables.map { .table($0) }
         audit.verification = AuditState.Verification(
-            began: now.monotonic, tables: tables, history: forgetting.files,
+            began: now.monotonic, rest: files,
             state: VerificationState(
-                tables: UInt64(tables.count),
-                totalBytes: tables.reduce(0) { $0 &+ $1.meta.size }
-                    &+ forgetting.files.reduce(0) { $0 &+ $1.meta.size }))
+                tables: UInt64(tables.count), totalBytes: files.reduce(0) { $0 &+ $1.size }))
         checkMemory(into: &effects)
         verifyNext(into: &effects)
         // Without files it is done already.
@@ -96,29 +82,21 @@ extension NodeMachine {
 
     private mutating func verifyNext(into effects: inout [Effect]) {
         guard var work = audit.verification else { return }
-        if let table = work.tables.popLast() {
-            audit.verification = work
-            run(
-                .verify([table]), .verify(.table(table.meta.id), bytes: table.meta.size),
-                into: &effects)
-        } else if let file = work.history.popLast() {
-            audit.verification = work
-            run(
-                .verify([], history: [file]),
-                .verify(.history(path: file.meta.path), bytes: file.meta.size), into: &effects)
-        } else {
+        guard let file = work.rest.popLast() else {
             work.state.isDone = true
             audit.verification = nil
             audit.verified = (began: work.began, state: work.state)
+            return
         }
+        audit.verification = work
+        run(.verify([file]), .verify(file), into: &effects)
     }
 
     mutating func verified(
-        _ file: AuditState.File, _ bytes: UInt64, _ damage: [Damage],
-        into effects: inout [Effect]
+        _ file: DataFile, _ damage: [Damage], into effects: inout [Effect]
     ) {
-        report(damage, of: file, into: &effects)
-        audit.verification?.state.doneBytes += bytes
+        for found in damage { reportDamage(file, found.what, into: &effects) }
+        audit.verification?.state.doneBytes += file.size
         verifyNext(into: &effects)
     }
 
@@ -130,9 +108,9 @@ extension NodeMachine {
         case .scrub(let file):
             reportDamage(file, "\(error)", into: &effects)
             audit.isScrubbing = false
-        case .verify(let file, let bytes):
+        case .verify(let file):
             reportDamage(file, "\(error)", into: &effects)
-            verified(file, bytes, [], into: &effects)
+            verified(file, [], into: &effects)
         case .recount(let partition):
             audit.recounts[partition] = nil
             cannotRecount(partition, "\(error)", into: &effects)

@@ -44,8 +44,8 @@ enum JobPurpose {
     case clearing
     case copyCommit
     /// One file, by its turn; one file of a whole verification; one partition from the log.
-    case scrub(AuditState.File)
-    case verify(AuditState.File, bytes: UInt64)
+    case scrub(DataFile)
+    case verify(DataFile)
     case recount(PartitionID)
 }
 
@@ -175,8 +175,8 @@ extension NodeMachine {
             break
         case (.scrub(let file), .verified(let damage)):
             scrubbed(file, damage, into: &effects)
-        case (.verify(let file, let bytes), .verified(let damage)):
-            verified(file, bytes, damage, into: &effects)
+        case (.verify(let file), .verified(let damage)):
+            verified(file, damage, into: &effects)
         case (.recount(let partition), .recounted(let sum)):
             recounted(partition, sum, into: &effects)
         default:

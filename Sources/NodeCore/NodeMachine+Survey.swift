@@ -21,7 +21,7 @@ extension NodeMachine {
         let session = SurveySession(
             tag: newTag(), request: request, members: configuration.members.map(\.node),
             partitions: ring.partitioning.all.map { $0 }, replicas: { ring.replicas(of: $0) },
-            age: min(max(age, .zero), ReplicationLimits.ageMax / 2), deadline: deadline,
+            age: AuditState.bounded(age: age), deadline: deadline,
             isBlind: has(.auditBlind), now: now.monotonic)
         audit.surveys[session.tag] = session
         advanceSurveys(now, into: &effects)

@@ -21,9 +21,10 @@ extension NodeMachine {
             effects.append(.reply(request, .failed(.notReady(why))))
             return
         }
-        let age = min(max(age, .zero), ReplicationLimits.ageMax / 2)
         audit.verifyRequests.append(
-            VerifyRequest(id: request, since: now.monotonic - age, deadline: deadline))
+            VerifyRequest(
+                id: request, since: now.monotonic - AuditState.bounded(age: age),
+                deadline: deadline))
         advanceVerifyRequests(now, into: &effects)
     }
 

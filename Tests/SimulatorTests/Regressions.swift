@@ -55,5 +55,8 @@ struct Regression: Sendable, CustomTestStringConvertible {
         Regression(
             seed: 4_269_728_911_987_162, schedule: FaultSchedule(keep: [2, 5, 8]),
             why: "a log that rot had shortened to before its checkpoint passed for a whole one"),
+        Regression(
+            seed: 5_542_596_249_447_803,
+            why: "history files that came kept the scrubber from a table that had rotted"),
     ]
 }

@@ -86,17 +86,22 @@ import Wire
         }
     }
 
+    private static func rot(_ witness: RotWitness, _ paths: [String]) throws -> Tally {
+        var tally = Tally()
+        for path in paths {
+            try flips(witness, path, &tally)
+            try lengths(witness, path, &tally)
+            try sectors(witness, path, &tally)
+        }
+        return tally
+    }
+
     @Test("in the log: damage, or a tail that is torn in the last group, and never another record")
     func log() throws {
         let witness = try RotWitness(seed: 291)
-        var tally = Tally()
         let paths = Self.paths(witness, "log/")
         #expect(paths.count >= 2)
-        for path in paths {
-            try Self.flips(witness, path, &tally)
-            try Self.lengths(witness, path, &tally)
-            try Self.sectors(witness, path, &tally)
-        }
+        let tally = try Self.rot(witness, paths)
         #expect(tally.cases >= 13_800, "\(tally)")
         #expect(tally[.reported] > tally[.shortened] * 5, "\(tally)")
     }
@@ -104,14 +109,9 @@ import Wire
     @Test("in a table: an error of the start or of the read")
     func table() throws {
         let witness = try RotWitness(seed: 292)
-        var tally = Tally()
         let paths = Self.paths(witness, "sstables/")
         #expect(paths.count == 2)
-        for path in paths {
-            try Self.flips(witness, path, &tally)
-            try Self.lengths(witness, path, &tally)
-            try Self.sectors(witness, path, &tally)
-        }
+        let tally = try Self.rot(witness, paths)
         #expect(tally.cases >= 5000, "\(tally)")
         #expect(tally[.shortened] == 0, "\(tally)")
     }
@@ -119,14 +119,9 @@ import Wire
     @Test("in a history file: an error of the start or of the read")
     func history() throws {
         let witness = try RotWitness(seed: 293)
-        var tally = Tally()
         let paths = Self.paths(witness, "history/")
         #expect(paths.count == 3)
-        for path in paths {
-            try Self.flips(witness, path, &tally)
-            try Self.lengths(witness, path, &tally)
-            try Self.sectors(witness, path, &tally)
-        }
+        let tally = try Self.rot(witness, paths)
         #expect(tally.cases >= 5000, "\(tally)")
         #expect(tally[.shortened] == 0, "\(tally)")
     }

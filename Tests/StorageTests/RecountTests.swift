@@ -113,14 +113,15 @@ import Wire
             var bytes = whole
             bytes[place] ^= 1 << UInt8(place % 8)
             files.overwrite(table.path, with: bytes)
-            let result = try runner.run(.verify([table])).get()
+            let result = try runner.run(.verify([.table(table)])).get()
             guard case .verified(let damage) = result, damage.count == 1 else {
                 Issue.record("byte \(place) of \(whole.count) changed, and nobody sees it")
                 return
             }
         }
         try files.remove(table.path)
-        guard case .verified(let damage) = try runner.run(.verify([table])).get() else { return }
+        let verified = try runner.run(.verify([.table(table)])).get()
+        guard case .verified(let damage) = verified else { return }
         #expect(damage.count == 1)
     }
 }

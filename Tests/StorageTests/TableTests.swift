@@ -293,7 +293,8 @@ import Testing
         files.overwrite(table.path, with: bytes)
         let opened = try TableHandle.open(table.meta, in: files, options: Self.options)
         let runner = StorageRunner(fileSystem: files, options: Self.options)
-        let verified = try runner.run(.verify(tables.filter { $0 != table } + [opened])).get()
+        let all = tables.filter { $0 != table } + [opened]
+        let verified = try runner.run(.verify(all.map { .table($0) })).get()
         guard case .verified(let damage) = verified else { throw Unexpected() }
         #expect(damage.count == 1)
         let cell = try #require(

@@ -170,8 +170,7 @@ enum Describe {
         case .copyCells(let tables, _, _): "copyCells of \(tables.count)"
         case .copyHistory(let files, _, _): "copyHistory of \(files.count)"
         case .copySealed(let drafts): "copySealed of \(drafts.count)"
-        case .verify(let tables, let history):
-            "verify of \(tables.count) tables, \(history.count) outcomes"
+        case .verify(let files): "verify of " + files.map(\.path).joined(separator: " ")
         case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
         }
     }

@@ -30,7 +30,7 @@ struct HistoryBlock: Hashable, Sendable {
 }
 
 /// The end of a history file (docs/formats/history.md).
-struct HistoryFooter: Sendable {
+struct HistoryFooter: Hashable, Sendable {
     static let kind = FramedFile.Kind(
         name: "a history file", magic: Array("QUIPUHIS".utf8), version: 4)
 
@@ -48,7 +48,7 @@ struct HistoryFooter: Sendable {
     var indexOffset: UInt64 = 0
     var filterOffset: UInt64 = 0
     /// Of the frames of index and filter; unknown in files of versions 1 and 2.
-    var checksums: (index: UInt32, filter: UInt32)?
+    var checksums: SectionChecksums?
 
     /// A year: what is longer is no segment, and times are counted in it.
     private static let segmentMax: Int64 = 366 * 86_400_000
@@ -78,10 +78,7 @@ struct HistoryFooter: Sendable {
         writer.write(varint: filterOffset)
         writer.write(varint: husks)
         writer.write(fixed: lastHuskSegment.number)
-        if let checksums {
-            writer.write(fixed: checksums.index)
-            writer.write(fixed: checksums.filter)
-        }
+        if let checksums { writer.write(checksums) }
         return writer.bytes
     }
 
@@ -100,7 +97,7 @@ struct HistoryFooter: Sendable {
             husks = try reader.varint()
             lastHuskSegment = Segment(try reader.fixed())
         }
-        if !reader.isAtEnd { checksums = (index: try reader.fixed(), filter: try reader.fixed()) }
+        if !reader.isAtEnd { checksums = try reader.sectionChecksums() }
         guard segmentMilliseconds > 0, segmentMilliseconds <= Self.segmentMax else {
             throw reader.fail("a segment of \(segmentMilliseconds) ms")
         }

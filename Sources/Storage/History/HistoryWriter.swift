@@ -105,7 +105,7 @@ struct HistoryWriter {
         footer.filterOffset = offset
         let filterChecksum = try append(
             .historyFilter, KeyFilter(hashes: hashes).bytes, to: file)
-        footer.checksums = (index: indexChecksum, filter: filterChecksum)
+        footer.checksums = SectionChecksums(index: indexChecksum, filter: filterChecksum)
         let footerOffset = offset
         try append(.historyFooter, footer.bytes, to: file)
         let tail = FramedFile.tail(

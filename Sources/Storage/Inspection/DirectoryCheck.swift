@@ -36,31 +36,31 @@ package struct DirectoryCheck {
             File(
                 path: FileNames.manifest, bytes: UInt64(bytes.count),
                 what: "names \(manifest.tables.count) tables"))
-        for meta in manifest.tables { try check(meta) }
-        for meta in manifest.history { try check(meta) }
+        let (fileSystem, options) = (fileSystem, options)
+        for meta in manifest.tables {
+            let what = "\(meta.cells) cells, \(meta.total.count) events"
+            try check(meta.path, meta.size, what) { () throws(StorageError) in
+                try TableHandle.open(meta, in: fileSystem, options: options).verify()
+            }
+        }
+        for meta in manifest.history {
+            try check(meta.path, meta.size, "\(meta.outcomes) outcomes") {
+                () throws(StorageError) in
+                try HistoryHandle.open(meta, in: fileSystem).verify()
+            }
+        }
         try checkLog(manifest)
         try checkSentence()
         return report
     }
 
-    private mutating func check(_ meta: TableMeta) throws(StorageError) {
-        onFile(meta.path)
-        var file = File(
-            path: meta.path, bytes: meta.size,
-            what: "\(meta.cells) cells, \(meta.total.count) events")
+    private mutating func check(
+        _ path: String, _ bytes: UInt64, _ what: String, _ read: () throws(StorageError) -> Void
+    ) throws(StorageError) {
+        onFile(path)
+        var file = File(path: path, bytes: bytes, what: what)
         do throws(StorageError) {
-            try TableHandle.open(meta, in: fileSystem, options: options).verify()
-        } catch {
-            file.damage.append(try Self.damage(error))
-        }
-        files.append(file)
-    }
-
-    private mutating func check(_ meta: HistoryMeta) throws(StorageError) {
-        onFile(meta.path)
-        var file = File(path: meta.path, bytes: meta.size, what: "\(meta.outcomes) outcomes")
-        do throws(StorageError) {
-            try HistoryHandle.open(meta, in: fileSystem).verify()
+            try read()
         } catch {
             file.damage.append(try Self.damage(error))
         }

@@ -35,7 +35,7 @@ package enum StorageJob: Equatable, Sendable {
     /// Removes the files of tables that an edit removed before.
     case removeTables([UInt64])
     /// Reads every cell and every outcome again and recomputes all digests.
-    case verify([TableHandle], history: [HistoryHandle] = [])
+    case verify([DataFile])
     /// Writes a history file; it counts after a `commit`.
     case writeHistory(HistoryPlan)
     /// What became of a batch that was forgotten.
@@ -102,6 +102,12 @@ package enum Damage: Hashable, Sendable, CustomStringConvertible {
     case table(meta: TableMeta, what: String)
     /// A history file that cannot be read: the outcomes in it are not known here.
     case history(path: String, what: String)
+
+    package var what: String {
+        switch self {
+        case .log(_, _, let what, _), .table(_, let what), .history(_, let what): what
+        }
+    }
 
     package var description: String {
         switch self {

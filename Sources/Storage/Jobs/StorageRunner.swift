@@ -64,8 +64,8 @@ package struct StorageRunner: Sendable {
             for id in ids { try removeIfPresent(FileNames.table(id)) }
             try fileSystem.syncDirectory(FileNames.tableDirectory)
             return .removed
-        case .verify(let tables, let history):
-            return .verified(try verify(tables) + verify(history))
+        case .verify(let files):
+            return .verified(try verify(files))
         case .recount(let partition, let positions):
             let recount = LogRecount(fileSystem: fileSystem, options: options)
             return .recounted(try recount.sum(of: partition, in: positions))
@@ -141,32 +141,15 @@ package struct StorageRunner: Sendable {
         }
     }
 
-    /// Opens each file anew: what lies in memory since its start says nothing about the disk.
-    private func verify(_ tables: [TableHandle]) throws(StorageError) -> [Damage] {
-        var damage: [Damage] = []
-        for table in tables {
-            do throws(StorageError) {
-                try TableHandle.open(table.meta, in: fileSystem, options: options).verify()
-            } catch {
-                switch error {
-                case .damaged, .notFound, .newerFormat:
-                    damage.append(.table(meta: table.meta, what: error.description))
-                default: throw error
-                }
-            }
-        }
-        return damage
-    }
-
-    private func verify(_ files: [HistoryHandle]) throws(StorageError) -> [Damage] {
+    private func verify(_ files: [DataFile]) throws(StorageError) -> [Damage] {
         var damage: [Damage] = []
         for file in files {
             do throws(StorageError) {
-                try HistoryHandle.open(file.meta, in: fileSystem).verify()
+                try file.verify(in: fileSystem, options: options)
             } catch {
                 switch error {
                 case .damaged, .notFound, .newerFormat:
-                    damage.append(.history(path: file.meta.path, what: error.description))
+                    damage.append(file.damage(error.description))
                 default: throw error
                 }
             }

@@ -42,8 +42,7 @@ struct LogScan {
     /// What a start would find damaged, and the files it would read.
     mutating func check() throws(StorageError) -> (files: [UInt32], damage: [Damage]) {
         isReadOnly = true
-        let numbers = try fileSystem.list(FileNames.logDirectory)
-            .compactMap { FileNames.logNumber($0) }.filter { $0 >= start }.sorted()
+        let numbers = try usableFiles()
         _ = try walk(numbers) { _ in }
         return (numbers, damage)
     }
@@ -85,14 +84,14 @@ struct LogScan {
         for name in try fileSystem.list(FileNames.logDirectory) {
             guard let number = FileNames.logNumber(name) else {
                 // The draft of a start that was cut short.
-                if name.hasSuffix(FileNames.draftSuffix) {
+                if name.hasSuffix(FileNames.draftSuffix), !isReadOnly {
                     try fileSystem.remove("\(FileNames.logDirectory)/\(name)")
                 }
                 continue
             }
             if number < start {
                 // The manifest had let go of it before a crash kept it from being removed.
-                try fileSystem.remove(FileNames.log(number))
+                if !isReadOnly { try fileSystem.remove(FileNames.log(number)) }
             } else {
                 numbers.append(number)
             }

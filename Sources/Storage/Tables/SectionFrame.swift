@@ -100,3 +100,22 @@ enum SectionFrame {
         return Checksum.crc32c(writer.bytes)
     }
 }
+
+/// The checksums in the frames of a file's index and filter, as its footer names them.
+struct SectionChecksums: Hashable, Sendable {
+    var index: UInt32
+    var filter: UInt32
+}
+
+extension ByteWriter {
+    mutating func write(_ checksums: SectionChecksums) {
+        write(fixed: checksums.index)
+        write(fixed: checksums.filter)
+    }
+}
+
+extension ByteReader {
+    mutating func sectionChecksums() throws(DecodeError) -> SectionChecksums {
+        SectionChecksums(index: try fixed(), filter: try fixed())
+    }
+}

@@ -52,7 +52,7 @@ package struct TablePartition: Hashable, Sendable {
 }
 
 /// The end of a table: totals, digests and where the sections lie.
-struct TableFooter: Sendable {
+struct TableFooter: Hashable, Sendable {
     static let kind = FramedFile.Kind(
         name: "a table", magic: Array("QUIPUSST".utf8), version: 2)
 
@@ -72,7 +72,7 @@ struct TableFooter: Sendable {
     /// Ascending by partition.
     var partitions: [TablePartition]
     /// Of the frames of index and filter; unknown in tables of version 1.
-    var checksums: (index: UInt32, filter: UInt32)?
+    var checksums: SectionChecksums?
 
     var cells: UInt64 { partitions.reduce(0) { $0 + $1.cells } }
 
@@ -114,10 +114,7 @@ struct TableFooter: Sendable {
             writer.write(held.total)
             writer.write(held.digest)
         }
-        if let checksums {
-            writer.write(fixed: checksums.index)
-            writer.write(fixed: checksums.filter)
-        }
+        if let checksums { writer.write(checksums) }
         return writer.bytes
     }
 
@@ -147,7 +144,7 @@ struct TableFooter: Sendable {
             partitions.append(held)
         }
         guard windowMilliseconds > 0 else { throw reader.fail("a window of no length") }
-        if !reader.isAtEnd { checksums = (index: try reader.fixed(), filter: try reader.fixed()) }
+        if !reader.isAtEnd { checksums = try reader.sectionChecksums() }
         try reader.finish()
     }
 }

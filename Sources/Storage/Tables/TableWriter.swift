@@ -70,7 +70,7 @@ struct TableWriter {
         var footer = TableFooter(
             id: id, bucket: bucket, window: options.window, statistics: statistics,
             indexOffset: indexOffset, filterOffset: filterOffset)
-        footer.checksums = (index: indexChecksum, filter: filterChecksum)
+        footer.checksums = SectionChecksums(index: indexChecksum, filter: filterChecksum)
         try append(.footer, footer.bytes)
         let tail = FramedFile.tail(
             of: TableFooter.kind, footerOffset: footerOffset, length: offset - footerOffset)

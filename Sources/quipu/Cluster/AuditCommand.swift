@@ -19,7 +19,10 @@ struct AuditCommand: AsyncParsableCommand {
     func run() async throws {
         let showsProgress = Output.errorIsTerminal && !result.json
         let reply = try await connection.withClient { client in
-            try await AuditCommand.ask(client, showsProgress: showsProgress)
+            try await DiskReading.wait(for: client, showsProgress: showsProgress) {
+                client, since, wait, _ in
+                try await client.perform(QueryCall.audit(since: since, wait: wait))
+            }
         }
         let json = try reply.json()
         if result.json {
@@ -34,20 +37,29 @@ struct AuditCommand: AsyncParsableCommand {
                     + "docs/operating.md says what to do")
         }
     }
+}
 
+/// Answers that come when disks have been read.
+package enum DiskReading {
     /// Asks again while disks are being read: each answer says how far they are.
-    private static func ask(
-        _ client: QuipuClient, showsProgress: Bool
+    ///
+    /// - Parameter ask: with the `since` of the last answer, for so many seconds, and the node
+    ///   that gave it.
+    static func wait(
+        for client: QuipuClient, showsProgress: Bool,
+        _ ask: (QuipuClient, _ since: Int?, _ wait: Int, _ last: NodeAddress?) async throws
+            -> NodeAnswer
     ) async throws -> NodeAnswer {
         var since: Int?
+        var last: NodeAddress?
         defer { if showsProgress { Output.progress("\r\u{1b}[K") } }
         while true {
             if showsProgress, since == nil { Output.progress("\r\u{1b}[Kreading disks…") }
-            let reply = try await client.perform(
-                QueryCall.audit(since: since, wait: showsProgress ? 1 : 10))
+            let reply = try await ask(client, since, showsProgress ? 1 : 10, last)
             let json = try reply.json()
             guard json["verifying"]?.bool == true else { return reply }
             since = json["since"]?.int ?? since
+            last = reply.node
             if showsProgress { Output.progress("\r\u{1b}[K" + AuditTable.progress(json)) }
         }
     }

@@ -69,19 +69,14 @@ struct VerifyCommand: AsyncParsableCommand {
         }
     }
 
-    /// Asks again while files are being read.
+    /// The node that answered is asked again: another would read its own files.
     private static func ask(
         _ client: QuipuClient, at nodes: [NodeAddress]?, showsProgress: Bool
     ) async throws -> NodeAnswer {
-        let wait = showsProgress ? 1 : 10
-        var reply = try await client.perform(QueryCall.verify(since: nil, wait: wait), at: nodes)
-        defer { if showsProgress { Output.progress("\r\u{1b}[K") } }
-        while true {
-            let json = try reply.json()
-            guard json["verifying"]?.bool == true else { return reply }
-            if showsProgress { Output.progress("\r\u{1b}[K" + AuditTable.progress(json)) }
-            reply = try await client.perform(
-                QueryCall.verify(since: json["since"]?.int, wait: wait), at: [reply.node])
+        try await DiskReading.wait(for: client, showsProgress: showsProgress) {
+            client, since, wait, last in
+            try await client.perform(
+                QueryCall.verify(since: since, wait: wait), at: last.map { [$0] } ?? nodes)
         }
     }
 
