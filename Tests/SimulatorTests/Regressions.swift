@@ -58,5 +58,13 @@ struct Regression: Sendable, CustomTestStringConvertible {
         Regression(
             seed: 5_542_596_249_447_803,
             why: "history files that came kept the scrubber from a table that had rotted"),
+        Regression(
+            seed: 79_857_320_479_186,
+            schedule: FaultSchedule(
+                without: [
+                    .bursts, .delay, .diskFull, .duplication, .killAll, .lateRetries, .loss,
+                    .slowLinks, .slowNodes, .tornJobs,
+                ], keep: [1, 4, 5, 13, 18]),
+            why: "what was parked on a node that was down at the heal was not waited for"),
     ]
 }

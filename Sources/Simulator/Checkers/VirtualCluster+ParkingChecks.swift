@@ -76,8 +76,9 @@ extension VirtualCluster {
         }
     }
 
+    /// Of a node that is down, what its database holds: it comes back with that.
     private var parkedNotes: [ParkedNote] {
-        nodes.flatMap { $0.process?.core.parkedBatches.items.map(\.note) ?? [] }
+        nodes.flatMap { $0.process?.core.parkedBatches.items.map(\.note) ?? $0.parking.notes }
     }
 
     /// L3: each parked batch is counted, or another content of its id is, or it is still there.
