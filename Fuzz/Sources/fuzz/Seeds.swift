@@ -98,6 +98,7 @@ enum Seeds {
         index.write(sized: [])
         index.write(sized: [])
         index.write(zigzag: 0)
+        index.write(fixed: UInt32(0))
         frame(2, index.bytes, into: &file)
         let filterOffset = file.bytes.count
         frame(3, [UInt8](repeating: 0xff, count: 32), into: &file)
@@ -106,7 +107,7 @@ enum Seeds {
         let length = file.bytes.count - footerOffset
         file.write(fixed: UInt64(footerOffset))
         file.write(fixed: UInt32(length))
-        file.write(fixed: UInt16(1))
+        file.write(fixed: UInt16(2))
         file.write(fixed: UInt16(0))
         file.write(raw: Array("QUIPUSST".utf8))
         return file.bytes
@@ -136,6 +137,8 @@ enum Seeds {
             footer.write(flag: false)
             for _ in 0..<2 { footer.write(fixed: UInt128(0)) }
         }
+        // The checksums of index and filter.
+        for _ in 0..<2 { footer.write(fixed: UInt32(0)) }
         return footer.bytes
     }
 
