@@ -319,6 +319,30 @@ import Testing
         #expect(intact.count < bytes.count)
     }
 
+    @Test("what is appended after a loss is found again, wherever the last file is cut")
+    func goesOnAfterLoss() throws {
+        let files = try Self.fresh()
+        let (cursor, _) = try Self.write([10, 20, 6], to: files)
+        #expect(cursor.file >= 3)
+        let path = FileNames.log(cursor.file)
+        let bytes = try #require(files.contents[path])
+        for lost in 1..<cursor.file {
+            let without = files.clone()
+            for number in 1...lost { try without.remove(FileNames.log(number)) }
+            for length in Array(0...80) + Array(stride(from: 81, through: bytes.count, by: 23)) {
+                let torn = without.clone()
+                torn.overwrite(path, with: Array(bytes[0..<length]))
+                let recovered = try Self.recover(torn).recovered
+                #expect(!recovered.damage.isEmpty, "\(lost) lost, cut at \(length)")
+                let (end, appends) = try Self.write([1], to: torn, from: recovered.cursor)
+                let (again, records) = try Self.recover(torn)
+                let last = try #require(records.last, "\(lost) lost, cut at \(length)")
+                #expect(Self.matches(last, appends[0]), "\(lost) lost, cut at \(length)")
+                #expect(again.cursor.next == end.next, "\(lost) lost, cut at \(length)")
+            }
+        }
+    }
+
     @Test("a file of a newer version is refused by name")
     func newerVersion() throws {
         let files = try Self.fresh()

@@ -205,8 +205,13 @@ struct LogScan {
                 next: last.next, file: start, offset: 0, previousChecksum: checksum, synced: last,
                 fileMax: options.logFileMax)
         }
+        // A file that begins after records that are lost, and has none itself, expects a later one
+        // than comes next: what was appended to it would be taken for a torn tail at the next
+        // start. Where even the header is gone, a new one says what comes.
+        let isExpected = end == 0 || chain?.next == last.next
+        let offset = isExpected ? end : nil
         return LogCursor(
-            next: last.next, file: end == nil ? number + 1 : number, offset: end ?? 0,
+            next: last.next, file: offset == nil ? number + 1 : number, offset: offset ?? 0,
             previousChecksum: checksum, synced: last, fileMax: options.logFileMax)
     }
 }
