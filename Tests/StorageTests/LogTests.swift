@@ -169,6 +169,38 @@ import Testing
         }
     }
 
+    @Test("behind damage is no torn tail: the next starts find the same, and what came since")
+    func damageAboveTornTail() throws {
+        let files = try Self.fresh()
+        let (_, appends) = try Self.write([3, 3, 2], to: files)
+        let path = FileNames.log(1)
+        let whole = try #require(files.contents[path])
+        // Only later groups know that the first was synced; the second rots, or the third.
+        for first in 0..<3 {
+            for second in 3..<appends.count {
+                var bytes = whole
+                for rotten in [first, second] {
+                    bytes[Int(appends[rotten].position.offset) + 40] ^= 1
+                }
+                let damaged = files.clone()
+                damaged.overwrite(path, with: bytes)
+                let (recovered, records) = try Self.recover(damaged)
+                let left = appends.indices.filter { $0 != first && $0 != second }
+                #expect(records.map(\.lsn) == left.map { appends[$0].lsn }, "\(first) \(second)")
+                let holes = second == first + 1 ? 1 : 2
+                #expect(recovered.damage.count == holes, "\(first) \(second)")
+                #expect(damaged.contents[path] == bytes, "\(first) \(second)")
+                let (again, same) = try Self.recover(damaged)
+                #expect(same == records && again.damage == recovered.damage)
+                #expect(again.cursor == recovered.cursor)
+                let (_, more) = try Self.write([1], to: damaged, from: again.cursor)
+                let (third, all) = try Self.recover(damaged)
+                #expect(third.damage.count >= holes && Array(all.dropLast()) == records)
+                #expect(Self.matches(try #require(all.last), more[0]), "\(first) \(second)")
+            }
+        }
+    }
+
     @Test("a changed byte below a later file is damage, wherever it is")
     func damageBelowLaterFile() throws {
         let files = try Self.fresh()
@@ -376,5 +408,10 @@ import Testing
         let (recovered, records) = try Self.recover(files)
         #expect(records.count == 6)
         #expect(recovered.damage.count == 1)
+        // What is appended does not take the place of what is lost, and so does not hide it.
+        let (_, more) = try Self.write([5], to: files, from: recovered.cursor)
+        #expect(more.first?.lsn == cursor.next)
+        let (again, all) = try Self.recover(files)
+        #expect(!again.damage.isEmpty && all.count == 11)
     }
 }

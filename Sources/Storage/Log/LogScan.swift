@@ -152,7 +152,7 @@ struct LogScan {
                 end = nil
             case .tornTail(let offset):
                 kept = offset
-                end = end == nil ? nil : UInt64(offset)
+                end = UInt64(offset)
             case .end(let offset):
                 end = end == nil ? nil : UInt64(offset)
             }
@@ -198,7 +198,8 @@ struct LogScan {
             }
         }
         try fileSystem.syncDirectory(FileNames.logDirectory)
-        let last = max(lastLSN, covered)
+        // No number is given twice: a record in the place of a lost one would hide the loss.
+        let last = max(lastLSN, covered, forgotten)
         let checksum = chain?.previousChecksum ?? 0
         guard let number = numbers.last else {
             return LogCursor(
