@@ -237,7 +237,9 @@ import Testing
             let swapped = files.clone()
             let other = files.contents[FileNames.log(number % UInt32(count) + 1)] ?? []
             swapped.overwrite(FileNames.log(number), with: other)
-            #expect(try !Self.recover(swapped).recovered.damage.isEmpty)
+            let (found, seen) = try Self.recover(swapped)
+            #expect(!found.damage.isEmpty)
+            #expect(zip(seen, seen.dropFirst()).allSatisfy { $0.lsn < $1.lsn }, "\(number)")
         }
     }
 

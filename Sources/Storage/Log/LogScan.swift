@@ -142,7 +142,8 @@ struct LogScan {
         while let event = walk.next() {
             switch event {
             case .record(let header, let offset):
-                if damage.isEmpty || !options.cutsDamage {
+                // Where another file stands in a file's place, its records may come a second time.
+                if header.lsn > lastLSN, damage.isEmpty || !options.cutsDamage {
                     visit(record(header, offset, number, bytes))
                 }
                 lastLSN = max(lastLSN, header.lsn)
