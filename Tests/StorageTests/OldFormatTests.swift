@@ -3,8 +3,8 @@ import Storage
 import Testing
 import Wire
 
-/// Files that earlier builds wrote, byte for byte: a node that is upgraded has them on its disk, and
-/// no writer of today makes them again.
+/// Files that earlier builds wrote, byte for byte: a node that is upgraded has them on its disk,
+/// and no writer of today makes them again.
 @Suite("Files of older versions")
 struct OldFormatTests {
     // MARK: - History
