@@ -169,6 +169,38 @@ import Testing
         }
     }
 
+    @Test("behind damage is no torn tail: the next starts find the same, and what came since")
+    func damageAboveTornTail() throws {
+        let files = try Self.fresh()
+        let (_, appends) = try Self.write([3, 3, 2], to: files)
+        let path = FileNames.log(1)
+        let whole = try #require(files.contents[path])
+        // Only later groups know that the first was synced; the second rots, or the third.
+        for first in 0..<3 {
+            for second in 3..<appends.count {
+                var bytes = whole
+                for rotten in [first, second] {
+                    bytes[Int(appends[rotten].position.offset) + 40] ^= 1
+                }
+                let damaged = files.clone()
+                damaged.overwrite(path, with: bytes)
+                let (recovered, records) = try Self.recover(damaged)
+                let left = appends.indices.filter { $0 != first && $0 != second }
+                #expect(records.map(\.lsn) == left.map { appends[$0].lsn }, "\(first) \(second)")
+                let holes = second == first + 1 ? 1 : 2
+                #expect(recovered.damage.count == holes, "\(first) \(second)")
+                #expect(damaged.contents[path] == bytes, "\(first) \(second)")
+                let (again, same) = try Self.recover(damaged)
+                #expect(same == records && again.damage == recovered.damage)
+                #expect(again.cursor == recovered.cursor)
+                let (_, more) = try Self.write([1], to: damaged, from: again.cursor)
+                let (third, all) = try Self.recover(damaged)
+                #expect(third.damage.count >= holes && Array(all.dropLast()) == records)
+                #expect(Self.matches(try #require(all.last), more[0]), "\(first) \(second)")
+            }
+        }
+    }
+
     @Test("a changed byte below a later file is damage, wherever it is")
     func damageBelowLaterFile() throws {
         let files = try Self.fresh()
@@ -205,7 +237,9 @@ import Testing
             let swapped = files.clone()
             let other = files.contents[FileNames.log(number % UInt32(count) + 1)] ?? []
             swapped.overwrite(FileNames.log(number), with: other)
-            #expect(try !Self.recover(swapped).recovered.damage.isEmpty)
+            let (found, seen) = try Self.recover(swapped)
+            #expect(!found.damage.isEmpty)
+            #expect(zip(seen, seen.dropFirst()).allSatisfy { $0.lsn < $1.lsn }, "\(number)")
         }
     }
 
@@ -319,6 +353,30 @@ import Testing
         #expect(intact.count < bytes.count)
     }
 
+    @Test("what is appended after a loss is found again, wherever the last file is cut")
+    func goesOnAfterLoss() throws {
+        let files = try Self.fresh()
+        let (cursor, _) = try Self.write([10, 20, 6], to: files)
+        #expect(cursor.file >= 3)
+        let path = FileNames.log(cursor.file)
+        let bytes = try #require(files.contents[path])
+        for lost in 1..<cursor.file {
+            let without = files.clone()
+            for number in 1...lost { try without.remove(FileNames.log(number)) }
+            for length in Array(0...80) + Array(stride(from: 81, through: bytes.count, by: 23)) {
+                let torn = without.clone()
+                torn.overwrite(path, with: Array(bytes[0..<length]))
+                let recovered = try Self.recover(torn).recovered
+                #expect(!recovered.damage.isEmpty, "\(lost) lost, cut at \(length)")
+                let (end, appends) = try Self.write([1], to: torn, from: recovered.cursor)
+                let (again, records) = try Self.recover(torn)
+                let last = try #require(records.last, "\(lost) lost, cut at \(length)")
+                #expect(Self.matches(last, appends[0]), "\(lost) lost, cut at \(length)")
+                #expect(again.cursor.next == end.next, "\(lost) lost, cut at \(length)")
+            }
+        }
+    }
+
     @Test("a file of a newer version is refused by name")
     func newerVersion() throws {
         let files = try Self.fresh()
@@ -352,5 +410,10 @@ import Testing
         let (recovered, records) = try Self.recover(files)
         #expect(records.count == 6)
         #expect(recovered.damage.count == 1)
+        // What is appended does not take the place of what is lost, and so does not hide it.
+        let (_, more) = try Self.write([5], to: files, from: recovered.cursor)
+        #expect(more.first?.lsn == cursor.next)
+        let (again, all) = try Self.recover(files)
+        #expect(!again.damage.isEmpty && all.count == 11)
     }
 }

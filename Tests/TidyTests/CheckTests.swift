@@ -51,6 +51,8 @@ import Testing
         #expect(shell == ["2 words"])
         let test = Self.found("let a = await b\nlet c = d as! E\n", in: "Tests/RingTests/T.swift")
         #expect(test == ["2 words"])
+        let fuzz = Self.found("let a = await b\nlet c = try? d\n", in: "Fuzz/Sources/fuzz/A.swift")
+        #expect(fuzz == ["2 words"])
         let message = Checks.words(
             SourceFile(path: "Sources/Ring/A.swift", text: ""), SwiftText("let a = Date()")
         ).map(\.message)

@@ -90,8 +90,9 @@ enum Checks {
     private static func applies(_ scope: BannedWord.Scope, to file: SourceFile) -> Bool {
         switch scope {
         case .pureModules: file.isPure
-        case .sources: file.module != nil
-        case .sourcesAndTests: file.module != nil || file.path.hasPrefix("Tests/")
+        case .sources: file.module != nil || file.isFuzz
+        case .sourcesAndTests:
+            file.module != nil || file.isFuzz || file.path.hasPrefix("Tests/")
         }
     }
 

@@ -21,6 +21,9 @@ struct SourceFile {
         return parts.count > 2 && parts[0] == "Sources" ? String(parts[1]) : nil
     }
 
+    /// Of the package that fuzzes: the sources that it shares with the house are links.
+    var isFuzz: Bool { path.hasPrefix("Fuzz/") }
+
     var isPure: Bool {
         module.flatMap { House.rooms[$0] }?.isPure ?? false
     }
@@ -41,7 +44,8 @@ struct Repository {
         let root = URL(fileURLWithPath: file).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent().path
         var reader = Reader(root: root)
-        for top in ["Sources", "Tests", "scripts", "docs"] { reader.walk(top) }
+        for top in ["Sources", "Tests", "scripts", "docs", "Fuzz/Sources"] { reader.walk(top) }
+        reader.take("Fuzz/Package.swift")
         // At the top may also lie what a run left behind; only what is written by hand counts.
         let written = [".md", ".swift", ".conf", ".yml"]
         for name in reader.names(in: "") where written.contains(where: name.hasSuffix) {
@@ -74,11 +78,27 @@ struct Repository {
             return exists && isFolder.boolValue
         }
 
+        func isLink(_ path: String) -> Bool {
+            do {
+                let found = try FileManager.default.attributesOfItem(atPath: root + "/" + path)
+                return found[.type] as? FileAttributeType == .typeSymbolicLink
+            } catch {
+                return false
+            }
+        }
+
+        /// A link is there, and what it leads to is looked at in its own place.
         mutating func walk(_ folder: String) {
             paths.insert(folder)
             for name in names(in: folder) {
                 let path = folder + "/" + name
-                if isFolder(path) { walk(path) } else { take(path) }
+                if isLink(path) {
+                    paths.insert(path)
+                } else if isFolder(path) {
+                    walk(path)
+                } else {
+                    take(path)
+                }
             }
         }
 

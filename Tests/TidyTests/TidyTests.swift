@@ -6,6 +6,8 @@ import Testing
         let repository = Repository.load()
         #expect(repository.files.contains { $0.path == "Tests/TidyTests/TidyTests.swift" })
         #expect(repository.files.contains { $0.module == "Core" })
+        #expect(repository.files.contains { $0.path == "Fuzz/Sources/fuzz/Fuzz.swift" })
+        #expect(!repository.paths.contains("Fuzz/Sources/Core/Batch.swift"))
         let (left, _) = Exception.apply(Exception.all, to: Checks.all(repository))
         for violation in left { Issue.record("\(violation)") }
     }

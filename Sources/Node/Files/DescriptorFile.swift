@@ -10,14 +10,18 @@ import Storage
 final class DescriptorFile: StoredFile {
     let path: String
     private let descriptor: Int32
+    private let calls: FileCalls
 
-    init(path: String, descriptor: Int32) {
+    init(path: String, descriptor: Int32, calls: FileCalls) {
         self.path = path
         self.descriptor = descriptor
+        self.calls = calls
     }
 
+    /// Once, whatever it answers: the descriptor is free even where a signal came between, and may
+    /// be another file's by the second try. What had to be durable was synced before.
     deinit {
-        close(descriptor)
+        _ = calls.close(descriptor)
     }
 
     func size() throws(StorageError) -> UInt64 {
@@ -35,7 +39,8 @@ final class DescriptorFile: StoredFile {
                 // `filled < count`, the buffer's capacity: the rest of it begins there.
                 let rest = UnsafeMutableBufferPointer(rebasing: buffer[filled...])
                 let got = SystemCall.retrying {
-                    pread(descriptor, rest.baseAddress, rest.count, off_t(offset) + off_t(filled))
+                    calls.read(
+                        descriptor, rest.baseAddress, rest.count, Int64(offset) + Int64(filled))
                 }
                 guard got >= 0 else {
                     failure = SystemCall.error("read", path)
@@ -75,15 +80,20 @@ final class DescriptorFile: StoredFile {
         var written = 0
         while written < bytes.count {
             let start = written
-            let at = off_t(position) + off_t(start)
+            let at = Int64(position) + Int64(start)
             let count = bytes.withUnsafeBytes { buffer in
                 SystemCall.retrying {
-                    pwrite(
+                    calls.write(
                         descriptor, buffer.baseAddress?.advanced(by: start),
                         buffer.count - start, at)
                 }
             }
-            guard count > 0 else { throw SystemCall.error("write", path) }
+            guard count >= 0 else { throw SystemCall.error("write", path) }
+            // No failure to the system, which leaves `errno` as it was; tried again for ever it
+            // would hang.
+            guard count > 0 else {
+                throw .failed(operation: "write", path: path, detail: "not a byte was taken")
+            }
             written += count
         }
         position += UInt64(bytes.count)
@@ -94,14 +104,10 @@ final class DescriptorFile: StoredFile {
         guard result == 0 else { throw SystemCall.error("truncate", path) }
     }
 
-    /// The data and the length; the times of the file may lag behind.
+    /// Tried once: after a sync that did not succeed nobody knows which bytes the system has given
+    /// up, and a second one may succeed without them.
     func sync() throws(StorageError) {
-        #if canImport(Glibc)
-            let result = SystemCall.retrying { fdatasync(descriptor) }
-        #else
-            let result = SystemCall.retrying { fcntl(descriptor, F_FULLFSYNC) }
-        #endif
-        guard result == 0 else {
+        guard calls.sync(descriptor) == 0 else {
             throw .syncFailed(path: path, detail: SystemCall.message(errno))
         }
     }

@@ -10,10 +10,12 @@ package import Storage
 /// blocks: the shell makes them on its file threads.
 package final class DirectoryFileSystem: FileSystem {
     private let root: String
+    private let calls: FileCalls
 
     /// - Parameter root: an existing directory.
-    package init(root: String) {
+    package init(root: String, calls: FileCalls = FileCalls()) {
         self.root = root
+        self.calls = calls
     }
 
     /// Makes the directory and its parents where they are missing, and syncs the parent, so that
@@ -46,7 +48,7 @@ package final class DirectoryFileSystem: FileSystem {
             SystemCall.open(full, flags | O_CLOEXEC, permissions: 0o600)
         }
         guard descriptor >= 0 else { throw SystemCall.error("open", full) }
-        return DescriptorFile(path: full, descriptor: descriptor)
+        return DescriptorFile(path: full, descriptor: descriptor, calls: calls)
     }
 
     package func list(_ directory: String) throws(StorageError) -> [String] {
@@ -89,8 +91,8 @@ package final class DirectoryFileSystem: FileSystem {
             SystemCall.open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC, permissions: 0)
         }
         guard descriptor >= 0 else { throw SystemCall.error("open", full) }
-        defer { close(descriptor) }
-        guard SystemCall.retrying({ fsync(descriptor) }) == 0 else {
+        defer { _ = calls.close(descriptor) }
+        guard calls.syncDirectory(descriptor) == 0 else {
             throw .syncFailed(path: full, detail: SystemCall.message(errno))
         }
     }

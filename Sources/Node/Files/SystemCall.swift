@@ -9,6 +9,7 @@ import Storage
 /// The system's calls as the files here need them: tried again when a signal came between, and
 /// their failures as values.
 enum SystemCall {
+    /// Not for syncs nor for closing, which `DescriptorFile` tries once.
     static func retrying<Number: SignedInteger>(_ call: () -> Number) -> Number {
         while true {
             let result = call()

@@ -142,7 +142,8 @@ struct LogScan {
         while let event = walk.next() {
             switch event {
             case .record(let header, let offset):
-                if damage.isEmpty || !options.cutsDamage {
+                // Where another file stands in a file's place, its records may come a second time.
+                if header.lsn > lastLSN, damage.isEmpty || !options.cutsDamage {
                     visit(record(header, offset, number, bytes))
                 }
                 lastLSN = max(lastLSN, header.lsn)
@@ -152,7 +153,7 @@ struct LogScan {
                 end = nil
             case .tornTail(let offset):
                 kept = offset
-                end = end == nil ? nil : UInt64(offset)
+                end = UInt64(offset)
             case .end(let offset):
                 end = end == nil ? nil : UInt64(offset)
             }
@@ -198,15 +199,21 @@ struct LogScan {
             }
         }
         try fileSystem.syncDirectory(FileNames.logDirectory)
-        let last = max(lastLSN, covered)
+        // No number is given twice: a record in the place of a lost one would hide the loss.
+        let last = max(lastLSN, covered, forgotten)
         let checksum = chain?.previousChecksum ?? 0
         guard let number = numbers.last else {
             return LogCursor(
                 next: last.next, file: start, offset: 0, previousChecksum: checksum, synced: last,
                 fileMax: options.logFileMax)
         }
+        // A file that begins after records that are lost, and has none itself, expects a later one
+        // than comes next: what was appended to it would be taken for a torn tail at the next
+        // start. Where even the header is gone, a new one says what comes.
+        let isExpected = end == 0 || chain?.next == last.next
+        let offset = isExpected ? end : nil
         return LogCursor(
-            next: last.next, file: end == nil ? number + 1 : number, offset: end ?? 0,
+            next: last.next, file: offset == nil ? number + 1 : number, offset: offset ?? 0,
             previousChecksum: checksum, synced: last, fileMax: options.logFileMax)
     }
 }

@@ -6,6 +6,8 @@ import Core
 /// another stands, or none, everything behind is searched for a valid record that vouches for the
 /// missing one, that is, one framed when the missing one was known to be synced. Found: damage. Not
 /// found: a torn tail, since a record that nobody knew to be synced was never acknowledged.
+/// Behind damage there is no torn tail: what vouches for the damage may stand there, and cut, it
+/// would be damage no more at the next start.
 struct RecordScan {
     /// What must come next.
     struct Chain: Hashable, Sendable {
@@ -25,8 +27,8 @@ struct RecordScan {
     private let bytes: [UInt8]
     private var offset: Int
     private(set) var chain: Chain
-    /// A later file exists: then everything here had been synced.
-    private let isSealed: Bool
+    /// A later file exists: then everything here had been synced. Or damage was found.
+    private var isSealed: Bool
     private var probeBudget: Int
     private var resumesAt: Int?
     private var isFinished = false
@@ -99,6 +101,7 @@ struct RecordScan {
             isFinished = true
             return .tornTail(offset: start)
         }
+        isSealed = true
         resumesAt = firstValid ?? bytes.count
         return .damage(offset: start, what: what, missing: missing)
     }

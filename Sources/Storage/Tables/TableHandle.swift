@@ -49,7 +49,7 @@ package final class TableHandle: Sendable {
     }
 
     /// - Parameter path: the table's own name, which a draft does not have yet.
-    static func open(
+    package static func open(
         _ file: any StoredFile, id: UInt64, as path: String, options: StorageOptions
     ) throws(StorageError) -> TableHandle {
         let source = FramedFile(file: file, path: path)

@@ -1,0 +1,41 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// The system's calls under an open file, as the system answers them: -1 and `errno`, or a number
+/// of bytes that may be less than asked for. Values, so that a test can answer in the system's
+/// place: no disk gives an interrupted or a short call on demand.
+package struct FileCalls: Sendable {
+    package typealias Read =
+        @Sendable (
+            _ descriptor: Int32, _ buffer: UnsafeMutableRawPointer?, _ count: Int, _ offset: Int64
+        ) -> Int
+    package typealias Write =
+        @Sendable (
+            _ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int, _ offset: Int64
+        ) -> Int
+    package typealias Call = @Sendable (_ descriptor: Int32) -> Int32
+
+    package var read: Read = { pread($0, $1, $2, off_t($3)) }
+    package var write: Write = { pwrite($0, $1, $2, off_t($3)) }
+    /// A file's data and length; its times may lag behind.
+    package var sync: Call = {
+        #if canImport(Glibc)
+            fdatasync($0)
+        #else
+            fcntl($0, F_FULLFSYNC)
+        #endif
+    }
+    package var syncDirectory: Call = { fsync($0) }
+    package var close: Call = { descriptor in
+        #if canImport(Glibc)
+            Glibc.close(descriptor)
+        #else
+            Darwin.close(descriptor)
+        #endif
+    }
+
+    package init() {}
+}
