@@ -118,8 +118,10 @@ package struct TimeBuckets: Hashable, Sendable {
 
     /// Windows beyond this are refused wherever bytes come from outside.
     package func isPlausible(window index: Int64) -> Bool {
-        index >= -reach && index <= reach
+        plausibleWindows.contains(index)
     }
+
+    var plausibleWindows: ClosedRange<Int64> { -reach...reach }
 
     package func bucket(of index: Int64) -> Int64 {
         let bucket = floorDivide(index, windowsPerBucket)

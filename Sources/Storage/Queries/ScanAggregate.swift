@@ -81,27 +81,49 @@ package struct ScanAggregate: Sendable {
         guard wants(partition), wants(type: type), spec.windows.contains(window) else { return }
         var part = SeriesPart()
         part.add(window: window, measure)
-        add(partition, key: key, type: type, part)
+        _ = add(partition, key: key, type: type, &part)
+    }
+
+    /// Where a key was added; it holds as long as nothing is added but parts of that key.
+    struct Place {
+        fileprivate var entry: Int
     }
 
     /// Adds selected cells of one series. The caller has asked `wants` and looked at the windows.
+    ///
+    /// - Parameters:
+    ///   - part: stays as it is; a reference spares a copy.
+    ///   - place: what the part before returned if it was of the same key; so parts that come
+    ///     sorted are looked up once a key.
     mutating func add(
         _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
-        _ part: SeriesPart
-    ) {
-        guard part.cells > 0 else { return }
+        _ part: inout SeriesPart, at place: Place? = nil
+    ) -> Place? {
+        guard part.cells > 0 else { return place }
         switch spec.output {
         case .totalsByKey:
-            table.add(key, part.total)
+            let place = place ?? Place(entry: table.slot(of: key))
+            table.add(part.total, to: place.entry)
+            return place
         case .types:
             table.add(type, part.total)
         case .keys(let prefix, let after, let limit):
-            guard key.starts(with: prefix), isBeyond(after, key) else { return }
-            table.add(key, .zero)
-            prune(to: bounded(limit), slack: bounded(limit) + 1024)
+            guard place == nil else { return place }
+            if key.starts(with: prefix), isBeyond(after, key) {
+                table.add(key, .zero)
+                prune(to: bounded(limit), slack: bounded(limit) + 1024)
+            }
+            return Place(entry: 0)
         case .statistics:
             statistics[partition, default: PartitionStatistics()].add(part)
         }
+        return nil
+    }
+
+    /// Room for the keys of a source, about so many of them.
+    mutating func reserve(keys: Int) {
+        let room = min(keys, bytesMax / MemoryLayout<MeasureTable.Entry>.stride)
+        if case .totalsByKey = spec.output { table.reserve(max(0, room - table.count)) }
     }
 
     package mutating func merge(_ other: ScanAggregate) {

@@ -87,18 +87,13 @@ struct TableFlush {
         let types = store.types.indices.map { store.typeBytes(UInt32($0)) }
         let cells = store.cells
         let values = store.values
-        var key: [UInt8] = []
-        var last: UInt32?
         for run in sorted.runs[runs] {
-            let owner = store.series[run.series].key
-            let held = store.keys[Int(owner)]
-            if owner != last {
-                key = Array(store.arena[held.offset..<held.offset + Int(held.length)])
-                last = owner
+            let held = store.keys[Int(store.series[run.series].key)]
+            store.withBytes(held.offset, Int(held.length)) { key in
+                types[Int(store.series[run.series].type)].withUnsafeBytes { type in
+                    writer.begin(PartitionID(Int(held.partition)), key: key, type: type)
+                }
             }
-            writer.begin(
-                PartitionID(Int(held.partition)), key: key,
-                type: types[Int(store.series[run.series].type)])
             for position in run.cells {
                 let place = Int(sorted.order[position])
                 let slot = cells[place].values

@@ -102,7 +102,7 @@ package final class TableHandle: Sendable {
     // MARK: Blocks
 
     /// A block, checked. A fault is tried once more before it counts: it may lie on the way.
-    func block(_ number: Int) throws(StorageError) -> TableBlockReader {
+    func block(_ number: Int) throws(StorageError) -> BlockWalk {
         do {
             return try readBlock(number)
         } catch {
@@ -110,11 +110,11 @@ package final class TableHandle: Sendable {
         }
     }
 
-    private func readBlock(_ number: Int) throws(StorageError) -> TableBlockReader {
+    private func readBlock(_ number: Int) throws(StorageError) -> BlockWalk {
         let entry = index.entries[number]
         let frame = try source.frame(entry.offset, entry.length, checksum: entry.checksum)
         return try source.decoded(at: entry.offset) { () throws(DecodeError) in
-            try TableBlockReader(
+            try BlockWalk(
                 SectionFrame.decode(
                     .block, frame, table: meta.id, at: entry.offset,
                     rawMax: StorageLimits.blockRawMax),

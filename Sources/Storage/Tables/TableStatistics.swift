@@ -12,15 +12,16 @@ struct TableStatistics: Sendable {
     private(set) var firstKey: [UInt8]?
     private(set) var lastKey: [UInt8]?
     private var sums: [TablePartition] = []
-    private var key: [UInt8] = []
-    private var type: [UInt8] = []
+    /// The series whose cells pass.
+    private(set) var key = KeyBuffer(capacity: Limits.keyMax)
+    private(set) var type = KeyBuffer(capacity: Limits.typeMax)
     private var keyTerms: SipKey
     private var terms: SeriesTerms?
     /// The cells of one series and day share a term: they are added up before it is.
     private var run = Measure.zero
     private var runCells: UInt64 = 0
     private var day: Int64 = 0
-    private var dayWindows: ClosedRange<Int64>?
+    private var dayWindows: ClosedRange<Int64>
     private let digestKey: SipKey
     private let buckets: TimeBuckets
 
@@ -28,6 +29,7 @@ struct TableStatistics: Sendable {
         digestKey = options.digestKey
         keyTerms = options.digestKey
         buckets = options.buckets
+        dayWindows = buckets.windows(ofDay: 0)
     }
 
     /// What each partition holds, ascending.
@@ -37,13 +39,26 @@ struct TableStatistics: Sendable {
         return closed.sums
     }
 
+    /// Of the series whose cells pass.
+    var partition: PartitionID { sums.last?.partition ?? PartitionID(0) }
+
+    /// What begins with a part of a series.
+    enum Beginning {
+        /// It goes on.
+        case nothing
+        case series
+        case key
+    }
+
     /// Before the cells of a series, or of a part of one: parts of the same series follow one
-    /// another. True where it is the first of its key.
+    /// another.
     @discardableResult
-    mutating func begin(_ partition: PartitionID, key: [UInt8], type: [UInt8]) -> Bool {
-        let isNewPartition = sums.last?.partition != partition
-        let isNewKey = isNewPartition || key != self.key
-        guard isNewKey || type != self.type || terms == nil else { return false }
+    mutating func begin(
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer
+    ) -> Beginning {
+        let isNewPartition = sums.last?.partition.index != partition.index
+        let isNewKey = isNewPartition || !ByteOrder.areEqual(self.key.bytes, key)
+        guard isNewKey || !ByteOrder.areEqual(self.type.bytes, type) else { return .nothing }
         closeRun()
         if isNewPartition {
             sums.append(
@@ -51,24 +66,29 @@ struct TableStatistics: Sendable {
         }
         if isNewKey {
             keys += 1
-            if firstKey.map({ ByteOrder.compare(key, $0) < 0 }) ?? true { firstKey = key }
-            if lastKey.map({ ByteOrder.compare(key, $0) > 0 }) ?? true { lastKey = key }
+            widen(to: key)
+            self.key.set(key)
+            keyTerms = SeriesTerms.ofKey(key, digestKey: digestKey)
         }
         series += 1
-        self.key = key
-        self.type = type
-        if isNewKey {
-            keyTerms = key.withUnsafeBytes { SeriesTerms.ofKey($0, digestKey: digestKey) }
+        self.type.set(type)
+        terms = SeriesTerms(type: type, ofKey: keyTerms)
+        return isNewKey ? .key : .series
+    }
+
+    private mutating func widen(to key: UnsafeRawBufferPointer) {
+        func order(_ other: [UInt8]) -> Int {
+            other.withUnsafeBytes { ByteOrder.compare(key, $0) }
         }
-        terms = type.withUnsafeBytes { SeriesTerms(type: $0, ofKey: keyTerms) }
-        return isNewKey
+        if firstKey.map({ order($0) < 0 }) ?? true { firstKey = Array(key) }
+        if lastKey.map({ order($0) > 0 }) ?? true { lastKey = Array(key) }
     }
 
     mutating func add(window: Int64, _ measure: Measure) {
         guard let terms, !sums.isEmpty else {
             preconditionFailure("a cell came before its series")
         }
-        if dayWindows.map({ !$0.contains(window) }) ?? true {
+        if !dayWindows.contains(window) {
             closeRun()
             day = buckets.day(of: window)
             dayWindows = buckets.windows(ofDay: day)
