@@ -114,7 +114,9 @@ struct BlockModel: Equatable {
                 throw columns[1].fail("cells")
             }
             var part = Part(partition: partition, key: key, type: type, cells: [])
-            for _ in 0..<cells { try part.cells.append(Self.cell(after: part.cells.last, &columns)) }
+            for _ in 0..<cells {
+                try part.cells.append(Self.cell(after: part.cells.last, &columns))
+            }
             parts.append(part)
         }
         for column in columns { try column.finish() }

@@ -173,7 +173,8 @@ import Wire
             1, [[0, 0, 1, 97, 1, 98], lengths.bytes, windows.bytes, counts.bytes, []])
     }
 
-    @Test("Windows that stand still, leap or leave what is plausible are refused wherever they stand")
+    @Test(
+        "Windows that stand still, leap or leave what is plausible are refused wherever they stand")
     func windows() {
         var random = RandomSource(seed: 45)
         let heads = [UInt64](repeating: 2, count: 21)

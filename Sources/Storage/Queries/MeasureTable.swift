@@ -63,9 +63,15 @@ struct MeasureTable: Sendable {
     }
 
     func measure(of key: [UInt8]) -> Measure? {
-        key.withUnsafeBytes { key in
-            index.find(TableHash.hash(key, seed: seed)) { matches($0, key) }.map { measure($0) }
-        }
+        key.withUnsafeBytes { find($0) }.map { measure($0) }
+    }
+
+    func find(_ key: UnsafeRawBufferPointer) -> Int? {
+        index.find(TableHash.hash(key, seed: seed)) { matches($0, key) }
+    }
+
+    func withKey(_ entry: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
+        arena.withUnsafeBytes { body(slice(entries[entry], of: $0)) }
     }
 
     /// Entries by ascending key.

@@ -10,15 +10,33 @@ package struct ScanAggregate: Sendable {
     private var statistics: [PartitionID: PartitionStatistics] = [:]
     /// True when keys were left out of a `keys` listing because it was full.
     package private(set) var hasMore = false
+    /// Where no others will be asked for. Tables are then merged key by key, and what does not rank
+    /// is not kept: a scan of them ends the gathering.
+    private let keeping: Top?
+
+    /// The `count` greatest totals.
+    package struct Top: Hashable, Sendable {
+        package var count: Int
+        package var order: Order
+
+        package init(_ count: Int, by order: Order) {
+            self.count = count
+            self.order = order
+        }
+    }
 
     /// - Parameters:
+    ///   - keeping: of totals by key, that only these matter.
     ///   - seed: of the hash table; draw it, so that nobody can choose colliding keys.
     ///   - bytesMax: the memory after which the answer is an error.
     package init(
-        _ spec: ScanSpec, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3,
+        _ spec: ScanSpec, keeping: Top? = nil, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3,
         bytesMax: Int = StorageLimits.scanBytesMax
     ) {
+        precondition(
+            keeping == nil || spec.output == .totalsByKey, "only totals by key have an order")
         self.spec = spec
+        self.keeping = keeping
         self.bytesMax = bytesMax
         table = MeasureTable(seed: seed)
         self.seed = seed
@@ -29,6 +47,7 @@ package struct ScanAggregate: Sendable {
         statistics: [PartitionID: PartitionStatistics], hasMore: Bool
     ) {
         self.spec = spec
+        keeping = nil
         bytesMax = StorageLimits.scanBytesMax
         self.seed = seed
         self.table = table
@@ -39,6 +58,15 @@ package struct ScanAggregate: Sendable {
     package enum Order: UInt8, Sendable {
         case count = 1
         case sum = 2
+
+        /// By what it ranks; nil where it does not.
+        @inline(__always)
+        func weight(_ measure: Measure) -> Int128? {
+            switch self {
+            case .count: Int128(measure.count)
+            case .sum: measure.values?.sum
+            }
+        }
     }
 
     package struct Row: Hashable, Sendable {
@@ -128,6 +156,8 @@ package struct ScanAggregate: Sendable {
 
     package mutating func merge(_ other: ScanAggregate) {
         precondition(spec.output == other.spec.output, "aggregates of two questions do not merge")
+        precondition(
+            keeping == nil && other.keeping == nil, "a key's place is known by all its cells")
         for entry in 0..<other.table.count {
             other.table.key(entry).withUnsafeBytes { table.add($0, other.table.measure(entry)) }
         }
@@ -158,6 +188,31 @@ package struct ScanAggregate: Sendable {
         hasMore = true
     }
 
+    /// Adds what all tables of a snapshot hold.
+    mutating func add(_ tables: [TableHandle]) throws(StorageError) {
+        guard let keeping else {
+            for table in tables { try table.scan(into: &self) }
+            return
+        }
+        var ranked = RankedKeys(keeping)
+        // Those of memtables that a table has as well.
+        var isMet = [Bool](repeating: false, count: table.count)
+        var scan = try TopScan(tables, spec)
+        try scan.run { key, total in
+            if !isMet.isEmpty, let entry = table.find(key) {
+                total.add(table.measure(entry))
+                isMet[entry] = true
+            }
+            ranked.offer(key, total)
+        }
+        for entry in isMet.indices where !isMet[entry] {
+            table.withKey(entry) { ranked.offer($0, table.measure(entry)) }
+        }
+        var kept = MeasureTable(seed: seed)
+        for row in ranked.rows { row.key.withUnsafeBytes { kept.add($0, row.measure) } }
+        table = kept
+    }
+
     // MARK: Answers
 
     /// All rows by ascending key (or type).
@@ -178,11 +233,7 @@ package struct ScanAggregate: Sendable {
                 ? left.weight < right.weight : table.compare(left.entry, right.entry) > 0
         }
         for entry in 0..<table.count {
-            let measure = table.measure(entry)
-            switch order {
-            case .count: heap.offer((Int128(measure.count), entry))
-            case .sum: if let values = measure.values { heap.offer((values.sum, entry)) }
-            }
+            if let weight = order.weight(table.measure(entry)) { heap.offer((weight, entry)) }
         }
         return heap.descending().map {
             Row(key: table.key($0.entry), measure: table.measure($0.entry))

@@ -1,3 +1,5 @@
+import Wire
+
 /// The bytes of one raw block, in memory of their own that ends in zeroes: eight bytes can be
 /// loaded from any place up to its end, and a number costs one comparison instead of one a byte.
 final class BlockBytes: Sendable {
@@ -8,17 +10,33 @@ final class BlockBytes: Sendable {
     nonisolated(unsafe) let base: UnsafeRawPointer
     let count: Int
 
-    init(_ raw: [UInt8]) {
-        count = raw.count
-        let memory = UnsafeMutableRawPointer.allocate(
-            byteCount: raw.count + Self.padding, alignment: 16)
-        raw.withUnsafeBytes { source in
-            guard let start = source.baseAddress else { return }
-            memory.copyMemory(from: start, byteCount: source.count)
-        }
-        memory.advanced(by: raw.count).initializeMemory(
-            as: UInt8.self, repeating: 0, count: Self.padding)
+    /// No bytes.
+    init() {
+        count = 0
+        base = UnsafeRawPointer(Self.memory(0))
+    }
+
+    /// - Parameter fill: puts them there, all of them.
+    init(
+        count: Int, _ fill: (UnsafeMutableRawBufferPointer) throws(DecodeError) -> Void
+    ) throws(DecodeError) {
+        self.count = count
+        let memory = Self.memory(count)
+        // Freed by `deinit`, whether they are filled or not.
         base = UnsafeRawPointer(memory)
+        try fill(UnsafeMutableRawBufferPointer(start: memory, count: count))
+    }
+
+    private static func memory(_ count: Int) -> UnsafeMutableRawPointer {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: count + padding, alignment: 16)
+        memory.advanced(by: count).initializeMemory(as: UInt8.self, repeating: 0, count: padding)
+        return memory
+    }
+
+    convenience init(_ raw: [UInt8]) throws(DecodeError) {
+        try self.init(count: raw.count) { target in
+            raw.withUnsafeBytes { target.copyMemory(from: $0) }
+        }
     }
 
     deinit {

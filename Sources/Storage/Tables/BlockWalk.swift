@@ -43,7 +43,7 @@ package struct BlockWalk: Sendable {
     /// Without any series.
     init(empty buckets: TimeBuckets) {
         plausible = buckets.plausibleWindows
-        bytes = BlockBytes([])
+        bytes = BlockBytes()
         heads = BlockColumn(of: bytes, from: 0, to: 0)
         lengths = heads
         windows = heads
@@ -53,17 +53,31 @@ package struct BlockWalk: Sendable {
     }
 
     package init(_ raw: [UInt8], buckets: TimeBuckets) throws(DecodeError) {
+        try self.init(try BlockBytes(raw), buckets: buckets)
+    }
+
+    init(_ bytes: BlockBytes, buckets: TimeBuckets) throws(DecodeError) {
+        self.bytes = bytes
         plausible = buckets.plausibleWindows
-        var reader = ByteReader(raw)
-        partsLeft = try reader.count(ofSize: 5)
-        var sizes: [Int] = []
-        for _ in 0..<5 { sizes.append(try reader.count(ofSize: 1)) }
-        guard sizes.reduce(0, +) == reader.remaining else {
-            throw reader.fail("a block's columns do not fill it")
+        var header = BlockColumn(of: bytes, from: 0, to: bytes.count)
+        let parts = header.varint()
+        guard header.isSound, parts <= UInt64(header.remaining / 5) else {
+            throw DecodeError("a block of \(parts) series", at: header.offset)
         }
-        bytes = BlockBytes(raw)
+        partsLeft = Int(parts)
+        var sizes: [Int] = []
+        for _ in 0..<5 {
+            let size = header.varint()
+            guard header.isSound, size <= UInt64(header.remaining) else {
+                throw DecodeError("a column of \(size) bytes", at: header.offset)
+            }
+            sizes.append(Int(size))
+        }
+        guard sizes.reduce(0, +) == header.remaining else {
+            throw DecodeError("a block's columns do not fill it", at: header.offset)
+        }
         var columns: [BlockColumn] = []
-        var start = reader.offset
+        var start = header.offset
         for size in sizes {
             columns.append(BlockColumn(of: bytes, from: start, to: start + size))
             start += size
@@ -80,36 +94,46 @@ package struct BlockWalk: Sendable {
     /// Goes to the next part, over what is left of the present one; false at the end.
     package mutating func next() throws(DecodeError) -> Bool {
         if cellsLeft > 0 {
-            var passed = Measure.zero
             _ = try passWindows()
-            try passCounts(into: &passed)
+            var count: UInt64 = 0
+            if !passFew(into: &count) { try passOver() }
         }
         guard partsLeft > 0 else {
             guard heads.isAtEnd, lengths.isAtEnd, windows.isAtEnd, counts.isAtEnd, values.isAtEnd
-            else { throw fault(heads, .leftOver) }
+            else { throw Self.fault(heads, .leftOver) }
             return false
         }
         partsLeft -= 1
-        let distance = heads.varint()
-        let shared = heads.varint()
-        let rest = heads.bytes(heads.varint())
-        let type = heads.bytes(heads.varint())
-        guard heads.isSound else { throw fault(heads, .endsEarly) }
-        guard distance < UInt64(partitionsMax - Int(partition.index)) else {
-            throw fault(heads, .partition)
+        var distance: UInt64
+        var shared: UInt64
+        var length: UInt64
+        // Mostly three bytes.
+        if let three = heads.shortNumbers(3) {
+            (distance, shared, length) = (three & 0x7f, three >> 8 & 0x7f, three >> 16)
+            heads.skip(3)
+        } else {
+            distance = heads.varint()
+            shared = heads.varint()
+            length = heads.varint()
         }
-        guard shared <= UInt64(keyBytes.count) else { throw fault(heads, .sharedKey) }
+        let rest = heads.bytes(length)
+        let type = heads.bytes(heads.varint())
+        guard heads.isSound else { throw Self.fault(heads, .endsEarly) }
+        guard distance < UInt64(partitionsMax - Int(partition.index)) else {
+            throw Self.fault(heads, .partition)
+        }
+        guard shared <= UInt64(keyBytes.count) else { throw Self.fault(heads, .sharedKey) }
         guard rest.count <= keyMax - Int(shared), type.count <= typeMax else {
-            throw fault(heads, .longKey)
+            throw Self.fault(heads, .longKey)
         }
         let cells = lengths.varint()
         guard lengths.isSound, cells > 0, cells <= UInt64(counts.remaining) else {
-            throw fault(lengths, .cells(cells))
+            throw Self.fault(lengths, .cells(cells))
         }
         let keepsKey = rest.isEmpty && shared == UInt64(keyBytes.count)
         isSameKey = !isFirstPart && distance == 0 && keepsKey
         if distance > 0 { partition = PartitionID(Int(partition.index) + Int(distance)) }
-        if !keepsKey { keyBytes.replace(from: Int(shared), with: rest) }
+        if !keepsKey { keyBytes.replace(from: Int(shared), withPadded: rest) }
         self.type = type
         cellsLeft = Int(cells)
         isFirstCell = true
@@ -132,34 +156,43 @@ package struct BlockWalk: Sendable {
             part.cells = cellsLeft
             part.firstWindow = first
             part.lastWindow = last
-            try passCounts(into: &part.total)
-        } else if range.overlaps(first, last) {
-            // Some of them: once more, one by one.
-            windows = start
-            try sumCells(in: range, into: &part)
+            if passFew(into: &part.total.count) { return }
+            try passCounts(cellsLeft, into: &part.total)
         } else {
-            try passCounts(into: &part.total)
-            part.clear()
+            var others = Measure.zero
+            var before = 0
+            if range.overlaps(first, last) { before = select(range, from: start, into: &part) }
+            try passCounts(before, into: &others)
+            try passCounts(part.cells, into: &part.total)
+            try passCounts(cellsLeft, into: &others)
         }
     }
 
-    private mutating func sumCells(
-        in range: WindowRange, into part: inout SeriesPart
-    ) throws(DecodeError) {
-        var others = Measure.zero
-        while cellsLeft > 0 {
-            window = isFirstCell ? try firstWindow() : try laterWindow(after: window)
-            isFirstCell = false
-            if range.contains(window) {
-                part.cells += 1
-                part.firstWindow = min(part.firstWindow, window)
-                part.lastWindow = window
-                try passCount(into: &part.total)
+    /// Which of the part's cells lie in a range, as `passWindows` found them sound: so many before
+    /// them.
+    private mutating func select(
+        _ range: WindowRange, from start: BlockColumn, into part: inout SeriesPart
+    ) -> Int {
+        let from = range.from ?? .min
+        let to = range.to ?? .max
+        var numbers = start
+        var window = numbers.zigzag()
+        var before = 0
+        var place = 0
+        while true {
+            if window < from {
+                before += 1
             } else {
-                try passCount(into: &others)
+                guard window < to else { break }
+                if part.cells == 0 { part.firstWindow = window }
+                part.lastWindow = window
+                part.cells += 1
             }
-            cellsLeft -= 1
+            place += 1
+            guard place < cellsLeft else { break }
+            window += Int64(numbers.varint())
         }
+        return before
     }
 
     // MARK: Cells
@@ -183,7 +216,7 @@ package struct BlockWalk: Sendable {
     private mutating func firstWindow() throws(DecodeError) -> Int64 {
         let first = windows.zigzag()
         guard windows.isSound, plausible.contains(first) else {
-            throw fault(windows, .window(first))
+            throw Self.fault(windows, .window(first))
         }
         return first
     }
@@ -193,10 +226,10 @@ package struct BlockWalk: Sendable {
         let distance = windows.varint()
         // So that the sum cannot overflow.
         guard windows.isSound, distance > 0, distance <= UInt64(Int64.max / 4) else {
-            throw fault(windows, .descending)
+            throw Self.fault(windows, .descending)
         }
         let later = window + Int64(distance)
-        guard later <= plausible.upperBound else { throw fault(windows, .window(later)) }
+        guard later <= plausible.upperBound else { throw Self.fault(windows, .window(later)) }
         return later
     }
 
@@ -205,7 +238,7 @@ package struct BlockWalk: Sendable {
     private mutating func count() throws(DecodeError) -> UInt64 {
         let head = counts.varint()
         guard counts.isSound, head >> 1 <= StorageLimits.measureCountMax else {
-            throw fault(counts, .count(head >> 1))
+            throw Self.fault(counts, .count(head >> 1))
         }
         return head
     }
@@ -214,7 +247,7 @@ package struct BlockWalk: Sendable {
         let held = Measure.Values(
             count: values.varint(), sum: values.sum(), min: values.zigzag(), max: values.zigzag())
         guard values.isSound, held.arePlausible(for: count) else {
-            throw fault(values, .values)
+            throw Self.fault(values, .values)
         }
         return held
     }
@@ -235,7 +268,7 @@ package struct BlockWalk: Sendable {
             let step = min(left, 8)
             if let distances = windows.shortNumbers(step) {
                 guard !BlockColumn.hasZero(distances, step) else {
-                    throw fault(windows, .descending)
+                    throw Self.fault(windows, .descending)
                 }
                 windows.skip(step)
                 last += Int64(BlockColumn.sum(distances))
@@ -246,32 +279,54 @@ package struct BlockWalk: Sendable {
             }
         }
         // They ascend: with the first and the last all of them are plausible.
-        guard last <= plausible.upperBound else { throw fault(windows, .window(last)) }
+        guard last <= plausible.upperBound else { throw Self.fault(windows, .window(last)) }
         return (first, last)
     }
 
-    /// Goes over the counts and values of the cells that are left, and so to the part's end.
+    private mutating func passOver() throws(DecodeError) {
+        var passed = Measure.zero
+        try passCounts(cellsLeft, into: &passed)
+    }
+
+    /// Goes over the counts and values of so many cells: with `cellsLeft` to the part's end.
     @inline(__always)
-    private mutating func passCounts(into total: inout Measure) throws(DecodeError) {
-        while cellsLeft > 0 {
-            let step = min(cellsLeft, 8)
+    private mutating func passCounts(
+        _ cells: Int, into total: inout Measure
+    ) throws(DecodeError) {
+        var left = cells
+        while left > 0 {
+            let step = min(left, 8)
             if let heads = counts.shortNumbers(step), heads & BlockColumn.ones == 0 {
                 counts.skip(step)
                 total.count += BlockColumn.sum(heads) >> 1
-                cellsLeft -= step
+                left -= step
             } else {
                 try passCount(into: &total)
-                cellsLeft -= 1
+                left -= 1
             }
         }
+        cellsLeft -= cells
+        isFirstCell = isFirstCell && cells == 0
+    }
+
+    /// The same for a part of at most eight cells with small counts alone, which most are.
+    @inline(__always)
+    private mutating func passFew(into count: inout UInt64) -> Bool {
+        guard cellsLeft <= 8, let heads = counts.shortNumbers(cellsLeft),
+            heads & BlockColumn.ones == 0
+        else { return false }
+        counts.skip(cellsLeft)
+        count += BlockColumn.sum(heads) >> 1
+        cellsLeft = 0
         isFirstCell = false
+        return true
     }
 
     @inline(__always)
     private mutating func passCount(into total: inout Measure) throws(DecodeError) {
         let head = try count()
         // Far from overflow: a cell counts at most 2^56, and eight small ones 504.
-        guard total.count < 1 << 62 else { throw fault(counts, .overflow) }
+        guard total.count < 1 << 62 else { throw Self.fault(counts, .overflow) }
         guard head & 1 == 1 else {
             total.count += head >> 1
             return
@@ -284,7 +339,7 @@ package struct BlockWalk: Sendable {
     ) throws(DecodeError) {
         let held = try heldValues(of: count)
         if let sum = total.values?.sum, sum.addingReportingOverflow(held.sum).overflow {
-            throw fault(values, .overflow)
+            throw Self.fault(values, .overflow)
         }
         total.add(Measure(count: count, values: held))
     }
@@ -307,12 +362,12 @@ package struct BlockWalk: Sendable {
 
     /// By itself, so that the text of a fault costs those nothing who find none.
     @inline(never)
-    private func fault(_ column: BlockColumn, _ fault: Fault) -> DecodeError {
+    private static func fault(_ column: BlockColumn, _ fault: Fault) -> DecodeError {
         let what =
             switch fault {
             case .leftOver: "a block's columns hold more than its series"
             case .endsEarly: "a series ends early"
-            case .partition: "a partition beyond \(partitionsMax)"
+            case .partition: "a partition beyond \(Limits.partitionsMax)"
             case .sharedKey: "a key shares too much"
             case .longKey: "a key or type is too long"
             case .cells(let count): "a series of \(count) cells"

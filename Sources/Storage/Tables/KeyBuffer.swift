@@ -9,13 +9,16 @@ struct KeyBuffer: Sendable {
 
         init(_ capacity: Int) {
             self.capacity = capacity
-            base = .allocate(byteCount: capacity, alignment: 16)
+            base = .allocate(byteCount: capacity + KeyBuffer.padding, alignment: 16)
         }
 
         deinit {
             base.deallocate()
         }
     }
+
+    /// Behind `capacity`, so that short keys are copied whole.
+    private static let padding = 16
 
     private var memory: Memory
     nonisolated(unsafe) private var base: UnsafeMutableRawPointer
@@ -30,10 +33,41 @@ struct KeyBuffer: Sendable {
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
     /// Keeps the first `start` bytes and puts `rest`, which lies elsewhere, behind them.
-    @inline(__always)
     mutating func replace(from start: Int, with rest: UnsafeRawBufferPointer) {
+        makeRoom(start, rest.count)
+        guard let source = rest.baseAddress else { return }
+        // Within `capacity`, and nobody else's, by `makeRoom`.
+        base.advanced(by: start).copyMemory(from: source, byteCount: rest.count)
+    }
+
+    /// The same for bytes behind which 16 more can be read, as in `BlockBytes` and here.
+    @inline(__always)
+    mutating func replace(from start: Int, withPadded rest: UnsafeRawBufferPointer) {
+        makeRoom(start, rest.count)
+        guard let source = rest.baseAddress else { return }
+        if rest.count <= Self.padding {
+            // The memory ends that far behind `capacity`.
+            base.storeBytes(
+                of: source.loadUnaligned(as: SIMD2<UInt64>.self), toByteOffset: start,
+                as: SIMD2<UInt64>.self)
+        } else {
+            base.advanced(by: start).copyMemory(from: source, byteCount: rest.count)
+        }
+    }
+
+    mutating func set(_ other: UnsafeRawBufferPointer) {
+        replace(from: 0, with: other)
+    }
+
+    @inline(__always)
+    mutating func set(padded other: UnsafeRawBufferPointer) {
+        replace(from: 0, withPadded: other)
+    }
+
+    @inline(__always)
+    private mutating func makeRoom(_ start: Int, _ rest: Int) {
         precondition(
-            start >= 0 && start <= count && rest.count <= memory.capacity - start,
+            start >= 0 && start <= count && rest <= memory.capacity - start,
             "a key stays in its buffer")
         if !isKnownUniquelyReferenced(&memory) {
             let mine = Memory(memory.capacity)
@@ -41,13 +75,6 @@ struct KeyBuffer: Sendable {
             memory = mine
             base = mine.base
         }
-        count = start + rest.count
-        guard let source = rest.baseAddress else { return }
-        // Within `capacity` by the first line, and nobody else's by the second.
-        base.advanced(by: start).copyMemory(from: source, byteCount: rest.count)
-    }
-
-    mutating func set(_ other: UnsafeRawBufferPointer) {
-        replace(from: 0, with: other)
+        count = start + rest
     }
 }

@@ -101,6 +101,6 @@ struct TableCursor: Sendable {
     }
 
     private func damaged(_ what: String) -> StorageError {
-        .damaged(path: table.path, offset: table.index.entries[number].offset, what: what)
+        table.damaged(number, what)
     }
 }

@@ -87,11 +87,20 @@ struct TableFlush {
         let types = store.types.indices.map { store.typeBytes(UInt32($0)) }
         let cells = store.cells
         let values = store.values
+        let series = store.series
+        // What they add up to is read back from the file and found anew.
+        func known(_ place: Int) -> DayTerms? {
+            series[place].day.map {
+                DayTerms(series[place].terms, day: $0, term: series[place].term)
+            }
+        }
         for run in sorted.runs[runs] {
             let held = store.keys[Int(store.series[run.series].key)]
             store.withBytes(held.offset, Int(held.length)) { key in
                 types[Int(store.series[run.series].type)].withUnsafeBytes { type in
-                    writer.begin(PartitionID(Int(held.partition)), key: key, type: type)
+                    writer.begin(
+                        PartitionID(Int(held.partition)), key: key, type: type,
+                        known: known(run.series))
                 }
             }
             for position in run.cells {

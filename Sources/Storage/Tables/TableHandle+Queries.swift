@@ -25,7 +25,7 @@ extension TableHandle {
     package func scan(into aggregate: inout ScanAggregate) throws(StorageError) {
         guard aggregate.spec.windows.overlaps(meta.firstWindow, meta.lastWindow) else { return }
         aggregate.reserve(keys: keys(of: aggregate.spec.partitions))
-        for number in index.entries.indices where isWanted(number, aggregate) {
+        for number in index.entries.indices where isWanted(number, aggregate.spec.partitions) {
             var block = try block(number)
             try source.decoded(at: index.entries[number].offset) { () throws(DecodeError) in
                 try Self.collect(from: &block, into: &aggregate)
@@ -82,15 +82,15 @@ extension TableHandle {
 
     /// Blocks are sorted by partition first: a block spans those from its first cell's to the next
     /// block's first cell's.
-    private func isWanted(_ number: Int, _ aggregate: ScanAggregate) -> Bool {
+    func isWanted(_ number: Int, _ partitions: PartitionSet) -> Bool {
         let first = index.entries[number].first.partition
         let last =
             number + 1 < index.entries.count
             ? index.entries[number + 1].first.partition
             : footer.partitions.last?.partition ?? first
-        guard first < last else { return aggregate.wants(first) }
+        guard first < last else { return partitions.contains(first) }
         return footer.partitions.contains {
-            $0.partition >= first && $0.partition <= last && aggregate.wants($0.partition)
+            $0.partition >= first && $0.partition <= last && partitions.contains($0.partition)
         }
     }
 
@@ -153,7 +153,7 @@ extension TableHandle {
 extension BlockWalk {
     /// Whether the part is of a type; nil is any.
     @inline(__always)
-    fileprivate func isOf(_ wanted: [UInt8]?) -> Bool {
+    func isOf(_ wanted: [UInt8]?) -> Bool {
         guard let wanted else { return true }
         let mine = type
         return wanted.withUnsafeBytes { ByteOrder.areEqual(mine, $0) }

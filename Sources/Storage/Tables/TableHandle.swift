@@ -110,14 +110,21 @@ package final class TableHandle: Sendable {
         }
     }
 
+    /// What is wrong in a block that is walked.
+    func damaged(_ number: Int, _ error: DecodeError) -> StorageError {
+        damaged(number, error.description)
+    }
+
+    func damaged(_ number: Int, _ what: String) -> StorageError {
+        .damaged(path: path, offset: index.entries[number].offset, what: what)
+    }
+
     private func readBlock(_ number: Int) throws(StorageError) -> BlockWalk {
         let entry = index.entries[number]
         let frame = try source.frame(entry.offset, entry.length, checksum: entry.checksum)
         return try source.decoded(at: entry.offset) { () throws(DecodeError) in
             try BlockWalk(
-                SectionFrame.decode(
-                    .block, frame, table: meta.id, at: entry.offset,
-                    rawMax: StorageLimits.blockRawMax),
+                SectionFrame.decodeBlock(frame, table: meta.id, at: entry.offset),
                 buckets: options.buckets)
         }
     }

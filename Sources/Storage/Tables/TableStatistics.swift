@@ -16,7 +16,9 @@ struct TableStatistics: Sendable {
     private(set) var key = KeyBuffer(capacity: Limits.keyMax)
     private(set) var type = KeyBuffer(capacity: Limits.typeMax)
     private var keyTerms: SipKey
-    private var terms: SeriesTerms?
+    /// For which of the keys `keyTerms` are.
+    private var termsKeys: UInt64 = 0
+    private(set) var terms: DayTerms?
     /// The cells of one series and day share a term: they are added up before it is.
     private var run = Measure.zero
     private var runCells: UInt64 = 0
@@ -52,9 +54,13 @@ struct TableStatistics: Sendable {
 
     /// Before the cells of a series, or of a part of one: parts of the same series follow one
     /// another.
+    ///
+    /// - Parameter known: the terms, where they were found for this series already: they are most
+    ///   of what a short series costs. Who reads a file back to believe it finds its own.
     @discardableResult
     mutating func begin(
-        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
+        known: DayTerms? = nil
     ) -> Beginning {
         let isNewPartition = sums.last?.partition.index != partition.index
         let isNewKey = isNewPartition || !ByteOrder.areEqual(self.key.bytes, key)
@@ -68,11 +74,18 @@ struct TableStatistics: Sendable {
             keys += 1
             widen(to: key)
             self.key.set(key)
-            keyTerms = SeriesTerms.ofKey(key, digestKey: digestKey)
         }
         series += 1
         self.type.set(type)
-        terms = SeriesTerms(type: type, ofKey: keyTerms)
+        if let known {
+            terms = known
+        } else {
+            if termsKeys != keys {
+                keyTerms = SeriesTerms.ofKey(key, digestKey: digestKey)
+                termsKeys = keys
+            }
+            terms = DayTerms(SeriesTerms(type: type, ofKey: keyTerms), day: day)
+        }
         return isNewKey ? .key : .series
     }
 
@@ -95,8 +108,8 @@ struct TableStatistics: Sendable {
         }
         run.add(measure)
         runCells += 1
-        checksum.add(terms, window: window, measure)
-        windows.add(terms, window: window, measure)
+        checksum.add(terms.terms, window: window, measure)
+        windows.add(terms.terms, window: window, measure)
         firstWindow = min(firstWindow, window)
         lastWindow = max(lastWindow, window)
     }
@@ -106,8 +119,29 @@ struct TableStatistics: Sendable {
         let last = sums.count - 1
         sums[last].cells += runCells
         sums[last].total.add(run)
-        sums[last].digest.add(run, term: terms.term(day: day))
+        sums[last].digest.add(run, term: terms.term(of: day))
         run = .zero
         runCells = 0
+    }
+}
+
+/// What the digests need of a series, and its term of the day that is most likely asked for.
+struct DayTerms: Sendable {
+    let terms: SeriesTerms
+    private let day: Int64
+    private let term: UInt128
+
+    init(_ terms: SeriesTerms, day: Int64) {
+        self.init(terms, day: day, term: terms.term(day: day))
+    }
+
+    init(_ terms: SeriesTerms, day: Int64, term: UInt128) {
+        self.terms = terms
+        self.day = day
+        self.term = term
+    }
+
+    func term(of day: Int64) -> UInt128 {
+        day == self.day ? term : terms.term(day: day)
     }
 }

@@ -34,10 +34,12 @@ struct TableWriter {
 
     private var offset: UInt64 { written + UInt64(pendingBytes) }
 
+    /// - Parameter known: as in `TableStatistics.begin`.
     mutating func begin(
-        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
+        known: DayTerms?
     ) {
-        if statistics.begin(partition, key: key, type: type) == .key {
+        if statistics.begin(partition, key: key, type: type, known: known) == .key {
             filter.insert(KeyFilter.hash(partition, key))
         }
         isSeriesOpen = false
