@@ -80,6 +80,32 @@ import Wire
         }
     }
 
+    @Test("A copy of a walk goes its own way, also in the middle of a key")
+    func copies() throws {
+        var random = RandomSource(seed: 48)
+        let model = BlockModel.random(&random, parts: 60)
+        let raw = model.encoded()
+        for stop in 0..<60 {
+            var walk = try BlockWalk(raw, buckets: BlockModel.buckets)
+            for _ in 0...stop { #expect(try walk.next()) }
+            var copy = walk
+            #expect(Array(copy.key) == model.parts[stop].key)
+            for part in model.parts.dropFirst(stop + 1) {
+                #expect(try walk.next())
+                #expect(Array(walk.key) == part.key)
+                #expect(Array(walk.type) == part.type)
+            }
+            #expect(try !walk.next())
+            #expect(Array(copy.key) == model.parts[stop].key)
+            for part in model.parts.dropFirst(stop + 1) {
+                #expect(try copy.next())
+                #expect(Array(copy.key) == part.key)
+                #expect(Array(copy.type) == part.type)
+            }
+            #expect(try !copy.next())
+        }
+    }
+
     // MARK: Damage
 
     @Test("A truncated block is refused, and one with a shorter column is as the plain reader says")
