@@ -75,6 +75,9 @@ package enum StorageLimits {
     package static let measureCountMax = UInt64(1) << 56
     /// Bytes of keys and totals that one scan may hold.
     package static let scanBytesMax = 1 << 30
+    /// The most keys of a top K that are kept while tables are merged, for which no memory is
+    /// counted.
+    package static let topKeptMax = 100_000
     /// Keys that one page of a listing may ask for.
     package static let keysPageMax = 100_000
 }

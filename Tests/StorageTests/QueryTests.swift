@@ -143,6 +143,21 @@ import Wire
         }
     }
 
+    @Test("where nothing ranks, or more than the most that are kept, all is gathered")
+    func keepsAll() throws {
+        let store = try Store(seed: 36)
+        let totals = ScanSpec(partitions: .all, output: .totalsByKey)
+        let all = try store.scan(totals)
+        let most = ScanAggregate.Top(StorageLimits.topKeptMax, by: .sum)
+        let more = ScanAggregate.Top(StorageLimits.topKeptMax + 1, by: .sum)
+        let ranked = all.rows.filter { $0.measure.values != nil }.count
+        #expect(ranked < all.count)
+        #expect(try store.scan(totals, keeping: most).count == ranked)
+        #expect(try store.scan(totals, keeping: more) == all)
+        let types = ScanSpec(partitions: .all, output: .types)
+        #expect(try store.scan(types, keeping: .init(1, by: .count)) == store.scan(types))
+    }
+
     @Test("equal totals over several tables and a memtable are kept by ascending key")
     func keptTies() throws {
         let files = try LogTests.fresh()

@@ -26,17 +26,19 @@ package struct ScanAggregate: Sendable {
     }
 
     /// - Parameters:
-    ///   - keeping: of totals by key, that only these matter.
+    ///   - keeping: of totals by key, that only these matter. Of anything else, and of more than
+    ///     `StorageLimits.topKeptMax`, all are gathered.
     ///   - seed: of the hash table; draw it, so that nobody can choose colliding keys.
     ///   - bytesMax: the memory after which the answer is an error.
     package init(
         _ spec: ScanSpec, keeping: Top? = nil, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3,
         bytesMax: Int = StorageLimits.scanBytesMax
     ) {
-        precondition(
-            keeping == nil || spec.output == .totalsByKey, "only totals by key have an order")
         self.spec = spec
-        self.keeping = keeping
+        let isRanked =
+            spec.output == .totalsByKey
+            && keeping.map { $0.count <= StorageLimits.topKeptMax } ?? false
+        self.keeping = isRanked ? keeping : nil
         self.bytesMax = bytesMax
         table = MeasureTable(seed: seed)
         self.seed = seed
