@@ -122,7 +122,9 @@ extension NodeMachine {
             }
         case .scan(var spec, let top):
             spec.partitions = partitions
-            var aggregate = ScanAggregate(spec)
+            var aggregate = ScanAggregate(
+                spec,
+                keeping: top.map { .init($0.k, by: $0.order == .count ? .count : .sum) })
             memtable.scan(into: &aggregate)
             if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
                 finish(

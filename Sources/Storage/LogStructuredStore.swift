@@ -75,6 +75,9 @@ package enum StorageLimits {
     package static let measureCountMax = UInt64(1) << 56
     /// Bytes of keys and totals that one scan may hold.
     package static let scanBytesMax = 1 << 30
+    /// The most keys of a top K that are kept while tables are merged, for which no memory is
+    /// counted.
+    package static let topKeptMax = 100_000
     /// Keys that one page of a listing may ask for.
     package static let keysPageMax = 100_000
 }
@@ -118,8 +121,10 @@ package struct TimeBuckets: Hashable, Sendable {
 
     /// Windows beyond this are refused wherever bytes come from outside.
     package func isPlausible(window index: Int64) -> Bool {
-        index >= -reach && index <= reach
+        plausibleWindows.contains(index)
     }
+
+    var plausibleWindows: ClosedRange<Int64> { -reach...reach }
 
     package func bucket(of index: Int64) -> Int64 {
         let bucket = floorDivide(index, windowsPerBucket)

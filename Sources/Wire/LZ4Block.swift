@@ -34,14 +34,28 @@ package enum LZ4Block {
         else { throw DecodeError("an LZ4 block of \(bytes.count) bytes claims \(count)", at: 0) }
         var size: Int32 = -1
         let result = [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
-            size = target.withMemoryRebound(to: CChar.self) { target in
-                LZ4_decompress_safe(
-                    bytes.baseAddress?.assumingMemoryBound(to: CChar.self), target.baseAddress,
-                    Int32(bytes.count), Int32(count))
-            }
+            size = decompress(bytes, UnsafeMutableRawBufferPointer(target))
             initialized = Int(max(0, size))
         }
         guard Int(size) == count else { throw DecodeError("a damaged LZ4 block", at: 0) }
         return result
+    }
+
+    /// Fills memory that the caller has, exactly, or it is an error.
+    package static func decompress(
+        _ bytes: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer
+    ) throws(DecodeError) {
+        guard target.count <= Int32.max / 2, bytes.count <= Int32.max / 2,
+            Int(decompress(bytes, target)) == target.count
+        else { throw DecodeError("a damaged LZ4 block", at: 0) }
+    }
+
+    private static func decompress(
+        _ bytes: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer
+    ) -> Int32 {
+        LZ4_decompress_safe(
+            bytes.baseAddress?.assumingMemoryBound(to: CChar.self),
+            target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count),
+            Int32(target.count))
     }
 }

@@ -5,11 +5,12 @@ import Node
 import Storage
 import Wire
 
-/// For `scripts/bench`: what a flush and a compaction cost, without a node around them.
+/// For `scripts/bench`: what a flush, a compaction and reads of a table cost, without a node around
+/// them.
 struct MeasureTablesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "measure-tables",
-        abstract: "Measure flush and compaction in a directory that is empty.",
+        abstract: "Measure flush, compaction and reads in a directory that is empty.",
         discussion: """
             Events of one hour, 3 types and keys of 11 characters by Zipf's law, until there are \
             so many cells: once in one table, and once in several that are merged. Bytes of \
@@ -28,12 +29,12 @@ struct MeasureTablesCommand: ParsableCommand {
     @Option(help: "Tables that are merged.")
     var flushes = 4
 
-    private static let keys = 100_000
-    private static let types = ["view", "like", "share"].map { Array($0.utf8) }
-    private static let minutes = 60
-    private static let partitions = 256
+    static let keys = 100_000
+    static let types = ["view", "like", "share"].map { Array($0.utf8) }
+    static let minutes = 60
+    static let partitions = 256
     /// 2026-01-01T00:00Z.
-    private static let start: Int64 = 29_453_760
+    static let start: Int64 = 29_453_760
     private static let digestKey = SipKey(low: 1, high: 2)
 
     func validate() throws {
@@ -70,6 +71,8 @@ struct MeasureTablesCommand: ParsableCommand {
         guard let merged, merged.meta.total == one.table.meta.total else {
             throw CommandFailure("the merged table holds another sum than the whole one")
         }
+        let reads = TableReads(table: merged, runner: runner, path: directory + "/" + merged.path)
+        let figures = try reads.measure()
         print(
             """
             {"cells": \(one.table.meta.cells), "table_bytes": \(one.table.meta.size), \
@@ -79,7 +82,8 @@ struct MeasureTablesCommand: ParsableCommand {
             "flush_mb_per_second": \(Self.rate(Self.rawBytes(of: one.table), one.seconds)), \
             "compacted_cells": \(taken), \
             "compaction_seconds": \(Quantity.fixed(seconds, digits: 3)), \
-            "compaction_mb_per_second": \(Self.rate(bytes, seconds))}
+            "compaction_mb_per_second": \(Self.rate(bytes, seconds)), \
+            \(figures)}
             """)
     }
 
@@ -117,11 +121,15 @@ struct MeasureTablesCommand: ParsableCommand {
         return (table, Self.processorSeconds - began)
     }
 
+    static func key(_ number: Int) -> [UInt8] {
+        let digits = String(number)
+        return Array(("k" + String(repeating: "0", count: 10 - digits.count) + digits).utf8)
+    }
+
     private static func add(
         _ number: Int, _ counts: [UInt32], to memtable: inout Memtable
     ) throws {
-        let digits = String(number)
-        let key = Array(("k" + String(repeating: "0", count: 10 - digits.count) + digits).utf8)
+        let key = Self.key(number)
         var writer = SliceWriter()
         var hasCells = false
         for (place, type) in types.enumerated() {
@@ -157,7 +165,7 @@ struct MeasureTablesCommand: ParsableCommand {
     private static func rawBytes(of table: TableHandle) -> UInt64 { table.meta.cells * 31 }
 
     /// Of this process: other work on the machine does not count.
-    private static var processorSeconds: Double {
+    static var processorSeconds: Double {
         var time = timespec()
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9

@@ -58,7 +58,8 @@ struct MetamorphicStore {
             case .scan(let spec):
                 answers.append(Self.answer(try scan(spec)))
             case .top(let count, let order, let spec):
-                answers.append(.totals(try scan(spec).top(count, by: order)))
+                let kept = try scan(spec, keeping: .init(count, by: order))
+                answers.append(.totals(kept.top(count, by: order)))
             }
         }
         return answers
@@ -75,8 +76,10 @@ struct MetamorphicStore {
         return rows
     }
 
-    private func scan(_ spec: ScanSpec) throws -> ScanAggregate {
-        var base = ScanAggregate(spec)
+    private func scan(
+        _ spec: ScanSpec, keeping: ScanAggregate.Top? = nil
+    ) throws -> ScanAggregate {
+        var base = ScanAggregate(spec, keeping: keeping)
         memtable.scan(into: &base)
         let job = StorageJob.scan(TableSnapshot(tables: tables), base: base)
         guard case .scanned(let aggregate) = try runner.run(job).get() else {

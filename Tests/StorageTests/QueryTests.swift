@@ -39,8 +39,10 @@ import Wire
             self.files = files
         }
 
-        func scan(_ spec: ScanSpec) throws -> ScanAggregate {
-            var aggregate = ScanAggregate(spec)
+        func scan(
+            _ spec: ScanSpec, keeping: ScanAggregate.Top? = nil
+        ) throws -> ScanAggregate {
+            var aggregate = ScanAggregate(spec, keeping: keeping)
             memtable.scan(into: &aggregate)
             let runner = StorageRunner(fileSystem: files, options: StorageModel.options)
             let result = try runner.run(.scan(snapshot, base: aggregate)).get()
@@ -122,6 +124,97 @@ import Wire
             }
         }
         #expect(tied.top(3, by: .count).map(\.key) == [[97], [98], [99]])
+    }
+
+    @Test("a scan that keeps the top K alone has the same K, whether memtables or tables hold them")
+    func keptTop() throws {
+        for seed: UInt64 in 30..<34 {
+            let store = try Store(seed: seed)
+            for spec in Self.specs(.totalsByKey) {
+                let all = try store.scan(spec)
+                for count in [0, 1, 3, 17, 1000] {
+                    for order in [ScanAggregate.Order.count, .sum] {
+                        let kept = try store.scan(spec, keeping: .init(count, by: order))
+                        #expect(kept.top(count, by: order) == all.top(count, by: order))
+                        #expect(kept.count <= count)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("where nothing ranks, or more than the most that are kept, all is gathered")
+    func keepsAll() throws {
+        let store = try Store(seed: 36)
+        let runner = StorageRunner(fileSystem: store.files, options: StorageModel.options)
+        /// How many keys are held, of which one has no values and does not rank by sum.
+        func held(_ top: ScanAggregate.Top?) throws -> Int {
+            var base = ScanAggregate(
+                ScanSpec(partitions: .all, output: .totalsByKey), keeping: top)
+            Array("plain".utf8).withUnsafeBytes {
+                base.add(PartitionID(0), key: $0, type: $0, window: 0, Measure(count: 1))
+            }
+            let result = try runner.run(.scan(store.snapshot, base: base)).get()
+            guard case .scanned(let aggregate) = result else { throw TableTests.Unexpected() }
+            return aggregate.count
+        }
+        let all = try held(nil)
+        #expect(try held(.init(StorageLimits.topKeptMax, by: .count)) == all)
+        #expect(try held(.init(StorageLimits.topKeptMax, by: .sum)) < all)
+        #expect(try held(.init(StorageLimits.topKeptMax + 1, by: .sum)) == all)
+        let types = ScanSpec(partitions: .all, output: .types)
+        #expect(try store.scan(types, keeping: .init(1, by: .count)) == store.scan(types))
+    }
+
+    @Test("equal totals over several tables and a memtable are kept by ascending key")
+    func keptTies() throws {
+        let files = try LogTests.fresh()
+        var snapshot = TableSnapshot()
+        var random = RandomSource(seed: 35)
+        var expected: [[UInt8]: UInt64] = [:]
+        var live = StorageModel.memtable()
+        for round in 0..<5 {
+            for number in 0..<40 where round == 4 || random.below(2) == 0 {
+                let key = Array("k\(number)".utf8)
+                let count = UInt64(1 + random.below(2))
+                expected[key, default: 0] += count
+                let other = Array("t\(random.below(3))".utf8)
+                var writer = SliceWriter()
+                key.withUnsafeBytes { key in
+                    other.withUnsafeBytes { writer.beginSeries(key: key, type: $0, cells: 1) }
+                }
+                writer.append(window: 23_000_000 + Int64(random.below(3)), count: count)
+                let slice = writer.bytes()
+                var fault: SliceError?
+                slice.withUnsafeBytes { buffer in
+                    do throws(SliceError) {
+                        try live.apply(slice: buffer, partition: PartitionID(number % 3))
+                    } catch {
+                        fault = error
+                    }
+                }
+                #expect(fault == nil)
+            }
+            guard round < 4 else { break }
+            let frozen = live.freeze(through: LSN(1))
+            live = StorageModel.memtable()
+            snapshot.tables += try TableTests.flush(
+                frozen, to: files, firstID: UInt64(1 + round * 100))
+        }
+        #expect(snapshot.tables.count == 4)
+        let sorted = expected.sorted {
+            $0.value != $1.value
+                ? $0.value > $1.value : $0.key.lexicographicallyPrecedes($1.key)
+        }.map { ScanAggregate.Row(key: $0.key, measure: Measure(count: $0.value)) }
+        let runner = StorageRunner(fileSystem: files, options: StorageModel.options)
+        for count in [1, 2, 10, 39, 40, 50] {
+            var base = ScanAggregate(
+                ScanSpec(partitions: .all, output: .totalsByKey), keeping: .init(count, by: .count))
+            live.scan(into: &base)
+            let result = try runner.run(.scan(snapshot, base: base)).get()
+            guard case .scanned(let kept) = result else { throw TableTests.Unexpected() }
+            #expect(kept.top(count, by: .count) == Array(sorted.prefix(count)))
+        }
     }
 
     @Test("keys are listed page by page, none twice, none left out")

@@ -41,7 +41,8 @@ struct TableMerge: Sendable {
             // Before it, and not within: a hot key may have many cells.
             guard bytesRead < end else { return false }
             writer.begin(
-                cursors[lead].partition, key: cursors[lead].key, type: cursors[lead].type)
+                cursors[lead].partition, key: cursors[lead].key, type: cursors[lead].type,
+                known: cursors[lead].statistics.terms)
             if members.count == 1 { try copySeries(lead) } else { try mergeSeries() }
         }
         return true

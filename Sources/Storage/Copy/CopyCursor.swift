@@ -89,18 +89,18 @@ struct CopyReader {
         let offset = table.index.entries[number].offset
         return try table.source.decoded(at: offset) { () throws(DecodeError) in
             var builder = TableBlockBuilder()
-            while try reader.nextSeries() {
+            while try reader.next() {
                 guard partitions.contains(reader.partition) else { continue }
                 var isOpen = false
                 while let cell = try reader.nextCell() {
                     if isOpen {
                         builder.add(window: cell.window, cell.measure)
-                    } else {
-                        builder.begin(
-                            reader.partition, key: reader.key, type: reader.type,
-                            window: cell.window, cell.measure)
-                        isOpen = true
+                        continue
                     }
+                    builder.begin(
+                        reader.partition, key: reader.key, type: reader.type, window: cell.window,
+                        cell.measure)
+                    isOpen = true
                 }
             }
             return builder.cells == 0 ? [] : builder.finish()
@@ -171,12 +171,14 @@ extension Memtable {
             inout Memtable, PartitionID, [UInt8], [UInt8], (window: Int64, measure: Measure)
         ) -> Void
     ) throws(DecodeError) {
-        var reader = try TableBlockReader(raw, buckets: buckets)
-        while try reader.nextSeries() {
-            guard partitions.contains(reader.partition), !reader.key.isEmpty, !reader.type.isEmpty
+        var reader = try BlockWalk(raw, buckets: buckets)
+        while try reader.next() {
+            let key = Array(reader.key)
+            let type = Array(reader.type)
+            guard partitions.contains(reader.partition), !key.isEmpty, !type.isEmpty
             else { throw DecodeError("cells of \(reader.partition)", at: 0) }
             while let cell = try reader.nextCell() {
-                visit(&self, reader.partition, reader.key, reader.type, cell)
+                visit(&self, reader.partition, key, type, cell)
             }
         }
     }

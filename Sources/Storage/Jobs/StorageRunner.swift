@@ -47,7 +47,7 @@ package struct StorageRunner: Sendable {
         case .scan(let snapshot, let base):
             var aggregate = base
             for memtable in snapshot.frozen { memtable.scan(into: &aggregate) }
-            for table in snapshot.tables { try table.scan(into: &aggregate) }
+            try aggregate.add(snapshot.tables)
             guard aggregate.isWithinLimit else { throw .scanTooLarge(bytes: aggregate.byteCount) }
             return .scanned(aggregate)
         case .readLog(let positions):

@@ -36,13 +36,13 @@ extension CellStore {
                     }
                 }
                 let type = types[Int(series[current].type)]
-                aggregate.add(
+                _ = aggregate.add(
                     partition,
                     key: UnsafeRawBufferPointer(
                         rebasing: arena[key.offset..<key.offset + Int(key.length)]),
                     type: UnsafeRawBufferPointer(
                         rebasing: arena[type.offset..<type.offset + type.length]),
-                    part)
+                    &part)
             }
         }
     }

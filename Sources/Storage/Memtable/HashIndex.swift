@@ -61,11 +61,19 @@ struct HashIndex: Sendable {
         slots[position] = entry
     }
 
+    /// So many entries fit without growing.
+    mutating func reserve(_ room: Int) {
+        if room * 4 > slots.count * 3 { self = HashIndex(room: room, with: slots, count) }
+    }
+
     private mutating func grow() {
-        let old = slots
-        slots = Array(repeating: 0, count: old.count * 2)
-        shift -= 1
-        for entry in old where entry != 0 { place(entry) }
+        self = HashIndex(room: count + 1, with: slots, count)
+    }
+
+    private init(room: Int, with entries: [UInt64], _ count: Int) {
+        self.init(room: room)
+        for entry in entries where entry != 0 { place(entry) }
+        self.count = count
     }
 }
 
@@ -83,9 +91,17 @@ enum TableHash {
             offset += 8
         }
         var last: UInt64 = 0
-        while offset < bytes.count {
-            last = last << 8 | UInt64(bytes[offset])
-            offset += 1
+        if offset < bytes.count {
+            if bytes.count >= 8 {
+                // The last eight bytes, of which some were taken before.
+                let word = bytes.loadUnaligned(fromByteOffset: bytes.count - 8, as: UInt64.self)
+                last = UInt64(littleEndian: word)
+            } else {
+                while offset < bytes.count {
+                    last = last << 8 | UInt64(bytes[offset])
+                    offset += 1
+                }
+            }
         }
         return fold(state ^ last, 0x8ebc_6af0_9c88_c6e3 ^ seed)
     }
@@ -126,7 +142,44 @@ enum ByteOrder {
         left.withUnsafeBytes { mine in right.withUnsafeBytes { compare(mine, $0) } }
     }
 
+    /// Words that overlap where the length is no multiple of eight: no loop over single bytes.
+    @inline(__always)
     static func areEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
-        left.count == right.count && compare(left, right) == 0
+        let count = left.count
+        guard count == right.count else { return false }
+        guard count >= 8 else { return compare(left, right) == 0 }
+        var offset = 0
+        while offset + 8 < count {
+            if !areEqual(left, right, at: offset) { return false }
+            offset += 8
+        }
+        return areEqual(left, right, at: count - 8)
+    }
+
+    /// The eight bytes from an offset on, which end within both.
+    @inline(__always)
+    private static func areEqual(
+        _ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer, at offset: Int
+    ) -> Bool {
+        left.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            == right.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+    }
+
+    /// How many bytes both begin with.
+    static func commonPrefix(
+        _ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer
+    ) -> Int {
+        let most = min(left.count, right.count)
+        var shared = 0
+        while shared + 8 <= most {
+            // Both loads end within `most`.
+            let mine = left.loadUnaligned(fromByteOffset: shared, as: UInt64.self)
+            let theirs = right.loadUnaligned(fromByteOffset: shared, as: UInt64.self)
+            let differing = UInt64(littleEndian: mine ^ theirs)
+            if differing != 0 { return shared + differing.trailingZeroBitCount / 8 }
+            shared += 8
+        }
+        while shared < most, left[shared] == right[shared] { shared += 1 }
+        return shared
     }
 }

@@ -9,6 +9,9 @@ struct BoundedHeap<Element> {
         self.isWorse = isWorse
     }
 
+    /// What an element must be better than; nil while there is room for any.
+    var worst: Element? { elements.count < capacity ? nil : elements.first }
+
     mutating func offer(_ element: Element) {
         if elements.count < capacity {
             elements.append(element)

@@ -28,8 +28,19 @@ struct MeasureTable: Sendable {
             + values.count * MemoryLayout<Measure.Values>.stride
     }
 
+    /// Room for so many keys beyond those there are, so that nothing grows meanwhile.
+    mutating func reserve(_ keys: Int) {
+        index.reserve(count + keys)
+        entries.reserveCapacity(count + keys)
+    }
+
     mutating func add(_ key: UnsafeRawBufferPointer, _ measure: Measure) {
-        let slot = slot(of: key)
+        add(measure, to: slot(of: key))
+    }
+
+    /// The same where the entry is known.
+    @inline(__always)
+    mutating func add(_ measure: Measure, to slot: Int) {
         entries[slot].count += measure.count
         guard let added = measure.values else { return }
         if entries[slot].values == 0 {
@@ -52,9 +63,15 @@ struct MeasureTable: Sendable {
     }
 
     func measure(of key: [UInt8]) -> Measure? {
-        key.withUnsafeBytes { key in
-            index.find(TableHash.hash(key, seed: seed)) { matches($0, key) }.map { measure($0) }
-        }
+        key.withUnsafeBytes { find($0) }.map { measure($0) }
+    }
+
+    func find(_ key: UnsafeRawBufferPointer) -> Int? {
+        index.find(TableHash.hash(key, seed: seed)) { matches($0, key) }
+    }
+
+    func withKey(_ entry: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
+        arena.withUnsafeBytes { body(slice(entries[entry], of: $0)) }
     }
 
     /// Entries by ascending key.
@@ -68,7 +85,8 @@ struct MeasureTable: Sendable {
         }
     }
 
-    private mutating func slot(of key: UnsafeRawBufferPointer) -> Int {
+    /// The entry of a key, which is made where there is none.
+    mutating func slot(of key: UnsafeRawBufferPointer) -> Int {
         let hash = TableHash.hash(key, seed: seed)
         if let found = index.find(hash, { matches($0, key) }) { return found }
         entries.append(Entry(offset: arena.count, length: key.count, count: 0, values: 0))

@@ -10,15 +10,35 @@ package struct ScanAggregate: Sendable {
     private var statistics: [PartitionID: PartitionStatistics] = [:]
     /// True when keys were left out of a `keys` listing because it was full.
     package private(set) var hasMore = false
+    /// Where no others will be asked for. Tables are then merged key by key, and what does not rank
+    /// is not kept: a scan of them ends the gathering.
+    private let keeping: Top?
+
+    /// The `count` greatest totals.
+    package struct Top: Hashable, Sendable {
+        package var count: Int
+        package var order: Order
+
+        package init(_ count: Int, by order: Order) {
+            self.count = count
+            self.order = order
+        }
+    }
 
     /// - Parameters:
+    ///   - keeping: of totals by key, that only these matter. Of anything else, and of more than
+    ///     `StorageLimits.topKeptMax`, all are gathered.
     ///   - seed: of the hash table; draw it, so that nobody can choose colliding keys.
     ///   - bytesMax: the memory after which the answer is an error.
     package init(
-        _ spec: ScanSpec, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3,
+        _ spec: ScanSpec, keeping: Top? = nil, seed: UInt64 = 0x51f1_5e11_d0c5_a4e3,
         bytesMax: Int = StorageLimits.scanBytesMax
     ) {
         self.spec = spec
+        let isRanked =
+            spec.output == .totalsByKey
+            && keeping.map { $0.count <= StorageLimits.topKeptMax } ?? false
+        self.keeping = isRanked ? keeping : nil
         self.bytesMax = bytesMax
         table = MeasureTable(seed: seed)
         self.seed = seed
@@ -29,6 +49,7 @@ package struct ScanAggregate: Sendable {
         statistics: [PartitionID: PartitionStatistics], hasMore: Bool
     ) {
         self.spec = spec
+        keeping = nil
         bytesMax = StorageLimits.scanBytesMax
         self.seed = seed
         self.table = table
@@ -39,6 +60,15 @@ package struct ScanAggregate: Sendable {
     package enum Order: UInt8, Sendable {
         case count = 1
         case sum = 2
+
+        /// By what it ranks; nil where it does not.
+        @inline(__always)
+        func weight(_ measure: Measure) -> Int128? {
+            switch self {
+            case .count: Int128(measure.count)
+            case .sum: measure.values?.sum
+            }
+        }
     }
 
     package struct Row: Hashable, Sendable {
@@ -81,31 +111,55 @@ package struct ScanAggregate: Sendable {
         guard wants(partition), wants(type: type), spec.windows.contains(window) else { return }
         var part = SeriesPart()
         part.add(window: window, measure)
-        add(partition, key: key, type: type, part)
+        _ = add(partition, key: key, type: type, &part)
+    }
+
+    /// Where a key was added; it holds as long as nothing is added but parts of that key.
+    struct Place {
+        fileprivate var entry: Int
     }
 
     /// Adds selected cells of one series. The caller has asked `wants` and looked at the windows.
+    ///
+    /// - Parameters:
+    ///   - part: stays as it is; a reference spares a copy.
+    ///   - place: what the part before returned if it was of the same key; so parts that come
+    ///     sorted are looked up once a key.
     mutating func add(
         _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
-        _ part: SeriesPart
-    ) {
-        guard part.cells > 0 else { return }
+        _ part: inout SeriesPart, at place: Place? = nil
+    ) -> Place? {
+        guard part.cells > 0 else { return place }
         switch spec.output {
         case .totalsByKey:
-            table.add(key, part.total)
+            let place = place ?? Place(entry: table.slot(of: key))
+            table.add(part.total, to: place.entry)
+            return place
         case .types:
             table.add(type, part.total)
         case .keys(let prefix, let after, let limit):
-            guard key.starts(with: prefix), isBeyond(after, key) else { return }
-            table.add(key, .zero)
-            prune(to: bounded(limit), slack: bounded(limit) + 1024)
+            guard place == nil else { return place }
+            if key.starts(with: prefix), isBeyond(after, key) {
+                table.add(key, .zero)
+                prune(to: bounded(limit), slack: bounded(limit) + 1024)
+            }
+            return Place(entry: 0)
         case .statistics:
             statistics[partition, default: PartitionStatistics()].add(part)
         }
+        return nil
+    }
+
+    /// Room for the keys of a source, about so many of them.
+    mutating func reserve(keys: Int) {
+        let room = min(keys, bytesMax / MemoryLayout<MeasureTable.Entry>.stride)
+        if case .totalsByKey = spec.output { table.reserve(max(0, room - table.count)) }
     }
 
     package mutating func merge(_ other: ScanAggregate) {
         precondition(spec.output == other.spec.output, "aggregates of two questions do not merge")
+        precondition(
+            keeping == nil && other.keeping == nil, "a key's place is known by all its cells")
         for entry in 0..<other.table.count {
             other.table.key(entry).withUnsafeBytes { table.add($0, other.table.measure(entry)) }
         }
@@ -136,6 +190,31 @@ package struct ScanAggregate: Sendable {
         hasMore = true
     }
 
+    /// Adds what all tables of a snapshot hold.
+    mutating func add(_ tables: [TableHandle]) throws(StorageError) {
+        guard let keeping else {
+            for table in tables { try table.scan(into: &self) }
+            return
+        }
+        var ranked = RankedKeys(keeping)
+        // Those of memtables that a table has as well.
+        var isMet = [Bool](repeating: false, count: table.count)
+        var scan = try TopScan(tables, spec)
+        try scan.run { key, total in
+            if !isMet.isEmpty, let entry = table.find(key) {
+                total.add(table.measure(entry))
+                isMet[entry] = true
+            }
+            ranked.offer(key, total)
+        }
+        for entry in isMet.indices where !isMet[entry] {
+            table.withKey(entry) { ranked.offer($0, table.measure(entry)) }
+        }
+        var kept = MeasureTable(seed: seed)
+        for row in ranked.rows { row.key.withUnsafeBytes { kept.add($0, row.measure) } }
+        table = kept
+    }
+
     // MARK: Answers
 
     /// All rows by ascending key (or type).
@@ -156,11 +235,7 @@ package struct ScanAggregate: Sendable {
                 ? left.weight < right.weight : table.compare(left.entry, right.entry) > 0
         }
         for entry in 0..<table.count {
-            let measure = table.measure(entry)
-            switch order {
-            case .count: heap.offer((Int128(measure.count), entry))
-            case .sum: if let values = measure.values { heap.offer((values.sum, entry)) }
-            }
+            if let weight = order.weight(table.measure(entry)) { heap.offer((weight, entry)) }
         }
         return heap.descending().map {
             Row(key: table.key($0.entry), measure: table.measure($0.entry))

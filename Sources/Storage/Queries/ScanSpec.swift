@@ -69,6 +69,15 @@ package struct SeriesPart: Hashable, Sendable {
     package init() {}
 
     @inline(__always)
+    mutating func clear() {
+        cells = 0
+        total.count = 0
+        total.values = nil
+        firstWindow = .max
+        lastWindow = .min
+    }
+
+    @inline(__always)
     package mutating func add(window: Int64, _ measure: Measure) {
         cells += 1
         total.add(measure)

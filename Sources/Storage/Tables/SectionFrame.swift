@@ -53,6 +53,41 @@ enum SectionFrame {
     static func decode(
         _ kind: Kind, _ bytes: [UInt8], table: UInt64, at offset: UInt64, rawMax: Int
     ) throws(DecodeError) -> [UInt8] {
+        let (isCompressed, rawLength) = try check(kind, bytes, table, offset, rawMax)
+        guard isCompressed else { return Array(bytes[size...]) }
+        // A closure cannot carry a typed error through the library's rethrows.
+        return try bytes.withUnsafeBytes { buffer in
+            Result { () throws(DecodeError) in
+                try LZ4Block.decompress(
+                    UnsafeRawBufferPointer(rebasing: buffer[size...]), count: rawLength)
+            }
+        }.get()
+    }
+
+    /// The same for a block of a table, where it is walked at once.
+    static func decodeBlock(
+        _ bytes: [UInt8], table: UInt64, at offset: UInt64
+    ) throws(DecodeError) -> BlockBytes {
+        let (isCompressed, rawLength) = try check(
+            .block, bytes, table, offset, StorageLimits.blockRawMax)
+        return try bytes.withUnsafeBytes { buffer in
+            Result { () throws(DecodeError) in
+                let stored = UnsafeRawBufferPointer(rebasing: buffer[size...])
+                return try BlockBytes(count: rawLength) { target throws(DecodeError) in
+                    if isCompressed {
+                        try LZ4Block.decompress(stored, into: target)
+                    } else {
+                        target.copyMemory(from: stored)
+                    }
+                }
+            }
+        }.get()
+    }
+
+    /// Whether the stored bytes are compressed, and how many raw ones they are.
+    private static func check(
+        _ kind: Kind, _ bytes: [UInt8], _ table: UInt64, _ offset: UInt64, _ rawMax: Int
+    ) throws(DecodeError) -> (isCompressed: Bool, rawLength: Int) {
         var reader = ByteReader(bytes)
         let kindFound = try reader.byte()
         let codec = try reader.byte()
@@ -74,17 +109,10 @@ enum SectionFrame {
         guard kindFound == kind.rawValue, codec <= 1, reserved == 0, Int(rawLength) <= rawMax else {
             throw reader.fail("a block of kind \(kindFound) with \(rawLength) raw bytes")
         }
-        guard codec == 1 else {
-            guard rawLength == storedLength else { throw reader.fail("a block's lengths differ") }
-            return Array(bytes[size...])
+        guard codec == 1 || rawLength == storedLength else {
+            throw reader.fail("a block's lengths differ")
         }
-        // A closure cannot carry a typed error through the library's rethrows.
-        return try bytes.withUnsafeBytes { buffer in
-            Result { () throws(DecodeError) in
-                try LZ4Block.decompress(
-                    UnsafeRawBufferPointer(rebasing: buffer[size...]), count: Int(rawLength))
-            }
-        }.get()
+        return (codec == 1, Int(rawLength))
     }
 
     /// What a whole frame says that its checksum is.

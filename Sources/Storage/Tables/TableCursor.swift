@@ -7,24 +7,28 @@ struct TableCursor: Sendable {
     let table: TableHandle
     private(set) var statistics: TableStatistics
     // Where it stands; nothing of it means anything at the end.
-    private(set) var partition = PartitionID(0)
-    private(set) var key: [UInt8] = []
-    private(set) var type: [UInt8] = []
     private(set) var window: Int64 = 0
     private(set) var measure = Measure.zero
     private(set) var isAtEnd = false
     /// Of the file, as it is stored.
     private(set) var bytesRead: UInt64 = 0
     private let windows: ClosedRange<Int64>
-    private var block: TableBlockReader
+    private var block: BlockWalk
     private var number = -1
     private var cellsOfBlock = 0
+
+    var partition: PartitionID { statistics.partition }
+
+    /// As `type`, valid until the next step.
+    var key: UnsafeRawBufferPointer { statistics.key.bytes }
+
+    var type: UnsafeRawBufferPointer { statistics.type.bytes }
 
     /// Stands at the first cell.
     init(_ table: TableHandle) throws(StorageError) {
         self.table = table
         statistics = TableStatistics(options: table.options)
-        block = TableBlockReader(empty: table.options.buckets)
+        block = BlockWalk(empty: table.options.buckets)
         windows = table.options.buckets.windows(ofBucket: table.meta.bucket)
         _ = try nextPart()
     }
@@ -69,22 +73,14 @@ struct TableCursor: Sendable {
                 return false
             }
         }
-        let isSame =
-            statistics.series > 0 && partition == block.partition && type == block.type
-            && key == block.key
-        if !isSame {
-            partition = block.partition
-            key = block.key
-            type = block.type
-        }
-        statistics.begin(partition, key: key, type: type)
+        let begun = statistics.begin(block.partition, key: block.key, type: block.type)
         guard try nextCell() else { preconditionFailure("a series holds at least one cell") }
-        return isSame
+        return begun == .nothing
     }
 
     private mutating func nextSeries() throws(StorageError) -> Bool {
         do throws(DecodeError) {
-            return try block.nextSeries()
+            return try block.next()
         } catch {
             throw damaged(error.description)
         }
@@ -105,6 +101,6 @@ struct TableCursor: Sendable {
     }
 
     private func damaged(_ what: String) -> StorageError {
-        .damaged(path: table.path, offset: table.index.entries[number].offset, what: what)
+        table.damaged(number, what)
     }
 }

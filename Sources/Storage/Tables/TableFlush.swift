@@ -87,18 +87,22 @@ struct TableFlush {
         let types = store.types.indices.map { store.typeBytes(UInt32($0)) }
         let cells = store.cells
         let values = store.values
-        var key: [UInt8] = []
-        var last: UInt32?
-        for run in sorted.runs[runs] {
-            let owner = store.series[run.series].key
-            let held = store.keys[Int(owner)]
-            if owner != last {
-                key = Array(store.arena[held.offset..<held.offset + Int(held.length)])
-                last = owner
+        let series = store.series
+        // What they add up to is read back from the file and found anew.
+        func known(_ place: Int) -> DayTerms? {
+            series[place].day.map {
+                DayTerms(series[place].terms, day: $0, term: series[place].term)
             }
-            writer.begin(
-                PartitionID(Int(held.partition)), key: key,
-                type: types[Int(store.series[run.series].type)])
+        }
+        for run in sorted.runs[runs] {
+            let held = store.keys[Int(store.series[run.series].key)]
+            store.withBytes(held.offset, Int(held.length)) { key in
+                types[Int(store.series[run.series].type)].withUnsafeBytes { type in
+                    writer.begin(
+                        PartitionID(Int(held.partition)), key: key, type: type,
+                        known: known(run.series))
+                }
+            }
             for position in run.cells {
                 let place = Int(sorted.order[position])
                 let slot = cells[place].values

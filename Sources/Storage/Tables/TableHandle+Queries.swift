@@ -24,7 +24,8 @@ extension TableHandle {
     /// Adds what the aggregate's spec selects.
     package func scan(into aggregate: inout ScanAggregate) throws(StorageError) {
         guard aggregate.spec.windows.overlaps(meta.firstWindow, meta.lastWindow) else { return }
-        for number in index.entries.indices where isWanted(number, aggregate) {
+        aggregate.reserve(keys: keys(of: aggregate.spec.partitions))
+        for number in index.entries.indices where isWanted(number, aggregate.spec.partitions) {
             var block = try block(number)
             try source.decoded(at: index.entries[number].offset) { () throws(DecodeError) in
                 try Self.collect(from: &block, into: &aggregate)
@@ -81,55 +82,80 @@ extension TableHandle {
 
     /// Blocks are sorted by partition first: a block spans those from its first cell's to the next
     /// block's first cell's.
-    private func isWanted(_ number: Int, _ aggregate: ScanAggregate) -> Bool {
+    func isWanted(_ number: Int, _ partitions: PartitionSet) -> Bool {
         let first = index.entries[number].first.partition
         let last =
             number + 1 < index.entries.count
             ? index.entries[number + 1].first.partition
             : footer.partitions.last?.partition ?? first
-        guard first < last else { return aggregate.wants(first) }
+        guard first < last else { return partitions.contains(first) }
         return footer.partitions.contains {
-            $0.partition >= first && $0.partition <= last && aggregate.wants($0.partition)
+            $0.partition >= first && $0.partition <= last && partitions.contains($0.partition)
         }
     }
 
+    /// About so many keys are held of these partitions.
+    private func keys(of partitions: PartitionSet) -> Int {
+        var cells = 0.0
+        for held in footer.partitions where partitions.contains(held.partition) {
+            cells += Double(held.cells)
+        }
+        let share = cells / Double(max(1, footer.cells))
+        return Int(Double(min(footer.keys, footer.cells)) * share)
+    }
+
     private static func collect(
-        _ query: SeriesQuery, from block: inout TableBlockReader, into rows: inout [SeriesRow]
+        _ query: SeriesQuery, from block: inout BlockWalk, into rows: inout [SeriesRow]
     ) throws(DecodeError) {
         let windows = query.windows
-        while try block.nextSeries() {
+        while try block.next() {
             guard block.partition == query.partition else {
                 if block.partition > query.partition { return }
                 continue
             }
-            let order = ByteOrder.compare(block.key, query.key)
+            let key = block.key
+            let order = query.key.withUnsafeBytes { ByteOrder.compare(key, $0) }
             if order > 0 { return }
-            guard order == 0 else { continue }
-            if let type = query.type, type != block.type { continue }
+            guard order == 0, block.isOf(query.type) else { continue }
+            let type = Array(block.type)
             while let cell = try block.nextCell() {
                 guard windows.contains(cell.window) else { continue }
-                rows.append(
-                    SeriesRow(type: block.type, window: cell.window, measure: cell.measure))
+                rows.append(SeriesRow(type: type, window: cell.window, measure: cell.measure))
             }
         }
     }
 
     private static func collect(
-        from block: inout TableBlockReader, into aggregate: inout ScanAggregate
+        from block: inout BlockWalk, into aggregate: inout ScanAggregate
     ) throws(DecodeError) {
         let windows = aggregate.spec.windows
-        while try block.nextSeries() {
-            let wanted = block.type.withUnsafeBytes { aggregate.wants(type: $0) }
-            guard wanted, aggregate.wants(block.partition) else { continue }
-            var part = SeriesPart()
-            while let cell = try block.nextCell() {
-                if windows.contains(cell.window) { part.add(window: cell.window, cell.measure) }
+        let type = aggregate.spec.type
+        var part = SeriesPart()
+        var partition: UInt16?
+        var isWanted = false
+        // Where the key is held, while its parts follow one another.
+        var place: ScanAggregate.Place?
+        while try block.next() {
+            if !block.isSameKey { place = nil }
+            if block.partition.index != partition {
+                partition = block.partition.index
+                isWanted = aggregate.wants(block.partition)
             }
-            block.key.withUnsafeBytes { key in
-                block.type.withUnsafeBytes { type in
-                    aggregate.add(block.partition, key: key, type: type, part)
-                }
-            }
+            guard isWanted, block.isOf(type) else { continue }
+            try block.sum(in: windows, into: &part)
+            guard part.cells > 0 else { continue }
+            place = aggregate.add(
+                block.partition, key: block.key, type: block.type, &part, at: place)
         }
+    }
+}
+
+extension BlockWalk {
+    /// Whether the part is of a type; nil is any.
+    @inline(__always)
+    func isOf(_ wanted: [UInt8]?) -> Bool {
+        guard let wanted else { return true }
+        let mine = type
+        return wanted.withUnsafeBytes { ByteOrder.areEqual(mine, $0) }
     }
 }

@@ -102,7 +102,7 @@ package final class TableHandle: Sendable {
     // MARK: Blocks
 
     /// A block, checked. A fault is tried once more before it counts: it may lie on the way.
-    func block(_ number: Int) throws(StorageError) -> TableBlockReader {
+    func block(_ number: Int) throws(StorageError) -> BlockWalk {
         do {
             return try readBlock(number)
         } catch {
@@ -110,14 +110,21 @@ package final class TableHandle: Sendable {
         }
     }
 
-    private func readBlock(_ number: Int) throws(StorageError) -> TableBlockReader {
+    /// What is wrong in a block that is walked.
+    func damaged(_ number: Int, _ error: DecodeError) -> StorageError {
+        damaged(number, error.description)
+    }
+
+    func damaged(_ number: Int, _ what: String) -> StorageError {
+        .damaged(path: path, offset: index.entries[number].offset, what: what)
+    }
+
+    private func readBlock(_ number: Int) throws(StorageError) -> BlockWalk {
         let entry = index.entries[number]
         let frame = try source.frame(entry.offset, entry.length, checksum: entry.checksum)
         return try source.decoded(at: entry.offset) { () throws(DecodeError) in
-            try TableBlockReader(
-                SectionFrame.decode(
-                    .block, frame, table: meta.id, at: entry.offset,
-                    rawMax: StorageLimits.blockRawMax),
+            try BlockWalk(
+                SectionFrame.decodeBlock(frame, table: meta.id, at: entry.offset),
                 buckets: options.buckets)
         }
     }

@@ -12,15 +12,18 @@ struct TableStatistics: Sendable {
     private(set) var firstKey: [UInt8]?
     private(set) var lastKey: [UInt8]?
     private var sums: [TablePartition] = []
-    private var key: [UInt8] = []
-    private var type: [UInt8] = []
+    /// The series whose cells pass.
+    private(set) var key = KeyBuffer(capacity: Limits.keyMax)
+    private(set) var type = KeyBuffer(capacity: Limits.typeMax)
     private var keyTerms: SipKey
-    private var terms: SeriesTerms?
+    /// For which of the keys `keyTerms` are.
+    private var termsKeys: UInt64 = 0
+    private(set) var terms: DayTerms?
     /// The cells of one series and day share a term: they are added up before it is.
     private var run = Measure.zero
     private var runCells: UInt64 = 0
     private var day: Int64 = 0
-    private var dayWindows: ClosedRange<Int64>?
+    private var dayWindows: ClosedRange<Int64>
     private let digestKey: SipKey
     private let buckets: TimeBuckets
 
@@ -28,6 +31,7 @@ struct TableStatistics: Sendable {
         digestKey = options.digestKey
         keyTerms = options.digestKey
         buckets = options.buckets
+        dayWindows = buckets.windows(ofDay: 0)
     }
 
     /// What each partition holds, ascending.
@@ -37,13 +41,30 @@ struct TableStatistics: Sendable {
         return closed.sums
     }
 
+    /// Of the series whose cells pass.
+    var partition: PartitionID { sums.last?.partition ?? PartitionID(0) }
+
+    /// What begins with a part of a series.
+    enum Beginning {
+        /// It goes on.
+        case nothing
+        case series
+        case key
+    }
+
     /// Before the cells of a series, or of a part of one: parts of the same series follow one
-    /// another. True where it is the first of its key.
+    /// another.
+    ///
+    /// - Parameter known: the terms, where they were found for this series already: they are most
+    ///   of what a short series costs. Who reads a file back to believe it finds its own.
     @discardableResult
-    mutating func begin(_ partition: PartitionID, key: [UInt8], type: [UInt8]) -> Bool {
-        let isNewPartition = sums.last?.partition != partition
-        let isNewKey = isNewPartition || key != self.key
-        guard isNewKey || type != self.type || terms == nil else { return false }
+    mutating func begin(
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
+        known: DayTerms? = nil
+    ) -> Beginning {
+        let isNewPartition = sums.last?.partition.index != partition.index
+        let isNewKey = isNewPartition || !ByteOrder.areEqual(self.key.bytes, key)
+        guard isNewKey || !ByteOrder.areEqual(self.type.bytes, type) else { return .nothing }
         closeRun()
         if isNewPartition {
             sums.append(
@@ -51,32 +72,44 @@ struct TableStatistics: Sendable {
         }
         if isNewKey {
             keys += 1
-            if firstKey.map({ ByteOrder.compare(key, $0) < 0 }) ?? true { firstKey = key }
-            if lastKey.map({ ByteOrder.compare(key, $0) > 0 }) ?? true { lastKey = key }
+            widen(to: key)
+            self.key.set(key)
         }
         series += 1
-        self.key = key
-        self.type = type
-        if isNewKey {
-            keyTerms = key.withUnsafeBytes { SeriesTerms.ofKey($0, digestKey: digestKey) }
+        self.type.set(type)
+        if let known {
+            terms = known
+        } else {
+            if termsKeys != keys {
+                keyTerms = SeriesTerms.ofKey(key, digestKey: digestKey)
+                termsKeys = keys
+            }
+            terms = DayTerms(SeriesTerms(type: type, ofKey: keyTerms), day: day)
         }
-        terms = type.withUnsafeBytes { SeriesTerms(type: $0, ofKey: keyTerms) }
-        return isNewKey
+        return isNewKey ? .key : .series
+    }
+
+    private mutating func widen(to key: UnsafeRawBufferPointer) {
+        func order(_ other: [UInt8]) -> Int {
+            other.withUnsafeBytes { ByteOrder.compare(key, $0) }
+        }
+        if firstKey.map({ order($0) < 0 }) ?? true { firstKey = Array(key) }
+        if lastKey.map({ order($0) > 0 }) ?? true { lastKey = Array(key) }
     }
 
     mutating func add(window: Int64, _ measure: Measure) {
         guard let terms, !sums.isEmpty else {
             preconditionFailure("a cell came before its series")
         }
-        if dayWindows.map({ !$0.contains(window) }) ?? true {
+        if !dayWindows.contains(window) {
             closeRun()
             day = buckets.day(of: window)
             dayWindows = buckets.windows(ofDay: day)
         }
         run.add(measure)
         runCells += 1
-        checksum.add(terms, window: window, measure)
-        windows.add(terms, window: window, measure)
+        checksum.add(terms.terms, window: window, measure)
+        windows.add(terms.terms, window: window, measure)
         firstWindow = min(firstWindow, window)
         lastWindow = max(lastWindow, window)
     }
@@ -86,8 +119,29 @@ struct TableStatistics: Sendable {
         let last = sums.count - 1
         sums[last].cells += runCells
         sums[last].total.add(run)
-        sums[last].digest.add(run, term: terms.term(day: day))
+        sums[last].digest.add(run, term: terms.term(of: day))
         run = .zero
         runCells = 0
+    }
+}
+
+/// What the digests need of a series, and its term of the day that is most likely asked for.
+struct DayTerms: Sendable {
+    let terms: SeriesTerms
+    private let day: Int64
+    private let term: UInt128
+
+    init(_ terms: SeriesTerms, day: Int64) {
+        self.init(terms, day: day, term: terms.term(day: day))
+    }
+
+    init(_ terms: SeriesTerms, day: Int64, term: UInt128) {
+        self.terms = terms
+        self.day = day
+        self.term = term
+    }
+
+    func term(of day: Int64) -> UInt128 {
+        day == self.day ? term : terms.term(day: day)
     }
 }

@@ -12,9 +12,6 @@ struct TableWriter {
     private var filter: KeyFilter
     private var index = TableIndex()
     private var block = TableBlockBuilder()
-    private var partition = PartitionID(0)
-    private var key: [UInt8] = []
-    private var type: [UInt8] = []
     private var isSeriesOpen = false
     private var pending: [[UInt8]] = []
     private var pendingBytes = 0
@@ -37,13 +34,14 @@ struct TableWriter {
 
     private var offset: UInt64 { written + UInt64(pendingBytes) }
 
-    mutating func begin(_ partition: PartitionID, key: [UInt8], type: [UInt8]) {
-        if statistics.begin(partition, key: key, type: type) {
-            filter.insert(key.withUnsafeBytes { KeyFilter.hash(partition, $0) })
+    /// - Parameter known: as in `TableStatistics.begin`.
+    mutating func begin(
+        _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
+        known: DayTerms?
+    ) {
+        if statistics.begin(partition, key: key, type: type, known: known) == .key {
+            filter.insert(KeyFilter.hash(partition, key))
         }
-        self.partition = partition
-        self.key = key
-        self.type = type
         isSeriesOpen = false
     }
 
@@ -52,7 +50,9 @@ struct TableWriter {
         if isSeriesOpen {
             block.add(window: window, measure)
         } else {
-            block.begin(partition, key: key, type: type, window: window, measure)
+            block.begin(
+                statistics.partition, key: statistics.key.bytes, type: statistics.type.bytes,
+                window: window, measure)
             isSeriesOpen = true
         }
         statistics.add(window: window, measure)
