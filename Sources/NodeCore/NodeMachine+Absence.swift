@@ -319,21 +319,22 @@ extension NodeMachine {
     }
 
     /// What a recovering node alone holds of segments that its sources have frozen: they may have
-    /// closed them without it. Nobody can have bound it, else a source would have listed it.
+    /// closed them without it. Nobody can have bound it, else a source would have listed it. It
+    /// need not be in doubt: where a life ended in a running process, nothing was read from a log.
     mutating func giveUpUnlisted(
         _ recovery: RecoveryProgress, into effects: inout [Effect]
     ) {
-        let unlisted = doubt.sorted().filter { id in
+        let unlisted = index.unsettledIDs.filter { id in
             guard let entry = index[id] else { return false }
             return !entry.isBound && isFrozen(entry.header) && !recovery.listed.contains(id)
         }
-        keepAside(unlisted, into: &effects)
+        // What is not on disk yet was never acknowledged.
+        keepAside(unlisted.filter { index[$0]?.record?.isDurable == true }, into: &effects)
         for id in unlisted {
             guard let header = index[id]?.header else { continue }
             drop(header, into: &effects)
             effects.append(.report(.gaveUp(id)))
         }
-        if !unlisted.isEmpty { effects.append(.sync) }
     }
 
     /// Nothing that was taken is dropped silently: who wants to know finds its bytes.

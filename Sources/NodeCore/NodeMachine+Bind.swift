@@ -202,6 +202,7 @@ extension NodeMachine {
                 marked(kind, below, now, into: &effects)
             }
         }
+        promoteIfDurable(now, into: &effects)
         voteIfRemembered(into: &effects)
         commitFlushIfDurable(into: &effects)
         commitForgetting(into: &effects)

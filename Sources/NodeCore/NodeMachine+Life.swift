@@ -34,8 +34,11 @@ struct RecoveryProgress {
     var fencedBy: Set<NodeID> = []
     /// Fenced peers that have given all that they held.
     var sources: Set<NodeID> = []
-    /// What this disk held undecided and a source holds as well.
+    /// What is undecided here, or not here yet, and a source holds.
     var listed: Set<BatchID> = []
+    /// The copy is whole, and this is the last record of it. The new life begins in the manifest,
+    /// which a crash keeps, and stands for all that: it must be on disk before.
+    var promoteAfter: LSN?
 }
 
 extension NodeMachine {
@@ -273,6 +276,7 @@ extension NodeMachine {
     mutating func restartRecovery() {
         guard case .recovering(var recovery) = life else { return }
         recovery.sources = []
+        recovery.promoteAfter = nil
         life = .recovering(recovery)
     }
 
@@ -291,7 +295,16 @@ extension NodeMachine {
         }
         guard isWhole else { return }
         giveUpUnlisted(recovery, into: &effects)
-        lives.promoteAfter = log.last
+        recovery.promoteAfter = log.last
+        life = .recovering(recovery)
+        effects.append(.sync)
+        promoteIfDurable(now, into: &effects)
+    }
+
+    mutating func promoteIfDurable(_ now: Now, into effects: inout [Effect]) {
+        guard case .recovering(let recovery) = life, let last = recovery.promoteAfter,
+            last <= synced, !copying.isReceiving
+        else { return }
         promote(
             recovery.target, awaiting: Set(peers).subtracting(recovery.fencedBy), now,
             into: &effects)
@@ -342,9 +355,7 @@ extension NodeMachine {
     mutating func voteIfRemembered(into effects: inout [Effect]) {
         guard case .promoting(_, let awaiting, isStored: true, _) = life else { return }
         // The freeze that it took over is part of what it votes with.
-        guard closing.durable.frozen == closing.frozen, lives.promoteAfter <= synced else {
-            return
-        }
+        guard closing.durable.frozen == closing.frozen else { return }
         guard peers.count + 1 - awaiting.count >= majority else { return }
         lives.strangers.formUnion(awaiting)
         vote(into: &effects)

@@ -28,8 +28,6 @@ struct LivesState {
     var recoversSince: Instant
     /// The life that an operator let begin without all that it may lack.
     var acceptedLoss: Incarnation?
-    /// What was given up before the promotion must be on disk before the vote.
-    var promoteAfter = LSN.zero
 
     /// - Parameter edits: as the start found them.
     init(runs: RunHistory, edits: UInt64, now: Instant) {

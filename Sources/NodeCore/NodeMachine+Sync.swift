@@ -222,7 +222,7 @@ extension NodeMachine {
 
     private mutating func noteListed(_ listing: [SyncEntry]) {
         guard case .recovering(var recovery) = life else { return }
-        for entry in listing where index[entry.header.id]?.isBound == false {
+        for entry in listing where index[entry.header.id]?.isBound != true {
             recovery.listed.insert(entry.header.id)
         }
         life = .recovering(recovery)

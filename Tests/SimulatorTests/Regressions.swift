@@ -66,5 +66,10 @@ struct Regression: Sendable, CustomTestStringConvertible {
                     .slowLinks, .slowNodes, .tornJobs,
                 ], keep: [1, 4, 5, 13, 18]),
             why: "what was parked on a node that was down at the heal was not waited for"),
+        Regression(
+            seed: 7_299_528_338_826_831,
+            why: "who came back drove on what it alone held of a segment that closed without it: "
+                + "it gave up only what a restart had put in doubt, and its new life was on disk "
+                + "before what it had given up"),
     ]
 }
