@@ -32,6 +32,8 @@ public struct CountsAnswer: Hashable, Sendable {
         public let measure: MeasureAnswer
         /// `open`, `closing` or `final`.
         public let state: String
+        /// `1h` or `1d` where no shorter windows are kept; nil: as asked.
+        public let step: String?
     }
 
     /// The key's attributes (title, channel…), empty where none are known.
@@ -40,6 +42,8 @@ public struct CountsAnswer: Hashable, Sendable {
     public let total: MeasureAnswer
     /// Ascending by start; windows without events are left out.
     public let windows: [Window]
+    /// What of the range is not kept as asked.
+    public let retained: RetainedAnswer
     /// The consistency at which the answer holds.
     public let consistency: String
     /// The replicas that gave it.
@@ -53,13 +57,45 @@ public struct CountsAnswer: Hashable, Sendable {
         self.windows = windows.compactMap { window in
             guard let start = window["start"]?.string, let measure = MeasureAnswer(json: window)
             else { return nil }
-            return Window(start: start, measure: measure, state: window["state"]?.plain ?? "")
+            return Window(
+                start: start, measure: measure, state: window["state"]?.plain ?? "",
+                step: window["step"]?.plain)
         }
         // A window that this version cannot read must not vanish from a count.
         guard self.windows.count == windows.count else { return nil }
         attributes = json["attributes"]?.members ?? []
+        retained = RetainedAnswer(json: json)
         consistency = json["consistency"]?.plain ?? ""
         replicas = json["replicas"]?.array?.map(\.plain) ?? []
+    }
+}
+
+/// Where part of a range is kept in longer windows than asked for, or no longer.
+public struct RetainedAnswer: Hashable, Sendable {
+    /// Windows before this time, RFC 3339, are no longer kept; nil where all of the range is.
+    public let expiredBefore: String?
+    /// Windows before a time are kept as `1h` or `1d`.
+    public let rolledUp: [RolledUp]
+
+    /// One length and the end of it.
+    public struct RolledUp: Hashable, Sendable {
+        /// RFC 3339.
+        public let before: String
+        /// `1h` or `1d`.
+        public let step: String
+    }
+
+    package init(json: JSONValue) {
+        expiredBefore = json["expired"]?["before"]?.plain
+        rolledUp = (json["rolled_up"]?.array ?? []).map {
+            RolledUp(before: $0["before"]?.plain ?? "", step: $0["step"]?.plain ?? "")
+        }
+    }
+
+    /// For people: what the answer lacks, or counts by longer windows.
+    package var remarks: [String] {
+        rolledUp.map { "Before \($0.before) only whole windows of \($0.step) are kept" }
+            + (expiredBefore.map { ["Without windows before \($0), no longer kept"] } ?? [])
     }
 }
 
@@ -81,6 +117,8 @@ public struct TopAnswer: Hashable, Sendable {
     public let rows: [Row]
     /// Whether the answer is exact; Quipu's are.
     public let isExact: Bool
+    /// What of the range is not kept as asked.
+    public let retained: RetainedAnswer
 
     package init?(json: JSONValue) {
         guard let rows = json["rows"]?.array else { return nil }
@@ -94,6 +132,7 @@ public struct TopAnswer: Hashable, Sendable {
         }
         guard self.rows.count == rows.count else { return nil }
         isExact = json["exact"]?.bool ?? false
+        retained = RetainedAnswer(json: json)
     }
 }
 

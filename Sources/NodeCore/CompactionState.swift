@@ -41,6 +41,15 @@ struct CompactionState {
         if case .idle = phase { true } else { false }
     }
 
+    /// The tables that the compaction under way is made of.
+    var inputs: Set<UInt64> {
+        switch phase {
+        case .idle: []
+        case .merging(let work, _), .awaitsFlush(let work, _), .committing(let work, _):
+            Set(work.plan.inputs)
+        }
+    }
+
     mutating func avoid(_ tables: [UInt64], until: Instant) {
         avoided.append((tables: tables, until: until))
     }

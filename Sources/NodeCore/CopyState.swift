@@ -34,6 +34,11 @@ struct CopyState {
         }
     }
 
+    /// It has said what its tables come to, and not yet which they are.
+    var isAboutToGive: Bool {
+        if let source { source.tables == nil } else { false }
+    }
+
     var target: CopyTarget? {
         if case .copying(let target) = phase { target } else { nil }
     }
@@ -114,6 +119,20 @@ struct CopyTarget {
             }
         }
         return base
+    }
+}
+
+extension CopyTarget {
+    /// What this node's tables will be, and will have lost, as the givers' are and have.
+    func retention(after own: Retention) -> Retention {
+        var retention = Retention(floor: own.floor)
+        for offer in works.compactMap(\.offer) {
+            retention.floor = retention.floor.merged(with: offer.retained)
+            for line in offer.lines where line.dropped != .zero {
+                retention.dropped[line.partition] = line.dropped
+            }
+        }
+        return retention
     }
 }
 

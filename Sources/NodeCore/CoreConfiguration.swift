@@ -60,6 +60,8 @@ package struct CoreConfiguration: Sendable {
     package var release: ReleasePolicy? = ReleasePolicy()
     /// How long the home of a forgotten batch answers for its outcome.
     package var outcomeRetention: Duration = .seconds(7 * 86_400)
+    /// How long windows are kept, and in which length.
+    package var retention = RetentionPolicy.forever
     /// Who is away for longer is left out where segments are closed, and must recover when it comes
     /// back; nil waits for ever. Longer than `ReplicationLimits.absenceRoundMax`.
     package var absenceMax: Duration? = .seconds(86_400)
@@ -188,6 +190,10 @@ package enum Mutant: String, CaseIterable, Sendable {
     case compactionDropsInput = "compaction-drops-input"
     /// A compaction loses cells, and nobody compares its sums.
     case compactionLosesCell = "compaction-loses-cell"
+    /// What expires is forgotten in the sums that replicas compare.
+    case expiryForgetsSums = "expiry-forgets-sums"
+    /// A replica whose tables are coarser than the coordinator knows answers all the same.
+    case answersRolled = "answers-rolled"
     /// A coordinator takes calls without a limit.
     case boundlessSessions = "boundless-sessions"
     /// A batch is bound when one voter holds it.

@@ -105,6 +105,9 @@ package enum Report: Hashable, Sendable {
     case compacted(tables: Int, read: UInt64, written: UInt64)
     /// What was merged is not used; the tables count as before.
     case compactionFailed(String)
+    /// Windows below are shown by their hour or day, or not at all.
+    case floorRisen(RetentionFloor, window: WindowLength)
+    case tablesExpired(Int)
     /// A write waits for room.
     case diskFull(String)
     case generationRefused(NodeID, Int64)

@@ -32,11 +32,12 @@ extension NodeMachine {
     /// All that this node knows of batches; iterate it sorted.
     package var batches: BatchIndex { index }
 
-    /// The digest of the fold of one partition: memtable, flush under way and files.
+    /// The digest of the fold of one partition: memtable, flush under way, files, and what expired.
     package func stateDigest(of partition: PartitionID) -> StateDigest {
         var digest = memtable.stateDigest(of: partition)
         if let frozen = flush.frozen { digest.merge(frozen.stateDigest(of: partition)) }
         for table in tables { digest.merge(table.stateDigest(of: partition)) }
+        if let dropped = retention.durable.dropped[partition] { digest.merge(dropped.state) }
         return digest
     }
 

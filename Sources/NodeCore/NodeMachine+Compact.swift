@@ -53,7 +53,7 @@ extension NodeMachine {
         if !isWanted { answerCompactionRequests(.compacted(isDone: true), into: &effects) }
         guard isWanted || compaction.isDue && now.monotonic >= compaction.lookAt,
             !compaction.requests.isEmpty || now.monotonic >= compaction.nextAt,
-            hasDiskRoom, !copying.isReceiving
+            hasDiskRoom, !copying.isReceiving, !retention.isDue
         else { return }
         guard let plan = pickCompaction(now, into: &effects) else { return }
         let taken = Set(plan.inputs)
@@ -65,7 +65,8 @@ extension NodeMachine {
         flush.nextTableID = id + 1
         let work = CompactionWork(
             plan: plan, bucket: TableBucket(first.meta),
-            compaction: TableCompaction(inputs, id: id, fault: compactionFault),
+            compaction: TableCompaction(
+                inputs, id: id, as: plan.granularity, fault: compactionFault),
             earlierFlush: flush.frozen)
         compaction.phase = .merging(work, isRunning: false)
         continueCompaction(work, now, into: &effects)
@@ -77,6 +78,7 @@ extension NodeMachine {
         let picker = CompactionPicker(configuration.compaction)
         let avoided = compaction.avoided(at: now.monotonic)
         let metas = tables.map(\.meta)
+        let isResting = now.monotonic >= compaction.restsAt
         for bucket in compaction.wanted.sorted() {
             let plan = picker.pickWhole(bucket, metas, room: diskSpare, without: avoided)
             if let plan { return plan }
@@ -91,8 +93,14 @@ extension NodeMachine {
         if compaction.wanted.isEmpty {
             answerCompactionRequests(.compacted(isDone: true), into: &effects)
         }
-        let isResting = now.monotonic >= compaction.restsAt
-        let plan = picker.pick(metas, isResting: isResting, room: diskSpare, without: avoided)
+        // First what keeps tables few where flushes go on: years that are to become days may take
+        // hours.
+        let plan =
+            picker.pick(metas, isResting: false, room: diskSpare, without: avoided)
+            ?? picker.pickRollup(
+                metas, below: retention.durable.floor, buckets, isResting: isResting,
+                room: diskSpare, without: avoided)
+            ?? picker.pick(metas, isResting: isResting, room: diskSpare, without: avoided)
         if plan == nil {
             // Nothing changes before tables do, or rest, or the room, or some are no longer left
             // alone.
@@ -183,6 +191,7 @@ extension NodeMachine {
         if work.plan.isWhole { compaction.wanted.remove(work.bucket) }
         compaction.phase = .idle
         counters.compactions += 1
+        if work.bucket.granularity != table.meta.granularity { counters.rollups += 1 }
         effects.append(
             .report(
                 .compacted(
@@ -228,7 +237,9 @@ extension NodeMachine {
     /// A compaction is under way, or will be once tables rest, if no flush adds to them.
     package var hasCompactionAhead: Bool {
         let picker = CompactionPicker(configuration.compaction)
-        return isCompacting || picker.pick(tables.map(\.meta)) != nil
+        let metas = tables.map(\.meta)
+        return isCompacting || picker.pick(metas) != nil
+            || picker.pickRollup(metas, below: retention.durable.floor, buckets) != nil
     }
 
     /// A compaction is under way.

@@ -12,7 +12,9 @@ extension NodeMachine {
         _ pulled: CopyTarget, _ now: Now, into effects: inout [Effect]
     ) {
         var target = pulled
-        let sums = TableSums(target.tables, partitions: configuration.partitions)
+        let sums = TableSums(
+            target.tables, dropped: target.retention(after: retention.durable).dropped,
+            partitions: configuration.partitions)
         for offer in target.works.compactMap(\.offer) {
             for line in offer.lines where sums[line.partition].state != line.state {
                 abandonCopy(
@@ -141,6 +143,7 @@ extension NodeMachine {
         var edit = ManifestEdit(addTables: target.tables.map(\.meta), coveredThrough: through)
         edit.addHistory = target.files.map(\.meta)
         edit.base = base
+        edit.retention = target.retention(after: retention.durable)
         target.stage = .committing(base, through: through)
         copying.phase = .copying(target)
         run(.commit(edit), .copyCommit, into: &effects)
@@ -160,6 +163,7 @@ extension NodeMachine {
             }
             index.markApplied(id, hashes, at: now.monotonic)
         }
+        retention.durable = target.retention(after: retention.durable)
         tables.append(contentsOf: target.tables)
         forgetting.files.append(contentsOf: target.files)
         coveredThrough = max(coveredThrough, through)

@@ -51,7 +51,7 @@ extension NodeMachine {
         // Silence: the other side repeats itself. A checkpoint would move what is given.
         guard partitions.isSubset(of: mine), isCopySource, flush.frozen == nil,
             copying.source.map({ $0.peer == peer }) ?? true, case .idle = forgetting.phase,
-            yieldRelease()
+            retention.isIdle, yieldRelease()
         else { return }
         copying.source = snapshot(of: partitions, tag, for: peer, now)
         beginFlush(now, into: &effects)
@@ -70,7 +70,8 @@ extension NodeMachine {
                 CopyOffer.Line(
                     partition: partition, base: base[partition],
                     applied: index.digests.total(partition),
-                    state: heldSum(of: partition).state))
+                    state: heldSum(of: partition).state,
+                    dropped: retention.durable.dropped[partition] ?? .zero))
         }
         let bases = Dictionary(lines.map { ($0.partition, $0.base.floor) }) { first, _ in first }
         var sealed: [HistoryDraft] = []
@@ -85,7 +86,7 @@ extension NodeMachine {
             peer: peer, tag: tag, partitions: partitions,
             offer: CopyOffer(
                 tag: tag, frozen: closing.durable.frozen, outcomesFrom: base.outcomesFrom,
-                lines: lines),
+                retained: retention.durable.floor, lines: lines),
             tables: nil, files: forgetting.files, sealed: sealed,
             list: copyList(above: bases), reading: nil,
             deadline: now.monotonic + ReplicationLimits.copyIdleMax * 3)

@@ -63,7 +63,7 @@ extension NodeMachine {
     private mutating func chooseSources(_ now: Now, into effects: inout [Effect]) {
         // A flush, a compaction or a checkpoint that is under way ends first.
         guard hasDiskRoom, flush.frozen == nil, compaction.isIdle, case .idle = forgetting.phase,
-            yieldRelease()
+            retention.isIdle, yieldRelease()
         else { return }
         guard isEmpty else {
             // A mark behind that LSN would speak of a record that goes with what lies before it,
@@ -114,6 +114,7 @@ extension NodeMachine {
         edit.removeHistory = forgetting.files.map(\.meta.id)
         edit.base = HistoryBase.none
         edit.voidThrough = through
+        edit.retention = Retention(floor: retention.durable.floor)
         run(.commit(edit), .clearing, into: &effects)
     }
 
@@ -131,6 +132,7 @@ extension NodeMachine {
         memtable = emptyMemtable
         memtableSince = nil
         copyTable = emptyMemtable
+        retention.durable.dropped = [:]
         tables = []
         forgetting.files = []
         coveredThrough = max(coveredThrough, through)
@@ -170,7 +172,8 @@ extension NodeMachine {
         else { return }
         let work = target.works[target.current]
         guard work.peer == peer, work.tag == offer.tag, work.offer == nil,
-            PartitionSet(offer.lines.map(\.partition)) == work.partitions
+            PartitionSet(offer.lines.map(\.partition)) == work.partitions,
+            offer.retained.isPlausible(buckets)
         else { return }
         target.works[target.current].offer = offer
         target.idleSince = now.monotonic

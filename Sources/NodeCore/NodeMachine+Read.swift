@@ -28,13 +28,14 @@ extension NodeMachine {
         var options = ReadSession.Options(
             attemptTimeout: isSlow
                 ? configuration.requestTimeout / 2 : configuration.readAttemptTimeout,
-            deadline: deadline, coordinator: configuration.node)
+            deadline: deadline, coordinator: configuration.node, asked: query)
+        options.floor = floor
         options.isMaximumRead = has(.maximumRead)
         options.forgetsUnion = has(.unionWithoutWriteBack)
         options.frontier = frontierTime
         reads[tag] = ReadSession(
-            tag: tag, request: request, query: query, partitions: partitions,
-            consistency: consistency, options: options)
+            tag: tag, request: request, query: translated(query, by: options.floor),
+            partitions: partitions, consistency: consistency, options: options)
         readOfRequest[request] = tag
         var steps: [ReadSession.Effect] = []
         let choice = choice(consistency)
@@ -104,6 +105,13 @@ extension NodeMachine {
         if latency.answered(reply.tag, by: peer, at: now.monotonic) { return }
         let tag = Tag(reply.tag.number & ~(ReadSession.tagsMax - 1))
         guard let session = reads[tag], session.owns(reply.tag) else { return }
+        var reply = reply
+        if case .rolled(let floor) = reply.answer {
+            guard !floor.isPlausible(buckets) else {
+                return restart(tag, below: floor, now, into: &effects)
+            }
+            reply.answer = .failed("it tells of windows by \(floor), which is no floor")
+        }
         let choice = choice(session.consistency)
         var steps: [ReadSession.Effect] = []
         reads[tag]?.receive(reply, from: peer, choice: choice, now: now.monotonic, into: &steps)
@@ -142,7 +150,7 @@ extension NodeMachine {
                     default: counters.readsInMore += 1
                     }
                 }
-                effects.append(.reply(session.request, with(session.options.frontier, response)))
+                effects.append(.reply(session.request, complete(response, of: session)))
             }
         }
         if let session = reads[tag] { readDeadline = min(readDeadline, session.nextDeadline) }
@@ -163,9 +171,12 @@ extension NodeMachine {
 
     /// The frontier as it was when the read began: what lay behind it was applied everywhere before
     /// any row was read. One replica may lag behind what is decided, so a weak answer says nothing.
-    private func with(_ frontier: WallTime?, _ response: ClientResponse) -> ClientResponse {
-        guard case .read(var answer) = response, !answer.consistency.isWeak else { return response }
-        answer.frontier = frontier
+    private func complete(
+        _ response: ClientResponse, of session: ReadSession
+    ) -> ClientResponse {
+        guard case .read(let read) = response else { return response }
+        var answer = shown(read, by: session.options.floor)
+        if !answer.consistency.isWeak { answer.frontier = session.options.frontier }
         return .read(answer)
     }
 

@@ -10,6 +10,8 @@ struct ServedRead {
     var peer: NodeID
     var tag: Tag
     var query: ReadQuery
+    /// By which the coordinator shows the rows.
+    var floor: RetentionFloor
     /// The set that the rows are the fold of.
     var state: ReadState
     /// The convergence that this read is part of.
@@ -38,14 +40,18 @@ extension NodeMachine {
             answer(ask.tag, .notVoting(why), to: peer, into: &effects)
             return
         }
+        guard !isAhead(of: ask.floor, ask.query) else {
+            answer(ask.tag, .rolled(retention.durable.floor), to: peer, into: &effects)
+            return
+        }
         switch ask.role {
         case .digest:
             answer(ask.tag, .read(nil, state(ask, now)), to: peer, into: &effects)
         case .data:
             perform(
                 ServedRead(
-                    peer: peer, tag: ask.tag, query: ask.query, state: state(ask, now),
-                    convergence: nil), ask.partitions, into: &effects)
+                    peer: peer, tag: ask.tag, query: ask.query, floor: ask.floor,
+                    state: state(ask, now), convergence: nil), ask.partitions, into: &effects)
         case .unite(let union):
             unite(ask, union, from: peer, now, into: &effects)
         case .converge(let partners):
@@ -111,6 +117,11 @@ extension NodeMachine {
     private mutating func perform(
         _ read: ServedRead, _ partitions: PartitionSet, into effects: inout [Effect]
     ) {
+        guard !isAhead(of: read.floor, read.query) else {
+            if let tag = read.convergence { converging[tag] = nil }
+            answer(read.tag, .rolled(retention.durable.floor), to: read.peer, into: &effects)
+            return
+        }
         let snapshot = TableSnapshot(frozen: flush.frozen.map { [$0] } ?? [], tables: tables)
         switch read.query {
         case .series(let query):
@@ -174,7 +185,7 @@ extension NodeMachine {
         perform(
             ServedRead(
                 peer: state.peer, tag: state.ask.tag, query: state.ask.query,
-                state: self.state(state.ask, now), convergence: tag),
+                floor: state.ask.floor, state: self.state(state.ask, now), convergence: tag),
             state.ask.partitions, into: &effects)
     }
 

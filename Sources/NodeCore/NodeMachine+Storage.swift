@@ -21,6 +21,8 @@ enum JobPurpose {
     /// A step of a compaction, and the edit with which it counts.
     case compact
     case compactionCommit
+    /// The floor of retention, and the tables that it lets go.
+    case retentionCommit
     /// The identity of a new incarnation, or of a later generation.
     case promotion
     /// The identity of a life without a vote.
@@ -150,6 +152,8 @@ extension NodeMachine {
             compactionStepped(progress, table, now, into: &effects)
         case (.compactionCommit, .committed):
             compactionCommitted(now, into: &effects)
+        case (.retentionCommit, .committed):
+            retentionCommitted(now, into: &effects)
         case (.promotion, .committed):
             promotionStored(now, into: &effects)
         case (.demotion, .committed):
@@ -235,8 +239,9 @@ extension NodeMachine {
             forgetting.phase = .idle
             releasing.phase = .idle
             noteDamage(error, into: &effects)
-        case .apply, .drive, .flushTables, .flushCommit, .compactionCommit, .promotion, .demotion,
-            .generation, .writeHistory, .forgetCommit, .releaseCommit, .removal, .keeping,
+        case .apply, .drive, .flushTables, .flushCommit, .compactionCommit, .retentionCommit,
+            .promotion, .demotion, .generation, .writeHistory, .forgetCommit, .releaseCommit,
+            .removal, .keeping,
             .copyTables, .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }

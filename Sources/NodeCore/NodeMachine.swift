@@ -27,6 +27,7 @@ import Wire
 //     +Parking      level ANY: what is parked here until its voters are back
 //     +Storage      log positions, flushes, jobs
 //     +Compact      merging tables
+//     +Retention    old windows become hours and days, and expire
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Forget       sealed history leaves memory and the log
 //     +Release      payloads leave the log as soon as all hold them
@@ -77,12 +78,14 @@ package struct NodeMachine {
     var copyTable: Memtable
     var tables: [TableHandle] {
         didSet {
-            tableSums = TableSums(tables, partitions: configuration.partitions)
+            tableSums = TableSums(
+                tables, dropped: retention.durable.dropped, partitions: configuration.partitions)
             compaction.isDue = true
         }
     }
     var tableSums: TableSums
     var compaction: CompactionState
+    var retention: RetentionState
     var identity: NodeIdentity
     var jobs: [JobID: JobPurpose] = [:]
     var nextJob: UInt64 = 1
@@ -169,7 +172,10 @@ package struct NodeMachine {
         log = recovered.cursor
         synced = recovered.cursor.last
         tables = recovered.tables
-        tableSums = TableSums(recovered.tables, partitions: configuration.partitions)
+        retention = RetentionState(recovered.manifest.retention)
+        tableSums = TableSums(
+            recovered.tables, dropped: recovered.manifest.retention.dropped,
+            partitions: configuration.partitions)
         compaction = CompactionState(at: now.monotonic)
         audit = AuditState(
             at: now.monotonic, interval: configuration.auditInterval,
@@ -311,6 +317,7 @@ package struct NodeMachine {
         advanceClosing(now, into: &effects)
         advanceDeferred(now, into: &effects)
         advanceFlush(now, into: &effects)
+        advanceRetention(now, into: &effects)
         advanceCompaction(now, into: &effects)
         advanceForgetting(now, into: &effects)
         advanceRelease(now, into: &effects)

@@ -2,7 +2,7 @@ package import Core
 package import Gossip
 package import Replication
 package import Ring
-import Storage
+package import Storage
 
 /// What has happened since the start.
 package struct Counters: Hashable, Sendable {
@@ -14,6 +14,8 @@ package struct Counters: Hashable, Sendable {
     package var readsInMore: UInt64 = 0
     package var readsUnited: UInt64 = 0
     package var readsFellBack: UInt64 = 0
+    /// A replica's tables were coarser than the coordinator knew.
+    package var readsRestarted: UInt64 = 0
     package var readsSpeculated: UInt64 = 0
     /// Batches that this voter made part of itself, and gave the rows of, in second rounds.
     package var batchesEnsured: UInt64 = 0
@@ -32,6 +34,9 @@ package struct Counters: Hashable, Sendable {
     package var compactionsFailed: UInt64 = 0
     package var compactionBytesRead: UInt64 = 0
     package var compactionBytesWritten: UInt64 = 0
+    /// Compactions that made hours or days of what was finer; tables that were dropped.
+    package var rollups: UInt64 = 0
+    package var tablesExpired: UInt64 = 0
     package var comparisons: UInt64 = 0
     package var incidents: UInt64 = 0
     package var divergences: UInt64 = 0
@@ -107,6 +112,8 @@ package struct NodeView: Sendable {
     package var leftOut: [NodeID]
     /// Every home of the cluster has decided the segments below.
     package var frontier: Segment
+    /// Below which windows are shown by their hour or day, or not at all.
+    package var floor: RetentionFloor
     package var audit: AuditView
 }
 
@@ -128,7 +135,7 @@ extension NodeMachine {
             logLast: log.last, logSynced: synced, logStart: logStart,
             logFile: log.file, logOffset: log.offset,
             watermarks: closing.durable, leftOut: leftOut.map(\.node), frontier: closing.frontier,
-            audit: auditView(at: now))
+            floor: floor, audit: auditView(at: now))
     }
 
     private func view(_ member: CoreConfiguration.Member, _ now: Now) -> NodeView.Member {

@@ -168,6 +168,8 @@ package struct ReadAnswer: Sendable {
     /// Batches that were sealed before this time are decided, and counted on a quorum wherever they
     /// count; nil where no segment has been closed yet.
     package var frontier: WallTime?
+    /// Below which windows are shown by their hour or day, or not at all.
+    package var floor = RetentionFloor.none
 
     package init(
         result: ReadResult, replicas: [NodeID], consistency: Consistency,

@@ -68,32 +68,43 @@ package struct CopyOffer: Hashable, Sendable {
         package var partition: PartitionID
         /// What is copied without its batches.
         package var base: PartitionBase
-        /// Everything that is applied in it, and what its cells add up to.
+        /// Everything that is applied in it, and what its cells add up to, those that are dropped
+        /// included.
         package var applied: SetDigest
         package var state: StateDigest
+        /// Of the cells that expired: they do not come.
+        package var dropped: PartitionSum
 
         package init(
-            partition: PartitionID, base: PartitionBase, applied: SetDigest, state: StateDigest
+            partition: PartitionID, base: PartitionBase, applied: SetDigest, state: StateDigest,
+            dropped: PartitionSum = .zero
         ) {
             self.partition = partition
             self.base = base
             self.applied = applied
             self.state = state
+            self.dropped = dropped
         }
     }
 
     package var tag: Tag
     package var frozen: Segment
     package var outcomesFrom: Segment
+    /// How far the giver's tables may have become hours and days.
+    package var retained: RetentionFloor
     package var lines: [Line]
 
     /// No batch below comes with the copy but as a sum.
     package var floor: Segment { lines.map(\.base.floor).min() ?? .first }
 
-    package init(tag: Tag, frozen: Segment, outcomesFrom: Segment, lines: [Line]) {
+    package init(
+        tag: Tag, frozen: Segment, outcomesFrom: Segment, retained: RetentionFloor = .none,
+        lines: [Line]
+    ) {
         self.tag = tag
         self.frozen = frozen
         self.outcomesFrom = outcomesFrom
+        self.retained = retained
         self.lines = lines
     }
 }
@@ -142,6 +153,7 @@ extension CopyMessage {
             writer.write(fixed: offer.tag.number)
             writer.write(fixed: offer.frozen.number)
             writer.write(fixed: offer.outcomesFrom.number)
+            writer.write(offer.retained)
             writer.write(count: offer.lines.count)
             for line in offer.lines {
                 writer.write(fixed: line.partition.index)
@@ -149,6 +161,7 @@ extension CopyMessage {
                 writer.write(line.applied)
                 writer.write(fixed: line.state.counts)
                 writer.write(fixed: line.state.sums)
+                writer.write(line.dropped)
             }
         case .next(let tag, let cursor):
             writer.write(5)
@@ -180,13 +193,15 @@ extension CopyOffer {
         tag = try reader.tag()
         frozen = Segment(try reader.fixed())
         outcomesFrom = Segment(try reader.fixed())
+        retained = try reader.retentionFloor()
         lines = []
-        for _ in 0..<(try reader.count(ofSize: 52)) {
+        for _ in 0..<(try reader.count(ofSize: 92)) {
             lines.append(
                 Line(
                     partition: try reader.partition(), base: try reader.partitionBase(),
                     applied: try reader.digest(),
-                    state: StateDigest(counts: try reader.fixed(), sums: try reader.fixed())))
+                    state: StateDigest(counts: try reader.fixed(), sums: try reader.fixed()),
+                    dropped: try reader.partitionSum()))
         }
     }
 }

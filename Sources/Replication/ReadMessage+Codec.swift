@@ -10,6 +10,7 @@ extension ByteWriter {
         write(ask.partitions)
         write(flag: ask.isWeak)
         write(flag: ask.wantsRecent)
+        write(ask.floor)
         switch ask.role {
         case .data: write(1)
         case .digest: write(2)
@@ -59,6 +60,9 @@ extension ByteWriter {
             write(4)
             write(flag: hasFetched)
             write(rows)
+        case .rolled(let floor):
+            write(5)
+            write(floor)
         }
     }
 }
@@ -69,6 +73,7 @@ extension ByteReader {
         let partitions = try partitions()
         let isWeak = try flag()
         let wantsRecent = try flag()
+        let floor = try retentionFloor()
         let role: ReadAsk.Role
         switch try byte() {
         case 1: role = .data
@@ -82,7 +87,7 @@ extension ByteReader {
         }
         return ReadAsk(
             tag: tag, query: try readQuery(), partitions: partitions, role: role, isWeak: isWeak,
-            wantsRecent: wantsRecent)
+            wantsRecent: wantsRecent, floor: floor)
     }
 
     private mutating func readUnite() throws(DecodeError) -> ReadUnite {
@@ -111,6 +116,7 @@ extension ByteReader {
             let hasFetched = try flag()
             return ReadReply(
                 tag: tag, answer: .united(try seriesRows(), hasFetched: hasFetched))
+        case 5: return ReadReply(tag: tag, answer: .rolled(try retentionFloor()))
         default: throw fail("an answer to a read")
         }
     }

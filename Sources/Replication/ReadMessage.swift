@@ -23,10 +23,12 @@ package struct ReadAsk: Hashable, Sendable {
     package var isWeak: Bool
     /// Name the batches that were applied last: one partition is asked, and sets are compared.
     package var wantsRecent: Bool
+    /// By which the coordinator will show what it reads: who has coarser tables has no answer.
+    package var floor: RetentionFloor
 
     package init(
         tag: Tag, query: ReadQuery, partitions: PartitionSet, role: Role, isWeak: Bool,
-        wantsRecent: Bool = false
+        wantsRecent: Bool = false, floor: RetentionFloor = .none
     ) {
         self.tag = tag
         self.query = query
@@ -34,6 +36,7 @@ package struct ReadAsk: Hashable, Sendable {
         self.role = role
         self.isWeak = isWeak
         self.wantsRecent = wantsRecent
+        self.floor = floor
     }
 }
 
@@ -75,6 +78,8 @@ package struct ReadReply: Hashable, Sendable {
         /// Recovering, in doubt, restarted between two rounds, or not a replica.
         case notVoting(String)
         case failed(String)
+        /// Its tables are coarser than the coordinator knows: ask anew by this floor.
+        case rolled(RetentionFloor)
     }
 
     package var tag: Tag

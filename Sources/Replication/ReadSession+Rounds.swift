@@ -24,6 +24,9 @@ extension ReadSession {
                 if isSpare(node, group) { return leaveOut(node, reply.tag) }
             }
             again(reply.tag, choice, now: now, into: &effects)
+        case .rolled:
+            // The whole read begins anew, and this session ends with it.
+            break
         }
         finishIfDone(into: &effects)
     }

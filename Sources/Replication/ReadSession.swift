@@ -1,5 +1,5 @@
 package import Core
-import Storage
+package import Storage
 
 /// One coordinator's run over one read. For each partition one voter (the base) gives rows, R-1
 /// (its partners) give digests. Equal digests: done. Else the difference is closed in a second
@@ -87,11 +87,17 @@ package struct ReadSession: Sendable {
         package var coordinator: NodeID
         /// Behind it everything was applied everywhere when the read began.
         package var frontier: WallTime?
+        /// What the client asked, and by which floor `query` is its translation.
+        package var asked: ReadQuery
+        package var floor = RetentionFloor.none
         /// Planted bugs: the larger answer; a union that nobody is made to hold.
         package var isMaximumRead = false
         package var forgetsUnion = false
 
-        package init(attemptTimeout: Duration, deadline: Instant, coordinator: NodeID) {
+        package init(
+            attemptTimeout: Duration, deadline: Instant, coordinator: NodeID, asked: ReadQuery
+        ) {
+            self.asked = asked
             self.coordinator = coordinator
             self.attemptTimeout = attemptTimeout
             self.deadline = deadline
@@ -317,6 +323,7 @@ package struct ReadSession: Sendable {
     ) -> ReadAsk {
         ReadAsk(
             tag: tag, query: query, partitions: partitions, role: role,
-            isWeak: consistency.isWeak, wantsRecent: isOfOneKey && voters > 1)
+            isWeak: consistency.isWeak, wantsRecent: isOfOneKey && voters > 1,
+            floor: options.floor)
     }
 }

@@ -33,6 +33,8 @@ package struct SeedRun: Sendable {
         swarm.drawCompaction(&compactionDraw)
         var releaseDraw = RandomSource(seed: seed ^ 0x7265_6c65)
         swarm.drawRelease(&releaseDraw)
+        var retentionDraw = RandomSource(seed: seed ^ 0x7265_7461)
+        swarm.drawRetention(&retentionDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

@@ -102,6 +102,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var forgetSegmentsMin: Int64?
     /// nil: payloads wait in the log until they are forgotten.
     package var release: ReleasePolicy?
+    package var retention = RetentionPolicy.forever
     /// Who is away for longer is left out; nil waits for ever.
     package var absenceMax: Duration?
     /// A disk is lost after its history was forgotten, and once more after the heal; so many
@@ -299,6 +300,29 @@ package struct Swarm: Sendable, CustomStringConvertible {
             proofMax: .seconds(random.pick([3, 60])))
     }
 
+    /// Drawn apart from the rest: in a quarter of the seeds the windows of long ago become hours,
+    /// days and nothing while faults happen, each as the frontier comes far enough.
+    package mutating func drawRetention(_ random: inout RandomSource) {
+        let isDrawn = random.chance(1, in: 4)
+        let steps = [1, 1, 1].map { _ in Duration.milliseconds(random.below(8000)) }
+        let count = random.pick([1, 2, 3, 3])
+        guard isDrawn else { return }
+        let buckets = TimeBuckets(window: .minute)
+        let bucket = buckets.windows(ofBucket: buckets.bucket(of: Content.longAgo))
+        let end = WindowLength.minute.start(of: bucket.upperBound + 1)
+        // Where the frontier is when all begins.
+        let age = horizon + requestTimeout + clockSkewMax * 2
+        var keep = Duration.milliseconds(
+            (VirtualCluster.wallStart - age).milliseconds - end.milliseconds)
+        var keeps: [Duration?] = []
+        for step in steps.prefix(count) {
+            keep += step
+            keeps.append(keep)
+        }
+        retention = RetentionPolicy(
+            base: keeps[0], hours: count > 1 ? keeps[1] : nil, days: count > 2 ? keeps[2] : nil)
+    }
+
     /// Drawn apart from the rest: a third of the seeds, some with little room.
     package mutating func drawParking(_ random: inout RandomSource) {
         parks = random.chance(1, in: 3)
@@ -335,6 +359,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
             + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
             + (forgetSegmentsMin == nil ? "" : ", forgets")
             + (release.map { ", releases \($0.filesMin) files" } ?? "")
+            + (retention == .forever ? "" : ", rolls up")
             + (absenceMax.map { ", leaves out after \($0.milliseconds) ms" } ?? "")
     }
 }

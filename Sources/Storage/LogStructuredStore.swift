@@ -145,6 +145,21 @@ package struct TimeBuckets: Hashable, Sendable {
         return first...max(first, -floorDivide(-(day + 1) * 86_400_000, length) - 1)
     }
 
+    /// How many windows an hour or a day has; one where the base is as long.
+    package func windows(in granularity: Granularity) -> Int64 {
+        switch granularity {
+        case .base: 1
+        case .hour: max(1, 3_600_000 / window.milliseconds)
+        case .day: max(1, 86_400_000 / window.milliseconds)
+        }
+    }
+
+    /// The first window of the hour or day in which one lies.
+    package func start(of index: Int64, _ granularity: Granularity) -> Int64 {
+        let length = windows(in: granularity)
+        return length == 1 ? index : floorDivide(index, length) * length
+    }
+
     /// The UTC day in which a plausible window starts.
     package func day(of index: Int64) -> Int64 {
         floorDivide(index * window.milliseconds, 86_400_000)

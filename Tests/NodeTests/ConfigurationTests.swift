@@ -115,6 +115,23 @@ private func complaint(
         #expect(configuration.nodes[2].http == Endpoint(host: "::1", port: 1))
     }
 
+    @Test("What is kept for a while bounds lateness, and all nodes must agree on it")
+    func retention() throws {
+        let forever = try parse("cluster_name: c\n" + nodes)
+        #expect(forever.latenessInForce == nil)
+        #expect(forever.fingerprint.value(of: "retention") == nil)
+        let limited = try parse("cluster_name: c\nretention: {1m: 30d, 1h: 90d, 1d: 60d}\n" + nodes)
+        #expect(limited.latenessInForce == .seconds(90 * 86_400))
+        let difference = forever.fingerprint.difference(from: limited.fingerprint)
+        #expect(difference?.field == "rules")
+        let hours = try parse("cluster_name: c\nretention: {1m: 30d}\n" + nodes)
+        #expect(hours.latenessInForce == nil)
+        #expect(forever.fingerprint.difference(from: hours.fingerprint)?.field == "retention")
+        let late = try parse(
+            "cluster_name: c\nlateness: 7d\nretention: {1m: 30d, 1h: 30d, 1d: 30d}\n" + nodes)
+        #expect(late.latenessInForce == .seconds(7 * 86_400))
+    }
+
     @Test("With fewer than three nodes the default replication factor is their number")
     func smallCluster() throws {
         let one = "cluster_name: c\nnodes: {n1: {http: 127.0.0.1:1, peer: 127.0.0.1:2}}"

@@ -99,12 +99,13 @@ import Testing
     @Test("Whatever decides what is counted changes the content hash, and nothing else does")
     func contentHash() {
         func hash(
-            _ text: String, _ parameters: ParseParameters, _ created: Int64, _ rule: UInt16 = 1
+            _ text: String, _ parameters: ParseParameters, _ created: Int64, _ rule: UInt16 = 1,
+            lateness: Duration? = nil
         ) -> Hash128 {
             Array(text.utf8).withUnsafeBytes {
                 ContentHash.of(
                     $0, parameters: parameters, createdAt: WallTime(milliseconds: created),
-                    rule: RuleVersion(rule))
+                    rule: RuleVersion(rule), lateness: lateness)
             }
         }
         let plain = ParseParameters(format: .ndjson)
@@ -113,6 +114,8 @@ import Testing
         #expect(base != hash("{} ", plain, 1))
         #expect(base != hash("{}", plain, 2))
         #expect(base != hash("{}", plain, 1, 2))
+        let late = hash("{}", plain, 1, lateness: .seconds(60))
+        #expect(base != late && late != hash("{}", plain, 1, lateness: .seconds(61)))
         #expect(base != hash("{}", ParseParameters(format: .csv), 1))
         #expect(base != hash("{}", ParseParameters(format: .ndjson, defaultType: "view"), 1))
         #expect(base != hash("{}", ParseParameters(format: .ndjson, keyField: "view"), 1))

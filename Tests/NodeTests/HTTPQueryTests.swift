@@ -69,6 +69,80 @@ import Testing
         #expect(reply.text.contains(#""from":null,"to":null,"step":"all""#))
     }
 
+    /// Hours before the last bucket's start, days before the one before it, nothing below that.
+    private static let floor: RetentionFloor = {
+        let buckets = TimeBuckets(window: .minute)
+        let bucket = buckets.bucket(of: start)
+        let starts = (0..<3).map { buckets.windows(ofBucket: bucket - $0).lowerBound }
+        return RetentionFloor(hours: starts[0], days: starts[1], expired: starts[2])
+    }()
+
+    private static func kept(_ rows: [SeriesRow]) throws -> APIFixture {
+        try APIFixture(attributes: ScriptedAttributes()) { _ in
+            var answer = ReadAnswer(
+                result: .series(rows), replicas: [NodeID("n1")], consistency: .quorum)
+            answer.floor = floor
+            return .read(answer)
+        }
+    }
+
+    private static func text(_ window: Int64) -> String {
+        TimeText.format(WindowLength.minute.start(of: window))
+    }
+
+    @Test("Longer windows than asked say so, and so does a range that begins before what is kept")
+    func retained() async throws {
+        func row(_ window: Int64) -> SeriesRow {
+            SeriesRow(type: Array("view".utf8), window: window, measure: Measure(count: 2))
+        }
+        let (day, hour) = (Self.floor.expired, Self.floor.days)
+        let fixture = try Self.kept(
+            [row(day), row(hour), row(hour + 60), row(Self.floor.hours + 1)])
+        let minutes = await fixture.get("/v1/counts/view/k").text
+        let rolledUp =
+            #""rolled_up":[{"before":"\#(Self.text(hour))","step":"1d"},"#
+            + #"{"before":"\#(Self.text(Self.floor.hours))","step":"1h"}]"#
+        #expect(minutes.contains(rolledUp))
+        for (start, step) in [(day, "1d"), (hour, "1h"), (hour + 60, "1h")] {
+            let part =
+                #"{"start":"\#(Self.text(start))","count":2,"state":"closing","step":"\#(step)"}"#
+            #expect(minutes.contains(part), "\(minutes)")
+        }
+        let last = #"{"start":"\#(Self.text(Self.floor.hours + 1))","count":2,"state":"closing"}"#
+        #expect(minutes.contains(last))
+        #expect(minutes.contains(#""expired":{"before":"\#(Self.text(day))"},"total":{"count":8}"#))
+        let hours = await fixture.get("/v1/counts/view/k?step=1h").text
+        #expect(hours.contains(#""start":"\#(Self.text(Self.floor.hours))","count":2,"state""#))
+        #expect(hours.split(separator: #""step":"1d"}"#).count == 3, "of the edge and one window")
+        let days = await fixture.get("/v1/counts/view/k?step=1d").text
+        #expect(days.contains(#""start":"\#(Self.text(hour))","count":4,"state":"closing"}"#))
+        let late = await fixture.get("/v1/counts/view/k?from=\(Self.text(hour))").text
+        #expect(!late.contains("expired"))
+        let csv = await fixture.get("/v1/counts/view/k", ["Accept": "text/csv"]).text
+        #expect(csv.hasPrefix("start,count,sum,min,max,avg,state,step\r\n\(Self.text(day)),2,,,,,"))
+    }
+
+    @Test("A range of which nothing is kept is an error that says so, and not a count of nought")
+    func expired() async throws {
+        let fixture = try Self.kept([])
+        let edge = Self.text(Self.floor.expired)
+        let gone = await fixture.get("/v1/counts/view/k?from=2020-01-01&to=\(edge)")
+        #expect(gone.status == 410)
+        #expect(gone.text.contains("windows before \(edge) are no longer kept"))
+        // Within an hour that is kept as a whole: it would be nought whatever happened.
+        let (from, to) = (Self.text(Self.floor.days + 10), Self.text(Self.floor.days + 50))
+        for path in ["counts/view/k", "top/view"] {
+            let within = await fixture.get("/v1/\(path)?from=\(from)&to=\(to)")
+            #expect(within.status == 410)
+            #expect(within.text.contains("ask for the whole hour"))
+        }
+        let empty = await fixture.get("/v1/counts/view/k?from=\(from)&to=\(from)")
+        #expect(empty.status == 200, "nothing was asked for")
+        let part = await fixture.get("/v1/counts/view/k?from=2020-01-01")
+        #expect(part.status == 200)
+        #expect(part.text.contains(#""total":{"count":0}"#))
+    }
+
     @Test("Coarser steps and all types add up exactly, values as decimals")
     func steps() async throws {
         let rows = [

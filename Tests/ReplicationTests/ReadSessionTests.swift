@@ -24,7 +24,7 @@ struct ReadSessionTests {
                 options: .init(
                     attemptTimeout: .milliseconds(250),
                     deadline: Instant(nanoseconds: 5_000_000_000),
-                    coordinator: ReadSessionTests.nodes[0]))
+                    coordinator: ReadSessionTests.nodes[0], asked: query))
             session.start(choice, now: now, into: &effects)
         }
 

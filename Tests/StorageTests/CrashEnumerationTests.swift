@@ -13,8 +13,14 @@ import Testing
             if round % 3 == 0 { try life.flush() }
             if round % 9 == 0 { try life.releaseLog() }
             if round % 8 == 0 { try life.forget(3 + life.random.below(10)) }
+            switch round {
+            case 50: try life.rollUp(to: .hour)
+            case 70, 74: try life.rollUp(to: .day)
+            case 85, 86: try life.expire()
+            default: break
+            }
             guard round % 12 == 0, life.tables.count > 1 else { continue }
-            try life.compact { life in
+            try life.compact(as: round < 50 ? .base : .day) { life in
                 try life.append(2)
                 try life.flush()
             }

@@ -13,6 +13,8 @@ struct MetamorphicStore {
         /// Bytes that one step of a compaction reads.
         var compactionStep = 1 << 20
         var releasesLog = false
+        /// Whether tables become what the floor lets them be.
+        var rollsUp = false
         /// Whether it flushes, compacts and crashes when the operations say so.
         var obeys = true
         var seed: UInt64 = 0
@@ -27,9 +29,12 @@ struct MetamorphicStore {
     private var memtable = StorageModel.memtable()
     private var nextTable: UInt64
     private(set) var tables: [TableHandle]
+    private var retention = Retention.none
     private(set) var flushes = 0
     private(set) var compactions = 0
     private(set) var crashes = 0
+    private(set) var rollups = 0
+    private var floor = RetentionFloor.none
 
     init(_ tuning: Tuning) throws {
         self.tuning = tuning
@@ -53,12 +58,17 @@ struct MetamorphicStore {
             case .flush: if tuning.obeys { try flush() }
             case .compact: if tuning.obeys { try compact() }
             case .crash: if tuning.obeys { try crash() }
+            case .raise(let next): try raise(to: next)
             case .series(let queries):
-                for query in queries { answers.append(.rows(try series(query))) }
+                for query in queries {
+                    let rows = try series(read(query))
+                    answers.append(
+                        .rows(SeriesRow.shown(rows, by: floor, RetentionTests.buckets)))
+                }
             case .scan(let spec):
-                answers.append(Self.answer(try scan(spec)))
+                answers.append(Self.answer(try scan(read(spec))))
             case .top(let count, let order, let spec):
-                let kept = try scan(spec, keeping: .init(count, by: order))
+                let kept = try scan(read(spec), keeping: .init(count, by: order))
                 answers.append(.totals(kept.top(count, by: order)))
             }
         }
@@ -66,6 +76,21 @@ struct MetamorphicStore {
     }
 
     // MARK: - Questions
+
+    /// As a coordinator translates them.
+    private func read(_ query: SeriesQuery) -> SeriesQuery {
+        var query = query
+        let windows = floor.windows(shownIn: query.windows, RetentionTests.buckets)
+        (query.from, query.to) = (windows.from, windows.to)
+        return query
+    }
+
+    private func read(_ spec: ScanSpec) -> ScanSpec {
+        var spec = spec
+        let windows = floor.windows(shownIn: spec.windows, RetentionTests.buckets)
+        (spec.from, spec.to) = (windows.from, windows.to)
+        return spec
+    }
 
     private func series(_ query: SeriesQuery) throws -> [SeriesRow] {
         let job = StorageJob.series(
@@ -132,14 +157,46 @@ struct MetamorphicStore {
         _ = try runner.run(.removeLogs(before: cursor.file)).get()
     }
 
+    private mutating func raise(to next: RetentionFloor) throws {
+        floor = floor.merged(with: next)
+        guard tuning.rollsUp else { return }
+        var retention = self.retention
+        retention.floor = floor
+        let expired = tables.filter {
+            floor.hasExpired(bucket: $0.meta.bucket, RetentionTests.buckets)
+        }
+        retention.drop(expired)
+        let ids = expired.map(\.meta.id)
+        var edit = ManifestEdit(removeTables: ids)
+        edit.retention = retention
+        try commit(edit)
+        self.retention = retention
+        tables.removeAll { ids.contains($0.meta.id) }
+        _ = try runner.run(.removeTables(ids)).get()
+        let picker = CompactionPicker()
+        while let plan = picker.pickRollup(
+            tables.map(\.meta), below: floor, RetentionTests.buckets)
+        {
+            try compact(tables.filter { plan.inputs.contains($0.meta.id) }, as: plan.granularity)
+            rollups += 1
+        }
+    }
+
     /// The tables of the fullest bucket become one.
     private mutating func compact() throws {
-        let buckets = Dictionary(grouping: tables, by: \.meta.bucket)
+        let buckets = Dictionary(grouping: tables) { TableBucket($0.meta) }
         guard
-            let inputs = buckets.max(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) })?
-                .value, inputs.count > 1
+            let fullest = buckets.max(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }),
+            fullest.value.count > 1
         else { return }
-        let compaction = TableCompaction(inputs, id: nextTable)
+        try compact(fullest.value, as: fullest.key.granularity)
+        compactions += 1
+    }
+
+    private mutating func compact(
+        _ inputs: [TableHandle], as granularity: Granularity
+    ) throws {
+        let compaction = TableCompaction(inputs, id: nextTable, as: granularity)
         nextTable += 1
         var output: TableHandle?
         while output == nil {
@@ -155,7 +212,6 @@ struct MetamorphicStore {
         _ = try runner.run(.removeTables(ids)).get()
         tables.removeAll { ids.contains($0.meta.id) }
         tables.append(output)
-        compactions += 1
     }
 
     private func commit(_ edit: ManifestEdit) throws {
@@ -188,5 +244,6 @@ struct MetamorphicStore {
         writer = LogWriter(fileSystem: files, cursor: cursor)
         nextTable = recovered.manifest.nextTableID
         tables = recovered.tables
+        retention = recovered.manifest.retention
     }
 }

@@ -11,6 +11,8 @@ import Testing
         case compact
         /// Power cut and recovery.
         case crash
+        /// Windows come below the floor.
+        case raise(RetentionFloor)
         case series([SeriesQuery])
         case scan(ScanSpec)
         case top(Int, ScanAggregate.Order, ScanSpec)
@@ -27,7 +29,10 @@ import Testing
         var model = StorageModel()
         var operations: [Operation] = []
         for _ in 0..<count {
-            switch random.below(20) {
+            switch random.below(21) {
+            case 20:
+                // Of the two buckets in which most cells lie.
+                operations.append(.raise(RetentionTests.floor(&random, around: 499)))
             case 0..<9:
                 let slices = (0..<1 + random.below(4)).map { _ in slice(&random) }
                 for slice in slices { model.add(slice) }
@@ -85,14 +90,17 @@ import Testing
     private static func answers(_ operations: [Operation]) -> [Answer] {
         var model = StorageModel()
         var answers: [Answer] = []
+        var floor = RetentionFloor.none
         for operation in operations {
+            let shown = model.shown(by: floor)
             switch operation {
             case .apply(let slices): for slice in slices { model.add(slice) }
             case .flush, .compact, .crash: break
-            case .series(let queries): answers += queries.map { .rows(model.rows($0)) }
-            case .scan(let spec): answers.append(model.scan(spec))
+            case .raise(let next): floor = floor.merged(with: next)
+            case .series(let queries): answers += queries.map { .rows(shown.rows($0)) }
+            case .scan(let spec): answers.append(shown.scan(spec))
             case .top(let count, let order, let spec):
-                answers.append(.totals(model.top(count, order, spec)))
+                answers.append(.totals(shown.top(count, order, spec)))
             }
         }
         return answers
@@ -112,6 +120,7 @@ import Testing
             tuning.compactionStep = [1 << 20, 1, 700][number / 5 % 3]
             tuning.releasesLog = number % 7 > 2
             tuning.obeys = number % 6 != 0
+            tuning.rollsUp = number % 4 != 1
             tuning.seed = UInt64(number)
             sets.append(tuning)
         }
@@ -127,6 +136,7 @@ import Testing
         let sets = Self.optionSets()
         #expect(Set(sets).count >= 20)
         var shapes: Set<[Int]> = []
+        var rollups = 0
         for tuning in sets {
             var store = try MetamorphicStore(tuning)
             let found = try store.answers(to: operations)
@@ -136,13 +146,27 @@ import Testing
                 break
             }
             shapes.insert([store.flushes, store.compactions, store.tables.count, store.crashes])
+            rollups += store.rollups
         }
         // They were different stores.
         #expect(shapes.count >= 12, "\(shapes)")
+        #expect(rollups > 10)
     }
 }
 
 extension StorageModel {
+    /// The cells as a query shows them.
+    fileprivate func shown(by floor: RetentionFloor) -> StorageModel {
+        guard floor != .none else { return self }
+        var shown = StorageModel()
+        for (cell, measure) in cells where cell.window >= floor.expired {
+            var cell = cell
+            cell.window = floor.shown(cell.window, RetentionTests.buckets)
+            shown.cells[cell, default: .zero].add(measure)
+        }
+        return shown
+    }
+
     private func totals(_ spec: ScanSpec, _ group: (Cell) -> [UInt8]) -> [[UInt8]: Measure] {
         var totals: [[UInt8]: Measure] = [:]
         for (cell, measure) in selected(by: spec) {

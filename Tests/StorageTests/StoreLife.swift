@@ -46,6 +46,7 @@ struct StoreLife {
     private(set) var tables: [TableHandle]
     private var history: [HistoryHandle]
     private var nextHistory: UInt64
+    private var retention: Retention
     /// It goes on after an error where a node does: what a full disk kept waits and is tried again,
     /// a flush too after any error, a compaction is given up. Else every error ends it.
     private let endures: Bool
@@ -64,6 +65,7 @@ struct StoreLife {
         tables = recovered.tables
         history = recovered.history
         nextTable = recovered.manifest.nextTableID
+        retention = recovered.manifest.retention
         nextHistory = recovered.manifest.nextHistoryID
     }
 
@@ -148,9 +150,12 @@ struct StoreLife {
     }
 
     /// All tables become one, some bytes at a time; after two steps `meanwhile` happens.
-    mutating func compact(_ meanwhile: (inout StoreLife) throws -> Void = { _ in }) throws {
-        let inputs = tables
-        let compaction = TableCompaction(inputs, id: nextTable)
+    mutating func compact(
+        as granularity: Granularity = .base,
+        _ meanwhile: (inout StoreLife) throws -> Void = { _ in }
+    ) throws {
+        let inputs = tables.filter { $0.meta.granularity.rawValue <= granularity.rawValue }
+        let compaction = TableCompaction(inputs, id: nextTable, as: granularity)
         nextTable += 1
         var output: TableHandle?
         var steps = 0
@@ -173,6 +178,30 @@ struct StoreLife {
         try commit(ManifestEdit(addTables: [output.meta], removeTables: ids))
         tables.removeAll { ids.contains($0.meta.id) }
         tables.append(output)
+        _ = try perform(.removeTables(ids))
+    }
+
+    /// The bucket comes below the floor: what is there becomes hours or days.
+    mutating func rollUp(to granularity: Granularity) throws {
+        let end: Int64 = 500 * 46_080
+        retention.floor = retention.floor.merged(
+            with: RetentionFloor(hours: end, days: granularity == .day ? end : .min))
+        var edit = ManifestEdit()
+        edit.retention = retention
+        try commit(edit)
+        try compact(as: granularity)
+    }
+
+    /// All tables expire: their sums stay.
+    mutating func expire() throws {
+        var next = retention
+        next.drop(tables)
+        let ids = tables.map(\.meta.id)
+        var edit = ManifestEdit(removeTables: ids)
+        edit.retention = next
+        try commit(edit)
+        retention = next
+        tables = []
         _ = try perform(.removeTables(ids))
     }
 

@@ -1,5 +1,6 @@
 import Core
 import Ring
+import Storage
 
 extension ClusterConfiguration {
     /// What the nodes of this cluster must agree on; compared at each handshake.
@@ -7,7 +8,7 @@ extension ClusterConfiguration {
     /// The digest key is shown by a check value. The founding members are part of it, because the
     /// ring of the first epoch is computed from them on each node by itself.
     package var fingerprint: ClusterFingerprint {
-        ClusterFingerprint([
+        var fields: [ClusterFingerprint.Field] = [
             .init("cluster_name", clusterName),
             .init("partitions", "\(partitions)"),
             .init("token", "murmur3"),
@@ -16,13 +17,23 @@ extension ClusterConfiguration {
             .init("rules", rules),
             .init("digest_key", digestCheck),
             .init("nodes", memberList),
-        ])
+        ]
+        // What all keep for ever needs no word, as before there was a choice.
+        if retentionPolicy != .forever { fields.append(.init("retention", retentionText)) }
+        return ClusterFingerprint(fields)
+    }
+
+    private var retentionText: String {
+        retention.map { rule in
+            "\(rule.window.milliseconds) ms: "
+                + (rule.keep.map { "\($0.milliseconds) ms" } ?? "forever")
+        }.joined(separator: ", ")
     }
 
     /// The table of rule versions with their first segments: everything that decides what a batch's
     /// bytes fold to.
     private var rules: String {
-        let late = lateness.map { "\($0.milliseconds) ms" } ?? "unlimited"
+        let late = latenessInForce.map { "\($0.milliseconds) ms" } ?? "unlimited"
         return "\(RuleVersion.first.number) from the beginning "
             + "(future_limit \(futureLimit.milliseconds) ms, lateness \(late), "
             + "key \(Limits.keyMax), type \(Limits.typeMax), line \(Limits.lineMax))"

@@ -1,5 +1,6 @@
 package import Core
 package import Ring
+internal import Storage
 
 /// The cluster's configuration: one file, the same on every node.
 ///
@@ -96,6 +97,23 @@ package struct ClusterConfiguration: Hashable, Sendable {
     }
 
     package var members: [RingMember] { nodes.map(\.member) }
+
+    /// How long windows are kept. Where the base is an hour, both are of the same length.
+    var retentionPolicy: RetentionPolicy {
+        let keep = { (length: Int64) -> Duration?? in
+            retention.first { $0.window.milliseconds == length }.map(\.keep)
+        }
+        let base = keep(window.milliseconds) ?? nil
+        return RetentionPolicy(
+            base: base, hours: keep(3_600_000) ?? base, days: keep(86_400_000) ?? nil)
+    }
+
+    /// How far before its batch's creation an event may lie: what would be gone at once is a dead
+    /// letter.
+    package var latenessInForce: Duration? {
+        guard let total = retentionPolicy.total else { return lateness }
+        return min(total, lateness ?? total)
+    }
 
     /// The peer addresses of all nodes but one.
     package func peers(of node: NodeID) -> [NodeID: Endpoint] {

@@ -19,9 +19,11 @@ extension HTTPAPI {
             to: bounds.end)
         let answer = try await read(.series(query), consistency)
         guard case .series(let rows) = answer.result else { throw .unexpectedAnswer }
+        try allow(bounds, above: answer.floor)
         let counts = CountsAnswer(
             type: type, key: key, rows: rows, bounds: bounds, step: step, base: settings.window,
-            now: now.wall, finalBefore: finalBefore(answer.frontier), replicas: answer.replicas,
+            floor: answer.floor, now: now.wall, finalBefore: finalBefore(answer.frontier),
+            replicas: answer.replicas,
             consistency: answer.consistency)
         guard counts.windows.count <= HTTPLimits.windowsMax else {
             throw .badRequest(
@@ -46,6 +48,56 @@ extension HTTPAPI {
         }
         return frontier - lateness
     }
+
+    /// A range of which nothing is kept has no count, not even nought; nor has one that lies within
+    /// an hour or day of which no parts are kept.
+    func allow(_ bounds: WindowBounds, above floor: RetentionFloor) throws(Problem) {
+        guard floor != .none, let end = bounds.end else { return }
+        if end <= floor.expired {
+            let start = TimeText.format(settings.window.start(of: floor.expired))
+            throw Problem(
+                410, "expired", "The range has expired",
+                "windows before \(start) are no longer kept; ask for later ones")
+        }
+        let range = WindowRange(from: bounds.first, to: bounds.end)
+        let read = floor.windows(shownIn: range, TimeBuckets(window: settings.window))
+        guard let first = bounds.first, first < end, let from = read.from, let to = read.to,
+            from >= to
+        else { return }
+        let length = floor.granularity(of: first) == .day ? "day" : "hour"
+        throw Problem(
+            410, "expired", "Windows as short as the range are no longer kept",
+            "what is asked for lies within one \(length), and only whole \(length)s are kept of "
+                + "then; ask for the whole \(length)")
+    }
+}
+
+extension JSONWriter {
+    /// Says where part of the range is kept in longer windows, or no longer.
+    mutating func retained(
+        _ floor: RetentionFloor, in bounds: WindowBounds, _ window: WindowLength
+    ) {
+        let isTouched = { (edge: Int64) in
+            edge > .min && bounds.first.map { $0 < edge } ?? true
+        }
+        let edges = [("1d", floor.days), ("1h", floor.hours)].filter { isTouched($0.1) }
+        if !edges.isEmpty {
+            field(
+                "rolled_up",
+                array: { json in
+                    for (step, edge) in edges {
+                        json.object { json in
+                            json.field("before", TimeText.format(window.start(of: edge)))
+                            json.field("step", step)
+                        }
+                    }
+                })
+        }
+        guard isTouched(floor.expired) else { return }
+        field(
+            "expired",
+            object: { $0.field("before", TimeText.format(window.start(of: floor.expired))) })
+    }
 }
 
 /// The windows of one key, folded to the asked step.
@@ -54,6 +106,8 @@ package struct CountsAnswer: Sendable {
         package var start: WallTime
         package var measure: Measure
         package var state: State
+        /// Its length, where it is longer than was asked for: no shorter ones are kept.
+        package var step: String?
     }
 
     package enum State: String, Sendable {
@@ -71,6 +125,8 @@ package struct CountsAnswer: Sendable {
     package let step: WindowStep
     package let replicas: [NodeID]
     package let consistency: Consistency
+    private let base: WindowLength
+    private let floor: RetentionFloor
     package private(set) var total = Measure.zero
     package private(set) var windows: [Window] = []
 
@@ -78,9 +134,11 @@ package struct CountsAnswer: Sendable {
     /// the base windows in the range, whatever the step: the total is the same for each.
     package init(
         type: String, key: String, rows: [SeriesRow], bounds: WindowBounds, step: WindowStep,
-        base: WindowLength, now: WallTime, finalBefore: WallTime?, replicas: [NodeID],
-        consistency: Consistency
+        base: WindowLength, floor: RetentionFloor = .none, now: WallTime, finalBefore: WallTime?,
+        replicas: [NodeID], consistency: Consistency
     ) {
+        self.base = base
+        self.floor = floor
         self.type = type
         self.key = key
         self.bounds = bounds
@@ -88,19 +146,36 @@ package struct CountsAnswer: Sendable {
         self.replicas = replicas
         self.consistency = consistency
         for row in rows { total.add(row.measure) }
-        guard case .windows(let length, _) = step else { return }
-        var cells: [Int64: Measure] = [:]
+        guard case .windows(let asked, _) = step else { return }
+        // By start; no two lengths share one, since floors lie between days.
+        var cells: [WallTime: (length: WindowLength, measure: Measure)] = [:]
         for row in rows {
-            let index = length.window(of: base.start(of: row.window))
-            cells[index, default: .zero].add(row.measure)
+            let time = base.start(of: row.window)
+            let length = Self.length(of: row.window, asked, base, floor)
+            let start = length.start(of: length.window(of: time))
+            cells[start, default: (length, .zero)].measure.add(row.measure)
         }
-        let current = length.window(of: now)
-        windows = cells.sorted { $0.key < $1.key }.map { index, measure in
-            let isFinal = finalBefore.map { length.start(of: index + 1) <= $0 } ?? false
+        windows = cells.sorted { $0.key < $1.key }.map { start, cell in
+            let end = start + .milliseconds(cell.length.milliseconds)
+            let isFinal = finalBefore.map { end <= $0 } ?? false
             return Window(
-                start: length.start(of: index), measure: measure,
-                state: isFinal ? .final : index == current ? .open : .closing)
+                start: start, measure: cell.measure,
+                state: isFinal ? .final : start <= now && now < end ? .open : .closing,
+                step: cell.length == asked ? nil : WindowStep.name(of: cell.length))
         }
+    }
+
+    /// As asked, or as long as what is kept.
+    private static func length(
+        of window: Int64, _ asked: WindowLength, _ base: WindowLength, _ floor: RetentionFloor
+    ) -> WindowLength {
+        let kept: Int64 =
+            switch floor.granularity(of: window) {
+            case .base: base.milliseconds
+            case .hour: 3_600_000
+            case .day: 86_400_000
+            }
+        return WindowLength(milliseconds: max(kept, asked.milliseconds))
     }
 
     /// `attributes`: nil where the catalog did not answer, `.some(nil)` where it knows none.
@@ -112,6 +187,7 @@ package struct CountsAnswer: Sendable {
             bounds.write(to: &json)
             json.field("step", step.name)
             json.field("consistency", consistency.name)
+            json.retained(floor, in: bounds, base)
             json.field("total", object: { $0.measure(total) })
             json.field(
                 "windows",
@@ -121,6 +197,7 @@ package struct CountsAnswer: Sendable {
                             json.field("start", TimeText.format(window.start))
                             json.measure(window.measure)
                             json.field("state", window.state.rawValue)
+                            if let step = window.step { json.field("step", step) }
                         }
                     }
                 })
@@ -128,8 +205,10 @@ package struct CountsAnswer: Sendable {
         }
     }
 
+    /// With a column for the length of each window where some are longer than was asked for.
     package var csv: HTTPReply {
-        var text = "start,count,sum,min,max,avg,state\r\n"
+        let hasSteps = windows.contains { $0.step != nil }
+        var text = "start,count,sum,min,max,avg,state" + (hasSteps ? ",step" : "") + "\r\n"
         for window in windows {
             var fields = [TimeText.format(window.start), "\(window.measure.count)"]
             if let values = window.measure.values {
@@ -144,6 +223,7 @@ package struct CountsAnswer: Sendable {
                 fields += ["", "", "", ""]
             }
             fields.append(window.state.rawValue)
+            if hasSteps { fields.append(window.step ?? step.name) }
             text += fields.joined(separator: ",") + "\r\n"
         }
         return .text(text, type: "text/csv; charset=utf-8; header=present")

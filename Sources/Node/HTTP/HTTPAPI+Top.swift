@@ -20,6 +20,7 @@ extension HTTPAPI {
         // catalog: one table, one answer.
         let spot = by == "key" ? TopSpec(k: k, order: order) : nil
         let answer = try await read(.scan(spec, top: spot), try call.query.consistency())
+        try allow(bounds, above: answer.floor)
         guard case .scan(.totals(let totals)) = answer.result else { throw .unexpectedAnswer }
         let known = await attributes.attributes(of: totals.map(\.key))
         var groups: [TopGroup] = []
@@ -37,6 +38,7 @@ extension HTTPAPI {
             json.field("measure", order == .count ? "count" : "sum")
             bounds.write(to: &json)
             json.field("consistency", answer.consistency.name)
+            json.retained(answer.floor, in: bounds, settings.window)
             json.field(
                 "rows",
                 array: { json in

@@ -126,6 +126,11 @@ package enum WindowStep: Hashable, Sendable {
         }
     }
 
+    /// Of a length that retention keeps.
+    static func name(of length: WindowLength) -> String {
+        length.milliseconds == 3_600_000 ? "1h" : "1d"
+    }
+
     package var name: String {
         switch self {
         case .windows(_, let name): name

@@ -14,6 +14,14 @@ extension MetricGauges {
                 counted.compactionsFailed
             ),
             (
+                "quipu_rollups_total",
+                "Compactions that made hours or days of what was finer.", counted.rollups
+            ),
+            (
+                "quipu_tables_expired_total", "Tables that retention dropped.",
+                counted.tablesExpired
+            ),
+            (
                 "quipu_compaction_read_bytes_total", "Bytes of tables that compactions read.",
                 counted.compactionBytesRead
             ),

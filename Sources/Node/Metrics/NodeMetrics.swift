@@ -89,7 +89,8 @@ package final class NodeMetrics: Sendable {
         case .peerUp, .peerDown, .voting, .recovering, .acceptedLoss, .waiting, .inDoubt,
             .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
             .incident, .divergence, .recounted, .recountFailed, .damaged, .parking,
-            .compacted, .compactionFailed, .lookedUp, .copying, .copyInterrupted, .setAside,
+            .compacted, .compactionFailed, .floorRisen, .tablesExpired, .lookedUp, .copying,
+            .copyInterrupted, .setAside,
             .leftOut, .released:
             break
         }

@@ -4,29 +4,29 @@ package import Ingest
 
 /// The hash that names a batch's content: the first 128 bits of SHA-256 over
 ///
-///     1 byte   version of this layout, 1
+///     1 byte   version of this layout: 1, or 2 where lateness is limited
 ///     2 bytes  rule version, little-endian
 ///     8 bytes  createdAt in epoch milliseconds, little-endian
 ///     4 bytes  length of the parse parameters, little-endian
 ///     …        the parse parameters, canonical
+///     8 bytes  layout 2: the lateness in milliseconds, little-endian
 ///     …        the decoded bytes
 ///
 /// All that decides what is counted is in it, and nothing else: two attempts with the same hash
 /// fold to the same cells, and whoever changes a byte, a field's name or the time gets another
 /// hash.
 package enum ContentHash {
-    private static let layout: UInt8 = 1
-
     package static func of(
         _ bytes: UnsafeRawBufferPointer, parameters: ParseParameters, createdAt: WallTime,
-        rule: RuleVersion
+        rule: RuleVersion, lateness: Duration? = nil
     ) -> Hash128 {
         let canonical = parameters.canonicalBytes
-        var prefix: [UInt8] = [layout]
+        var prefix: [UInt8] = [lateness == nil ? 1 : 2]
         append(rule.number, to: &prefix)
         append(createdAt.milliseconds, to: &prefix)
         append(UInt32(canonical.count), to: &prefix)
         prefix.append(contentsOf: canonical)
+        if let lateness { append(lateness.milliseconds, to: &prefix) }
         var hasher = SHA256()
         hasher.update(data: prefix)
         hasher.update(bufferPointer: bytes)

@@ -78,7 +78,8 @@ package final class FoldPool: Sendable {
         defer { folders.withLock { $0.append(worker) } }
         let outcome = bytes.withUnsafeBytes { buffer in
             let hash = ContentHash.of(
-                buffer, parameters: parameters, createdAt: createdAt, rule: rules.version)
+                buffer, parameters: parameters, createdAt: createdAt, rule: rules.version,
+                lateness: rules.lateness)
             return Result { () throws(IngestError) in
                 (
                     hash,

@@ -2,6 +2,7 @@ internal import Core
 package import Logging
 package import NodeCore
 internal import Replication
+internal import Storage
 
 extension Report {
     private static let lossAccepted =
@@ -33,6 +34,10 @@ extension Report {
             logger.info("compacted \(tables) tables, \(read) bytes, to one of \(written) bytes")
         case .compactionFailed(let reason):
             logger.error("a compaction failed, its tables count as before: \(reason)")
+        case .floorRisen(let floor, let window):
+            logger.notice("\(Self.text(floor, window))")
+        case .tablesExpired(let tables):
+            logger.notice("dropped \(tables) tables whose windows have expired")
         case .flushFailed(let reason):
             logger.error("a flush failed and is tried again: \(reason)")
         case .diskFull(let what):
@@ -114,6 +119,16 @@ extension Report {
         default:
             break
         }
+    }
+
+    private static func text(_ floor: RetentionFloor, _ window: WindowLength) -> String {
+        let parts = [
+            (floor.hours, "are shown by the hour"), (floor.days, "are shown by the day"),
+            (floor.expired, "have expired"),
+        ].filter { $0.0 > .min }
+        return "windows before "
+            + parts.map { "\(TimeText.format(window.start(of: $0.0))) \($0.1)" }
+            .joined(separator: ", before ")
     }
 
     /// What is forgotten and copied.

@@ -100,7 +100,7 @@ struct RunningNode: Sendable {
             threads: max(1, System.coreCount),
             rules: FoldRules(
                 version: .first, window: configuration.window,
-                futureLimit: configuration.futureLimit, lateness: configuration.lateness),
+                futureLimit: configuration.futureLimit, lateness: configuration.latenessInForce),
             partitioning: ring.partitioning, metrics: metrics)
         let state = ServingState()
         let free = FreeDisk()
@@ -163,7 +163,7 @@ struct RunningNode: Sendable {
         var settings = HTTPSettings(
             node: core.node, clusterName: configuration.clusterName, version: Release.version,
             window: configuration.window, requestTimeout: configuration.requestTimeout,
-            horizon: configuration.horizon, lateness: configuration.lateness, ring: ring,
+            horizon: configuration.horizon, lateness: configuration.latenessInForce, ring: ring,
             replication: core.replication, members: core.members, startedAt: SystemClock.now)
         settings.parksAny = core.parking.bytesMax > 0
         return settings
@@ -251,6 +251,7 @@ extension ClusterConfiguration {
         core.gossipInterval = gossipInterval
         core.requestTimeout = requestTimeout
         core.horizon = horizon
+        core.retention = retentionPolicy
         core.outcomeRetention = batchStatusRetention
         core.absenceMax = absenceLimit
         core.memtableBytesMax = memtableSize

@@ -103,6 +103,11 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case compacted
     /// A node crashed with a compaction under way.
     case compactionInterrupted = "compaction-interrupted"
+    /// Old windows became hours, days or nothing; a coordinator heard of it from a replica.
+    case floorRisen = "floor-risen"
+    case tablesExpired = "tables-expired"
+    case rolledUp = "rolled-up"
+    case readRestarted = "read-restarted"
     case tornStart = "torn-start"
     case closed
     case sealed

@@ -30,9 +30,9 @@ extension VirtualCluster {
         do throws(Violation) {
             switch (check.query, answer.result) {
             case (.series(let query), .series(let rows)):
-                try checkSeries(rows, query, check)
+                try checkSeries(rows, query, check, by: answer.floor)
             case (.scan(let spec, let top), .scan(let rows)):
-                try checkScan(rows, spec, top, check)
+                try checkScan(rows, spec, top, check, by: answer.floor)
             case (.deadLetters, .deadLetters(let items, let total)):
                 try checkLetters(items, total, check)
             case (.series, _), (.scan, _), (.deadLetters, _):
@@ -49,11 +49,11 @@ extension VirtualCluster {
     // MARK: - One key
 
     private func checkSeries(
-        _ rows: [SeriesRow], _ query: SeriesQuery, _ check: ReadCheck
+        _ rows: [SeriesRow], _ query: SeriesQuery, _ check: ReadCheck, by floor: RetentionFloor
     ) throws(Violation) {
-        let seen = try ledger.decode(rows, query)
+        let seen = try ledger.decode(rows, query, by: floor)
         let selected = ledger.contents(touching: query.key).members.filter { number in
-            ledger.contents[number].cells.contains { query.selects($0.name) }
+            ledger.contents[number].cells.contains { query.selects($0.name, by: floor) }
         }
         let scope = ContentSet(selected)
         if check.isFinal, let final = checks.final {
@@ -95,12 +95,16 @@ extension VirtualCluster {
 
     // MARK: - Scans
 
-    /// What contents add up to, by key, over one type or all.
-    private func totals(_ set: ContentSet, _ spec: ScanSpec) -> [[UInt8]: UInt64] {
+    /// What of the contents is kept adds up to, by key, over one type or all.
+    private func totals(
+        _ set: ContentSet, _ spec: ScanSpec, _ floor: RetentionFloor
+    ) -> [[UInt8]: UInt64] {
         var totals: [[UInt8]: UInt64] = [:]
         for number in set.members {
             for cell in ledger.contents[number].cells
-            where spec.type ?? cell.name.type == cell.name.type {
+            where spec.type ?? cell.name.type == cell.name.type
+                && cell.name.window >= floor.expired
+            {
                 totals[cell.name.key, default: 0] += cell.measure.count
             }
         }
@@ -114,17 +118,23 @@ extension VirtualCluster {
     }
 
     private func checkScan(
-        _ rows: ScanRows, _ spec: ScanSpec, _ top: TopSpec?, _ check: ReadCheck
+        _ rows: ScanRows, _ spec: ScanSpec, _ top: TopSpec?, _ check: ReadCheck,
+        by floor: RetentionFloor
     ) throws(Violation) {
         let (least, most) = bounds(check)
         switch rows {
         case .totals(let rows):
-            try checkTotals(rows, top, totals(least, spec), totals(most, spec))
+            try checkTotals(rows, top, totals(least, spec, floor), totals(most, spec, floor))
         case .keys(let keys):
-            try checkNames(keys, Array(totals(least, spec).keys), Array(totals(most, spec).keys))
+            try checkNames(
+                keys, Array(totals(least, spec, floor).keys),
+                Array(totals(most, spec, floor).keys))
         case .types(let types):
             let names = { (set: ContentSet) in
-                set.members.flatMap { self.ledger.contents[$0].cells.map(\.name.type) }
+                set.members.flatMap { number in
+                    self.ledger.contents[number].cells.map(\.name)
+                        .filter { $0.window >= floor.expired }.map(\.type)
+                }
             }
             try checkNames(types, names(least), names(most))
         }

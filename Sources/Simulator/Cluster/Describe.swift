@@ -150,6 +150,8 @@ enum Describe {
                 + (edit.coveredThrough.map { ", covered through \($0)" } ?? "")
                 + (edit.base.map { ", forgotten through \($0.through)" } ?? "")
                 + (edit.logStart.map { ", log from \($0)" } ?? "")
+                + (edit.removeTables.isEmpty ? "" : ", -\(edit.removeTables.count) tables")
+                + (edit.retention.map { ", \($0.floor)" } ?? "")
                 + (edit.voidThrough.map { ", void through \($0)" } ?? "")
                 + (edit.identity.map { ", incarnation \($0.incarnation.number)" } ?? "")
         case .series(let query, _, _): "series \(text(query.key))"
@@ -237,6 +239,7 @@ enum Describe {
         case .united(let rows, _): "united, \(rows.count) rows more"
         case .notVoting(let why): "not voting: \(why)"
         case .failed(let why): "failed: \(why)"
+        case .rolled(let floor): "rolled up: \(floor)"
         }
     }
 

@@ -172,13 +172,14 @@ extension VirtualCluster {
         return Lie(.file, node, partition: nil)
     }
 
-    /// Neither a compaction nor a flush that asks for one is to come. What it has read already, or
-    /// keeps in memory of a file, it would not read again: the file would be gone before anyone
-    /// looks.
+    /// Neither a compaction nor a flush that asks for one is to come, and nothing expires. What has
+    /// been read already, or is kept in memory of a file, would not be read again: the file would
+    /// be gone before anyone looks.
     private func areTablesAtRest(_ node: VirtualNode, _ process: VirtualProcess) -> Bool {
         let view = process.core.view(at: clocks(of: node, process))
         let flushesLater = swarm.memtableAgeMax < .seconds(600) || swarm.release != nil
-        return !process.core.hasCompactionAhead && (view.memtableCells == 0 || !flushesLater)
+        return swarm.retention == .forever && !process.core.hasCompactionAhead
+            && (view.memtableCells == 0 || !flushesLater)
     }
 
     /// A node ends its process because it found itself wrong; true where it was made so.

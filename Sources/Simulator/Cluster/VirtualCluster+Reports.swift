@@ -14,6 +14,12 @@ extension VirtualCluster {
         case .compacted:
             checks.hit(.compacted)
             node.tablesChangedAt = now
+        case .floorRisen:
+            checks.hit(.floorRisen)
+            node.tablesChangedAt = now
+        case .tablesExpired:
+            checks.hit(.tablesExpired)
+            node.tablesChangedAt = now
         case .compactionFailed(let what):
             // What rots is found by whoever reads it.
             guard node.isRotten || checks.lie?.node == node.index else {
@@ -98,6 +104,8 @@ extension VirtualCluster {
         if counted.readsUnited > before.readsUnited { checks.hit(.readUnited) }
         if counted.readsFellBack > before.readsFellBack { checks.hit(.readFellBack) }
         if counted.readsSpeculated > before.readsSpeculated { checks.hit(.readSpeculated) }
+        if counted.readsRestarted > before.readsRestarted { checks.hit(.readRestarted) }
+        if counted.rollups > before.rollups { checks.hit(.rolledUp) }
         if counted.batchesEnsured > before.batchesEnsured { checks.hit(.readEnsured) }
         if counted.batchesContributed > before.batchesContributed { checks.hit(.readContributed) }
     }

@@ -164,6 +164,7 @@ extension VirtualCluster {
         configuration.scrubInterval = Self.scrubInterval
         configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
         configuration.release = swarm.release
+        configuration.retention = swarm.retention
         configuration.absenceMax = swarm.absenceMax
         configuration.parking = swarm.parking
         configuration.sessionsMax = swarm.sessionsMax

@@ -54,6 +54,9 @@ package final class Content: Sendable {
     /// Contents of one group use the same windows, each with its own bit.
     package static let groupSize = 24
 
+    /// The first window of 2005: the time bucket that retention comes to.
+    package static let longAgo: Int64 = 18_408_960
+
     package static func bit(_ number: Int) -> UInt64 { 1 << UInt64(number % groupSize) }
 }
 
@@ -118,12 +121,13 @@ package struct ContentMaker {
         return cells.values.sorted { ($0.partition, $0.name) < ($1.partition, $1.name) }
     }
 
-    /// Now, long ago, or before 1970: of its group alone.
+    /// Now, long ago, or before 1970: of its group alone. Retention may show the older ones by hour
+    /// or day: so groups are a day apart, and of each content all of them lie in one window.
     private mutating func makeWindow(_ number: Int) -> Int64 {
         let group = Int64(number / Content.groupSize)
         return switch random.below(8) {
-        case 0: 18_408_960 + group
-        case 1: -100 - group
+        case 0: Content.longAgo + group * 1440 + [0, 1, 61][number % 3]
+        case 1: -100 - group * 1440
         default: 29_400_000 + group * 16 + Int64(random.below(3))
         }
     }

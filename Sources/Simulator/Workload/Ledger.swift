@@ -13,6 +13,8 @@ package final class Ledger {
     private var numbers: [Hash128: Int] = [:]
     private var ids: [BatchID: [Int]] = [:]
     private var shares: [CellName: [Share]] = [:]
+    /// The same by hour and by day.
+    private var coarseShares: [Granularity: [CellName: [Share]]] = [:]
     /// Contents with a cell of the key.
     private var byKey: [[UInt8]: ContentSet] = [:]
 
@@ -43,8 +45,12 @@ package final class Ledger {
         numbers[content.hash] = content.number
         ids[content.id, default: []].append(content.number)
         for cell in content.cells {
-            shares[cell.name, default: []].append(
-                Share(content: content.number, measure: cell.measure))
+            let share = Share(content: content.number, measure: cell.measure)
+            shares[cell.name, default: []].append(share)
+            for granularity in [Granularity.hour, .day] {
+                let name = Self.shown(cell.name, granularity)
+                coarseShares[granularity, default: [:]][name, default: []].append(share)
+            }
             byKey[cell.name.key, default: ContentSet()].insert(content.number)
         }
     }
@@ -81,7 +87,21 @@ package final class Ledger {
 
     package func contents(touching key: [UInt8]) -> ContentSet { byKey[key] ?? ContentSet() }
 
-    package func shares(of name: CellName) -> [Share] { shares[name] ?? [] }
+    package func shares(of name: CellName, by granularity: Granularity = .base) -> [Share] {
+        (granularity == .base ? shares[name] : coarseShares[granularity]?[name]) ?? []
+    }
+
+    static let buckets = TimeBuckets(window: .minute)
+
+    private static func shown(_ name: CellName, _ granularity: Granularity) -> CellName {
+        CellName(
+            key: name.key, type: name.type, window: buckets.start(of: name.window, granularity))
+    }
+
+    /// The cell as which a query shows it; nil where it has expired.
+    package static func shown(_ name: CellName, by floor: RetentionFloor) -> CellName? {
+        name.window < floor.expired ? nil : shown(name, floor.granularity(of: name.window))
+    }
 
     /// All keys that any content has, ascending.
     package var keys: [[UInt8]] {
@@ -156,15 +176,18 @@ package final class Ledger {
     /// The contents that rows of one key spell. A violation where they spell no set of contents,
     /// each with all its cells that the query selects.
     package func decode(
-        _ rows: [SeriesRow], _ query: SeriesQuery
+        _ rows: [SeriesRow], _ query: SeriesQuery, by floor: RetentionFloor = .none
     ) throws(Violation) -> ContentSet {
         var seen: [Int: Int] = [:]
         for row in rows {
             let name = CellName(key: query.key, type: row.type, window: row.window)
-            for content in try decode(row.measure, name) { seen[content, default: 0] += 1 }
+            let granularity = floor.granularity(of: row.window)
+            for content in try decode(row.measure, name, by: granularity) {
+                seen[content, default: 0] += 1
+            }
         }
         for (number, count) in seen.sorted(by: { $0.key < $1.key }) {
-            let expected = contents[number].cells.count { query.selects($0.name) }
+            let expected = contents[number].cells.count { query.selects($0.name, by: floor) }
             guard count == expected else {
                 throw Violation(
                     "S4", "an answer has \(count) of the \(expected) cells of c\(number): \(query)")
@@ -174,10 +197,13 @@ package final class Ledger {
     }
 
     /// The contents that one cell spells, ascending.
-    package func decode(_ measure: Measure, _ name: CellName) throws(Violation) -> [Int] {
+    package func decode(
+        _ measure: Measure, _ name: CellName, by granularity: Granularity = .base
+    ) throws(Violation) -> [Int] {
         var fold = Measure.zero
         var found: [Int] = []
-        for share in shares(of: name) where measure.count & share.measure.count != 0 {
+        for share in shares(of: name, by: granularity)
+        where measure.count & share.measure.count != 0 {
             found.append(share.content)
             fold.add(share.measure)
         }
@@ -192,7 +218,12 @@ package final class Ledger {
 }
 
 extension SeriesQuery {
-    func selects(_ name: CellName) -> Bool {
+    /// As it is shown.
+    func selects(_ name: CellName, by floor: RetentionFloor) -> Bool {
+        Ledger.shown(name, by: floor).map { selects($0) } ?? false
+    }
+
+    private func selects(_ name: CellName) -> Bool {
         key == name.key && (type.map { $0 == name.type } ?? true)
             && (from.map { $0 <= name.window } ?? true) && (to.map { name.window < $0 } ?? true)
     }

@@ -101,6 +101,12 @@ extension VirtualCluster {
         if workload.random.chance(1, in: 4) { query.type = Array("view".utf8) }
         if workload.random.chance(1, in: 6) { query.from = 29_400_000 }
         if workload.random.chance(1, in: 6) { query.to = 29_400_001 }
+        if swarm.retention != .forever, workload.random.chance(1, in: 2) {
+            // Within the hours and days that retention makes of these.
+            let places = [0, 1, 30, 61, 1440].map { Content.longAgo + $0 }
+            query.from = workload.random.chance(1, in: 2) ? workload.random.pick(places) : nil
+            query.to = workload.random.chance(1, in: 2) ? workload.random.pick(places) : nil
+        }
         return read(.series(query), level(), patience(), reader: reader)
     }
 

@@ -4,6 +4,8 @@ import Core
 package struct CompactionPlan: Hashable, Sendable {
     package var inputs: [UInt64]
     package var bytes: UInt64
+    /// Of the table that they become: theirs, or a coarser one.
+    package var granularity: Granularity
     /// No other table is in their bucket.
     package var isWhole: Bool
 }
@@ -13,9 +15,13 @@ package struct TableBucket: Hashable, Comparable, Sendable {
     package var granularity: Granularity
     package var bucket: Int64
 
+    package init(granularity: Granularity, bucket: Int64) {
+        self.granularity = granularity
+        self.bucket = bucket
+    }
+
     package init(_ table: TableMeta) {
-        granularity = table.granularity
-        bucket = table.bucket
+        self.init(granularity: table.granularity, bucket: table.bucket)
     }
 
     package static func < (left: TableBucket, right: TableBucket) -> Bool {
@@ -60,6 +66,9 @@ package struct CompactionLimits: Hashable, Sendable {
 /// 2. Where four are of one tier (sizes within a factor of four), they and all smaller ones are.
 /// 3. Else the bucket is at rest.
 ///
+/// After (2) and before (1), tables that are finer than the floor of retention wants their bucket
+/// become one of that granularity: once flushes rest, or when there are four.
+///
 /// ## Why it ends, and what it costs
 ///
 /// Each compaction makes one table of several, so that without flushes there are at most as many
@@ -93,6 +102,42 @@ package struct CompactionPicker: Hashable, Sendable {
             if best.map({ members.count > $0.tables }) ?? true { best = (plan, members.count) }
         }
         return best?.plan
+    }
+
+    /// Tables whose bucket has come below the floor, so that they are to become hours or days; nil
+    /// where all are as they should be. What has expired is left to be dropped.
+    package func pickRollup(
+        _ tables: [TableMeta], below floor: RetentionFloor, _ timeBuckets: TimeBuckets,
+        isResting: Bool = true, room: UInt64 = .max, without busy: Set<UInt64> = []
+    ) -> CompactionPlan? {
+        guard floor != .none else { return nil }
+        var finer: [TableBucket: [TableMeta]] = [:]
+        for table in tables where !busy.contains(table.id) {
+            let wanted = floor.granularity(ofBucket: table.bucket, timeBuckets)
+            guard table.granularity.rawValue < wanted.rawValue,
+                !floor.hasExpired(bucket: table.bucket, timeBuckets)
+            else { continue }
+            let bucket = TableBucket(granularity: wanted, bucket: table.bucket)
+            finer[bucket, default: []].append(table)
+        }
+        for (bucket, members) in finer.sorted(by: { $0.key < $1.key })
+        where isResting || members.count > CompactionLimits.tierTablesMax {
+            var inputs: [TableMeta] = []
+            var bytes: UInt64 = 0
+            for table in members.sorted(by: { ($0.size, $0.id) < ($1.size, $1.id) })
+                .prefix(limits.fanInMax)
+            where table.size <= room - bytes
+                && (inputs.isEmpty || bytes + table.size <= limits.bytesMax)
+            {
+                inputs.append(table)
+                bytes += table.size
+            }
+            guard !inputs.isEmpty else { continue }
+            return CompactionPlan(
+                inputs: inputs.map(\.id).sorted(), bytes: bytes, granularity: bucket.granularity,
+                isWhole: false)
+        }
+        return nil
     }
 
     /// The next compaction on the way to one table in this bucket, whatever its size; nil where
@@ -151,6 +196,6 @@ package struct CompactionPicker: Hashable, Sendable {
     ) -> CompactionPlan {
         CompactionPlan(
             inputs: inputs.map(\.id).sorted(), bytes: inputs.reduce(0) { $0 + $1.size },
-            isWhole: inputs.count == members.count)
+            granularity: inputs.first?.granularity ?? .base, isWhole: inputs.count == members.count)
     }
 }

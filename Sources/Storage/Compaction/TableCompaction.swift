@@ -1,12 +1,14 @@
 import Synchronization
 
-/// Merges tables into one, step by step, so that each step is a short job: merge, sync, read back
-/// and recount, rename, sync the directory. The result does not count before a manifest edit lists
-/// it and lets its inputs go. After an error, or when it is given up, nothing is left of it.
+/// Merges tables into one, of their granularity or a coarser one, step by step, so that each step
+/// is a short job: merge, sync, read back and recount, rename, sync the directory. The result does
+/// not count before a manifest edit lists it and lets its inputs go. After an error, or when it is
+/// given up, nothing is left of it.
 package final class TableCompaction: Sendable {
     package let inputs: [TableHandle]
     /// Of the table that will be.
     package let id: UInt64
+    package let granularity: Granularity
     private let fault: CompactionFault?
     private let work = Mutex(Work())
 
@@ -29,9 +31,13 @@ package final class TableCompaction: Sendable {
         var isOver = false
     }
 
-    package init(_ inputs: [TableHandle], id: UInt64, fault: CompactionFault? = nil) {
+    package init(
+        _ inputs: [TableHandle], id: UInt64, as granularity: Granularity = .base,
+        fault: CompactionFault? = nil
+    ) {
         self.inputs = inputs
         self.id = id
+        self.granularity = granularity
         self.fault = fault
     }
 
@@ -66,7 +72,8 @@ package final class TableCompaction: Sendable {
         if work.merge == nil {
             let file = try fileSystem.open(draft, .replace)
             work.output = file
-            work.merge = try TableMerge(inputs, into: file, id: id, fault: fault)
+            work.merge = try TableMerge(
+                inputs, into: file, id: id, as: granularity, fault: fault)
         }
         guard try work.merge?.run(bytes) == true, let file = work.output else {
             work.progress.read = work.merge?.bytesRead ?? 0

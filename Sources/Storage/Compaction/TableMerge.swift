@@ -1,32 +1,41 @@
 import Core
 
-/// Merges the cells of tables of one bucket into a writer, some at a time: equal cells add up. It
-/// holds one block of each input, and of the output what a table holds in memory anyway.
+/// Merges the cells of tables of one bucket into a writer, some at a time: equal cells add up, and
+/// finer ones than the output's granularity add up to its hours or days. It holds one block of each
+/// input, and of the output what a table holds in memory anyway.
 struct TableMerge: Sendable {
     private var cursors: [TableCursor]
     private var writer: TableWriter
     private let inputs: [TableHandle]
     private let fault: CompactionFault?
+    private let buckets: TimeBuckets
+    private let granularity: Granularity
     /// Those that stand in the series that is being written.
     private var members: [Int] = []
 
     init(
-        _ inputs: [TableHandle], into file: any StoredFile, id: UInt64, fault: CompactionFault?
+        _ inputs: [TableHandle], into file: any StoredFile, id: UInt64,
+        as granularity: Granularity, fault: CompactionFault?
     ) throws(StorageError) {
         guard let first = inputs.first else { preconditionFailure("a merge of nothing") }
         precondition(
-            inputs.allSatisfy { TableBucket($0.meta) == TableBucket(first.meta) },
+            inputs.allSatisfy { $0.meta.bucket == first.meta.bucket },
             "tables of several buckets are no table")
+        precondition(
+            inputs.allSatisfy { $0.meta.granularity.rawValue <= granularity.rawValue },
+            "days and hours cannot be taken apart")
         let keys = inputs.reduce(0) { $0 + $1.footer.keys }
         writer = TableWriter(
-            file: file, id: id, bucket: first.meta.bucket, keysMax: Int(clamping: keys),
-            options: first.options)
+            file: file, id: id, granularity: granularity, bucket: first.meta.bucket,
+            keysMax: Int(clamping: keys), options: first.options)
         cursors = []
         for input in fault == .dropsInput ? Array(inputs.dropLast()) : inputs {
-            cursors.append(try TableCursor(input))
+            cursors.append(try TableCursor(input, windowsBy: granularity))
         }
         self.inputs = inputs
         self.fault = fault
+        self.granularity = granularity
+        buckets = first.options.buckets
     }
 
     /// Of the inputs' files.
@@ -43,7 +52,11 @@ struct TableMerge: Sendable {
             writer.begin(
                 cursors[lead].partition, key: cursors[lead].key, type: cursors[lead].type,
                 known: cursors[lead].statistics.terms)
-            if members.count == 1 { try copySeries(lead) } else { try mergeSeries() }
+            if members.count == 1, inputs[lead].meta.granularity == granularity {
+                try copySeries(lead)
+            } else {
+                try mergeSeries()
+            }
         }
         return true
     }
@@ -110,16 +123,17 @@ struct TableMerge: Sendable {
         } while try cursors[place].step()
     }
 
+    /// All cells of the next window that any has, then of the one after it.
     private mutating func mergeSeries() throws(StorageError) {
         var cells = 0
         while let first = members.first {
-            var window = cursors[first].window
-            for place in members.dropFirst() { window = min(window, cursors[place].window) }
+            var window = shown(first)
+            for place in members.dropFirst() { window = min(window, shown(place)) }
             var measure = Measure.zero
             var left = 0
             for place in members {
                 var isIn = true
-                if cursors[place].window == window {
+                while isIn, shown(place) == window {
                     measure.add(cursors[place].measure)
                     isIn = try cursors[place].step()
                 }
@@ -133,6 +147,11 @@ struct TableMerge: Sendable {
             try writer.add(window: window, measure)
             cells += 1
         }
+    }
+
+    /// The window as which the cell comes out at which an input stands.
+    private func shown(_ place: Int) -> Int64 {
+        buckets.start(of: cursors[place].window, granularity)
     }
 }
 

@@ -84,6 +84,7 @@ package enum Inspection {
         if state.base != .none {
             lines.append("forgotten as of LSN \(state.base.through)")
         }
+        if state.retention != .none { lines.append(line(state.retention)) }
         for (offset, header, content) in reading.edits {
             lines.append("byte \(offset): edit \(header.lsn), " + describe(content))
         }
@@ -96,6 +97,10 @@ package enum Inspection {
             "log_start": .number(state.logStart), "next_table": .number(state.nextTableID),
             "edits": .number(reading.edits.count),
             "tables": .list(state.tables.map { describe($0) }),
+            "hours_before": edge(state.retention.floor.hours),
+            "days_before": edge(state.retention.floor.days),
+            "expired_before": edge(state.retention.floor.expired),
+            "expired_events": .number(state.retention.events),
         ])
         return InspectReport(lines: lines, value: value, isSound: true)
     }
@@ -113,18 +118,35 @@ package enum Inspection {
                 parts.append("incarnation \(identity.incarnation.number)")
             }
             if let start = edit.logStart { parts.append("log from file \(start)") }
+            if let retention = edit.retention { parts.append(line(retention)) }
             return parts.isEmpty ? "nothing" : parts.joined(separator: ", ")
         }
     }
 
+    /// In windows of the base length; nil: nowhere.
+    private static func edge(_ window: Int64) -> InspectValue {
+        window == .min ? .text("never") : .number(window)
+    }
+
+    private static func line(_ retention: Retention) -> String {
+        let edges = [
+            ("hours", retention.floor.hours), ("days", retention.floor.days),
+            ("expired", retention.floor.expired),
+        ].filter { $0.1 > .min }.map { "\($0.0) before window \($0.1)" }
+        return "retention: "
+            + (edges + ["\(retention.events) events have expired"])
+            .joined(separator: ", ")
+    }
+
     private static func line(_ table: TableMeta) -> String {
-        "\(table.path): bucket \(table.bucket), \(table.cells) cells, "
+        "\(table.path): bucket \(table.bucket), by \(table.granularity), \(table.cells) cells, "
             + "\(table.total.count) events, \(table.size) bytes"
     }
 
     private static func describe(_ table: TableMeta) -> InspectValue {
         .object([
             "id": .number(table.id), "bucket": .number(table.bucket),
+            "granularity": .text("\(table.granularity)"),
             "cells": .number(table.cells), "events": .number(table.total.count),
             "bytes": .number(table.size), "partitions": .number(table.partitions.count),
             "first_window": .number(table.firstWindow), "last_window": .number(table.lastWindow),

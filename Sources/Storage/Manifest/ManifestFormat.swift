@@ -1,5 +1,5 @@
 import Core
-import Wire
+package import Wire
 
 /// The bytes of the manifest (docs/formats/manifest.md): a header, then records in the log's frame,
 /// whose LSN is the number of the edit.
@@ -61,6 +61,7 @@ enum ManifestFormat {
         if let base = edit.base { writer.write(base) }
         writer.write(flag: edit.voidThrough != nil)
         if let void = edit.voidThrough { writer.write(varint: void.number) }
+        if let retention = edit.retention { writer.write(retention) }
         return writer.bytes
     }
 
@@ -84,6 +85,7 @@ enum ManifestFormat {
         }
         if try reader.flag() { edit.base = try reader.historyBase() }
         if try reader.flag() { edit.voidThrough = try reader.coveredThrough() }
+        if !reader.isAtEnd { edit.retention = try reader.retention() }
         try reader.finish()
         return edit
     }
@@ -102,6 +104,7 @@ enum ManifestFormat {
         writer.write(state.base)
         writer.write(varint: state.voidThrough.number)
         writer.write(varint: state.nextHistoryID)
+        if state.retention != .none { writer.write(state.retention) }
         return writer.bytes
     }
 
@@ -122,6 +125,8 @@ enum ManifestFormat {
             nextTableID: next)
         // A snapshot of a release that forgot nothing ends here.
         if !reader.isAtEnd { try take(history: &reader, into: &state) }
+        // Nor is there anything more where nothing was ever limited.
+        if !reader.isAtEnd { state.take(try reader.retention()) }
         try reader.finish()
         return state
     }
@@ -143,6 +148,26 @@ enum ManifestFormat {
 }
 
 extension ByteWriter {
+    package mutating func write(_ floor: RetentionFloor) {
+        write(fixed: floor.hours)
+        write(fixed: floor.days)
+        write(fixed: floor.expired)
+    }
+
+    package mutating func write(_ sum: PartitionSum) {
+        write(sum.state)
+        write(fixed: sum.events)
+    }
+
+    fileprivate mutating func write(_ retention: Retention) {
+        write(retention.floor)
+        write(count: retention.dropped.count)
+        for (partition, sum) in retention.dropped.sorted(by: { $0.key < $1.key }) {
+            write(fixed: partition.index)
+            write(sum)
+        }
+    }
+
     fileprivate mutating func write(_ identity: NodeIdentity) {
         write(fixed: identity.hostID)
         write(fixed: identity.incarnation.number)
@@ -153,6 +178,26 @@ extension ByteWriter {
 }
 
 extension ByteReader {
+    package mutating func retentionFloor() throws(DecodeError) -> RetentionFloor {
+        RetentionFloor(hours: try fixed(), days: try fixed(), expired: try fixed())
+    }
+
+    package mutating func partitionSum() throws(DecodeError) -> PartitionSum {
+        PartitionSum(state: try stateDigest(), events: try fixed())
+    }
+
+    fileprivate mutating func retention() throws(DecodeError) -> Retention {
+        var retention = Retention(floor: try retentionFloor())
+        for _ in 0..<(try count(ofSize: 42)) {
+            let partition = try partition()
+            guard retention.dropped[partition] == nil else {
+                throw fail("partition \(partition) is dropped twice")
+            }
+            retention.dropped[partition] = try partitionSum()
+        }
+        return retention
+    }
+
     fileprivate mutating func identity() throws(DecodeError) -> NodeIdentity {
         var identity = NodeIdentity(
             hostID: try fixed(), incarnation: Incarnation(try fixed()), generation: try fixed(),

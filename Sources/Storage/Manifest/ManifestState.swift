@@ -37,6 +37,8 @@ package struct ManifestEdit: Hashable, Sendable {
     package var base: HistoryBase?
     /// Records of batches up to here count no more: this disk's data was set aside.
     package var voidThrough: LSN?
+    /// Whole; its floor never goes back.
+    package var retention: Retention?
 
     package init(
         addTables: [TableMeta] = [], removeTables: [UInt64] = [], coveredThrough: LSN? = nil,
@@ -67,6 +69,7 @@ package struct ManifestState: Hashable, Sendable {
     package private(set) var base = HistoryBase.none
     package private(set) var voidThrough = LSN.zero
     package private(set) var nextHistoryID: UInt64 = 1
+    package private(set) var retention = Retention.none
 
     package init() {}
 
@@ -93,6 +96,9 @@ package struct ManifestState: Hashable, Sendable {
         }
         if let start = edit.logStart, start < logStart {
             return "the log's start goes back from file \(logStart) to \(start)"
+        }
+        if let retention = edit.retention, !retention.floor.covers(self.retention.floor) {
+            return "the floor of retention goes back"
         }
         return historyObjection(to: edit)
     }
@@ -140,6 +146,7 @@ package struct ManifestState: Hashable, Sendable {
         for added in edit.addHistory { nextHistoryID = max(nextHistoryID, added.id + 1) }
         base = edit.base ?? base
         voidThrough = edit.voidThrough ?? voidThrough
+        retention = edit.retention ?? retention
     }
 
     /// Beyond any id that is ever given, and far enough from the end of the integers to count on.
@@ -167,4 +174,6 @@ extension ManifestState {
         self.voidThrough = voidThrough
         self.nextHistoryID = nextHistoryID
     }
+
+    mutating func take(_ retention: Retention) { self.retention = retention }
 }

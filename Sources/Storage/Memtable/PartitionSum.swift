@@ -24,13 +24,18 @@ package struct PartitionSum: Hashable, Sendable {
     }
 }
 
-/// The sums of all tables of a node by partition, added up once per change of the tables, so that
-/// an audit costs no pass over their footers.
+/// The sums of all tables of a node by partition, and of what retention dropped of them, added up
+/// once per change of the tables, so that an audit costs no pass over their footers.
 package struct TableSums: Sendable {
     private var sums: [PartitionSum]
 
-    package init(_ tables: [TableHandle], partitions: Int) {
+    package init(
+        _ tables: [TableHandle], dropped: [PartitionID: PartitionSum] = [:], partitions: Int
+    ) {
         sums = Array(repeating: .zero, count: partitions)
+        for (partition, sum) in dropped where Int(partition.index) < partitions {
+            sums[Int(partition.index)] = sum
+        }
         for table in tables {
             for held in table.partitions where Int(held.partition.index) < partitions {
                 sums[Int(held.partition.index)].merge(

@@ -25,9 +25,11 @@ struct TableCursor: Sendable {
     var type: UnsafeRawBufferPointer { statistics.type.bytes }
 
     /// Stands at the first cell.
-    init(_ table: TableHandle) throws(StorageError) {
+    init(
+        _ table: TableHandle, windowsBy granularity: Granularity = .base
+    ) throws(StorageError) {
         self.table = table
-        statistics = TableStatistics(options: table.options)
+        statistics = TableStatistics(options: table.options, windowsBy: granularity)
         block = BlockWalk(empty: table.options.buckets)
         windows = table.options.buckets.windows(ofBucket: table.meta.bucket)
         _ = try nextPart()

@@ -35,9 +35,11 @@ package struct TableMeta: Hashable, Sendable {
 
 extension TableMeta {
     /// A table by its size alone, for those who choose among tables.
-    package init(id: UInt64, bucket: Int64, size: UInt64) {
+    package init(
+        id: UInt64, granularity: Granularity = .base, bucket: Int64, size: UInt64
+    ) {
         self.init(
-            id: id, granularity: .base, bucket: bucket, size: size, cells: 0, total: .zero,
+            id: id, granularity: granularity, bucket: bucket, size: size, cells: 0, total: .zero,
             digest: .zero, partitions: PartitionSet(), firstWindow: 0, lastWindow: 0,
             firstKey: [], lastKey: [], footerChecksum: 0)
     }
@@ -151,11 +153,11 @@ struct TableFooter: Hashable, Sendable {
 
 extension TableFooter {
     init(
-        id: UInt64, bucket: Int64, window: WindowLength, statistics: TableStatistics,
-        indexOffset: UInt64, filterOffset: UInt64
+        id: UInt64, granularity: Granularity, bucket: Int64, window: WindowLength,
+        statistics: TableStatistics, indexOffset: UInt64, filterOffset: UInt64
     ) {
         self.id = id
-        granularity = .base
+        self.granularity = granularity
         self.bucket = bucket
         windowMilliseconds = window.milliseconds
         series = statistics.series

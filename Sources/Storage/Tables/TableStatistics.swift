@@ -26,8 +26,12 @@ struct TableStatistics: Sendable {
     private var dayWindows: ClosedRange<Int64>
     private let digestKey: SipKey
     private let buckets: TimeBuckets
+    private let granularity: Granularity
 
-    init(options: StorageOptions) {
+    /// - Parameter granularity: of `windows`: what a merge of cells into hours or days is held
+    ///   against. Everything else is of the cells as they come.
+    init(options: StorageOptions, windowsBy granularity: Granularity = .base) {
+        self.granularity = granularity
         digestKey = options.digestKey
         keyTerms = options.digestKey
         buckets = options.buckets
@@ -109,7 +113,7 @@ struct TableStatistics: Sendable {
         run.add(measure)
         runCells += 1
         checksum.add(terms.terms, window: window, measure)
-        windows.add(terms.terms, window: window, measure)
+        windows.add(terms.terms, window: buckets.start(of: window, granularity), measure)
         firstWindow = min(firstWindow, window)
         lastWindow = max(lastWindow, window)
     }

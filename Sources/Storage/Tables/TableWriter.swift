@@ -5,6 +5,7 @@ import Wire
 /// draft until its writer's owner has looked at it and renamed it.
 struct TableWriter {
     let id: UInt64
+    let granularity: Granularity
     let bucket: Int64
     private let file: any StoredFile
     private let options: StorageOptions
@@ -22,10 +23,12 @@ struct TableWriter {
 
     /// - Parameter keysMax: no more keys come than this.
     init(
-        file: any StoredFile, id: UInt64, bucket: Int64, keysMax: Int, options: StorageOptions
+        file: any StoredFile, id: UInt64, granularity: Granularity = .base, bucket: Int64,
+        keysMax: Int, options: StorageOptions
     ) {
         self.file = file
         self.id = id
+        self.granularity = granularity
         self.bucket = bucket
         self.options = options
         statistics = TableStatistics(options: options)
@@ -68,8 +71,8 @@ struct TableWriter {
         let filterChecksum = try append(.filter, filter.bytes)
         let footerOffset = offset
         var footer = TableFooter(
-            id: id, bucket: bucket, window: options.window, statistics: statistics,
-            indexOffset: indexOffset, filterOffset: filterOffset)
+            id: id, granularity: granularity, bucket: bucket, window: options.window,
+            statistics: statistics, indexOffset: indexOffset, filterOffset: filterOffset)
         footer.checksums = SectionChecksums(index: indexChecksum, filter: filterChecksum)
         try append(.footer, footer.bytes)
         let tail = FramedFile.tail(

@@ -29,16 +29,18 @@ package struct CountsChart {
         var previous: Timestamp?
         for window in answer.windows {
             let start = Timestamp(window.start, now: Timestamp(milliseconds: 0))
-            if let empty = emptyWindows(from: previous, to: start), empty > 0 {
+            // Bars of longer windows are no neighbours in this scale.
+            if window.step == nil, let empty = emptyWindows(from: previous, to: start), empty > 0 {
                 let space = String(repeating: " ", count: labelWidth)
                 lines.append("\(space)  ⋮ \(Quantity.grouped(empty)) without events")
             }
-            previous = start
+            previous = window.step == nil ? start : nil
             let label =
                 window.start + String(repeating: " ", count: labelWidth - window.start.count)
             let bar = CountsChart.bar(window.measure.count, of: greatest, columns: room)
             lines.append("\(label)  \(bar) \(window.measure.count)")
         }
+        lines += answer.retained.remarks
         lines.append("Total \(answer.total.count), \(CountsTable.source(answer))")
         return lines
     }

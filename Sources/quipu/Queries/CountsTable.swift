@@ -12,28 +12,34 @@ package struct CountsTable {
 
     package func lines() -> [String] {
         let valued = answer.total.sum != nil
+        let hasSteps = answer.windows.contains { $0.step != nil }
         var table = TextTable(
             [("Window", .left), ("Count", .right)]
                 + (valued
                     ? [("Sum", .right), ("Min", .right), ("Max", .right), ("Average", .right)] : [])
-                + [("State", .left)])
+                + [("State", .left)] + (hasSteps ? [("Length", .left)] : []))
         for window in answer.windows {
             table.add(
                 [window.start, String(window.measure.count)]
-                    + (valued ? CountsTable.values(window.measure) : []) + [window.state])
+                    + (valued ? CountsTable.values(window.measure) : []) + [window.state]
+                    + (hasSteps ? [window.step ?? ""] : []))
         }
         table.add(
             ["Total", String(answer.total.count)]
-                + (valued ? CountsTable.values(answer.total) : []) + [""])
-        return [heading] + table.lines() + [CountsTable.source(answer)]
+                + (valued ? CountsTable.values(answer.total) : []) + [""]
+                + (hasSteps ? [""] : []))
+        return [heading] + table.lines() + answer.retained.remarks
+            + [CountsTable.source(answer)]
     }
 
     /// RFC 4180 with a header, one line a window.
     package static func csv(_ answer: CountsAnswer) -> [String] {
-        ["start,count,sum,min,max,avg,state"]
+        let hasSteps = answer.windows.contains { $0.step != nil }
+        return ["start,count,sum,min,max,avg,state" + (hasSteps ? ",step" : "")]
             + answer.windows.map { window in
                 ([window.start, String(window.measure.count)] + values(window.measure)
-                    + [window.state]).map(quoted).joined(separator: ",")
+                    + [window.state] + (hasSteps ? [window.step ?? ""] : []))
+                    .map(quoted).joined(separator: ",")
             }
     }
 

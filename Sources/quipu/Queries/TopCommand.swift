@@ -74,6 +74,6 @@ package enum TopTable {
                                 attributes.joined(separator: ", "), columns: attributeColumns)
                         ] : []))
         }
-        return table.lines()
+        return table.lines() + answer.retained.remarks
     }
 }
