@@ -44,6 +44,15 @@ package final class AttributeCatalog: Sendable {
         }
     }
 
+    /// Writes all that the file holds now to a new file, durably.
+    package func copy(to target: String) throws(CatalogError) {
+        try run { pool in
+            let copy = try DatabaseQueue(path: target)
+            try pool.backup(to: copy)
+            try copy.close()
+        }
+    }
+
     func read<Value>(_ body: (Database) throws -> Value) throws(CatalogError) -> Value {
         try run { try $0.read(body) }
     }

@@ -88,6 +88,17 @@ package enum QueryCall {
     package static let flush = HTTPCall(.post, "/v1/flush")
     package static let compact = HTTPCall(.post, "/v1/compact")
 
+    package static let snapshots = get("/v1/snapshots", [])
+
+    /// - Parameter name: nil: the node names it after the time.
+    package static func takeSnapshot(name: String?) -> HTTPCall {
+        call(.post, "/v1/snapshots", [("name", name)])
+    }
+
+    package static func removeSnapshot(name: String) -> HTTPCall {
+        call(.delete, "/v1/snapshots/\(PercentEncoding.encode(name))", [])
+    }
+
     /// - Parameters:
     ///   - since: of an answer that said that disks were still being read.
     ///   - wait: seconds after which such an answer comes.

@@ -78,6 +78,12 @@ package enum StorageLimits {
     /// The most keys of a top K that are kept while tables are merged, for which no memory is
     /// counted.
     package static let topKeptMax = 100_000
+    /// Snapshots that a node keeps, and the bytes of a name and of a label.
+    package static let snapshotsMax = 100
+    package static let snapshotNameMax = 64
+    package static let snapshotLabelMax = 4096
+    /// Bytes that are copied in one piece.
+    package static let snapshotCopyBytes = 1 << 20
     /// Keys that one page of a listing may ask for.
     package static let keysPageMax = 100_000
 }

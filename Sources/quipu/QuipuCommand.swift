@@ -26,7 +26,7 @@ struct QuipuCommand: AsyncParsableCommand {
             InfoCommand.self, EndpointsCommand.self, GossipInfoCommand.self,
             PartitionsCommand.self, DeadLettersCommand.self, AttributesCommand.self,
             BatchCommand.self, AuditCommand.self, FlushCommand.self, CompactCommand.self,
-            VerifyCommand.self, InspectCommand.self,
+            VerifyCommand.self, SnapshotCommand.self, RestoreCommand.self, InspectCommand.self,
             GenerateCommand.self, SimulateCommand.self, MeasureTablesCommand.self,
         ])
 

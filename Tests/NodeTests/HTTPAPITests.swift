@@ -69,6 +69,7 @@ struct APIFixture {
     init(
         attributes: ScriptedAttributes = ScriptedAttributes(), parksAny: Bool = false,
         parked: ParkedListing = ParkedListing(count: 0, bytes: 0, items: []),
+        keeper: SnapshotService? = nil,
         _ reply: @escaping @Sendable (ClientRequest) -> ClientResponse = { _ in .flushed }
     ) throws {
         let members = ["n1", "n2", "n3"].map {
@@ -92,7 +93,7 @@ struct APIFixture {
             folds: FoldPool(
                 threads: 1, rules: FoldRules(), partitioning: ring.partitioning, metrics: metrics),
             sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
-            state: state, clock: { APIFixture.now })
+            keeper: keeper, state: state, clock: { APIFixture.now })
     }
 
     func call(

@@ -64,6 +64,14 @@ final class GatedFiles: FileSystem {
         try memory.remove(path)
     }
 
+    func link(_ path: String, as target: String) throws(StorageError) {
+        try memory.link(path, as: target)
+    }
+
+    func removeDirectory(_ path: String) throws(StorageError) {
+        try memory.removeDirectory(path)
+    }
+
     func createDirectory(_ path: String) throws(StorageError) {
         try memory.createDirectory(path)
     }

@@ -71,5 +71,13 @@ struct Regression: Sendable, CustomTestStringConvertible {
             why: "who came back drove on what it alone held of a segment that closed without it: "
                 + "it gave up only what a restart had put in doubt, and its new life was on disk "
                 + "before what it had given up"),
+        Regression(
+            seed: 6_463_229_555_189_819,
+            schedule: FaultSchedule(
+                without: [
+                    .crashes, .cuts, .diskFull, .killAll, .lies, .partialCuts, .rot, .slowLinks,
+                    .slowNodes, .swizzles,
+                ], keep: [1, 2, 3]),
+            why: "a copy held records that were not yet synced, and was taken for an older one"),
     ]
 }

@@ -81,6 +81,19 @@ package final class DirectoryFileSystem: FileSystem {
         guard unlink(full) == 0 else { throw SystemCall.error("remove", full) }
     }
 
+    package func link(_ path: String, as target: String) throws(StorageError) {
+        let full = absolute(path)
+        let fullTarget = absolute(target)
+        guard SystemCall.link(full, fullTarget) == 0 else {
+            throw SystemCall.error("link as \(fullTarget)", full)
+        }
+    }
+
+    package func removeDirectory(_ path: String) throws(StorageError) {
+        let full = absolute(path)
+        guard rmdir(full) == 0 else { throw SystemCall.error("remove directory", full) }
+    }
+
     package func createDirectory(_ path: String) throws(StorageError) {
         _ = try makeDirectory(at: absolute(path))
     }

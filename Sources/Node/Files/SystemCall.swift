@@ -17,7 +17,7 @@ enum SystemCall {
         }
     }
 
-    /// Two of them need another name than the methods that call them.
+    /// Three of them need another name than the methods that call them.
     static func open(_ path: String, _ flags: Int32, permissions: mode_t) -> Int32 {
         #if canImport(Glibc)
             Glibc.open(path, flags, permissions)
@@ -31,6 +31,14 @@ enum SystemCall {
             Glibc.rename(path, target)
         #else
             Darwin.rename(path, target)
+        #endif
+    }
+
+    static func link(_ path: String, _ target: String) -> Int32 {
+        #if canImport(Glibc)
+            Glibc.link(path, target)
+        #else
+            Darwin.link(path, target)
         #endif
     }
 

@@ -32,6 +32,8 @@ package enum HTTPLimits {
     /// and how far back it may ask for disks that were read.
     package static let auditWaitMaxSeconds = 50
     package static let auditAgeMaxSeconds: Int64 = 3600
+    /// How long a request waits for a flush.
+    package static let flushWaitMax: Duration = .seconds(60)
     /// How long a request for a compaction waits for its end, less than clients wait for an answer.
     package static let compactionWaitMax: Duration = .seconds(10)
     /// An idle connection is closed.

@@ -192,9 +192,14 @@ extension HTTPAPI {
     func flush(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
         try allow(call, ["POST"])
         try call.query.expect(only: [])
-        let response = await core.request(.flush, deadline: clock().monotonic + .seconds(60))
-        switch response {
-        case .flushed: return .json { $0.field("flushed", true) }
+        try await flushed()
+        return .json { $0.field("flushed", true) }
+    }
+
+    /// Returns when what was in memory is in files.
+    func flushed() async throws(Problem) {
+        switch await core.request(.flush, deadline: clock().monotonic + HTTPLimits.flushWaitMax) {
+        case .flushed: return
         case .failed(let failure): throw failure.problem(consistency: nil)
         case .write, .status, .read, .compacted, .verified, .parked, .audit: throw .unexpectedAnswer
         }

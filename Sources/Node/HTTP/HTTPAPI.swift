@@ -54,6 +54,8 @@ package struct HTTPAPI: Sendable {
     let sealer: BatchSealer
     let attributes: any AttributeServing
     let metrics: NodeMetrics
+    /// nil where there are no files to take snapshots of.
+    let keeper: SnapshotService?
     let bodies: ByteBudget
     /// Whether writes must wait for room on the disk, and what operators see of queues.
     let gauges: @Sendable () -> MetricGauges
@@ -62,7 +64,7 @@ package struct HTTPAPI: Sendable {
 
     package init(
         settings: HTTPSettings, core: any CoreAsking, folds: FoldPool, sealer: BatchSealer,
-        attributes: any AttributeServing, metrics: NodeMetrics,
+        attributes: any AttributeServing, metrics: NodeMetrics, keeper: SnapshotService? = nil,
         bodies: ByteBudget = ByteBudget(max: RuntimeLimits.bodiesBytesMax),
         state: ServingState = ServingState(),
         gauges: @escaping @Sendable () -> MetricGauges = { MetricGauges() },
@@ -74,6 +76,7 @@ package struct HTTPAPI: Sendable {
         self.sealer = sealer
         self.attributes = attributes
         self.metrics = metrics
+        self.keeper = keeper
         self.bodies = bodies
         self.state = state
         self.gauges = gauges
@@ -138,6 +141,8 @@ package struct HTTPAPI: Sendable {
         case ("compact", 0): return try await compact(call)
         case ("audit", 0): return try await audit(call)
         case ("verify", 0): return try await verify(call)
+        case ("snapshots", 0): return try await snapshots(call)
+        case ("snapshots", 1): return try await snapshot(call, name: rest[0])
         case ("repair", 0), ("drain", 0):
             throw .notInThisVersion(resource)
         default: throw unknownPath(call)

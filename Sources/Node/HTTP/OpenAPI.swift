@@ -119,6 +119,18 @@ package enum OpenAPI {
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "202":{"description":"Not done yet, it goes on: ask again"},
         "default":{"$ref":"#/components/responses/problem"}}}},
+        "/v1/snapshots":{"get":{"summary":"The snapshots that this node keeps","responses":{
+        "200":{"$ref":"#/components/responses/ok"}}},
+        "post":{"summary":"Take a snapshot of this node's files",
+        "parameters":[{"name":"name","in":"query","schema":{"type":"string"},
+        "description":"letters, digits, -, _ and .; by default the time"}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "409":{"description":"There is one of this name"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
+        "/v1/snapshots/{name}":{"delete":{"summary":"Remove a snapshot",
+        "parameters":[{"name":"name","in":"path","required":true,"schema":{"type":"string"}}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
         "/livez":{"get":{"summary":"The process answers","responses":{"200":{"description":"OK"}}}},
         "/readyz":{"get":{"summary":"Whether to send requests here","responses":{
         "200":{"description":"Ready"},"503":{"description":"Not ready, with reasons"}}}},

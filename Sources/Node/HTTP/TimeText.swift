@@ -26,6 +26,12 @@ package enum TimeText {
             + "\(fraction)Z"
     }
 
+    /// The same to the second, as part of a file's name: `20261127T120000Z`.
+    static func stamp(_ time: WallTime) -> String {
+        let seconds = WallTime(milliseconds: floorDivide(time.milliseconds, 1000) * 1000)
+        return format(seconds).filter { $0 != "-" && $0 != ":" }
+    }
+
     // MARK: Forms
 
     private static func relative(_ text: [UInt8], now: WallTime) -> WallTime? {

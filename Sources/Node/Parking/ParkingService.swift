@@ -8,6 +8,8 @@ package import Replication
 package final class ParkingService: Sendable {
     package typealias Receiver = @Sendable (ParkingResult) -> Void
 
+    private static let file = "parked.sqlite"
+
     private let catalog: ParkedCatalog?
     private let reason: String
     private let jobs = WorkerPool(
@@ -19,7 +21,7 @@ package final class ParkingService: Sendable {
     package init(directory: String, logger: Logger) {
         self.logger = logger
         do throws(CatalogError) {
-            let catalog = try ParkedCatalog(file: "\(directory)/parked.sqlite")
+            let catalog = try ParkedCatalog(file: "\(directory)/\(Self.file)")
             if let incident = catalog.incident { logger.error("\(incident)") }
             self.catalog = catalog
             reason = ""
@@ -38,6 +40,13 @@ package final class ParkingService: Sendable {
         let isTaken = jobs.submit { receive(Self.carryOut(job, catalog)) }
         if !isTaken {
             receive(Self.failed(job, "\(RuntimeLimits.parkingJobsMax) batches wait to be parked"))
+        }
+    }
+
+    /// nil where the file could not be opened.
+    package var database: SnapshotService.Database? {
+        catalog.map { catalog in
+            SnapshotService.Database(Self.file) { try catalog.copy(to: $0) }
         }
     }
 

@@ -17,6 +17,7 @@ struct RunningNode: Sendable {
     private let transport: PeerTransport
     private let attributes: AttributeService?
     private let parking: ParkingService
+    private let snapshots: SnapshotService
     private let folds: FoldPool
     /// Held until the last file is closed.
     private let lock: DirectoryLock
@@ -94,14 +95,14 @@ struct RunningNode: Sendable {
             },
             onHalt: NodeService.halt,
             onCondemn: { NodeService.condemn($0, files) })
-        let attributes = openCatalog(directory, core, bridge, metrics, logger)
+        let catalog = openCatalog(directory, logger)
+        let attributes = catalog.map { AttributeService($0, core, bridge, metrics, logger) }
         if let attributes { mailbox.connect(attributes) }
-        let folds = FoldPool(
-            threads: max(1, System.coreCount),
-            rules: FoldRules(
-                version: .first, window: configuration.window,
-                futureLimit: configuration.futureLimit, lateness: configuration.latenessInForce),
-            partitioning: ring.partitioning, metrics: metrics)
+        try Snapshots.removeUnfinished(in: files)
+        let snapshots = SnapshotService(
+            files: files, runner: start.runner, root: directory,
+            databases: databases(catalog, parking), logger: logger)
+        let folds = foldPool(configuration, ring, metrics)
         let state = ServingState()
         let free = FreeDisk()
         let disk = DiskWatch(path: directory, reserve: configuration.diskReserve)
@@ -109,7 +110,8 @@ struct RunningNode: Sendable {
         let api = HTTPAPI(
             settings: settings(configuration, core, ring), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
-            attributes: attributes ?? NoCatalog(), metrics: metrics, state: state,
+            attributes: attributes ?? NoCatalog(), metrics: metrics, keeper: snapshots,
+            state: state,
             gauges: { gauges(runtime, attributes, parking, free) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
@@ -125,7 +127,8 @@ struct RunningNode: Sendable {
         attributes?.start()
         return RunningNode(
             runtime: runtime, api: api, state: state, transport: transport,
-            attributes: attributes, parking: parking, folds: folds, lock: lock,
+            attributes: attributes, parking: parking, snapshots: snapshots, folds: folds,
+            lock: lock,
             diskWatch: OneShot(watch),
             logger: logger)
     }
@@ -145,6 +148,7 @@ struct RunningNode: Sendable {
         await withCheckedContinuation { continuation in
             NamedThread.start("stop") { [self] in
                 folds.stop(by: deadline)
+                snapshots.stop(by: deadline)
                 attributes?.stop(by: deadline)
                 runtime.stop(by: deadline)
                 parking.stop(by: deadline)
@@ -156,6 +160,17 @@ struct RunningNode: Sendable {
     }
 
     // MARK: - Parts
+
+    private static func foldPool(
+        _ configuration: ClusterConfiguration, _ ring: RingView, _ metrics: NodeMetrics
+    ) -> FoldPool {
+        FoldPool(
+            threads: max(1, System.coreCount),
+            rules: FoldRules(
+                version: .first, window: configuration.window,
+                futureLimit: configuration.futureLimit, lateness: configuration.latenessInForce),
+            partitioning: ring.partitioning, metrics: metrics)
+    }
 
     private static func settings(
         _ configuration: ClusterConfiguration, _ core: CoreConfiguration, _ ring: RingView
@@ -188,23 +203,29 @@ struct RunningNode: Sendable {
         UInt128(UInt64.random(in: .min ... .max)) << 64 | UInt128(UInt64.random(in: .min ... .max))
     }
 
+    private static let catalogFile = "catalog.sqlite"
+
     /// nil where the catalog cannot be opened: the node counts and answers without attributes.
-    private static func openCatalog(
-        _ directory: String, _ core: CoreConfiguration, _ bridge: PeerBridge,
-        _ metrics: NodeMetrics, _ logger: Logger
-    ) -> AttributeService? {
+    private static func openCatalog(_ directory: String, _ logger: Logger) -> AttributeCatalog? {
         do throws(CatalogError) {
-            let catalog = try AttributeCatalog(file: "\(directory)/catalog.sqlite") {
+            let catalog = try AttributeCatalog(file: "\(directory)/\(catalogFile)") {
                 .random(in: 1 ... .max)
             }
             for incident in catalog.incidents { logger.warning("\(incident)") }
-            return AttributeService(
-                catalog: catalog, peers: core.members.map(\.node).filter { $0 != core.node },
-                metrics: metrics, logger: logger, send: { bridge.send($0, to: $1) })
+            return catalog
         } catch {
             logger.error("answers go out without attributes: \(error)")
             return nil
         }
+    }
+
+    private static func databases(
+        _ catalog: AttributeCatalog?, _ parking: ParkingService
+    ) -> [SnapshotService.Database] {
+        let attributes = catalog.map { catalog in
+            SnapshotService.Database(catalogFile) { try catalog.copy(to: $0) }
+        }
+        return [attributes, parking.database].compactMap { $0 }
     }
 
     private static func watchDisk(
@@ -233,6 +254,17 @@ struct RunningNode: Sendable {
             inbox.post(.input(.disk(hasRoom: reason == nil, spare: spare)))
             state.setReadOnly(reason)
         }
+    }
+}
+
+extension AttributeService {
+    fileprivate convenience init(
+        _ catalog: AttributeCatalog, _ core: CoreConfiguration, _ bridge: PeerBridge,
+        _ metrics: NodeMetrics, _ logger: Logger
+    ) {
+        self.init(
+            catalog: catalog, peers: core.members.map(\.node).filter { $0 != core.node },
+            metrics: metrics, logger: logger, send: { bridge.send($0, to: $1) })
     }
 }
 

@@ -44,6 +44,8 @@ package enum RuntimeLimits {
     package static let storageJobsMax = 1 << 16
     /// Catalog calls that may wait.
     package static let catalogJobsMax = 1024
+    /// Requests for snapshots that may wait.
+    package static let snapshotJobsMax = 16
     /// Batches that may wait to be parked, read or removed.
     package static let parkingJobsMax = 1024
     /// Threads for what somebody waits for, and for what is written in the background.

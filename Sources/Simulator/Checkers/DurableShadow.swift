@@ -110,6 +110,11 @@ package struct DurableShadow {
         synced = max(synced, lsn)
     }
 
+    /// All that was appended.
+    mutating func syncAll(_ ledger: Ledger) throws(Violation) {
+        if let last = unsynced.last { try sync(through: last.lsn, ledger) }
+    }
+
     // MARK: - The node starts again
 
     /// S10: synced ⊆ recovered ⊆ appended. What was recovered is what the disk holds from now on.

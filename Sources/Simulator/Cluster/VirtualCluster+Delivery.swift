@@ -64,7 +64,7 @@ extension VirtualCluster {
             probe(node)
         case .inspect:
             try inspect()
-            takeSnapshots()
+            try takeSnapshots()
             if !isHealed { put(.inspect, after: .milliseconds(400)) }
         }
     }

@@ -7,6 +7,8 @@ import Storage
 struct DiskSnapshot {
     let disk: MemoryFileSystem
     let shadow: DurableShadow
+    /// As if all that was written had been synced: the copy shows that as well.
+    let image: DurableShadow
     let closed: Segment
     let sealed: Segment
     /// Of the life that was running; its manifest may be one behind.
@@ -36,18 +38,38 @@ extension VirtualCluster {
     /// A node keeps its last copies, the oldest first.
     private static var snapshotsMax: Int { 3 }
 
-    /// Copies directories now and then, as a careless operator does: of a running node.
-    func takeSnapshots() {
+    /// Copies directories of running nodes now and then, by turns as a careless operator does, and
+    /// as the node's own snapshots.
+    func takeSnapshots() throws(Violation) {
         guard swarm.has(.oldDisks), !isHealed else { return }
         for node in nodes where !node.isRotten {
             guard let process = node.process, snapshotRandom.chance(1, in: 4) else { continue }
             if node.snapshots.count == Self.snapshotsMax { node.snapshots.removeFirst() }
+            var image = node.shadow
+            try image.syncAll(ledger)
+            snapshotsTaken += 1
+            let disk = node.disk.clone()
             node.snapshots.append(
                 DiskSnapshot(
-                    disk: node.disk.clone(), shadow: node.shadow, closed: node.closed,
+                    disk: snapshotsTaken % 2 == 0 ? disk : try ownSnapshot(of: disk),
+                    shadow: node.shadow, image: image, closed: node.closed,
                     sealed: node.sealed,
                     incarnation: process.core.view(at: clocks(of: node, process)).incarnation))
         }
+    }
+
+    /// What the node itself would have taken, at this moment of its disk.
+    private func ownSnapshot(of disk: MemoryFileSystem) throws(Violation) -> MemoryFileSystem {
+        disk.clearFaults()
+        disk.setCapacity(.max)
+        let name = "copy"
+        do throws(StorageError) {
+            let runner = StorageRunner(fileSystem: disk, options: storageOptions)
+            _ = try runner.snapshot(name)
+        } catch {
+            throw Violation("S10", "no snapshot of a healthy disk: \(error)")
+        }
+        return disk.copy(of: "\(Snapshots.directory)/\(name)")
     }
 
     /// In the budget a disk may lose something only while everybody votes: the union of the others
@@ -85,7 +107,7 @@ extension VirtualCluster {
         nodes.allSatisfy { other in
             let standing = other.shadow.standing(of: node.id)
             return other.index == node.index
-                || !snapshot.shadow.reaches(standing, in: snapshot.incarnation)
+                || !snapshot.image.reaches(standing, in: snapshot.incarnation)
         }
     }
 

@@ -47,6 +47,7 @@ package final class VirtualCluster {
     var linkRandom: RandomSource
     var startRandom: RandomSource
     var snapshotRandom: RandomSource
+    var snapshotsTaken = 0
     /// Of parking alone, and seeded apart: it shifts no draw of the others.
     var parkingRandom: RandomSource
     /// Of disks that are lost after they forgot, likewise.

@@ -6,12 +6,16 @@
 /// sync.
 package protocol FileSystem: Sendable {
     func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StoredFile
-    /// The names in a directory, ascending.
+    /// The names of files and directories in a directory, ascending.
     func list(_ directory: String) throws(StorageError) -> [String]
     func rename(_ path: String, to target: String) throws(StorageError)
     func remove(_ path: String) throws(StorageError)
+    /// A second name for the bytes of a file that exists; there is no other file of that name.
+    func link(_ path: String, as target: String) throws(StorageError)
     /// Nothing where it exists already.
     func createDirectory(_ path: String) throws(StorageError)
+    /// An empty one.
+    func removeDirectory(_ path: String) throws(StorageError)
     func syncDirectory(_ path: String) throws(StorageError)
 }
 

@@ -173,6 +173,23 @@ package final class MemoryFileSystem: FileSystem {
         MemoryFileSystem(state: state.withLock { $0.copy() })
     }
 
+    /// The files below a directory as a copy on another disk, all of it durable.
+    package func copy(of directory: String) -> MemoryFileSystem {
+        let copy = MemoryFileSystem()
+        state.withLock { state in
+            let prefix = directory + "/"
+            for path in state.directories where path.hasPrefix(prefix) {
+                let inside = String(path.dropFirst(prefix.count))
+                copy.state.withLock { _ = $0.directories.insert(inside) }
+            }
+            for (path, inode) in state.names where path.hasPrefix(prefix) {
+                let bytes = state.inodes[inode]?.data ?? []
+                copy.overwrite(String(path.dropFirst(prefix.count)), with: bytes)
+            }
+        }
+        return copy
+    }
+
     // MARK: FileSystem
 
     package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StoredFile {
@@ -198,7 +215,8 @@ package final class MemoryFileSystem: FileSystem {
         try state.withLock { state throws(StorageError) in
             try state.count("list", directory)
             guard state.directories.contains(directory) else { throw .notFound(path: directory) }
-            return state.names.keys.filter { Self.directory(of: $0) == directory }
+            let paths = Array(state.names.keys) + state.directories.filter { $0 != "." }
+            return paths.filter { Self.directory(of: $0) == directory }
                 .map { directory == "." ? $0 : String($0.dropFirst(directory.count + 1)) }
                 .sorted()
         }
@@ -223,11 +241,41 @@ package final class MemoryFileSystem: FileSystem {
         }
     }
 
-    /// Directories are made once at a node's first start; they are durable at once here.
+    package func link(_ path: String, as target: String) throws(StorageError) {
+        try state.withLock { state throws(StorageError) in
+            try state.count("link", path)
+            guard let inode = state.names[path] else { throw .notFound(path: path) }
+            guard state.names[target] == nil else {
+                throw .failed(operation: "link to \(target)", path: path, detail: "it exists")
+            }
+            guard state.directories.contains(Self.directory(of: target)) else {
+                throw .notFound(path: Self.directory(of: target))
+            }
+            state.names[target] = inode
+            state.pendingNames.append(.link(path: target, inode: inode))
+        }
+    }
+
+    /// Directories are made seldom; they come and go durably at once here.
     package func createDirectory(_ path: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
             try state.count("create directory", path)
             state.directories.insert(path)
+        }
+    }
+
+    package func removeDirectory(_ path: String) throws(StorageError) {
+        try state.withLock { state throws(StorageError) in
+            try state.count("remove directory", path)
+            guard state.directories.contains(path) else { throw .notFound(path: path) }
+            let paths = Array(state.names.keys) + state.directories
+            guard !paths.contains(where: { Self.directory(of: $0) == path && $0 != path }) else {
+                throw .failed(operation: "remove", path: path, detail: "it is not empty")
+            }
+            state.directories.remove(path)
+            // What was in it and never synced has nowhere to come back to.
+            state.durableNames = state.durableNames.filter { Self.directory(of: $0.key) != path }
+            state.pendingNames.removeAll { $0.directory == path }
         }
     }
 
@@ -330,7 +378,7 @@ extension MemoryFileSystem.State {
     }
 
     var usedBytes: Int {
-        names.values.reduce(0) { $0 + (inodes[$1]?.data.count ?? 0) }
+        Set(names.values).reduce(0) { $0 + (inodes[$1]?.data.count ?? 0) }
     }
 
     func splitPendingNames(

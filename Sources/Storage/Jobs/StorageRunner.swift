@@ -115,12 +115,44 @@ package struct StorageRunner: Sendable {
     }
 
     private func commit(_ edit: ManifestEdit) throws(StorageError) -> ManifestState {
+        try withManifest { manifest throws(StorageError) in
+            try manifest.commit(edit, sizeMax: options.manifestFileMax)
+            return manifest.state
+        }
+    }
+
+    /// Alone with the manifest: no commit goes on meanwhile.
+    private func withManifest<Value: Sendable>(
+        _ body: (inout ManifestFile) throws(StorageError) -> Value
+    ) throws(StorageError) -> Value {
         try manifest.file.withLock { file throws(StorageError) in
             var open: ManifestFile
             if let file { open = file } else { open = try ManifestFile.open(fileSystem) }
             defer { file = open }
-            try open.commit(edit, sizeMax: options.manifestFileMax)
-            return open.state
+            return try body(&open)
+        }
+    }
+
+    /// Takes the files of a snapshot, which counts once it is sealed; commits wait meanwhile. Any
+    /// thread, at any time.
+    ///
+    /// - Parameter name: one that `Snapshots.isName` allows, and no snapshot has.
+    package func snapshot(_ name: String) throws(StorageError) -> SnapshotContent {
+        precondition(Snapshots.isName(name), "\(name) is no name of a snapshot")
+        try Snapshots.begin(name, in: fileSystem)
+        do throws(StorageError) {
+            return try withManifest { manifest throws(StorageError) in
+                var writer = SnapshotWriter(fileSystem, name: name)
+                return try writer.write(manifest.state, manifestSize: try manifest.soundSize())
+            }
+        } catch {
+            // The room that it takes may be what is missing. Whether it can be removed or not, the
+            // first error is the one to tell.
+            let first = error
+            do throws(StorageError) {
+                try Snapshots.clear(name, in: fileSystem)
+            } catch { throw first }
+            throw first
         }
     }
 

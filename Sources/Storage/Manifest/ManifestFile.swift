@@ -111,6 +111,12 @@ struct ManifestFile {
         }
     }
 
+    /// The bytes of all edits: what a failed append left behind them is no part of the manifest.
+    func soundSize() throws(StorageError) -> UInt64 {
+        guard !isDead else { throw .writerDead(path: FileNames.manifest) }
+        return offset
+    }
+
     private mutating func append(_ edit: ManifestEdit) throws(StorageError) {
         let payload = ManifestFormat.bytes(edit)
         let frame = RecordFrame.header(

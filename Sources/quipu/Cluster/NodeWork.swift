@@ -14,14 +14,22 @@ struct NodeWork: ParsableArguments {
         _ command: String, done: String,
         _ ask: (QuipuClient, [NodeAddress]?) async throws -> NodeAnswer
     ) async throws {
+        try await run(command, show: { "\($0.node): \(done)" }, ask)
+    }
+
+    /// As above, where the answer says more than that; `line` is for people.
+    func run(
+        _ command: String, show line: (NodeAnswer) throws -> String,
+        _ ask: (QuipuClient, [NodeAddress]?) async throws -> NodeAnswer
+    ) async throws {
         try await connection.withClient { client in
-            func show(_ reply: NodeAnswer) {
-                if result.json { Output.body(reply.body) } else { print("\(reply.node): \(done)") }
+            func show(_ reply: NodeAnswer) throws {
+                if result.json { Output.body(reply.body) } else { print(try line(reply)) }
             }
             if all {
                 try await NodeRound.ask(client, command, ask, then: show)
             } else {
-                show(try await ask(client, nil))
+                try show(try await ask(client, nil))
             }
         }
     }
@@ -34,7 +42,7 @@ package enum NodeRound {
     package static func ask(
         _ client: QuipuClient, _ command: String,
         _ ask: (QuipuClient, [NodeAddress]?) async throws -> NodeAnswer,
-        then show: (NodeAnswer) -> Void
+        then show: (NodeAnswer) throws -> Void
     ) async throws {
         var failures: [String] = []
         for node in try await client.cluster().nodes {
@@ -43,7 +51,7 @@ package enum NodeRound {
                 continue
             }
             do {
-                show(try await ask(client, [address]))
+                try show(try await ask(client, [address]))
             } catch ClientError.unreachable(let attempts) {
                 failures += attempts.map { "\(node.name): \($0)" }
             } catch {

@@ -1,0 +1,134 @@
+/// Copies of a node's directory as a power cut would have left it at one moment, each in a
+/// directory of its own (docs/decisions/0030-snapshots.md):
+///
+///     snapshots/<name>/MANIFEST, log/, sstables/, history/     a data directory like any other
+///     snapshots/<name>/SNAPSHOT                                comes last: the snapshot is whole
+///
+/// Files that never change are there under a second name, and take no room as long as the node
+/// itself has them. One is taken with `StorageRunner.snapshot`, and counts after `seal`.
+package enum Snapshots {
+    package static let directory = "snapshots"
+    package static let labelFile = "SNAPSHOT"
+    private static let labelDraft = "SNAPSHOT.new"
+    static let parts = [
+        FileNames.logDirectory, FileNames.tableDirectory, FileNames.historyDirectory,
+    ]
+
+    package static func path(of name: String) -> String { "\(directory)/\(name)" }
+
+    /// A name of letters, digits, `-`, `_` and `.`, which cannot leave the directory.
+    package static func isName(_ name: String) -> Bool {
+        let isPlain = name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"),
+                UInt8(ascii: "."):
+                true
+            default: false
+            }
+        }
+        return isPlain && !name.isEmpty && name.utf8.count <= StorageLimits.snapshotNameMax
+            && !name.hasPrefix(".")
+    }
+
+    /// An empty directory for a snapshot of this name, of which there is none.
+    static func begin(_ name: String, in fileSystem: any FileSystem) throws(StorageError) {
+        let path = path(of: name)
+        try fileSystem.createDirectory(directory)
+        try fileSystem.syncDirectory(".")
+        let names = try fileSystem.list(directory)
+        guard try label(of: name, in: fileSystem) == nil else {
+            throw .failed(
+                operation: "snapshot", path: path,
+                detail: "there is one of this name; remove it, or choose another name")
+        }
+        guard names.count < StorageLimits.snapshotsMax else {
+            throw .failed(
+                operation: "snapshot", path: directory,
+                detail: "there are \(names.count) already; remove some")
+        }
+        try clear(name, in: fileSystem)
+        try fileSystem.createDirectory(path)
+    }
+
+    /// Says what the snapshot is, in the writer's own words: from now on it is whole.
+    package static func seal(
+        _ name: String, _ label: [UInt8], in fileSystem: any FileSystem
+    ) throws(StorageError) {
+        let root = path(of: name)
+        let draft = try fileSystem.open("\(root)/\(labelDraft)", .replace)
+        try draft.write([label], at: 0)
+        try draft.sync()
+        try fileSystem.syncDirectory(root)
+        try fileSystem.rename("\(root)/\(labelDraft)", to: "\(root)/\(labelFile)")
+        try fileSystem.syncDirectory(root)
+    }
+
+    /// What `seal` wrote; nil where the snapshot is not whole, or not there.
+    package static func label(
+        of name: String, in fileSystem: any FileSystem
+    ) throws(StorageError) -> [UInt8]? {
+        do throws(StorageError) {
+            let file = try fileSystem.open("\(path(of: name))/\(labelFile)", .read)
+            return try file.read(at: 0, count: StorageLimits.snapshotLabelMax)
+        } catch {
+            guard case .notFound = error else { throw error }
+            return nil
+        }
+    }
+
+    /// The names of those that are whole, ascending, with their labels.
+    package static func list(
+        in fileSystem: any FileSystem
+    ) throws(StorageError) -> [(name: String, label: [UInt8])] {
+        var whole: [(name: String, label: [UInt8])] = []
+        for name in try names(in: fileSystem) {
+            if let label = try label(of: name, in: fileSystem) { whole.append((name, label)) }
+        }
+        return whole
+    }
+
+    /// Removes those that a crash left unfinished.
+    package static func removeUnfinished(in fileSystem: any FileSystem) throws(StorageError) {
+        for name in try names(in: fileSystem) where try label(of: name, in: fileSystem) == nil {
+            try clear(name, in: fileSystem)
+        }
+    }
+
+    /// - Returns: false where there is none of this name.
+    package static func remove(
+        _ name: String, in fileSystem: any FileSystem
+    ) throws(StorageError) -> Bool {
+        guard isName(name), try names(in: fileSystem).contains(name) else { return false }
+        try clear(name, in: fileSystem)
+        return true
+    }
+
+    private static func names(in fileSystem: any FileSystem) throws(StorageError) -> [String] {
+        guard try fileSystem.list(".").contains(directory) else { return [] }
+        return try fileSystem.list(directory).filter { isName($0) }
+    }
+
+    /// Removes all that stands under a name, if anything; its label first, so that what a crash
+    /// leaves is unfinished.
+    static func clear(_ name: String, in fileSystem: any FileSystem) throws(StorageError) {
+        let root = path(of: name)
+        guard try names(in: fileSystem).contains(name) else { return }
+        let files = try fileSystem.list(root)
+        if files.contains(labelFile) {
+            try fileSystem.remove("\(root)/\(labelFile)")
+            try fileSystem.syncDirectory(root)
+        }
+        for part in parts where files.contains(part) {
+            for file in try fileSystem.list("\(root)/\(part)") {
+                try fileSystem.remove("\(root)/\(part)/\(file)")
+            }
+            try fileSystem.removeDirectory("\(root)/\(part)")
+        }
+        for file in files where file != labelFile && !parts.contains(file) {
+            try fileSystem.remove("\(root)/\(file)")
+        }
+        try fileSystem.removeDirectory(root)
+        try fileSystem.syncDirectory(directory)
+    }
+}
