@@ -24,9 +24,10 @@ package struct RecoveredLog: ~Copyable {
     private let mine: PartitionSet
     /// The marks that no file covers.
     private var applications: [Mark] = []
-    /// Directories of batches that are not yet applied wherever this node applies them, for the
-    /// digests of later marks. The others have no marks to come, and nearly all are others.
-    private var directories: [BatchID: [PartitionID: Hash128]] = [:]
+    private typealias SliceHash = (partition: PartitionID, hash: Hash128)
+    /// Hashes of slices, ascending, of batches that are not yet applied wherever this node applies
+    /// them, for the digests of later marks. The others have no marks to come, and nearly all are others.
+    private var directories: [BatchID: [SliceHash]] = [:]
     private let replaysCovered: Bool
     private let forgetsCovered: Bool
     /// From the manifest, before the first record.
@@ -132,9 +133,7 @@ package struct RecoveredLog: ~Copyable {
                 throw DecodeError("a mark of \(mark.id), which the log does not hold", at: 0)
             }
             index.markBound(mark.id)
-            let hashes = mark.partitions.compactMap { partition in
-                directory[partition].map { (partition: partition, hash: $0) }
-            }
+            let hashes = directory.filter { mark.partitions.contains($0.partition) }
             index.markApplied(mark.id, hashes, at: .zero)
             if lsn > covered || replaysCovered {
                 applications.append(Mark(lsn: lsn, id: mark.id, partitions: mark.partitions))
@@ -213,9 +212,17 @@ package struct RecoveredLog: ~Copyable {
             directories[id] = nil
             return
         }
+        var hashes: [SliceHash] = []
+        hashes.reserveCapacity(record.slices.count)
         for slice in record.slices where awaited.contains(slice.partition) {
-            directories[id, default: [:]][slice.partition] = slice.hash
+            hashes.append((partition: slice.partition, hash: slice.hash))
         }
+        if let earlier = directories[id] {
+            // It came in pieces: what the later one says counts.
+            hashes += earlier.filter { record.slice(of: $0.partition) == nil }
+            hashes.sort { $0.partition < $1.partition }
+        }
+        directories[id] = hashes
     }
 
     /// Applies the marks that no file covers to the memtable. `read` gives a record's payload.

@@ -59,7 +59,10 @@ package struct BatchRecord: Sendable, Hashable {
     }
 
     package var partitions: PartitionSet {
-        PartitionSet(slices.lazy.map(\.partition))
+        // A loop: a generic sequence is not specialised in another module.
+        var partitions = PartitionSet()
+        for slice in slices { partitions.insert(slice.partition) }
+        return partitions
     }
 
     package func slice(of partition: PartitionID) -> Slice? {

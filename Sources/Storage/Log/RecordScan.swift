@@ -44,6 +44,7 @@ struct RecordScan {
     /// The next thing that stands in the file; nil after the end or a torn tail.
     mutating func next() -> Event? {
         guard !isFinished else { return nil }
+        let header: RecordFrame.Header
         if let resumed = resumesAt {
             resumesAt = nil
             offset = resumed
@@ -51,14 +52,18 @@ struct RecordScan {
                 isFinished = true
                 return .end(offset: offset)
             }
+            guard case .success(let found) = parse(at: offset) else {
+                preconditionFailure("a record that was just found valid is not")
+            }
+            header = found
         } else if offset >= bytes.count {
             isFinished = true
             return .end(offset: offset)
-        } else if let what = flaw(at: offset) {
-            return judge(what)
-        }
-        guard case .success(let header) = parse(at: offset) else {
-            preconditionFailure("a record that was just found valid is not")
+        } else {
+            switch expected(at: offset) {
+            case .success(let found): header = found
+            case .failure(let flaw): return judge(flaw.what)
+            }
         }
         let start = offset
         chain = Chain(next: header.lsn.next, previousChecksum: header.checksum)
@@ -70,17 +75,18 @@ struct RecordScan {
         bytes.withUnsafeBytes { RecordFrame.parse($0, at: offset) }
     }
 
-    /// What is wrong with the record at `offset`; nil where it is the one that must come next.
-    private func flaw(at offset: Int) -> String? {
-        switch parse(at: offset) {
-        case .failure(let flaw):
-            flaw.what
-        case .success(let header) where header.lsn != chain.next:
-            "record \(header.lsn) stands where \(chain.next) belongs"
-        case .success(let header) where header.previousChecksum != chain.previousChecksum:
-            "record \(header.lsn) does not follow the one before it"
-        case .success:
-            nil
+    /// The record that must come next; or what is wrong with the one at `offset`.
+    private func expected(at offset: Int) -> Result<RecordFrame.Header, RecordFrame.Flaw> {
+        parse(at: offset).flatMap { header in
+            if header.lsn != chain.next {
+                return .failure(
+                    RecordFrame.Flaw("record \(header.lsn) stands where \(chain.next) belongs"))
+            }
+            if header.previousChecksum != chain.previousChecksum {
+                return .failure(
+                    RecordFrame.Flaw("record \(header.lsn) does not follow the one before it"))
+            }
+            return .success(header)
         }
     }
 
