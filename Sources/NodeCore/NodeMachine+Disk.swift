@@ -15,6 +15,11 @@ extension NodeMachine {
         diskSpare = spare
     }
 
+    mutating func setColdRoom(_ spare: UInt64) {
+        if spare > coldSpare { compaction.isDue = true }
+        coldSpare = spare
+    }
+
     /// For clients.
     static let diskReason = "this node's disk is nearly full; make room"
 

@@ -37,6 +37,9 @@ package struct Counters: Hashable, Sendable {
     /// Compactions that made hours or days of what was finer; tables that were dropped.
     package var rollups: UInt64 = 0
     package var tablesExpired: UInt64 = 0
+    /// Compactions whose table came to the cold disk from beside the log; those that were to.
+    package var coldMoves: UInt64 = 0
+    package var coldMovesFailed: UInt64 = 0
     package var comparisons: UInt64 = 0
     package var incidents: UInt64 = 0
     package var divergences: UInt64 = 0

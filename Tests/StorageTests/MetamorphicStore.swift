@@ -167,12 +167,13 @@ struct MetamorphicStore {
         }
         retention.drop(expired)
         let ids = expired.map(\.meta.id)
+        let paths = expired.map(\.meta.path)
         var edit = ManifestEdit(removeTables: ids)
         edit.retention = retention
         try commit(edit)
         self.retention = retention
         tables.removeAll { ids.contains($0.meta.id) }
-        _ = try runner.run(.removeTables(ids)).get()
+        _ = try runner.run(.removeTables(paths)).get()
         let picker = CompactionPicker()
         while let plan = picker.pickRollup(
             tables.map(\.meta), below: floor, RetentionTests.buckets)
@@ -208,8 +209,9 @@ struct MetamorphicStore {
         }
         guard let output else { return }
         let ids = inputs.map(\.meta.id)
+        let paths = inputs.map(\.meta.path)
         try commit(ManifestEdit(addTables: [output.meta], removeTables: ids))
-        _ = try runner.run(.removeTables(ids)).get()
+        _ = try runner.run(.removeTables(paths)).get()
         tables.removeAll { ids.contains($0.meta.id) }
         tables.append(output)
     }

@@ -175,10 +175,11 @@ struct StoreLife {
         }
         guard let output else { throw TableTests.Unexpected() }
         let ids = inputs.map(\.meta.id)
+        let paths = inputs.map(\.meta.path)
         try commit(ManifestEdit(addTables: [output.meta], removeTables: ids))
         tables.removeAll { ids.contains($0.meta.id) }
         tables.append(output)
-        _ = try perform(.removeTables(ids))
+        _ = try perform(.removeTables(paths))
     }
 
     /// The bucket comes below the floor: what is there becomes hours or days.
@@ -197,12 +198,13 @@ struct StoreLife {
         var next = retention
         next.drop(tables)
         let ids = tables.map(\.meta.id)
+        let paths = tables.map(\.meta.path)
         var edit = ManifestEdit(removeTables: ids)
         edit.retention = next
         try commit(edit)
         retention = next
         tables = []
-        _ = try perform(.removeTables(ids))
+        _ = try perform(.removeTables(paths))
     }
 
     /// Lets go of the log files that tables hold whole.

@@ -14,6 +14,15 @@ extension VirtualCluster {
         case .compacted:
             checks.hit(.compacted)
             node.tablesChangedAt = now
+        case .moved:
+            checks.hit(.movedCold)
+            node.tablesChangedAt = now
+        case .coldDiskFailed(let what):
+            checks.hit(.moveGivenUp)
+            let mayFail = [FaultClass.failedSyncs, .diskFull, .rot].contains { swarm.has($0) }
+            guard mayFail, swarm.coldAfter != nil else {
+                throw Violation("S4", "\(node.id)'s cold disk is healthy: \(what)")
+            }
         case .floorRisen:
             checks.hit(.floorRisen)
             node.tablesChangedAt = now

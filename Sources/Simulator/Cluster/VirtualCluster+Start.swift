@@ -29,7 +29,9 @@ extension VirtualCluster {
     }
 
     var storageOptions: StorageOptions {
-        StorageOptions(digestKey: Self.digestKey, logFileMax: swarm.logFileMax)
+        var options = StorageOptions(digestKey: Self.digestKey, logFileMax: swarm.logFileMax)
+        options.hasColdTier = swarm.coldAfter != nil
+        return options
     }
 
     func start(_ node: VirtualNode) throws(Violation) {
@@ -85,7 +87,7 @@ extension VirtualCluster {
             failPowerSoon(node)
             return node.disk.failedSyncs > 0
         case .failed, .notFound, .writerDead, .damaged, .newerFormat, .locked, .digestMismatch,
-            .scanTooLarge:
+            .coldTierMissing, .scanTooLarge:
             return false
         }
     }
@@ -165,6 +167,7 @@ extension VirtualCluster {
         configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
         configuration.release = swarm.release
         configuration.retention = swarm.retention
+        configuration.cold = swarm.coldAfter.map { ColdPolicy(after: $0) }
         configuration.absenceMax = swarm.absenceMax
         configuration.parking = swarm.parking
         configuration.sessionsMax = swarm.sessionsMax
