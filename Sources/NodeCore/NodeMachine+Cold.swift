@@ -47,7 +47,8 @@ extension NodeMachine {
         _ error: StorageError, _ work: CompactionWork, into effects: inout [Effect]
     ) {
         compaction.coldPausedUntil = present + Self.coldRetryAfter
-        if case .diskFull = error {} else {
+        let isFull = if case .diskFull = error { true } else { false }
+        if !isFull {
             compaction.avoid(work.plan.inputs, until: present + Self.failureRetryAfter)
         }
         effects.append(.report(.coldDiskFailed("\(error)")))
