@@ -38,7 +38,7 @@ struct MutantTests {
         .compactionKeepsInput: [5, 10, 21, 25],
         .compactionDropsInput: [3, 4, 5, 6],
         .compactionLosesCell: [3, 4, 5, 6],
-        .coldSourceFirst: [69, 97],
+        .coldSourceFirst: [69, 97, 234, 244],
         .expiryForgetsSums: [6, 11, 16, 20],
         .answersRolled: [16, 28, 49, 96],
         .boundlessSessions: [13, 24, 31, 40],

@@ -32,6 +32,11 @@ extension Report {
             logger.info("flushed \(cells) cells to \(tables) tables")
         case .compacted(let tables, let read, let written):
             logger.info("compacted \(tables) tables, \(read) bytes, to one of \(written) bytes")
+        case .moved(let tables, let read, let written):
+            logger.notice(
+                "moved \(tables) tables, \(read) bytes, to one of \(written) on the cold disk")
+        case .coldDiskFailed(let reason):
+            logger.error("the cold disk fails, nothing is lost by it: \(reason)")
         case .compactionFailed(let reason):
             logger.error("a compaction failed, its tables count as before: \(reason)")
         case .floorRisen(let floor, let window):

@@ -21,6 +21,7 @@ struct RunningNode: Sendable {
     /// Held until the last file is closed.
     private let lock: DirectoryLock
     private let diskWatch: OneShot<RepeatedTask>
+    private let coldWatch: ColdWatch?
     private let logger: Logger
 
     /// Starts in the order in which things depend on each other. Nothing is said to anybody before
@@ -29,7 +30,8 @@ struct RunningNode: Sendable {
         _ configuration: ClusterConfiguration, entry: ClusterConfiguration.NodeEntry,
         directory: String, acceptsLoss: Bool = false, group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningNode {
-        let files = try DirectoryFileSystem.creating(root: directory)
+        let cold = configuration.coldDirectory(of: entry.node)
+        let files = try DirectoryFileSystem.creating(root: directory, cold: cold)
         let lock = try DirectoryLock(root: directory)
         var core = configuration.core(for: entry.node)
         core.acceptsLoss = acceptsLoss
@@ -37,9 +39,15 @@ struct RunningNode: Sendable {
         let options = StorageOptions(
             digestKey: configuration.digestKey, window: configuration.window)
         let began = SystemClock.now
-        let start = try NodeStart(
-            core, ring: ring, fileSystem: files, options: options, hostID: drawHostID(),
-            nonce: .random(in: 1 ... .max), wall: began.wall)
+        let start: NodeStart
+        do throws(StorageError) {
+            start = try NodeStart(
+                core, ring: ring, fileSystem: files, options: options, hostID: drawHostID(),
+                nonce: .random(in: 1 ... .max), wall: began.wall)
+        } catch {
+            guard case .coldTierMissing(let what) = error else { throw error }
+            throw NodeStartError.coldDisk(directory: directory, cold: cold, what)
+        }
         let damage = start.damage
         guard damage.isEmpty else {
             throw NodeStartError.damaged(directory: directory, damage)
@@ -106,11 +114,16 @@ struct RunningNode: Sendable {
         let free = FreeDisk()
         let disk = DiskWatch(path: directory, reserve: configuration.diskReserve)
         let watch = watchDisk(disk, state, free, inbox, group, logger)
+        let coldWatch = configuration.coldDirectory.map { path in
+            ColdWatch(DiskWatch(path: path, reserve: configuration.diskReserve)) { spare in
+                inbox.post(.input(.coldDisk(spare: spare)))
+            }
+        }
         let api = HTTPAPI(
             settings: settings(configuration, core, ring), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
             attributes: attributes ?? NoCatalog(), metrics: metrics, state: state,
-            gauges: { gauges(runtime, attributes, parking, free) })
+            gauges: { gauges(runtime, attributes, parking, free, coldWatch) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
         let seed = UInt64.random(in: .min ... .max)
@@ -126,7 +139,7 @@ struct RunningNode: Sendable {
         return RunningNode(
             runtime: runtime, api: api, state: state, transport: transport,
             attributes: attributes, parking: parking, folds: folds, lock: lock,
-            diskWatch: OneShot(watch),
+            diskWatch: OneShot(watch), coldWatch: coldWatch,
             logger: logger)
     }
 
@@ -140,6 +153,7 @@ struct RunningNode: Sendable {
             }
         }
         diskWatch.take().cancel()
+        coldWatch?.stop()
         await runtime.leave()
         let deadline = SystemClock.monotonic + NodeService.closeMax
         await withCheckedContinuation { continuation in
@@ -171,7 +185,7 @@ struct RunningNode: Sendable {
 
     private static func gauges(
         _ runtime: NodeRuntime, _ attributes: AttributeService?, _ parking: ParkingService,
-        _ free: FreeDisk
+        _ free: FreeDisk, _ cold: ColdWatch?
     ) -> MetricGauges {
         var gauges = MetricGauges()
         gauges.inboxWaiting = runtime.inbox.waiting
@@ -181,6 +195,7 @@ struct RunningNode: Sendable {
         gauges.parkingJobsWaiting = parking.waiting
         gauges.logBacklogBytes = runtime.log.backlog
         gauges.diskFreeBytes = free.bytes
+        gauges.coldDiskFreeBytes = cold?.free.bytes
         return gauges
     }
 
@@ -252,6 +267,7 @@ extension ClusterConfiguration {
         core.requestTimeout = requestTimeout
         core.horizon = horizon
         core.retention = retentionPolicy
+        core.cold = coldDirectory.map { _ in ColdPolicy(after: coldAfter) }
         core.outcomeRetention = batchStatusRetention
         core.absenceMax = absenceLimit
         core.memtableBytesMax = memtableSize

@@ -102,7 +102,8 @@ extension VirtualCluster {
         trace.note(.jobRun, at: now, node: node.index, job.number)
         let isTorn = tearsNext(node, 1, in: 30)
         if isTorn { failSoon(node, within: 16) }
-        maybeFailSync(node, 1, in: 20)
+        // Few of the steps of a move sync anything.
+        maybeFailSync(node, 1, in: work.isOfColdDisk ? 3 : 20)
         let result = process.runner.run(work)
         log("\(node.id) ran \(Describe.job(work)): \(Describe.result(result))")
         if isTorn {
