@@ -245,6 +245,8 @@ struct ColdTierTests {
         files.forget(cold.path)
         var check = DirectoryCheck(files, options: options)
         #expect(try !check.run().isSound)
+        files.forget(Self.owner)
+        #expect(throws: StorageError.self) { try check.run() }
     }
 
     // MARK: - Setting aside

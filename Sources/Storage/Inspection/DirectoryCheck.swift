@@ -28,13 +28,16 @@ package struct DirectoryCheck {
     }
 
     /// Throws where nothing can be said of the directory at all: its manifest is missing or
-    /// damaged, or of a newer version.
+    /// damaged, or of a newer version, or the cold disk that was named is not this node's.
     package mutating func run() throws(StorageError) -> InspectReport {
         files = []
         skipped = []
         onFile(FileNames.manifest)
         let bytes = try fileSystem.readAll(FileNames.manifest)
         let manifest = try ManifestFile.read(bytes, path: FileNames.manifest).state
+        if options.hasColdTier {
+            try ColdTier.require(for: manifest, in: fileSystem, hasColdTier: true)
+        }
         files.append(
             File(
                 path: FileNames.manifest, bytes: UInt64(bytes.count),
