@@ -10,7 +10,7 @@ import Storage
 extension NodeMachine {
     mutating func setDiskRoom(_ hasRoom: Bool, _ spare: UInt64) {
         // There may be room now for what there was none.
-        if spare > diskSpare { compaction.isDue = true }
+        if spare > diskSpare || hasRoom && !hasDiskRoom { compaction.isDue = true }
         hasDiskRoom = hasRoom
         diskSpare = spare
     }
