@@ -33,10 +33,8 @@ extension Report {
         case .compacted(let tables, let read, let written):
             logger.info("compacted \(tables) tables, \(read) bytes, to one of \(written) bytes")
         case .moved(let tables, let read, let written):
-            logger.notice(
-                "moved \(tables) tables, \(read) bytes, to one of \(written) on the cold disk")
-        case .coldDiskFailed(let reason):
-            logger.error("the cold disk fails, nothing is lost by it: \(reason)")
+            logger.notice("\(Self.moved(tables, read: read, written: written))")
+        case .coldDiskFailed(let reason): logger.error("\(Self.coldDiskFailed) \(reason)")
         case .compactionFailed(let reason):
             logger.error("a compaction failed, its tables count as before: \(reason)")
         case .floorRisen(let floor, let window):
@@ -124,6 +122,12 @@ extension Report {
         default:
             break
         }
+    }
+
+    private static let coldDiskFailed = "the cold disk fails, nothing is lost by it:"
+
+    private static func moved(_ tables: Int, read: UInt64, written: UInt64) -> String {
+        "moved \(tables) tables, \(read) bytes, to one of \(written) bytes on the cold disk"
     }
 
     private static func text(_ floor: RetentionFloor, _ window: WindowLength) -> String {

@@ -114,11 +114,7 @@ struct RunningNode: Sendable {
         let free = FreeDisk()
         let disk = DiskWatch(path: directory, reserve: configuration.diskReserve)
         let watch = watchDisk(disk, state, free, inbox, group, logger)
-        let coldWatch = configuration.coldDirectory.map { path in
-            ColdWatch(DiskWatch(path: path, reserve: configuration.diskReserve)) { spare in
-                inbox.post(.input(.coldDisk(spare: spare)))
-            }
-        }
+        let coldWatch = watchColdDisk(configuration, inbox)
         let api = HTTPAPI(
             settings: settings(configuration, core, ring), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
@@ -219,6 +215,16 @@ struct RunningNode: Sendable {
         } catch {
             logger.error("answers go out without attributes: \(error)")
             return nil
+        }
+    }
+
+    private static func watchColdDisk(
+        _ configuration: ClusterConfiguration, _ inbox: CoreInbox
+    ) -> ColdWatch? {
+        configuration.coldDirectory.map { path in
+            ColdWatch(DiskWatch(path: path, reserve: configuration.diskReserve)) { spare in
+                inbox.post(.input(.coldDisk(spare: spare)))
+            }
         }
     }
 

@@ -17,17 +17,10 @@ extension VirtualCluster {
         case .moved:
             checks.hit(.movedCold)
             node.tablesChangedAt = now
-        case .coldDiskFailed(let what):
-            checks.hit(.moveGivenUp)
-            let mayFail = [FaultClass.failedSyncs, .diskFull, .rot].contains { swarm.has($0) }
-            guard mayFail, swarm.coldAfter != nil else {
-                throw Violation("S4", "\(node.id)'s cold disk is healthy: \(what)")
-            }
-        case .floorRisen:
-            checks.hit(.floorRisen)
-            node.tablesChangedAt = now
-        case .tablesExpired:
-            checks.hit(.tablesExpired)
+        case .coldDiskFailed(let what): try noteColdFailure(what, of: node)
+        case .floorRisen, .tablesExpired:
+            if case .floorRisen = report { checks.hit(.floorRisen) }
+            if case .tablesExpired = report { checks.hit(.tablesExpired) }
             node.tablesChangedAt = now
         case .compactionFailed(let what):
             // What rots is found by whoever reads it.
@@ -81,6 +74,14 @@ extension VirtualCluster {
             // A clock that is ten years off sees the future everywhere.
             guard !swarm.has(.clockSteps) else { return }
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
+        }
+    }
+
+    private func noteColdFailure(_ what: String, of node: VirtualNode) throws(Violation) {
+        checks.hit(.moveGivenUp)
+        let mayFail = [FaultClass.failedSyncs, .diskFull, .rot].contains { swarm.has($0) }
+        guard mayFail, swarm.coldAfter != nil else {
+            throw Violation("S4", "\(node.id)'s cold disk is healthy: \(what)")
         }
     }
 

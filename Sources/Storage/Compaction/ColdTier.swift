@@ -48,7 +48,7 @@ enum ColdTier {
     ) throws(StorageError) {
         let count = manifest.tables.count { $0.location == .cold }
         guard count > 0 else { return }
-        let tables = "the manifest lists \(count) tables there"
+        let tables = "the manifest lists \(count) tables on it"
         guard hasColdTier else {
             throw .coldTierMissing(
                 "\(tables), and no cold disk is configured; set cold_directory again")
