@@ -12,10 +12,8 @@ extension Report {
     /// One line for the operator, at the level it deserves.
     package func log(to logger: Logger) {
         switch self {
-        case .peerUp(let node):
-            logger.notice("\(node) is up")
-        case .peerDown(let node):
-            logger.warning("\(node) is down")
+        case .peerUp(let node): logger.notice("\(node) is up")
+        case .peerDown(let node): logger.warning("\(node) is down")
         case .voting(let incarnation):
             logger.notice("voting, incarnation \(incarnation.number)")
         case .recovering(let reason):

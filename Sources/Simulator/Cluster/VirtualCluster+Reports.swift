@@ -14,9 +14,7 @@ extension VirtualCluster {
         case .compacted:
             checks.hit(.compacted)
             node.tablesChangedAt = now
-        case .moved:
-            checks.hit(.movedCold)
-            node.tablesChangedAt = now
+        case .moved: noteMove(of: node)
         case .coldDiskFailed(let what): try noteColdFailure(what, of: node)
         case .floorRisen, .tablesExpired:
             if case .floorRisen = report { checks.hit(.floorRisen) }
@@ -75,6 +73,11 @@ extension VirtualCluster {
             guard !swarm.has(.clockSteps) else { return }
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
         }
+    }
+
+    private func noteMove(of node: VirtualNode) {
+        checks.hit(.movedCold)
+        node.tablesChangedAt = now
     }
 
     private func noteColdFailure(_ what: String, of node: VirtualNode) throws(Violation) {
