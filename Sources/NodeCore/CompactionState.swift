@@ -26,6 +26,10 @@ struct CompactionState {
     var restsAt: Instant
     /// Tables that a compaction failed with: not taken again at once.
     var avoided: [(tables: [UInt64], until: Instant)] = []
+    /// Buckets below were cold at the last look.
+    var coldBefore = Int64.min
+    /// The cold disk failed or is full: nothing is written there until then.
+    var coldPausedUntil = Instant.zero
     /// Requests for one table in each bucket, and the buckets that are not there yet.
     var requests: [FlushRequest] = []
     var wanted: Set<TableBucket> = []
@@ -68,5 +72,7 @@ struct CompactionWork {
     var compaction: TableCompaction
     /// The flush under way when it began.
     var earlierFlush: FrozenMemtable?
+    /// Between the disks.
+    var isMove: Bool { bucket.location != compaction.destination.location }
     var progress = TableCompaction.Progress()
 }

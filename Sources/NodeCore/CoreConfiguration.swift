@@ -62,6 +62,8 @@ package struct CoreConfiguration: Sendable {
     package var outcomeRetention: Duration = .seconds(7 * 86_400)
     /// How long windows are kept, and in which length.
     package var retention = RetentionPolicy.forever
+    /// nil: there is no cold disk.
+    package var cold: ColdPolicy?
     /// Who is away for longer is left out where segments are closed, and must recover when it comes
     /// back; nil waits for ever. Longer than `ReplicationLimits.absenceRoundMax`.
     package var absenceMax: Duration? = .seconds(86_400)
@@ -98,6 +100,16 @@ package struct CoreConfiguration: Sendable {
         self.partitions = partitions
         self.replication = replication
         self.digestKey = digestKey
+    }
+}
+
+/// What moves to the cold disk (docs/decisions/0029-cold-tier.md).
+package struct ColdPolicy: Hashable, Sendable {
+    /// So long after its end a time bucket moves; nil: nothing moves, and what is there stays.
+    package var after: Duration?
+
+    package init(after: Duration?) {
+        self.after = after
     }
 }
 
@@ -190,6 +202,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case compactionDropsInput = "compaction-drops-input"
     /// A compaction loses cells, and nobody compares its sums.
     case compactionLosesCell = "compaction-loses-cell"
+    /// The sources of a move go before its table's name is on the cold disk.
+    case coldSourceFirst = "cold-source-first"
     /// What expires is forgotten in the sums that replicas compare.
     case expiryForgetsSums = "expiry-forgets-sums"
     /// A replica whose tables are coarser than the coordinator knows answers all the same.

@@ -34,6 +34,8 @@ package enum Input: Sendable {
     /// Whether more than the reserve is free on the disk, and how many bytes more. Said at a
     /// change, or repeatedly; a node that was told nothing believes that there is room.
     case disk(hasRoom: Bool, spare: UInt64)
+    /// As much for the cold disk, which holds no log: where it is full nothing moves.
+    case coldDisk(spare: UInt64)
     case completed(JobID, Result<StorageResult, StorageError>)
     /// The embedded database's answer to a `park`.
     case parked(ParkingResult)
@@ -59,7 +61,7 @@ extension Input {
             }
         case .completed(_, .success(.rows)): true
         case .tick, .message, .connected, .disconnected, .request, .cancel, .logSynced, .disk,
-            .completed, .parked:
+            .coldDisk, .completed, .parked:
             false
         }
     }
@@ -103,6 +105,10 @@ package enum Report: Hashable, Sendable {
     case flushFailed(String)
     /// Tables became one; bytes of their files, and of its.
     case compacted(tables: Int, read: UInt64, written: UInt64)
+    /// Tables became one on the cold disk; bytes of their files, and of its.
+    case moved(tables: Int, read: UInt64, written: UInt64)
+    /// A move is given up, or something there cannot be read or removed; nothing is lost by it.
+    case coldDiskFailed(String)
     /// What was merged is not used; the tables count as before.
     case compactionFailed(String)
     /// Windows below are shown by their hour or day, or not at all.

@@ -9,6 +9,7 @@ import Storage
 extension NodeMachine {
     mutating func advanceCompaction(_ now: Now, into effects: inout [Effect]) {
         expireCompactionRequests(now, into: &effects)
+        noteCold(now)
         switch compaction.phase {
         case .idle: beginCompaction(now, into: &effects)
         case .merging(let work, isRunning: false): continueCompaction(work, now, into: &effects)
@@ -53,7 +54,7 @@ extension NodeMachine {
         if !isWanted { answerCompactionRequests(.compacted(isDone: true), into: &effects) }
         guard isWanted || compaction.isDue && now.monotonic >= compaction.lookAt,
             !compaction.requests.isEmpty || now.monotonic >= compaction.nextAt,
-            hasDiskRoom, !copying.isReceiving, !retention.isDue
+            hasDiskRoom || hasColdRoom(now), !copying.isReceiving, !retention.isDue
         else { return }
         guard let plan = pickCompaction(now, into: &effects) else { return }
         let taken = Set(plan.inputs)
@@ -66,7 +67,8 @@ extension NodeMachine {
         let work = CompactionWork(
             plan: plan, bucket: TableBucket(first.meta),
             compaction: TableCompaction(
-                inputs, id: id, as: plan.granularity, fault: compactionFault),
+                inputs, id: id, as: plan.granularity, to: destination(at: plan.location),
+                fault: compactionFault(plan)),
             earlierFlush: flush.frozen)
         compaction.phase = .merging(work, isRunning: false)
         continueCompaction(work, now, into: &effects)
@@ -78,9 +80,11 @@ extension NodeMachine {
         let picker = CompactionPicker(configuration.compaction)
         let avoided = compaction.avoided(at: now.monotonic)
         let metas = tables.map(\.meta)
+        let room = hasDiskRoom ? diskSpare : 0
+        let cold = coldRule(now)
         let isResting = now.monotonic >= compaction.restsAt
         for bucket in compaction.wanted.sorted() {
-            let plan = picker.pickWhole(bucket, metas, room: diskSpare, without: avoided)
+            let plan = picker.pickWhole(bucket, metas, room: room, cold: cold, without: avoided)
             if let plan { return plan }
             compaction.wanted.remove(bucket)
             guard metas.count(where: { TableBucket($0) == bucket }) > 1 else { continue }
@@ -93,18 +97,21 @@ extension NodeMachine {
         if compaction.wanted.isEmpty {
             answerCompactionRequests(.compacted(isDone: true), into: &effects)
         }
-        // First what keeps tables few where flushes go on: years that are to become days may take
-        // hours.
+        // First what keeps tables few where flushes go on: years that are to become days, or to
+        // move, may take hours.
+        let floor = retention.durable.floor
         let plan =
-            picker.pick(metas, isResting: false, room: diskSpare, without: avoided)
+            picker.pick(metas, isResting: false, room: room, cold: cold, without: avoided)
+            ?? picker.pickCold(metas, cold, below: floor, buckets, without: avoided)
             ?? picker.pickRollup(
-                metas, below: retention.durable.floor, buckets, isResting: isResting,
-                room: diskSpare, without: avoided)
-            ?? picker.pick(metas, isResting: isResting, room: diskSpare, without: avoided)
+                metas, below: floor, buckets, isResting: isResting, room: room, cold: cold,
+                without: avoided)
+            ?? picker.pick(metas, isResting: isResting, room: room, cold: cold, without: avoided)
         if plan == nil {
             // Nothing changes before tables do, or rest, or the room, or some are no longer left
             // alone.
-            compaction.isDue = !isResting || !avoided.isEmpty
+            let isPaused = now.monotonic < compaction.coldPausedUntil
+            compaction.isDue = !isResting || !avoided.isEmpty || isPaused
             if compaction.isDue {
                 let retryAt = now.monotonic + Self.roomRetryAfter
                 compaction.lookAt = isResting ? retryAt : min(retryAt, compaction.restsAt)
@@ -113,8 +120,9 @@ extension NodeMachine {
         return plan
     }
 
-    private var compactionFault: CompactionFault? {
+    private func compactionFault(_ plan: CompactionPlan) -> CompactionFault? {
         if has(.compactionDropsInput) { return .dropsInput }
+        if has(.coldSourceFirst), plan.location == .cold { return .leavesUnsynced }
         return has(.compactionLosesCell) ? .losesCell : nil
     }
 
@@ -123,10 +131,12 @@ extension NodeMachine {
     private mutating func continueCompaction(
         _ work: CompactionWork, _ now: Now, into effects: inout [Effect]
     ) {
-        guard !copying.isReceiving, hasDiskRoom else {
+        let isCold = work.compaction.destination.location == .cold
+        guard !copying.isReceiving, isCold || hasDiskRoom else {
             // What is here is about to be set aside, or others need the room.
             compaction.phase = .idle
-            run(.abandonCompaction(work.compaction), .removal, into: &effects)
+            let purpose = isCold ? JobPurpose.coldRemoval : .removal
+            run(.abandonCompaction(work.compaction), purpose, into: &effects)
             return
         }
         let isAwaited = !compaction.requests.isEmpty
@@ -169,7 +179,7 @@ extension NodeMachine {
         if let earlier = work.earlierFlush, flush.frozen == earlier { return }
         guard !copying.isReceiving else {
             compaction.phase = .idle
-            run(.removeTables([table.meta.id]), .removal, into: &effects)
+            removeTables([table.meta.path], into: &effects)
             return
         }
         compaction.phase = .committing(work, table)
@@ -191,15 +201,18 @@ extension NodeMachine {
         if work.plan.isWhole { compaction.wanted.remove(work.bucket) }
         compaction.phase = .idle
         counters.compactions += 1
+        if work.isMove { counters.coldMoves += 1 }
         if work.bucket.granularity != table.meta.granularity { counters.rollups += 1 }
+        let (count, read) = (work.plan.inputs.count, work.progress.read)
         effects.append(
             .report(
-                .compacted(
-                    tables: work.plan.inputs.count, read: work.progress.read,
-                    written: table.meta.size)))
+                work.isMove
+                    ? .moved(tables: count, read: read, written: table.meta.size)
+                    : .compacted(tables: count, read: read, written: table.meta.size)))
         // Reads hold the files open; a verification opens them by name.
-        forgetting.removals.append(
-            ForgetState.Removal(after: nextJob, tables: replaced(by: work)))
+        let gone = Set(replaced(by: work))
+        let paths = work.compaction.inputs.map(\.meta).filter { gone.contains($0.id) }.map(\.path)
+        forgetting.removals.append(ForgetState.Removal(after: nextJob, tables: paths))
         advanceCompaction(now, into: &effects)
     }
 
@@ -211,13 +224,17 @@ extension NodeMachine {
             preconditionFailure("a compaction failed that nobody began")
         }
         compaction.phase = .idle
+        if work.isMove { counters.coldMovesFailed += 1 }
         switch error {
+        case _ where work.compaction.destination.location == .cold && !error.isFinding:
+            coldDiskFailed(error, work, into: &effects)
         case .diskFull:
             compaction.nextAt = present + Self.roomRetryAfter
             effects.append(.report(.diskFull("\(error)")))
         case .syncFailed, .writerDead:
             effects.append(.halt("\(error)"))
-        case .damaged, .digestMismatch, .failed, .notFound, .newerFormat, .locked, .scanTooLarge:
+        case .damaged, .digestMismatch, .failed, .notFound, .newerFormat, .locked,
+            .coldTierMissing, .scanTooLarge:
             counters.compactionsFailed += 1
             compaction.avoid(work.plan.inputs, until: present + Self.failureRetryAfter)
             effects.append(.report(.compactionFailed("\(error)")))
@@ -231,14 +248,16 @@ extension NodeMachine {
 
     /// A step may have taken long because the whole process was stopped.
     private static let pauseMax: Duration = .seconds(10)
-    private static let roomRetryAfter: Duration = .seconds(10)
-    private static let failureRetryAfter: Duration = .seconds(600)
+    static let roomRetryAfter: Duration = .seconds(10)
+    static let failureRetryAfter: Duration = .seconds(600)
 
     /// A compaction is under way, or will be once tables rest, if no flush adds to them.
     package var hasCompactionAhead: Bool {
         let picker = CompactionPicker(configuration.compaction)
         let metas = tables.map(\.meta)
+        let cold = ColdRule(before: compaction.coldBefore)
         return isCompacting || picker.pick(metas) != nil
+            || picker.pickCold(metas, cold, below: retention.durable.floor, buckets) != nil
             || picker.pickRollup(metas, below: retention.durable.floor, buckets) != nil
     }
 

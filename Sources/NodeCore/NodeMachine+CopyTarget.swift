@@ -122,7 +122,7 @@ extension NodeMachine {
         guard case .clearing(let through, _) = copying.phase else {
             preconditionFailure("nothing was to be set aside")
         }
-        let removed = (tables: tables.map(\.meta.id), history: forgetting.files.map(\.meta.id))
+        let removed = (tables: tables.map(\.meta.path), history: forgetting.files.map(\.meta.id))
         // Others may hold them as well; if not, they do not count.
         keepAside(doubt.sorted().filter { index[$0]?.isBound == false }, into: &effects)
         index = BatchIndex(
@@ -147,7 +147,7 @@ extension NodeMachine {
         restartRecovery()
         effects.append(.report(.setAside(through: through)))
         if !removed.tables.isEmpty {
-            run(.removeTables(removed.tables), .removal, into: &effects)
+            removeTables(removed.tables, into: &effects)
         }
         if !removed.history.isEmpty {
             run(.removeHistory(removed.history), .removal, into: &effects)
@@ -330,7 +330,7 @@ extension NodeMachine {
         copyTable = emptyMemtable
         for work in target.works { fetches[work.fetch] = nil }
         if !target.tables.isEmpty {
-            run(.removeTables(target.tables.map(\.meta.id)), .removal, into: &effects)
+            removeTables(target.tables.map(\.meta.path), into: &effects)
         }
         if !target.files.isEmpty {
             run(.removeHistory(target.files.map(\.meta.id)), .removal, into: &effects)

@@ -10,9 +10,14 @@ import Storage
 extension NodeMachine {
     mutating func setDiskRoom(_ hasRoom: Bool, _ spare: UInt64) {
         // There may be room now for what there was none.
-        if spare > diskSpare { compaction.isDue = true }
+        if spare > diskSpare || hasRoom && !hasDiskRoom { compaction.isDue = true }
         hasDiskRoom = hasRoom
         diskSpare = spare
+    }
+
+    mutating func setColdRoom(_ spare: UInt64) {
+        if spare > coldSpare { compaction.isDue = true }
+        coldSpare = spare
     }
 
     /// For clients.

@@ -33,7 +33,8 @@ struct ForgetState {
         var after: UInt64
         var logsBefore: UInt32?
         var history: [UInt64] = []
-        var tables: [UInt64] = []
+        /// By their paths.
+        var tables: [String] = []
     }
 }
 
@@ -270,7 +271,14 @@ extension NodeMachine {
             run(.removeHistory(removal.history), .removal, into: &effects)
         }
         if !removal.tables.isEmpty {
-            run(.removeTables(removal.tables), .removal, into: &effects)
+            removeTables(removal.tables, into: &effects)
         }
+    }
+
+    mutating func removeTables(_ paths: [String], into effects: inout [Effect]) {
+        let hot = paths.filter { !FileNames.isCold($0) }
+        let cold = paths.filter { FileNames.isCold($0) }
+        if !hot.isEmpty { run(.removeTables(hot), .removal, into: &effects) }
+        if !cold.isEmpty { run(.removeTables(cold), .coldRemoval, into: &effects) }
     }
 }

@@ -82,6 +82,7 @@ extension NodeMachine {
         retention.phase = .idle
         retention.isDue = false
         retention.durable = next
+        let paths = tables.map(\.meta).filter { expired.contains($0.id) }.map(\.path)
         tables.removeAll { expired.contains($0.meta.id) }
         compaction.isDue = true
         compaction.lookAt = now.monotonic
@@ -96,7 +97,7 @@ extension NodeMachine {
         effects.append(.report(.tablesExpired(expired.count)))
         // Reads hold the files open; a verification opens them by name.
         forgetting.removals.append(
-            ForgetState.Removal(after: nextJob, tables: expired.sorted()))
+            ForgetState.Removal(after: nextJob, tables: paths.sorted()))
     }
 
     // MARK: - Reading

@@ -100,22 +100,33 @@ extension NodeMachine {
         verifyNext(into: &effects)
     }
 
-    /// A file that cannot be read at all is as damaged as one that does not add up.
+    /// A file that cannot be read at all is as damaged as one that does not add up. A cold disk
+    /// that cannot be read says nothing of what it holds.
     mutating func verificationFailed(
         _ purpose: JobPurpose, _ error: StorageError, into effects: inout [Effect]
     ) {
         switch purpose {
         case .scrub(let file):
-            reportDamage(file, "\(error)", into: &effects)
+            reportUnreadable(file, error, into: &effects)
             audit.isScrubbing = false
         case .verify(let file):
-            reportDamage(file, "\(error)", into: &effects)
+            reportUnreadable(file, error, into: &effects)
             verified(file, [], into: &effects)
         case .recount(let partition):
             audit.recounts[partition] = nil
             cannotRecount(partition, "\(error)", into: &effects)
         default:
             preconditionFailure("no job of an audit")
+        }
+    }
+
+    private mutating func reportUnreadable(
+        _ file: DataFile, _ error: StorageError, into effects: inout [Effect]
+    ) {
+        if file.isCold, !error.isDamage, !error.isMismatch {
+            effects.append(.report(.coldDiskFailed("\(error)")))
+        } else {
+            reportDamage(file, "\(error)", into: &effects)
         }
     }
 

@@ -36,6 +36,8 @@ enum JobPurpose {
     case lookUp(BatchID)
     /// Files that the manifest let go of.
     case removal
+    /// The same on the cold disk, which ends no process: what stays there goes at the next start.
+    case coldRemoval
     /// Copies of records that will not count.
     case keeping
     /// A piece of the copy that is given under this tag.
@@ -175,7 +177,7 @@ extension NodeMachine {
             forgotten(now, into: &effects)
         case (.lookUp(let id), .outcome(let entry)):
             lookedUp(id, entry, now, into: &effects)
-        case (.removal, .removed), (.keeping, .kept):
+        case (.removal, .removed), (.coldRemoval, .removed), (.keeping, .kept):
             break
         case (.scrub(let file), .verified(let damage)):
             scrubbed(file, damage, into: &effects)
@@ -231,6 +233,8 @@ extension NodeMachine {
             noteDamage(error, into: &effects)
         case .compact:
             compactionFailed(error, into: &effects)
+        case .coldRemoval:
+            effects.append(.report(.coldDiskFailed("\(error)")))
         case .lookUp(let id):
             lookUpFailed(id, error, into: &effects)
             noteDamage(error, into: &effects)

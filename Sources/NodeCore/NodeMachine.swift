@@ -136,6 +136,7 @@ package struct NodeMachine {
     var hasDiskRoom = true
     /// Bytes beyond the reserve.
     var diskSpare = UInt64.max
+    var coldSpare = UInt64.max
     /// Voters that said lately that they take nothing new. No more than members.
     var unableUntil: [NodeID: Instant] = [:]
     var loadAt: Instant
@@ -250,6 +251,8 @@ package struct NodeMachine {
             cancel(request)
         case .disk(let hasRoom, let spare):
             setDiskRoom(hasRoom, spare)
+        case .coldDisk(let spare):
+            setColdRoom(spare)
         case .logSynced(let lsn):
             logSynced(through: lsn, now, into: &effects)
         case .completed(let job, let result):

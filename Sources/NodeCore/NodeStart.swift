@@ -9,7 +9,8 @@ package import Storage
 /// `NodeMachine`.
 ///
 /// A directory that is damaged, or that a running node condemned, is set aside whole where the
-/// other replicas hold what it held: the node starts empty then, and they restore it.
+/// other replicas hold what it held: the node starts empty then, and they restore it. A cold disk
+/// that is not there is no damage: the start is refused.
 package struct NodeStart: ~Copyable {
     package let ring: RingView
     package let recovered: Recovered
@@ -38,6 +39,7 @@ package struct NodeStart: ~Copyable {
         var options = options
         options.trustsPageCache = configuration.mutants.contains(.pageCacheTrusted)
         options.cutsDamage = configuration.mutants.contains(.damageCut)
+        options.hasColdTier = configuration.cold != nil
         let directory = try Self.open(configuration, ring, fileSystem, options)
         let stored = directory.recovered.manifest.identity
         var identity = NodeIdentity(
@@ -75,7 +77,8 @@ package struct NodeStart: ~Copyable {
                 reasons = [error.description]
             }
         }
-        try Quarantine.setAside(fileSystem, because: reasons.joined(separator: "; "))
+        try Quarantine.setAside(
+            fileSystem, because: reasons.joined(separator: "; "), hasColdTier: options.hasColdTier)
         var directory = try Directory(configuration, ring, fileSystem, options)
         directory.reasons = reasons
         return directory

@@ -37,6 +37,9 @@ package struct Counters: Hashable, Sendable {
     /// Compactions that made hours or days of what was finer; tables that were dropped.
     package var rollups: UInt64 = 0
     package var tablesExpired: UInt64 = 0
+    /// Compactions whose table came to the cold disk from beside the log; those that were to.
+    package var coldMoves: UInt64 = 0
+    package var coldMovesFailed: UInt64 = 0
     package var comparisons: UInt64 = 0
     package var incidents: UInt64 = 0
     package var divergences: UInt64 = 0
@@ -91,6 +94,9 @@ package struct NodeView: Sendable {
     package var memtableCells: Int
     package var tables: Int
     package var tableBytes: UInt64
+    /// Of those, what lies on the cold disk.
+    package var coldTables: Int
+    package var coldTableBytes: UInt64
     /// Bytes in files and in memory.
     package var load: UInt64
     package var tableCells: UInt64
@@ -119,14 +125,16 @@ package struct NodeView: Sendable {
 
 extension NodeMachine {
     package func view(at now: Now) -> NodeView {
-        NodeView(
+        let cold = tables.filter { $0.meta.location == .cold }
+        return NodeView(
             node: configuration.node, clusterName: configuration.clusterName, ring: ring,
             incarnation: identity.incarnation, members: configuration.members.map { view($0, now) },
             notReady: notReady, clockDoubt: clockDoubt, hasDiskRoom: hasDiskRoom,
             counters: counters,
             memtableBytes: memtable.bytes,
             memtableCells: memtable.cells, tables: tables.count,
-            tableBytes: tables.reduce(0) { $0 + $1.meta.size }, load: load,
+            tableBytes: tables.reduce(0) { $0 + $1.meta.size }, coldTables: cold.count,
+            coldTableBytes: cold.reduce(0) { $0 + $1.meta.size }, load: load,
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
             indexMemory: index.memory, inDoubt: doubt.count, unfinished: drives.count,
             pendingBytes: pending.byteCount,

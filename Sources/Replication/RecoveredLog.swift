@@ -26,7 +26,8 @@ package struct RecoveredLog: ~Copyable {
     private var applications: [Mark] = []
     private typealias SliceHash = (partition: PartitionID, hash: Hash128)
     /// Hashes of slices, ascending, of batches that are not yet applied wherever this node applies
-    /// them, for the digests of later marks. The others have no marks to come, and nearly all are others.
+    /// them, for the digests of later marks. The others have no marks to come, and nearly all are
+    /// others.
     private var directories: [BatchID: [SliceHash]] = [:]
     private let replaysCovered: Bool
     private let forgetsCovered: Bool

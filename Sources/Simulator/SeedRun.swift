@@ -35,6 +35,8 @@ package struct SeedRun: Sendable {
         swarm.drawRelease(&releaseDraw)
         var retentionDraw = RandomSource(seed: seed ^ 0x7265_7461)
         swarm.drawRetention(&retentionDraw)
+        var coldDraw = RandomSource(seed: seed ^ 0x636f_6c64)
+        swarm.drawCold(&coldDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

@@ -103,6 +103,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     /// nil: payloads wait in the log until they are forgotten.
     package var release: ReleasePolicy?
     package var retention = RetentionPolicy.forever
+    /// nil: there is no cold disk.
+    package var coldAfter: Duration?
     /// Who is away for longer is left out; nil waits for ever.
     package var absenceMax: Duration?
     /// A disk is lost after its history was forgotten, and once more after the heal; so many
@@ -307,13 +309,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
         let steps = [1, 1, 1].map { _ in Duration.milliseconds(random.below(8000)) }
         let count = random.pick([1, 2, 3, 3])
         guard isDrawn else { return }
-        let buckets = TimeBuckets(window: .minute)
-        let bucket = buckets.windows(ofBucket: buckets.bucket(of: Content.longAgo))
-        let end = WindowLength.minute.start(of: bucket.upperBound + 1)
-        // Where the frontier is when all begins.
-        let age = horizon + requestTimeout + clockSkewMax * 2
-        var keep = Duration.milliseconds(
-            (VirtualCluster.wallStart - age).milliseconds - end.milliseconds)
+        var keep = ageOfLongAgo
         var keeps: [Duration?] = []
         for step in steps.prefix(count) {
             keep += step
@@ -321,6 +317,24 @@ package struct Swarm: Sendable, CustomStringConvertible {
         }
         retention = RetentionPolicy(
             base: keeps[0], hours: count > 1 ? keeps[1] : nil, days: count > 2 ? keeps[2] : nil)
+    }
+
+    /// Drawn apart from the rest: in a third of the seeds the tables of long ago move to the cold
+    /// disk while faults happen.
+    package mutating func drawCold(_ random: inout RandomSource) {
+        let isDrawn = random.chance(1, in: 3)
+        let delay = Duration.milliseconds(random.below(6000))
+        guard isDrawn else { return }
+        coldAfter = ageOfLongAgo + delay
+    }
+
+    /// How far the end of long ago is below the frontier when all begins.
+    private var ageOfLongAgo: Duration {
+        let buckets = TimeBuckets(window: .minute)
+        let bucket = buckets.windows(ofBucket: buckets.bucket(of: Content.longAgo))
+        let end = WindowLength.minute.start(of: bucket.upperBound + 1)
+        let age = horizon + requestTimeout + clockSkewMax * 2
+        return .milliseconds((VirtualCluster.wallStart - age).milliseconds - end.milliseconds)
     }
 
     /// Drawn apart from the rest: a third of the seeds, some with little room.
@@ -360,6 +374,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
             + (forgetSegmentsMin == nil ? "" : ", forgets")
             + (release.map { ", releases \($0.filesMin) files" } ?? "")
             + (retention == .forever ? "" : ", rolls up")
+            + (coldAfter == nil ? "" : ", moves")
             + (absenceMax.map { ", leaves out after \($0.milliseconds) ms" } ?? "")
     }
 }

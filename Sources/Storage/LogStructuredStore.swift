@@ -99,6 +99,8 @@ package struct StorageOptions: Hashable, Sendable {
     package var blockTarget = StorageLimits.blockTarget
     /// The manifest is written anew when it has grown past this.
     package var manifestFileMax = UInt64(StorageLimits.manifestFileMax)
+    /// A cold disk is configured.
+    package var hasColdTier = false
     /// A planted bug: a start takes what it can read for what is on the disk.
     package var trustsPageCache = false
     /// A planted bug: what follows damage in the log is dropped without a word.

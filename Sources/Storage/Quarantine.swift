@@ -6,6 +6,7 @@ import Core
 ///     quarantine/1.0000000001.log        what was log/0000000001.log
 ///     quarantine/1.00000000000000000007.sst
 ///     quarantine/1.MANIFEST
+///     cold/quarantine/1.00000000000000000003.sst
 ///
 /// A crash in the middle leaves a directory that is still condemned, so that the next start goes on
 /// with what is left. The identity stays, marked as one that must recover: a fresh manifest
@@ -36,10 +37,19 @@ package enum Quarantine {
         return text.isEmpty ? "it was condemned" : text
     }
 
-    /// Moves log and tables away and leaves an empty directory of the same node.
+    /// Moves log and tables away and leaves an empty directory of the same node. Cold tables stay
+    /// on their disk, in a quarantine there; it must be mounted where the manifest lists some.
     package static func setAside(
-        _ fileSystem: any FileSystem, because why: String
+        _ fileSystem: any FileSystem, because why: String, hasColdTier: Bool = false
     ) throws(StorageError) {
+        let manifest = try oldManifest(fileSystem)
+        let state = manifest.flatMap(readable)
+        // Without a manifest that can be read nothing says that what is there is this node's.
+        var movesCold = false
+        if let state {
+            try ColdTier.require(for: state, in: fileSystem, hasColdTier: hasColdTier)
+            if hasColdTier { movesCold = try ColdTier.isOwn(of: state.identity, in: fileSystem) }
+        }
         // A log that was moved and a manifest that was not would look like a new node's.
         try condemn(why, in: fileSystem)
         let sources = [
@@ -47,7 +57,8 @@ package enum Quarantine {
         ]
         for name in [directory] + sources { try fileSystem.createDirectory(name) }
         try fileSystem.syncDirectory(".")
-        let number = try makeRoom(fileSystem)
+        if movesCold { try moveCold(fileSystem) }
+        let number = try makeRoom(fileSystem, directory)
         for source in sources {
             for name in try fileSystem.list(source) {
                 try fileSystem.rename("\(source)/\(name)", to: "\(directory)/\(number).\(name)")
@@ -55,14 +66,12 @@ package enum Quarantine {
             try fileSystem.syncDirectory(source)
         }
         try fileSystem.syncDirectory(directory)
-        var identity: NodeIdentity?
-        if try fileSystem.list(".").contains(FileNames.manifest) {
-            let bytes = try fileSystem.readAll(FileNames.manifest)
+        var identity = state?.identity
+        if let bytes = manifest {
             let copy = try fileSystem.open("\(directory)/\(number).\(FileNames.manifest)", .replace)
             try copy.write([bytes], at: 0)
             try copy.sync()
             try fileSystem.syncDirectory(directory)
-            identity = readable(bytes)
         }
         // Were all nodes to set their data aside, none may take itself for a new one.
         identity?.mustRecover = true
@@ -70,6 +79,32 @@ package enum Quarantine {
         guard try fileSystem.list(".").contains(sentenceFile) else { return }
         try fileSystem.remove(sentenceFile)
         try fileSystem.syncDirectory(".")
+    }
+
+    private static func oldManifest(
+        _ fileSystem: any FileSystem
+    ) throws(StorageError) -> [UInt8]? {
+        guard try fileSystem.list(".").contains(FileNames.manifest) else { return nil }
+        return try fileSystem.readAll(FileNames.manifest)
+    }
+
+    /// Within the cold disk, and before the manifest forgets what lies there.
+    private static func moveCold(_ fileSystem: any FileSystem) throws(StorageError) {
+        let source = FileNames.coldDirectory
+        let names = try fileSystem.list(source).filter {
+            $0.hasSuffix(FileNames.tableSuffix)
+                || $0.hasSuffix(FileNames.tableSuffix + FileNames.draftSuffix)
+        }
+        guard !names.isEmpty else { return }
+        let target = "\(source)/\(directory)"
+        try fileSystem.createDirectory(target)
+        try fileSystem.syncDirectory(source)
+        let number = try makeRoom(fileSystem, target)
+        for name in names {
+            try fileSystem.rename("\(source)/\(name)", to: "\(target)/\(number).\(name)")
+        }
+        try fileSystem.syncDirectory(target)
+        try fileSystem.syncDirectory(source)
     }
 
     /// A batch that will not be counted, though nothing was wrong with it: its record, as
@@ -87,7 +122,9 @@ package enum Quarantine {
     }
 
     /// Removes all but the newest; the number of the next.
-    private static func makeRoom(_ fileSystem: any FileSystem) throws(StorageError) -> Int {
+    private static func makeRoom(
+        _ fileSystem: any FileSystem, _ directory: String
+    ) throws(StorageError) -> Int {
         var names: [Int: [String]] = [:]
         for name in try fileSystem.list(directory) {
             guard let number = name.split(separator: ".").first.flatMap({ Int($0) }) else {
@@ -103,9 +140,9 @@ package enum Quarantine {
     }
 
     /// What an old manifest says of the node, if anything.
-    private static func readable(_ bytes: [UInt8]) -> NodeIdentity? {
+    private static func readable(_ bytes: [UInt8]) -> ManifestState? {
         do throws(StorageError) {
-            return try ManifestFile.read(bytes, path: FileNames.manifest).state.identity
+            return try ManifestFile.read(bytes, path: FileNames.manifest).state
         } catch {
             // It is what is damaged. The node gets a new identity, as with a new disk.
             return nil

@@ -14,7 +14,7 @@ package struct Recovered: Sendable {
 }
 
 /// Reads a data directory before the core starts. Repeatable: a recovery that is interrupted, or
-/// done again, finds and leaves the same.
+/// done again, finds and leaves the same. It changes nothing where the cold disk is not there.
 package enum Recovery {
     /// - Parameter visit: gets every valid record of the log, ascending, with the manifest, whose
     ///   `coveredThrough` says which applications the tables hold already.
@@ -27,9 +27,15 @@ package enum Recovery {
         visit: (_ record: LogRecord, _ manifest: ManifestState) -> Void
     ) throws(StorageError) -> Recovered {
         try prepareDirectories(fileSystem)
-        let manifest = try ManifestFile.open(
-            fileSystem, isStart: !options.trustsPageCache
-        ).state
+        let manifest = try ManifestFile.open(fileSystem, isStart: !options.trustsPageCache) {
+            manifest throws(StorageError) in
+            try ColdTier.require(for: manifest, in: fileSystem, hasColdTier: options.hasColdTier)
+        }.state
+        if options.hasColdTier, try ColdTier.isOwn(of: manifest.identity, in: fileSystem) {
+            try removeUnlisted(
+                fileSystem, FileNames.coldDirectory, FileNames.tableSuffix,
+                listed: Set(manifest.tables.map(\.path)))
+        }
         try removeUnlisted(
             fileSystem, FileNames.tableDirectory, FileNames.tableSuffix,
             listed: Set(manifest.tables.map(\.path)))
@@ -99,7 +105,7 @@ package enum Recovery {
                 case .damaged, .notFound:
                     damage.append(.history(path: meta.path, what: error.description))
                 case .failed, .diskFull, .syncFailed, .writerDead, .newerFormat, .locked,
-                    .digestMismatch, .scanTooLarge:
+                    .digestMismatch, .coldTierMissing, .scanTooLarge:
                     throw error
                 }
             }
@@ -138,7 +144,7 @@ package enum Recovery {
                 case .damaged, .notFound:
                     damage.append(.table(meta: meta, what: error.description))
                 case .failed, .diskFull, .syncFailed, .writerDead, .newerFormat, .locked,
-                    .digestMismatch, .scanTooLarge:
+                    .digestMismatch, .coldTierMissing, .scanTooLarge:
                     throw error
                 }
             }

@@ -15,6 +15,8 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
     case locked(path: String)
     /// Files that do not hold what they were written from: a memtable, or other tables.
     case digestMismatch(path: String, what: String)
+    /// The manifest lists tables on a cold disk that is not there. Nothing is damaged.
+    case coldTierMissing(String)
     /// A scan that would hold more than `StorageLimits.scanBytesMax`.
     case scanTooLarge(bytes: Int)
 
@@ -38,6 +40,8 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
             "\(path) is held by another process: a data directory serves one node only"
         case .digestMismatch(let path, let what):
             "\(path) does not hold what was to be written: \(what); it is refused"
+        case .coldTierMissing(let what):
+            "the cold disk is not there: \(what)"
         case .scanTooLarge(let bytes):
             "the query would hold \(bytes) bytes of keys: narrow its range or its partitions"
         }
@@ -56,7 +60,9 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
     package var isFatal: Bool {
         switch self {
         case .syncFailed, .writerDead, .digestMismatch: true
-        case .failed, .notFound, .diskFull, .damaged, .newerFormat, .locked, .scanTooLarge: false
+        case .failed, .notFound, .diskFull, .damaged, .newerFormat, .locked, .coldTierMissing,
+            .scanTooLarge:
+            false
         }
     }
 }

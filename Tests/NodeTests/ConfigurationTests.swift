@@ -30,6 +30,39 @@ private func complaint(
 }
 
 @Suite struct ConfigurationTests {
+    @Test("A cold disk needs an age and a directory, and is no matter of the fingerprint")
+    func cold() throws {
+        let plain = try parse("cluster_name: demo\n\(nodes)\n")
+        #expect(plain.coldAfter == nil && plain.coldDirectory == nil)
+        let text = "cluster_name: demo\ncold_after: 90d\ncold_directory: ../cold\n\(nodes)\n"
+        let cold = try parse(text)
+        #expect(cold.coldAfter == .seconds(90 * 86_400))
+        #expect(cold.coldDirectory == "/etc/cold")
+        #expect(cold.coldDirectory(of: cold.nodes[0].node) == "/etc/cold/n1")
+        #expect(cold.fingerprint == plain.fingerprint)
+        let still = try parse(text, environment: ["QUIPU_COLD_AFTER": "never"])
+        #expect(still.coldAfter == nil && still.coldDirectory == "/etc/cold")
+        let elsewhere = try parse(text, environment: ["QUIPU_COLD_DIRECTORY": "/mnt/a"])
+        #expect(elsewhere.coldDirectory == "/mnt/a")
+        #expect(
+            complaint("cold_after: 90d")
+                == "cluster.conf:2: cold_directory: is missing: "
+                + "write cold_directory: PATH of another disk, or cold_after: never")
+        #expect(
+            complaint("cold_directory: /mnt/a")
+                == "cluster.conf:2: cold_after: is missing: "
+                + "write cold_after: 90d, or never where no more is to move")
+        #expect(complaint("cold_after: never") == "no complaint")
+        #expect(
+            complaint("cold_after: 90d\ncold_directory: data")
+                == "cluster.conf:3: cold_directory: is data_directory itself: "
+                + "name a directory on another disk")
+        #expect(
+            complaint("cold_after: 1h\ncold_directory: /mnt/a")
+                == "cluster.conf:2: cold_after: 1h is out of bounds: "
+                + "choose from 1d to 36500d")
+    }
+
     @Test("The sample file at the root is read, with the defaults of what it leaves out")
     func sample() throws {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()

@@ -52,6 +52,29 @@ import Testing
         #expect(try emptied.read(at: 0, count: 1) == [9])
     }
 
+    @Test("what begins with cold lies below another directory, and the rest does not")
+    func cold() throws {
+        let scratch = try Scratch()
+        let other = try Scratch()
+        let root = other.path + "/n1"
+        let files = try DirectoryFileSystem.creating(root: scratch.path, cold: root)
+        #expect(throws: StorageError.notFound(path: root)) { try files.list("cold") }
+        try files.createDirectory("cold")
+        try files.createDirectory("cold/quarantine")
+        try files.createDirectory("colder")
+        try files.open("cold/one", .write).write([[7]], at: 0)
+        try files.syncDirectory("cold")
+        try files.rename("cold/one", to: "cold/quarantine/1.one")
+        try files.syncDirectory("cold/quarantine")
+        #expect(try files.list("cold") == ["quarantine"])
+        let apart = DirectoryFileSystem(root: root)
+        #expect(try apart.readAll("quarantine/1.one") == [7])
+        #expect(try files.list(".") == ["colder"])
+        try files.remove("cold/quarantine/1.one")
+        #expect(try apart.list("quarantine").isEmpty)
+        #expect(try DirectoryFileSystem(root: other.path).list(".") == ["n1"])
+    }
+
     @Test("what is missing is said by its path, and a directory is no file")
     func errors() throws {
         let scratch = try Scratch()

@@ -73,7 +73,7 @@ import Testing
         #expect(taken.status == 200)
         let start =
             #"{"name":"a","cluster":"test","node":"n1","created":"2026-01-01T00:00:00Z","#
-            + #""version":"1","tables":0,"files":2,"bytes":"#
+            + #""version":"1","tables":0,"cold_tables":0,"files":2,"bytes":"#
         #expect(taken.text.hasPrefix(start), "\(taken.text)")
         // What was in memory is in it.
         let asked = try #require(api.core.requests.first)

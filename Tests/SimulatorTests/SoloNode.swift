@@ -26,9 +26,10 @@ final class SoloNode {
     private var held: [(JobID, StorageJob)] = []
 
     init(
-        partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil
+        partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
+        isAlone: Bool = false, cold: ColdPolicy? = nil
     ) throws {
-        let members = [NodeID("n1"), Self.peer].map {
+        let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
                 node: $0, http: "\($0):80", peer: "\($0):70", dc: "dc1", rack: "r1")
         }
@@ -36,6 +37,13 @@ final class SoloNode {
             node: NodeID("n1"), clusterName: "solo", members: members, partitions: partitions,
             replication: .everywhere(1), digestKey: Self.key)
         configuration.release = release
+        configuration.cold = cold
+        if isAlone {
+            // Segments close soon.
+            configuration.horizon = .seconds(4)
+            configuration.segmentLength = .seconds(2)
+            configuration.clockSkewMax = .milliseconds(500)
+        }
         disk = MemoryFileSystem()
         now = Now(
             monotonic: Instant.zero + .seconds(1), wall: WallTime(milliseconds: 1_767_225_600_000))
@@ -49,7 +57,7 @@ final class SoloNode {
         core = NodeMachine(configuration, start: &start, seed: 3, now: now, into: &effects)
         writer = LogWriter(fileSystem: disk, cursor: cursor)
         try carry(effects)
-        try handle(.connected(Self.peer))
+        if !isAlone { try handle(.connected(Self.peer)) }
         try wait(.seconds(2))
     }
 

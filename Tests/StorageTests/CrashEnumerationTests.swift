@@ -14,6 +14,7 @@ import Testing
             if round % 9 == 0 { try life.releaseLog() }
             if round % 8 == 0 { try life.forget(3 + life.random.below(10)) }
             switch round {
+            case 30, 41, 77, 95: try life.compact(as: round < 50 ? .base : .day, to: .cold)
             case 50: try life.rollUp(to: .hour)
             case 70, 74: try life.rollUp(to: .day)
             case 85, 86: try life.expire()

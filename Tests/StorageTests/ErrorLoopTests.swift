@@ -15,6 +15,7 @@ import Testing
             if round % 3 == 0 { try life.flush() }
             if round % 7 == 0 { try life.releaseLog() }
             if round % 3 == 1 { try life.forget(3 + life.random.below(10)) }
+            if round == 14 { try life.compact(to: .cold) }
             guard round % 6 == 0, life.tables.count > 1 else { continue }
             try life.compact { life in
                 try life.append(2)
@@ -72,7 +73,7 @@ import Testing
         case .failed: fault == .inputOutput || fault == .shortWrite
         case .diskFull: fault == .diskFull || fault == .shortDiskFull
         case .notFound, .writerDead, .damaged, .newerFormat, .locked, .digestMismatch,
-            .scanTooLarge:
+            .coldTierMissing, .scanTooLarge:
             false
         }
     }

@@ -15,6 +15,8 @@ struct MetamorphicStore {
         var releasesLog = false
         /// Whether tables become what the floor lets them be.
         var rollsUp = false
+        /// Whether tables move to the cold disk when they are compacted.
+        var moves = false
         /// Whether it flushes, compacts and crashes when the operations say so.
         var obeys = true
         var seed: UInt64 = 0
@@ -34,6 +36,7 @@ struct MetamorphicStore {
     private(set) var compactions = 0
     private(set) var crashes = 0
     private(set) var rollups = 0
+    private(set) var moves = 0
     private var floor = RetentionFloor.none
 
     init(_ tuning: Tuning) throws {
@@ -46,6 +49,8 @@ struct MetamorphicStore {
         nextTable = 1
         tables = []
         try recover()
+        // A cold disk is some node's.
+        if tuning.moves { try commit(ManifestEdit(identity: ManifestTests.identity)) }
     }
 
     mutating func answers(
@@ -167,12 +172,13 @@ struct MetamorphicStore {
         }
         retention.drop(expired)
         let ids = expired.map(\.meta.id)
+        let paths = expired.map(\.meta.path)
         var edit = ManifestEdit(removeTables: ids)
         edit.retention = retention
         try commit(edit)
         self.retention = retention
         tables.removeAll { ids.contains($0.meta.id) }
-        _ = try runner.run(.removeTables(ids)).get()
+        _ = try runner.run(.removeTables(paths)).get()
         let picker = CompactionPicker()
         while let plan = picker.pickRollup(
             tables.map(\.meta), below: floor, RetentionTests.buckets)
@@ -196,7 +202,13 @@ struct MetamorphicStore {
     private mutating func compact(
         _ inputs: [TableHandle], as granularity: Granularity
     ) throws {
-        let compaction = TableCompaction(inputs, id: nextTable, as: granularity)
+        let isMove = tuning.moves && !inputs.contains { $0.meta.location == .cold }
+        let claim = ColdClaim(
+            hostID: ManifestTests.identity.hostID,
+            isFirst: !tables.contains { $0.meta.location == .cold })
+        let compaction = TableCompaction(
+            inputs, id: nextTable, as: granularity, to: tuning.moves ? .cold(claim) : .hot)
+        if isMove { moves += 1 }
         nextTable += 1
         var output: TableHandle?
         while output == nil {
@@ -208,8 +220,9 @@ struct MetamorphicStore {
         }
         guard let output else { return }
         let ids = inputs.map(\.meta.id)
+        let paths = inputs.map(\.meta.path)
         try commit(ManifestEdit(addTables: [output.meta], removeTables: ids))
-        _ = try runner.run(.removeTables(ids)).get()
+        _ = try runner.run(.removeTables(paths)).get()
         tables.removeAll { ids.contains($0.meta.id) }
         tables.append(output)
     }

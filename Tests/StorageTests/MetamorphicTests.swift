@@ -121,6 +121,7 @@ import Testing
             tuning.releasesLog = number % 7 > 2
             tuning.obeys = number % 6 != 0
             tuning.rollsUp = number % 4 != 1
+            tuning.moves = number % 3 == 2
             tuning.seed = UInt64(number)
             sets.append(tuning)
         }
@@ -137,6 +138,7 @@ import Testing
         #expect(Set(sets).count >= 20)
         var shapes: Set<[Int]> = []
         var rollups = 0
+        var moves = 0
         for tuning in sets {
             var store = try MetamorphicStore(tuning)
             let found = try store.answers(to: operations)
@@ -147,10 +149,12 @@ import Testing
             }
             shapes.insert([store.flushes, store.compactions, store.tables.count, store.crashes])
             rollups += store.rollups
+            moves += store.moves
         }
         // They were different stores.
         #expect(shapes.count >= 12, "\(shapes)")
         #expect(rollups > 10)
+        #expect(moves > 10)
     }
 }
 

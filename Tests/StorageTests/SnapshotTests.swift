@@ -11,6 +11,9 @@ import Testing
             if round % 5 == 0 { try life.releaseLog() }
             if round % 4 == 0 { try life.forget(3 + life.random.below(10)) }
             if round == 14 { try life.rollUp(to: .hour) }
+            if round == 10 || round == 19 {
+                try life.compact(as: round < 14 ? .base : .hour, to: .cold)
+            }
             guard round % 6 == 0, life.tables.count > 1 else { continue }
             try life.compact(as: round < 14 ? .base : .hour) { life in
                 try life.append(2)
@@ -27,7 +30,7 @@ import Testing
     }
 
     private static func copy(_ name: String, of files: MemoryFileSystem) -> MemoryFileSystem {
-        files.copy(of: "\(Snapshots.directory)/\(name)")
+        files.image(ofSnapshot: name)
     }
 
     /// A life with files of each kind, and what it promised.

@@ -20,7 +20,11 @@ struct StorageModel: Hashable {
 
     static let key = SipKey(low: 0x0123_4567_89ab_cdef, high: 0xfedc_ba98_7654_3210)
     static let partitions = 8
-    static let options = StorageOptions(digestKey: key, logFileMax: 4096)
+    static let options = {
+        var options = StorageOptions(digestKey: key, logFileMax: 4096)
+        options.hasColdTier = true
+        return options
+    }()
 
     var cells: [Cell: Measure] = [:]
 

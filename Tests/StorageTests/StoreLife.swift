@@ -149,13 +149,18 @@ struct StoreLife {
         tables += written
     }
 
-    /// All tables become one, some bytes at a time; after two steps `meanwhile` happens.
+    /// All tables become one, some bytes at a time; after two steps `meanwhile` happens. What lies
+    /// on the cold disk stays there.
     mutating func compact(
-        as granularity: Granularity = .base,
+        as granularity: Granularity = .base, to location: TableLocation = .hot,
         _ meanwhile: (inout StoreLife) throws -> Void = { _ in }
     ) throws {
         let inputs = tables.filter { $0.meta.granularity.rawValue <= granularity.rawValue }
-        let compaction = TableCompaction(inputs, id: nextTable, as: granularity)
+        let isFirst = !tables.contains { $0.meta.location == .cold }
+        let isCold = location == .cold || inputs.contains { $0.meta.location == .cold }
+        let claim = ColdClaim(hostID: ManifestTests.identity.hostID, isFirst: isFirst)
+        let compaction = TableCompaction(
+            inputs, id: nextTable, as: granularity, to: isCold ? .cold(claim) : .hot)
         nextTable += 1
         var output: TableHandle?
         var steps = 0
@@ -164,7 +169,7 @@ struct StoreLife {
             do throws(StorageError) {
                 step = try perform(.compact(compaction, bytes: 150))
             } catch {
-                guard endures, !error.isFatal else { throw error }
+                guard endures, !error.isFatal || isCold else { throw error }
                 // The inputs count as before.
                 return
             }
@@ -175,10 +180,23 @@ struct StoreLife {
         }
         guard let output else { throw TableTests.Unexpected() }
         let ids = inputs.map(\.meta.id)
+        let paths = inputs.map(\.meta.path)
         try commit(ManifestEdit(addTables: [output.meta], removeTables: ids))
         tables.removeAll { ids.contains($0.meta.id) }
         tables.append(output)
-        _ = try perform(.removeTables(ids))
+        try remove(paths)
+    }
+
+    /// A cold disk that fails ends no node.
+    private func remove(_ paths: [String]) throws {
+        let cold = paths.filter { FileNames.isCold($0) }
+        _ = try perform(.removeTables(paths.filter { !FileNames.isCold($0) }))
+        guard !cold.isEmpty else { return }
+        do throws(StorageError) {
+            _ = try perform(.removeTables(cold))
+        } catch {
+            guard endures else { throw error }
+        }
     }
 
     /// The bucket comes below the floor: what is there becomes hours or days.
@@ -197,12 +215,13 @@ struct StoreLife {
         var next = retention
         next.drop(tables)
         let ids = tables.map(\.meta.id)
+        let paths = tables.map(\.meta.path)
         var edit = ManifestEdit(removeTables: ids)
         edit.retention = next
         try commit(edit)
         retention = next
         tables = []
-        _ = try perform(.removeTables(ids))
+        try remove(paths)
     }
 
     /// Lets go of the log files that tables hold whole.

@@ -48,6 +48,7 @@ extension ClusterConfiguration {
             seeds: try readSeeds(top, nodes: nodes), logLevel: .info, nodes: nodes, warnings: [])
         try configuration.readTimes(top)
         try configuration.readRest(top)
+        try configuration.readCold(top, file: file)
         configuration.warnings = warnings(nodes: nodes, environment: environment)
         return configuration
     }
@@ -59,7 +60,7 @@ extension ClusterConfiguration {
         "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
         "memtable_size", "memtable_flush_age", "disk_reserve", "max_parked_size", "digest_key",
-        "log_level", "batch_status_retention", "absence_limit",
+        "log_level", "batch_status_retention", "absence_limit", "cold_after", "cold_directory",
     ]
 
     private mutating func readTimes(_ top: ConfigurationSection) throws(ConfigurationError) {
@@ -149,9 +150,39 @@ extension ClusterConfiguration {
     private static func readDataDirectory(
         _ top: ConfigurationSection, file: String
     ) throws(ConfigurationError) -> String {
-        let text = try top.setting("data_directory")?.string(max: 1024) ?? "data"
+        path(try top.setting("data_directory")?.string(max: 1024) ?? "data", besides: file)
+    }
+
+    private static func path(_ text: String, besides file: String) -> String {
         let folder = URL(fileURLWithPath: file).deletingLastPathComponent()
         return URL(fileURLWithPath: text, relativeTo: folder).standardizedFileURL.path
+    }
+
+    /// Both or neither: a directory without an age is as likely a mistake as an age without one.
+    private mutating func readCold(
+        _ top: ConfigurationSection, file: String
+    ) throws(ConfigurationError) {
+        let age = try top.setting("cold_after")
+        coldAfter = try age?.durationUnless(["never"], in: ConfigurationLimits.coldAfter)
+        guard let setting = try top.setting("cold_directory") else {
+            guard coldAfter == nil else {
+                throw .missing(
+                    key: "cold_directory", at: top.place(of: "cold_after"),
+                    remedy: "write cold_directory: PATH of another disk, or cold_after: never")
+            }
+            return
+        }
+        guard age != nil else {
+            throw .missing(
+                key: "cold_after", at: setting.place,
+                remedy: "write cold_after: 90d, or never where no more is to move")
+        }
+        let path = Self.path(try setting.string(max: 1024), besides: file)
+        guard path != dataDirectory else {
+            throw setting.bad(
+                "is data_directory itself", remedy: "name a directory on another disk")
+        }
+        coldDirectory = path
     }
 
     private static func readRetention(

@@ -54,6 +54,12 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var dataDirectory: String
     /// How long each granularity is kept; nil is for ever.
     package var retention: [RetentionRule]
+    /// So long after a bucket of 32 days has ended its tables move to `coldDirectory`. Default
+    /// never. Sooner: less on the first disk, and slower answers about the past.
+    package var coldAfter: Duration?
+    /// The folder of all nodes' cold folders, on another disk; made absolute like
+    /// `dataDirectory`. It must exist.
+    package var coldDirectory: String?
     /// Whom a node asks first. Default: all nodes.
     package var seeds: [NodeID]
     package var logLevel: LogLevel
@@ -94,6 +100,11 @@ package struct ClusterConfiguration: Hashable, Sendable {
     /// A node's own folder, unless `--data` names another.
     package func dataDirectory(of node: NodeID) -> String {
         dataDirectory.hasSuffix("/") ? dataDirectory + node.name : dataDirectory + "/" + node.name
+    }
+
+    /// A node's own folder on the cold disk; nil where there is none.
+    package func coldDirectory(of node: NodeID) -> String? {
+        coldDirectory.map { $0.hasSuffix("/") ? $0 + node.name : $0 + "/" + node.name }
     }
 
     package var members: [RingMember] { nodes.map(\.member) }
@@ -138,6 +149,9 @@ package enum ConfigurationLimits {
     package static let batchStatusRetention =
         Duration.seconds(3600)...Duration.seconds(3650 * 86_400)
     package static let absenceLimit = Duration.seconds(60)...Duration.seconds(3650 * 86_400)
+    /// Whole buckets move. On the day after its end one still gets late events with each flush,
+    /// and each would be a file of its own on the cold disk.
+    package static let coldAfter = Duration.seconds(86_400)...Duration.seconds(36_500 * 86_400)
     package static let parkedSize = (1 << 20)...(1 << 40)
     package static let retention = Duration.seconds(3600)...Duration.seconds(36_500 * 86_400)
 }

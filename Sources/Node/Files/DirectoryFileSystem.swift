@@ -7,20 +7,27 @@ package import Storage
 #endif
 
 /// The files of one node, below one directory, through the operating system's own calls. Every call
-/// blocks: the shell makes them on its file threads.
+/// blocks: the shell makes them on its file threads. What begins with `cold/` lies below a second
+/// directory, on another disk.
 package final class DirectoryFileSystem: FileSystem {
     private let root: String
+    private let cold: String?
     private let calls: FileCalls
 
     /// - Parameter root: an existing directory.
-    package init(root: String, calls: FileCalls = FileCalls()) {
+    /// - Parameter cold: what `cold` stands for, made with the first table there; its parent is
+    ///   the operator's. nil: a directory of the root, like any other.
+    package init(root: String, cold: String? = nil, calls: FileCalls = FileCalls()) {
         self.root = root
+        self.cold = cold
         self.calls = calls
     }
 
     /// Makes the directory and its parents where they are missing, and syncs the parent, so that
     /// what is later synced inside cannot vanish with its name.
-    package static func creating(root: String) throws(StorageError) -> DirectoryFileSystem {
+    package static func creating(
+        root: String, cold: String? = nil
+    ) throws(StorageError) -> DirectoryFileSystem {
         var path = root.hasPrefix("/") ? "/" : ""
         for part in root.split(separator: "/") {
             let parent = path.isEmpty ? "." : path
@@ -28,12 +35,15 @@ package final class DirectoryFileSystem: FileSystem {
             let system = DirectoryFileSystem(root: parent)
             if try system.makeDirectory(at: path) { try system.syncDirectory(".") }
         }
-        return DirectoryFileSystem(root: root)
+        return DirectoryFileSystem(root: root, cold: cold)
     }
 
     /// A path for people and for the system's calls.
     func absolute(_ path: String) -> String {
-        path == "." ? root : root + "/" + path
+        if let cold, FileNames.isCold(path) {
+            return cold + path.dropFirst(FileNames.coldDirectory.count)
+        }
+        return path == "." ? root : root + "/" + path
     }
 
     package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StoredFile {
@@ -69,6 +79,9 @@ package final class DirectoryFileSystem: FileSystem {
     }
 
     package func rename(_ path: String, to target: String) throws(StorageError) {
+        precondition(
+            FileNames.isCold(path) == FileNames.isCold(target),
+            "no rename goes from one disk to another")
         let full = absolute(path)
         let fullTarget = absolute(target)
         guard SystemCall.rename(full, fullTarget) == 0 else {
@@ -95,7 +108,11 @@ package final class DirectoryFileSystem: FileSystem {
     }
 
     package func createDirectory(_ path: String) throws(StorageError) {
-        _ = try makeDirectory(at: absolute(path))
+        let isNew = try makeDirectory(at: absolute(path))
+        guard isNew, let cold, path == FileNames.coldDirectory else { return }
+        // Nobody else can: the directory above is outside.
+        guard let slash = cold.lastIndex(of: "/"), slash > cold.startIndex else { return }
+        try DirectoryFileSystem(root: String(cold[..<slash]), calls: calls).syncDirectory(".")
     }
 
     package func syncDirectory(_ path: String) throws(StorageError) {

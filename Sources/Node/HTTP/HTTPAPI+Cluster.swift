@@ -282,6 +282,11 @@ extension HTTPAPI {
             ("quipu_memtable_cells", "Cells not yet in files.", view.memtableCells),
             ("quipu_tables", "Table files.", view.tables),
             ("quipu_table_bytes", "Bytes of table files.", Int(clamping: view.tableBytes)),
+            ("quipu_cold_tables", "Of quipu_tables, on the cold disk.", view.coldTables),
+            (
+                "quipu_cold_table_bytes", "Of quipu_table_bytes, on the cold disk.",
+                Int(clamping: view.coldTableBytes)
+            ),
             ("quipu_table_cells", "Cells in table files.", Int(clamping: view.tableCells)),
             ("quipu_batches_known", "Ids in the applied index.", view.batches),
             (

@@ -22,6 +22,14 @@ extension MetricGauges {
                 counted.tablesExpired
             ),
             (
+                "quipu_cold_moves_total", "Compactions that moved tables to the cold disk.",
+                counted.coldMoves
+            ),
+            (
+                "quipu_cold_moves_failed_total", "Moves that were given up; tried again later.",
+                counted.coldMovesFailed
+            ),
+            (
                 "quipu_compaction_read_bytes_total", "Bytes of tables that compactions read.",
                 counted.compactionBytesRead
             ),

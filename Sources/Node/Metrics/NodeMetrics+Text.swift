@@ -26,6 +26,8 @@ package struct MetricGauges: Sendable {
     package var bodiesBytes = 0
     package var logBacklogBytes = 0
     package var diskFreeBytes = 0
+    /// nil where there is no cold disk.
+    package var coldDiskFreeBytes: Int?
     /// Names and whether they are up, ascending.
     package var peers: [(String, Bool)] = []
     /// The core's own gauges: name, help, value.
@@ -149,6 +151,9 @@ extension NodeMetrics {
         out.gauge("quipu_log_backlog_bytes", "Log bytes not yet written.", gauges.logBacklogBytes)
         out.gauge(
             "quipu_disk_free_bytes", "Free on the data directory's disk.", gauges.diskFreeBytes)
+        if let bytes = gauges.coldDiskFreeBytes {
+            out.gauge("quipu_cold_disk_free_bytes", "Free on the cold disk.", bytes)
+        }
     }
 
     private func state(_ gauges: MetricGauges, _ out: inout MetricText) {

@@ -90,7 +90,7 @@ package final class NodeMetrics: Sendable {
             .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
             .incident, .divergence, .recounted, .recountFailed, .damaged, .parking,
             .compacted, .compactionFailed, .floorRisen, .tablesExpired, .lookedUp, .copying,
-            .copyInterrupted, .setAside,
+            .copyInterrupted, .setAside, .moved, .coldDiskFailed,
             .leftOut, .released:
             break
         }

@@ -137,6 +137,8 @@ package enum NodeService {
 /// Why a node does not start.
 package enum NodeStartError: Error, CustomStringConvertible {
     case damaged(directory: String, [String])
+    /// Nothing was changed.
+    case coldDisk(directory: String, cold: String?, String)
 
     package var description: String {
         switch self {
@@ -144,6 +146,9 @@ package enum NodeStartError: Error, CustomStringConvertible {
             "\(directory) is damaged (\(damage.count) places, the first: \(damage.first ?? "?")): "
                 + "no other replica holds what it held; restore a backup, or start it with "
                 + "--accept-loss, which sets the data aside and goes on without"
+        case .coldDisk(let directory, let cold, let what):
+            "\(directory): \(what) (the cold directory of this node is "
+                + "\(cold ?? "not configured")); nothing was changed"
         }
     }
 }

@@ -28,20 +28,9 @@ extension Report {
             logger.notice("settling \(batches) batches in doubt")
         case .caughtUp(let node, let batches):
             logger.info("caught up \(batches) batches from \(node)")
-        case .flushed(let cells, let tables):
-            logger.info("flushed \(cells) cells to \(tables) tables")
-        case .compacted(let tables, let read, let written):
-            logger.info("compacted \(tables) tables, \(read) bytes, to one of \(written) bytes")
-        case .compactionFailed(let reason):
-            logger.error("a compaction failed, its tables count as before: \(reason)")
-        case .floorRisen(let floor, let window):
-            logger.notice("\(Self.text(floor, window))")
-        case .tablesExpired(let tables):
-            logger.notice("dropped \(tables) tables whose windows have expired")
-        case .flushFailed(let reason):
-            logger.error("a flush failed and is tried again: \(reason)")
-        case .diskFull(let what):
-            logger.error("\(what)")
+        case .flushed, .flushFailed, .compacted, .compactionFailed, .moved, .coldDiskFailed,
+            .floorRisen, .tablesExpired, .diskFull:
+            logTables(to: logger)
         case .generationRefused(let node, let generation):
             logger.warning(
                 "\(node) shows generation \(generation), far in the future: check its clock")
@@ -81,6 +70,33 @@ extension Report {
 }
 
 extension Report {
+    /// What becomes of tables.
+    private func logTables(to logger: Logger) {
+        switch self {
+        case .flushed(let cells, let tables):
+            logger.info("flushed \(cells) cells to \(tables) tables")
+        case .compacted(let tables, let read, let written):
+            logger.info("compacted \(tables) tables, \(read) bytes, to one of \(written) bytes")
+        case .moved(let tables, let read, let written):
+            logger.notice(
+                "moved \(tables) tables, \(read) bytes, to one of \(written) on the cold disk")
+        case .coldDiskFailed(let reason):
+            logger.error("the cold disk fails, nothing is lost by it: \(reason)")
+        case .compactionFailed(let reason):
+            logger.error("a compaction failed, its tables count as before: \(reason)")
+        case .floorRisen(let floor, let window):
+            logger.notice("\(Self.text(floor, window))")
+        case .tablesExpired(let tables):
+            logger.notice("dropped \(tables) tables whose windows have expired")
+        case .flushFailed(let reason):
+            logger.error("a flush failed and is tried again: \(reason)")
+        case .diskFull(let what):
+            logger.error("\(what)")
+        default:
+            preconditionFailure("no report of tables")
+        }
+    }
+
     /// What an audit finds.
     private func logFinding(to logger: Logger) {
         switch self {

@@ -22,6 +22,7 @@ struct RunningNode: Sendable {
     /// Held until the last file is closed.
     private let lock: DirectoryLock
     private let diskWatch: OneShot<RepeatedTask>
+    private let coldWatch: ColdWatch?
     private let logger: Logger
 
     /// Starts in the order in which things depend on each other. Nothing is said to anybody before
@@ -30,7 +31,8 @@ struct RunningNode: Sendable {
         _ configuration: ClusterConfiguration, entry: ClusterConfiguration.NodeEntry,
         directory: String, acceptsLoss: Bool = false, group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningNode {
-        let files = try DirectoryFileSystem.creating(root: directory)
+        let cold = configuration.coldDirectory(of: entry.node)
+        let files = try DirectoryFileSystem.creating(root: directory, cold: cold)
         let lock = try DirectoryLock(root: directory)
         var core = configuration.core(for: entry.node)
         core.acceptsLoss = acceptsLoss
@@ -38,9 +40,15 @@ struct RunningNode: Sendable {
         let options = StorageOptions(
             digestKey: configuration.digestKey, window: configuration.window)
         let began = SystemClock.now
-        let start = try NodeStart(
-            core, ring: ring, fileSystem: files, options: options, hostID: drawHostID(),
-            nonce: .random(in: 1 ... .max), wall: began.wall)
+        let start: NodeStart
+        do throws(StorageError) {
+            start = try NodeStart(
+                core, ring: ring, fileSystem: files, options: options, hostID: drawHostID(),
+                nonce: .random(in: 1 ... .max), wall: began.wall)
+        } catch {
+            guard case .coldTierMissing(let what) = error else { throw error }
+            throw NodeStartError.coldDisk(directory: directory, cold: cold, what)
+        }
         let damage = start.damage
         guard damage.isEmpty else {
             throw NodeStartError.damaged(directory: directory, damage)
@@ -98,21 +106,21 @@ struct RunningNode: Sendable {
         let catalog = openCatalog(directory, logger)
         let attributes = catalog.map { AttributeService($0, core, bridge, metrics, logger) }
         if let attributes { mailbox.connect(attributes) }
-        try Snapshots.removeUnfinished(in: files)
         let snapshots = SnapshotService(
             files: files, runner: start.runner, root: directory,
             databases: databases(catalog, parking), logger: logger)
+        snapshots.start()
         let folds = foldPool(configuration, ring, metrics)
         let state = ServingState()
         let free = FreeDisk()
         let disk = DiskWatch(path: directory, reserve: configuration.diskReserve)
         let watch = watchDisk(disk, state, free, inbox, group, logger)
+        let coldWatch = coldWatch(configuration, inbox)
         let api = HTTPAPI(
             settings: settings(configuration, core, ring), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
             attributes: attributes ?? NoCatalog(), metrics: metrics, keeper: snapshots,
-            state: state,
-            gauges: { gauges(runtime, attributes, parking, free) })
+            state: state, gauges: { gauges(runtime, attributes, parking, free, coldWatch) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
         let seed = UInt64.random(in: .min ... .max)
@@ -128,9 +136,7 @@ struct RunningNode: Sendable {
         return RunningNode(
             runtime: runtime, api: api, state: state, transport: transport,
             attributes: attributes, parking: parking, snapshots: snapshots, folds: folds,
-            lock: lock,
-            diskWatch: OneShot(watch),
-            logger: logger)
+            lock: lock, diskWatch: OneShot(watch), coldWatch: coldWatch, logger: logger)
     }
 
     /// Ends what `open` started. `flush`: there is time to write the memtable to files, so that the
@@ -143,6 +149,7 @@ struct RunningNode: Sendable {
             }
         }
         diskWatch.take().cancel()
+        coldWatch?.stop()
         await runtime.leave()
         let deadline = SystemClock.monotonic + NodeService.closeMax
         await withCheckedContinuation { continuation in
@@ -186,7 +193,7 @@ struct RunningNode: Sendable {
 
     private static func gauges(
         _ runtime: NodeRuntime, _ attributes: AttributeService?, _ parking: ParkingService,
-        _ free: FreeDisk
+        _ free: FreeDisk, _ cold: ColdWatch?
     ) -> MetricGauges {
         var gauges = MetricGauges()
         gauges.inboxWaiting = runtime.inbox.waiting
@@ -196,6 +203,7 @@ struct RunningNode: Sendable {
         gauges.parkingJobsWaiting = parking.waiting
         gauges.logBacklogBytes = runtime.log.backlog
         gauges.diskFreeBytes = free.bytes
+        gauges.coldDiskFreeBytes = cold?.free.bytes
         return gauges
     }
 
@@ -226,6 +234,16 @@ struct RunningNode: Sendable {
             SnapshotService.Database(catalogFile) { try catalog.copy(to: $0) }
         }
         return [attributes, parking.database].compactMap { $0 }
+    }
+
+    private static func coldWatch(
+        _ configuration: ClusterConfiguration, _ inbox: CoreInbox
+    ) -> ColdWatch? {
+        configuration.coldDirectory.map { path in
+            ColdWatch(DiskWatch(path: path, reserve: configuration.diskReserve)) { spare in
+                inbox.post(.input(.coldDisk(spare: spare)))
+            }
+        }
     }
 
     private static func watchDisk(
@@ -284,6 +302,7 @@ extension ClusterConfiguration {
         core.requestTimeout = requestTimeout
         core.horizon = horizon
         core.retention = retentionPolicy
+        core.cold = coldDirectory.map { _ in ColdPolicy(after: coldAfter) }
         core.outcomeRetention = batchStatusRetention
         core.absenceMax = absenceLimit
         core.memtableBytesMax = memtableSize

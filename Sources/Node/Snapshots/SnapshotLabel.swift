@@ -12,12 +12,19 @@ package struct SnapshotLabel: Hashable, Sendable, Codable {
     /// Of the release that took it.
     package var version: String
     package var tables: Int
+    /// Of these, on the cold disk: in a directory of their own there.
+    package var coldTables: Int
     /// Log, tables, history and manifest.
     package var files: Int
     /// Of those files.
     package var bytes: UInt64
     /// Files of attributes and of parked batches.
     package var databases: [String]
+
+    private enum CodingKeys: String, CodingKey {
+        case name, cluster, node, created, version, tables, files, bytes, databases
+        case coldTables = "cold_tables"
+    }
 
     package var encoded: [UInt8] {
         var json = JSONWriter()
@@ -32,6 +39,7 @@ package struct SnapshotLabel: Hashable, Sendable, Codable {
         json.field("created", created)
         json.field("version", version)
         json.field("tables", tables)
+        json.field("cold_tables", coldTables)
         json.field("files", files)
         json.field("bytes", bytes)
         json.field("databases", strings: databases)
@@ -53,6 +61,7 @@ package struct SnapshotLabel: Hashable, Sendable, Codable {
         self.created = TimeText.format(created)
         self.version = version
         tables = 0
+        coldTables = 0
         files = 0
         bytes = 0
         databases = []

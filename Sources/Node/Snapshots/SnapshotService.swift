@@ -38,6 +38,18 @@ package final class SnapshotService: Sendable {
         self.logger = logger
     }
 
+    /// Removes what a crash left unfinished.
+    package func start() {
+        let isTaken = jobs.submit { [files, logger] in
+            do throws(StorageError) {
+                try Snapshots.removeUnfinished(in: files)
+            } catch {
+                logger.warning("an unfinished snapshot stays where it is: \(error)")
+            }
+        }
+        precondition(isTaken, "a pool without jobs took none")
+    }
+
     package func stop(by deadline: Instant) {
         if !jobs.stop(by: deadline) {
             logger.warning("a snapshot is still being taken and is left unfinished")
@@ -71,6 +83,7 @@ package final class SnapshotService: Sendable {
         var label = label
         let content = try runner.snapshot(label.name)
         label.tables = content.tables
+        label.coldTables = content.coldTables
         label.files = content.files
         label.bytes = content.bytes
         do {

@@ -108,6 +108,9 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case tablesExpired = "tables-expired"
     case rolledUp = "rolled-up"
     case readRestarted = "read-restarted"
+    /// Tables came to the cold disk; something there failed.
+    case movedCold = "moved-cold"
+    case moveGivenUp = "move-given-up"
     case tornStart = "torn-start"
     case closed
     case sealed

@@ -162,6 +162,7 @@ enum Describe {
         case .removeTables: "removeTables"
         case .compact(let compaction, let bytes):
             "compact \(compaction.inputs.map(\.meta.id)) to \(compaction.id), \(bytes) bytes"
+                + (compaction.destination == .hot ? "" : ", cold")
         case .abandonCompaction(let compaction): "abandonCompaction \(compaction.id)"
         case .writeHistory(let plan):
             "writeHistory \(plan.id) of \(plan.drafts.count), \(plan.husks.count) husks, "

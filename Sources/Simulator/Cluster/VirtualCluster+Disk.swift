@@ -102,20 +102,23 @@ extension VirtualCluster {
         trace.note(.jobRun, at: now, node: node.index, job.number)
         let isTorn = tearsNext(node, 1, in: 30)
         if isTorn { failSoon(node, within: 16) }
-        maybeFailSync(node, 1, in: 20)
+        // Few of the steps of a move sync anything.
+        maybeFailSync(node, 1, in: work.isOfColdDisk ? 3 : 20)
         let result = process.runner.run(work)
         log("\(node.id) ran \(Describe.job(work)): \(Describe.result(result))")
         if isTorn {
             crash(node, "in the middle of a job", isPowerCut: true)
             return
         }
-        if case .failure(.syncFailed) = result, node.disk.failedSyncs > 0 {
+        if case .failure(.syncFailed) = result, node.disk.failedSyncs > 0, !work.isOfColdDisk {
             die(node, "at a failed fsync in a job")
             return
         }
         node.disk.clearFaults()
         if case .failure(.diskFull) = result, node.disk.isLimited {
             checks.hit(.diskFull)
+        } else if work.isOfColdDisk, case .failure(let error) = result, mayFailMove(error, node) {
+            log("\(node.id) goes on without the cold disk")
             // Files that were damaged on purpose may refuse.
         } else if case .failure(let error) = result, checks.lie?.node != node.index,
             !node.isRotten
@@ -128,6 +131,18 @@ extension VirtualCluster {
         put(.finishJob(job, result), to: node.index, process.instance, after: diskDelay())
     }
 
+    /// A cold disk whose fsync fails; one that is another's, since with its manifest a node lost
+    /// who it was.
+    private func mayFailMove(_ error: StorageError, _ node: VirtualNode) -> Bool {
+        switch error {
+        case .syncFailed: node.disk.failedSyncs > 0
+        case .coldTierMissing: swarm.has(.rot)
+        case .failed, .notFound, .diskFull, .writerDead, .damaged, .newerFormat, .locked,
+            .digestMismatch, .scanTooLarge:
+            false
+        }
+    }
+
     func tearsNext(_ node: VirtualNode, _ chance: Int, in bound: Int) -> Bool {
         !isHealed && swarm.has(.tornJobs) && diskRandom.chance(chance, in: bound) && mayTouch(node)
     }
@@ -137,5 +152,21 @@ extension VirtualCluster {
         node.disk.fail(
             at: node.disk.operations + diskRandom.below(operations), with: .inputOutput,
             onward: true)
+    }
+}
+
+extension StorageJob {
+    /// An error of it ends no process.
+    fileprivate var isOfColdDisk: Bool {
+        switch self {
+        case .compact(let compaction, _), .abandonCompaction(let compaction):
+            compaction.destination.location == .cold
+        case .removeTables(let paths):
+            paths.contains { FileNames.isCold($0) }
+        case .writeTables, .commit, .series, .scan, .readLog, .keepAside, .removeLogs, .verify,
+            .writeHistory, .lookUp, .letters, .copyCells, .copyHistory, .copySealed,
+            .removeHistory, .recount:
+            false
+        }
     }
 }

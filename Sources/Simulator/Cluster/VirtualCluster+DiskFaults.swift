@@ -32,6 +32,8 @@ extension VirtualCluster {
         if !process.hasDiskRoom { checks.hit(.diskLow) }
         log("\(node.id) has \(process.hasDiskRoom ? "room" : "no room") on its disk")
         try handle(.disk(hasRoom: process.hasDiskRoom, spare: spare), node, process)
+        guard swarm.coldAfter != nil, node.process === process else { return }
+        try handle(.coldDisk(spare: spare), node, process)
     }
 
     static var diskReserve: Int { 12 << 10 }

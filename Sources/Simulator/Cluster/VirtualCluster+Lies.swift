@@ -178,7 +178,8 @@ extension VirtualCluster {
     private func areTablesAtRest(_ node: VirtualNode, _ process: VirtualProcess) -> Bool {
         let view = process.core.view(at: clocks(of: node, process))
         let flushesLater = swarm.memtableAgeMax < .seconds(600) || swarm.release != nil
-        return swarm.retention == .forever && !process.core.hasCompactionAhead
+        return swarm.retention == .forever && swarm.coldAfter == nil
+            && !process.core.hasCompactionAhead
             && (view.memtableCells == 0 || !flushesLater)
     }
 

@@ -69,7 +69,7 @@ extension VirtualCluster {
         } catch {
             throw Violation("S10", "no snapshot of a healthy disk: \(error)")
         }
-        return disk.copy(of: "\(Snapshots.directory)/\(name)")
+        return disk.image(ofSnapshot: name)
     }
 
     /// In the budget a disk may lose something only while everybody votes: the union of the others

@@ -8,18 +8,12 @@ extension VirtualCluster {
         switch report {
         case .inDoubt: checks.hit(.inDoubt)
         case .caughtUp: checks.hit(.caughtUp)
-        case .flushed:
-            checks.hit(.flushed)
-            node.tablesChangedAt = now
-        case .compacted:
-            checks.hit(.compacted)
-            node.tablesChangedAt = now
-        case .floorRisen:
-            checks.hit(.floorRisen)
-            node.tablesChangedAt = now
-        case .tablesExpired:
-            checks.hit(.tablesExpired)
-            node.tablesChangedAt = now
+        case .flushed: tablesChanged(.flushed, of: node)
+        case .compacted: tablesChanged(.compacted, of: node)
+        case .moved: tablesChanged(.movedCold, of: node)
+        case .floorRisen: tablesChanged(.floorRisen, of: node)
+        case .tablesExpired: tablesChanged(.tablesExpired, of: node)
+        case .coldDiskFailed(let what): try noteColdFailure(what, of: node)
         case .compactionFailed(let what):
             // What rots is found by whoever reads it.
             guard node.isRotten || checks.lie?.node == node.index else {
@@ -72,6 +66,19 @@ extension VirtualCluster {
             // A clock that is ten years off sees the future everywhere.
             guard !swarm.has(.clockSteps) else { return }
             throw Violation("S12", "\(node.id) refuses \(peer)'s generation \(generation)")
+        }
+    }
+
+    private func tablesChanged(_ mark: CoverageMark, of node: VirtualNode) {
+        checks.hit(mark)
+        node.tablesChangedAt = now
+    }
+
+    private func noteColdFailure(_ what: String, of node: VirtualNode) throws(Violation) {
+        checks.hit(.moveGivenUp)
+        let mayFail = [FaultClass.failedSyncs, .diskFull, .rot].contains { swarm.has($0) }
+        guard mayFail, swarm.coldAfter != nil else {
+            throw Violation("S4", "\(node.id)'s cold disk is healthy: \(what)")
         }
     }
 

@@ -29,7 +29,9 @@ extension VirtualCluster {
     }
 
     var storageOptions: StorageOptions {
-        StorageOptions(digestKey: Self.digestKey, logFileMax: swarm.logFileMax)
+        var options = StorageOptions(digestKey: Self.digestKey, logFileMax: swarm.logFileMax)
+        options.hasColdTier = swarm.coldAfter != nil
+        return options
     }
 
     func start(_ node: VirtualNode) throws(Violation) {
@@ -71,6 +73,7 @@ extension VirtualCluster {
         if node.rot == .manifest { node.shadow.remembersAgain() }
         try noteForgotten(opened.recovered.manifest, of: node)
         try checkRecovery(node)
+        try checkUnmounted(opened.recovered.manifest, of: node)
         // What a start lets pass of a log or a manifest, it has cut; what it lacks, peers tell.
         if node.rot == .log || node.rot == .manifest { node.rot = nil }
         try checkGeneration(opened.identity.generation, of: node)
@@ -85,7 +88,7 @@ extension VirtualCluster {
             failPowerSoon(node)
             return node.disk.failedSyncs > 0
         case .failed, .notFound, .writerDead, .damaged, .newerFormat, .locked, .digestMismatch,
-            .scanTooLarge:
+            .coldTierMissing, .scanTooLarge:
             return false
         }
     }
@@ -165,11 +168,31 @@ extension VirtualCluster {
         configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
         configuration.release = swarm.release
         configuration.retention = swarm.retention
+        configuration.cold = swarm.coldAfter.map { ColdPolicy(after: $0) }
         configuration.absenceMax = swarm.absenceMax
         configuration.parking = swarm.parking
         configuration.sessionsMax = swarm.sessionsMax
         configuration.mutants = mutants
         return configuration
+    }
+
+    /// S10: without its cold disk the start would have been refused, and all be as it was.
+    private func checkUnmounted(
+        _ manifest: ManifestState, of node: VirtualNode
+    ) throws(Violation) {
+        guard manifest.tables.contains(where: { $0.location == .cold }) else { return }
+        let bare = node.disk.clone()
+        for path in bare.contents.keys where FileNames.isCold(path) { bare.forget(path) }
+        let before = bare.contents
+        do throws(StorageError) {
+            _ = try Recovery.open(bare, options: storageOptions) { (_, _) in }
+        } catch {
+            guard case .coldTierMissing = error, bare.contents == before else {
+                throw Violation("S10", "\(node.id) without its cold disk: \(error)")
+            }
+            return
+        }
+        throw Violation("S10", "\(node.id) starts without its cold disk")
     }
 
     /// S10: what the disk held is still there, and recovering twice leaves the same bytes.

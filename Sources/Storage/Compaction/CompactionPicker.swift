@@ -6,26 +6,32 @@ package struct CompactionPlan: Hashable, Sendable {
     package var bytes: UInt64
     /// Of the table that they become: theirs, or a coarser one.
     package var granularity: Granularity
+    /// Of the table that they become: theirs, or the cold disk.
+    package var location: TableLocation
     /// No other table is in their bucket.
     package var isWhole: Bool
 }
 
-/// Which tables are merged: those of one granularity and one time bucket.
+/// Which tables are merged: those of one granularity and one time bucket on one disk.
 package struct TableBucket: Hashable, Comparable, Sendable {
     package var granularity: Granularity
     package var bucket: Int64
+    package var location: TableLocation
 
-    package init(granularity: Granularity, bucket: Int64) {
+    package init(granularity: Granularity, bucket: Int64, location: TableLocation = .hot) {
         self.granularity = granularity
         self.bucket = bucket
+        self.location = location
     }
 
     package init(_ table: TableMeta) {
-        self.init(granularity: table.granularity, bucket: table.bucket)
+        self.init(
+            granularity: table.granularity, bucket: table.bucket, location: table.location)
     }
 
     package static func < (left: TableBucket, right: TableBucket) -> Bool {
-        (left.granularity.rawValue, left.bucket) < (right.granularity.rawValue, right.bucket)
+        (left.location, left.granularity.rawValue, left.bucket)
+            < (right.location, right.granularity.rawValue, right.bucket)
     }
 }
 
@@ -67,16 +73,19 @@ package struct CompactionLimits: Hashable, Sendable {
 /// 3. Else the bucket is at rest.
 ///
 /// After (2) and before (1), tables that are finer than the floor of retention wants their bucket
-/// become one of that granularity: once flushes rest, or when there are four.
+/// become one of that granularity: once flushes rest, or when there are four. Tables of buckets
+/// that have become cold move at once, as tables of the form that the floor wants. Tables of two
+/// disks are never merged.
 ///
 /// ## Why it ends, and what it costs
 ///
-/// Each compaction makes one table of several, so that without flushes there are at most as many
-/// as there are tables. A byte that takes part in (2) comes into a higher tier, or at least three
-/// quarters of what was written vanish for good, as equal cells. For (1) less than 4.34 bytes are
-/// written per byte of the smaller tables, which from then on are in the greatest; they leave it
-/// only if one comes that is more than three times as large. So of a byte that is flushed at most
-/// about 6 and one per tier are written: logarithmic in the size of the bucket.
+/// Each compaction makes one table of several, or of one a coarser or a cold one, which happens to
+/// a table thrice at most, so that without flushes they end. A byte that takes part in (2) comes
+/// into a higher tier, or at least three quarters of what was written vanish for good, as equal
+/// cells. For (1) less than 4.34 bytes are written per byte of the smaller tables, which from then
+/// on are in the greatest; they leave it only if one comes that is more than three times as large.
+/// So of a byte that is flushed at most about 6 and one per tier are written: logarithmic in the
+/// size of the bucket.
 package struct CompactionPicker: Hashable, Sendable {
     package var limits: CompactionLimits
 
@@ -89,26 +98,53 @@ package struct CompactionPicker: Hashable, Sendable {
     /// - Parameters:
     ///   - isResting: no flush adds to the tables: rule (1) holds. Before, each flush would make
     ///     all be written anew.
-    ///   - room: the most bytes that may be written.
+    ///   - room: the most bytes that may be written beside the log.
+    ///   - cold: as much for the cold disk, and what goes there.
     ///   - busy: tables that are left alone.
     package func pick(
         _ tables: [TableMeta], isResting: Bool = true, room: UInt64 = .max,
-        without busy: Set<UInt64> = []
+        cold: ColdRule = .none, without busy: Set<UInt64> = []
     ) -> CompactionPlan? {
         var best: (plan: CompactionPlan, tables: Int)?
-        for members in buckets(tables, without: busy) {
-            let bytesMax = min(limits.bytesMax, room)
-            guard let plan = plan(members, isResting, bytesMax: bytesMax) else { continue }
+        for (bucket, members) in buckets(tables, without: busy) {
+            let bytesMax = min(limits.bytesMax, Self.room(for: bucket, room, cold))
+            guard let plan = plan(members, isResting, bytesMax: bytesMax, room, cold) else {
+                continue
+            }
             if best.map({ members.count > $0.tables }) ?? true { best = (plan, members.count) }
         }
         return best?.plan
+    }
+
+    /// Tables whose bucket has become cold, and which are still beside the log: they become one on
+    /// the cold disk, in the form in which the floor wants their bucket. Nobody waits for flushes
+    /// to rest, since they hardly come to such a bucket, and a busy node would never move anything.
+    package func pickCold(
+        _ tables: [TableMeta], _ cold: ColdRule, below floor: RetentionFloor = .none,
+        _ timeBuckets: TimeBuckets, without busy: Set<UInt64> = []
+    ) -> CompactionPlan? {
+        var groups: [TableBucket: [TableMeta]] = [:]
+        for table in tables
+        where table.location == .hot && table.bucket < cold.before && !busy.contains(table.id)
+            && !floor.hasExpired(bucket: table.bucket, timeBuckets)
+        {
+            let wanted = floor.granularity(ofBucket: table.bucket, timeBuckets)
+            let coarser = table.granularity.rawValue < wanted.rawValue ? wanted : table.granularity
+            let bucket = TableBucket(granularity: coarser, bucket: table.bucket, location: .cold)
+            groups[bucket, default: []].append(table)
+        }
+        for (bucket, members) in groups.sorted(by: { $0.key < $1.key }) {
+            if let plan = plan(members, into: bucket, room: cold.room) { return plan }
+        }
+        return nil
     }
 
     /// Tables whose bucket has come below the floor, so that they are to become hours or days; nil
     /// where all are as they should be. What has expired is left to be dropped.
     package func pickRollup(
         _ tables: [TableMeta], below floor: RetentionFloor, _ timeBuckets: TimeBuckets,
-        isResting: Bool = true, room: UInt64 = .max, without busy: Set<UInt64> = []
+        isResting: Bool = true, room: UInt64 = .max, cold: ColdRule = .none,
+        without busy: Set<UInt64> = []
     ) -> CompactionPlan? {
         guard floor != .none else { return nil }
         var finer: [TableBucket: [TableMeta]] = [:]
@@ -117,40 +153,49 @@ package struct CompactionPicker: Hashable, Sendable {
             guard table.granularity.rawValue < wanted.rawValue,
                 !floor.hasExpired(bucket: table.bucket, timeBuckets)
             else { continue }
-            let bucket = TableBucket(granularity: wanted, bucket: table.bucket)
+            let bucket = TableBucket(
+                granularity: wanted, bucket: table.bucket, location: table.location)
             finer[bucket, default: []].append(table)
         }
         for (bucket, members) in finer.sorted(by: { $0.key < $1.key })
         where isResting || members.count > CompactionLimits.tierTablesMax {
-            var inputs: [TableMeta] = []
-            var bytes: UInt64 = 0
-            for table in members.sorted(by: { ($0.size, $0.id) < ($1.size, $1.id) })
-                .prefix(limits.fanInMax)
-            where table.size <= room - bytes
-                && (inputs.isEmpty || bytes + table.size <= limits.bytesMax)
-            {
-                inputs.append(table)
-                bytes += table.size
-            }
-            guard !inputs.isEmpty else { continue }
-            return CompactionPlan(
-                inputs: inputs.map(\.id).sorted(), bytes: bytes, granularity: bucket.granularity,
-                isWhole: false)
+            let room = bucket.location == .cold ? cold.room : room
+            if let plan = plan(members, into: bucket, room: room) { return plan }
         }
         return nil
+    }
+
+    /// Of the smallest of these tables, whether or not there is more than one.
+    private func plan(
+        _ members: [TableMeta], into bucket: TableBucket, room: UInt64
+    ) -> CompactionPlan? {
+        var inputs: [TableMeta] = []
+        var bytes: UInt64 = 0
+        for table in members.sorted(by: { ($0.size, $0.id) < ($1.size, $1.id) })
+            .prefix(limits.fanInMax)
+        where table.size <= room - bytes
+            && (inputs.isEmpty || bytes + table.size <= limits.bytesMax)
+        {
+            inputs.append(table)
+            bytes += table.size
+        }
+        guard !inputs.isEmpty else { return nil }
+        return CompactionPlan(
+            inputs: inputs.map(\.id).sorted(), bytes: bytes, granularity: bucket.granularity,
+            location: bucket.location, isWhole: false)
     }
 
     /// The next compaction on the way to one table in this bucket, whatever its size; nil where
     /// there is one, or no room for it.
     package func pickWhole(
         _ bucket: TableBucket, _ tables: [TableMeta], room: UInt64 = .max,
-        without busy: Set<UInt64> = []
+        cold: ColdRule = .none, without busy: Set<UInt64> = []
     ) -> CompactionPlan? {
-        for members in buckets(tables.filter { TableBucket($0) == bucket }, without: busy) {
+        for (_, members) in buckets(tables.filter { TableBucket($0) == bucket }, without: busy) {
             let inputs = members.prefix(limits.fanInMax)
             guard inputs.count > 1 else { continue }
-            let plan = Self.plan(inputs, of: members)
-            if plan.bytes <= room { return plan }
+            let plan = Self.plan(inputs, of: members, room, cold)
+            if plan.bytes <= (plan.location == .cold ? cold.room : room) { return plan }
         }
         return nil
     }
@@ -158,15 +203,24 @@ package struct CompactionPicker: Hashable, Sendable {
     /// Of each bucket, ascending, its tables by size.
     private func buckets(
         _ tables: [TableMeta], without busy: Set<UInt64>
-    ) -> [[TableMeta]] {
+    ) -> [(TableBucket, [TableMeta])] {
         let free = tables.filter { !busy.contains($0.id) }
         return Dictionary(grouping: free) { TableBucket($0) }
             .sorted { $0.key < $1.key }
-            .map { $0.value.sorted { ($0.size, $0.id) < ($1.size, $1.id) } }
+            .map { ($0.key, $0.value.sorted { ($0.size, $0.id) < ($1.size, $1.id) }) }
+    }
+
+    /// Of the disk that takes most of what this bucket's tables may become.
+    private static func room(
+        for bucket: TableBucket, _ room: UInt64, _ cold: ColdRule
+    ) -> UInt64 {
+        if bucket.location == .cold { return cold.room }
+        return bucket.bucket < cold.before ? max(room, cold.room) : room
     }
 
     private func plan(
-        _ members: [TableMeta], _ isResting: Bool, bytesMax: UInt64
+        _ members: [TableMeta], _ isResting: Bool, bytesMax: UInt64, _ room: UInt64,
+        _ cold: ColdRule
     ) -> CompactionPlan? {
         var tables = members[...]
         var bytes = tables.reduce(0) { $0 + $1.size }
@@ -174,7 +228,7 @@ package struct CompactionPicker: Hashable, Sendable {
         guard let greatest = tables.last, tables.count > 1 else { return nil }
         let excess = bytes - greatest.size
         if isResting, excess * 100 > greatest.size * CompactionLimits.excessPercentMax {
-            return Self.plan(tables.prefix(limits.fanInMax), of: members)
+            return Self.plan(tables.prefix(limits.fanInMax), of: members, room, cold)
         }
         var tier = -1
         var inTier = 0
@@ -182,20 +236,24 @@ package struct CompactionPicker: Hashable, Sendable {
             let own = limits.tier(of: table.size)
             // The last of a full tier: the tiers ascend.
             if inTier > CompactionLimits.tierTablesMax, own > tier {
-                return Self.plan(tables.prefix(min(place, limits.fanInMax)), of: members)
+                return Self.plan(
+                    tables.prefix(min(place, limits.fanInMax)), of: members, room, cold)
             }
             inTier = own == tier ? inTier + 1 : 1
             tier = own
         }
         guard inTier > CompactionLimits.tierTablesMax else { return nil }
-        return Self.plan(tables.prefix(limits.fanInMax), of: members)
+        return Self.plan(tables.prefix(limits.fanInMax), of: members, room, cold)
     }
 
     private static func plan(
-        _ inputs: ArraySlice<TableMeta>, of members: [TableMeta]
+        _ inputs: ArraySlice<TableMeta>, of members: [TableMeta], _ room: UInt64, _ cold: ColdRule
     ) -> CompactionPlan {
-        CompactionPlan(
-            inputs: inputs.map(\.id).sorted(), bytes: inputs.reduce(0) { $0 + $1.size },
-            granularity: inputs.first?.granularity ?? .base, isWhole: inputs.count == members.count)
+        guard let first = inputs.first else { preconditionFailure("a plan for nothing") }
+        let bytes = inputs.reduce(0) { $0 + $1.size }
+        return CompactionPlan(
+            inputs: inputs.map(\.id).sorted(), bytes: bytes, granularity: first.granularity,
+            location: cold.location(of: first.bucket, from: first.location, bytes: bytes),
+            isWhole: inputs.count == members.count)
     }
 }

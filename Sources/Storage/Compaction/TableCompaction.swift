@@ -3,12 +3,14 @@ import Synchronization
 /// Merges tables into one, of their granularity or a coarser one, step by step, so that each step
 /// is a short job: merge, sync, read back and recount, rename, sync the directory. The result does
 /// not count before a manifest edit lists it and lets its inputs go. After an error, or when it is
-/// given up, nothing is left of it.
+/// given up, nothing is left of it. A move to the cold disk is no more than a compaction whose
+/// table is written there.
 package final class TableCompaction: Sendable {
     package let inputs: [TableHandle]
     /// Of the table that will be.
     package let id: UInt64
     package let granularity: Granularity
+    package let destination: TableDestination
     private let fault: CompactionFault?
     private let work = Mutex(Work())
 
@@ -27,21 +29,25 @@ package final class TableCompaction: Sendable {
         var output: (any StoredFile)?
         var cursor: TableCursor?
         var progress = Progress()
+        /// The output has its own name.
+        var isNamed = false
         /// Done, failed or given up.
         var isOver = false
     }
 
     package init(
         _ inputs: [TableHandle], id: UInt64, as granularity: Granularity = .base,
-        fault: CompactionFault? = nil
+        to destination: TableDestination = .hot, fault: CompactionFault? = nil
     ) {
         self.inputs = inputs
         self.id = id
         self.granularity = granularity
+        self.destination = destination
         self.fault = fault
     }
 
-    private var draft: String { FileNames.table(id) + FileNames.draftSuffix }
+    private var path: String { FileNames.table(id, destination.location) }
+    private var draft: String { path + FileNames.draftSuffix }
 
     /// Reads about so many bytes; with the table when it is whole.
     func step(
@@ -54,12 +60,14 @@ package final class TableCompaction: Sendable {
                 if table != nil { work = Work(progress: work.progress, isOver: true) }
                 return (work.progress, table)
             } catch {
-                work = Work(isOver: true)
                 // The room that the draft takes is what others wait for. Whether it can be removed
                 // or not, the first error is the one to tell.
                 let first = error
-                if case .syncFailed = first { throw first }
-                do throws(StorageError) { try fileSystem.remove(draft) } catch { throw first }
+                let left = work.isNamed ? path : draft
+                work = Work(isOver: true)
+                // The process ends; a cold disk ends no process.
+                if case .syncFailed = first, destination == .hot { throw first }
+                do throws(StorageError) { try fileSystem.remove(left) } catch { throw first }
                 throw first
             }
         }
@@ -70,6 +78,7 @@ package final class TableCompaction: Sendable {
     ) throws(StorageError) -> TableHandle? {
         guard work.cursor == nil else { return try check(&work, bytes, fileSystem, options) }
         if work.merge == nil {
+            if case .cold(let claim) = destination { try ColdTier.claim(claim, in: fileSystem) }
             let file = try fileSystem.open(draft, .replace)
             work.output = file
             work.merge = try TableMerge(
@@ -84,7 +93,8 @@ package final class TableCompaction: Sendable {
         work.progress.read = work.merge?.bytesRead ?? 0
         work.progress.written = work.merge?.bytesWritten ?? 0
         work.merge = nil
-        let handle = try TableHandle.open(file, id: id, as: draft, options: options)
+        let handle = try TableHandle.open(
+            file, id: id, as: draft, at: destination.location, options: options)
         guard handle.footer.partitions == statistics?.partitions,
             handle.footer.checksum == statistics?.checksum
         else { throw .digestMismatch(path: draft, what: "its footer differs") }
@@ -99,10 +109,13 @@ package final class TableCompaction: Sendable {
         guard try work.cursor?.run(bytes) == true else { return nil }
         guard let cursor = work.cursor, let file = work.output else { return nil }
         try cursor.table.check(cursor.statistics)
-        let path = FileNames.table(id)
         try fileSystem.rename(draft, to: path)
-        try fileSystem.syncDirectory(FileNames.tableDirectory)
-        return try TableHandle.open(file, id: id, as: path, options: options)
+        work.isNamed = true
+        if fault != .leavesUnsynced {
+            try fileSystem.syncDirectory(destination.location.directory)
+        }
+        return try TableHandle.open(
+            file, id: id, as: path, at: destination.location, options: options)
     }
 
     /// Removes what there is of the output.

@@ -161,6 +161,8 @@ package enum CompactionFault: Hashable, Sendable {
     case dropsInput
     /// The last of equal series loses a cell, and nobody compares the sums.
     case losesCell
+    /// The table counts before its name is durable.
+    case leavesUnsynced
 }
 
 extension TablePartition {

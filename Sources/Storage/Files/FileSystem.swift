@@ -1,5 +1,6 @@
 /// The few file operations on which the store rests. All block; paths are relative to the node's
 /// directory (`log/0000000001.log`, `sstables/….sst`, `MANIFEST`), `.` is the directory itself.
+/// What begins with `cold/` lies on the cold disk, where there is one.
 ///
 /// Durability is what POSIX promises and no more: data is durable after `StoredFile.sync`, names
 /// are durable after `syncDirectory`, `rename` is atomic but durable only after the directory's
@@ -45,6 +46,8 @@ package enum FileNames {
     package static let logDirectory = "log"
     package static let tableDirectory = "sstables"
     package static let historyDirectory = "history"
+    /// Stands for another disk: no rename goes from here to a path outside.
+    package static let coldDirectory = "cold"
     package static let manifest = "MANIFEST"
     package static let manifestDraft = "MANIFEST.new"
     package static let tableSuffix = ".sst"
@@ -55,8 +58,19 @@ package enum FileNames {
         "\(logDirectory)/\(padded(UInt64(number), to: 10)).log"
     }
 
-    package static func table(_ id: UInt64) -> String {
-        "\(tableDirectory)/\(padded(id, to: 20))\(tableSuffix)"
+    package static func table(_ id: UInt64, _ location: TableLocation = .hot) -> String {
+        "\(location.directory)/\(padded(id, to: 20))\(tableSuffix)"
+    }
+
+    /// Whether a path lies on the cold disk.
+    package static func isCold(_ path: String) -> Bool {
+        path == coldDirectory || path.hasPrefix("\(coldDirectory)/")
+    }
+
+    /// The directory in which a file lies.
+    static func directory(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return String(path[..<slash])
     }
 
     package static func history(_ id: UInt64) -> String {

@@ -8,6 +8,8 @@ package struct DirectoryCheck {
     /// Told the file that is read next.
     private let onFile: (_ path: String) -> Void
     private var files: [File] = []
+    /// Tables on a cold disk that nobody named.
+    private var skipped: [TableMeta] = []
 
     private struct File {
         var path: String
@@ -26,18 +28,26 @@ package struct DirectoryCheck {
     }
 
     /// Throws where nothing can be said of the directory at all: its manifest is missing or
-    /// damaged, or of a newer version.
+    /// damaged, or of a newer version, or the cold disk that was named is not this node's.
     package mutating func run() throws(StorageError) -> InspectReport {
         files = []
+        skipped = []
         onFile(FileNames.manifest)
         let bytes = try fileSystem.readAll(FileNames.manifest)
         let manifest = try ManifestFile.read(bytes, path: FileNames.manifest).state
+        if options.hasColdTier {
+            try ColdTier.require(for: manifest, in: fileSystem, hasColdTier: true)
+        }
         files.append(
             File(
                 path: FileNames.manifest, bytes: UInt64(bytes.count),
                 what: "names \(manifest.tables.count) tables"))
         let (fileSystem, options) = (fileSystem, options)
         for meta in manifest.tables {
+            guard meta.location == .hot || options.hasColdTier else {
+                skipped.append(meta)
+                continue
+            }
             let what = "\(meta.cells) cells, \(meta.total.count) events"
             try check(meta.path, meta.size, what) { () throws(StorageError) in
                 try TableHandle.open(meta, in: fileSystem, options: options).verify()
@@ -104,7 +114,8 @@ package struct DirectoryCheck {
         case .damaged(_, let offset, let what): return "byte \(offset): \(what)"
         case .notFound: return "it is missing"
         case .digestMismatch(_, let what): return what
-        case .failed, .diskFull, .syncFailed, .writerDead, .newerFormat, .locked, .scanTooLarge:
+        case .failed, .diskFull, .syncFailed, .writerDead, .newerFormat, .locked,
+            .coldTierMissing, .scanTooLarge:
             throw error
         }
     }
@@ -118,10 +129,15 @@ package struct DirectoryCheck {
             lines.append("\(file.path): \(file.what), \(file.bytes) bytes")
             for what in file.damage { lines.append("\(file.path): DAMAGED, \(what)") }
         }
+        for meta in skipped {
+            lines.append(
+                "\(meta.path): not looked at, \(meta.size) bytes on the cold disk: say where it is")
+        }
         let bytes = files.reduce(0) { $0 + $1.bytes }
         lines.append("\(files.count) files, \(bytes) bytes read, \(damaged.count) damaged")
         let value = InspectValue.object([
             "clean": .flag(damaged.isEmpty), "bytes": .number(bytes),
+            "not_looked_at": .list(skipped.map { .text($0.path) }),
             "files": .list(
                 files.map { file in
                     .object([

@@ -139,13 +139,14 @@ package enum Inspection {
     }
 
     private static func line(_ table: TableMeta) -> String {
-        "\(table.path): bucket \(table.bucket), by \(table.granularity), \(table.cells) cells, "
-            + "\(table.total.count) events, \(table.size) bytes"
+        "\(table.path): \(table.location), bucket \(table.bucket), by \(table.granularity), "
+            + "\(table.cells) cells, \(table.total.count) events, \(table.size) bytes"
     }
 
     private static func describe(_ table: TableMeta) -> InspectValue {
         .object([
-            "id": .number(table.id), "bucket": .number(table.bucket),
+            "id": .number(table.id), "location": .text("\(table.location)"),
+            "bucket": .number(table.bucket),
             "granularity": .text("\(table.granularity)"),
             "cells": .number(table.cells), "events": .number(table.total.count),
             "bytes": .number(table.size), "partitions": .number(table.partitions.count),

@@ -10,6 +10,10 @@ package enum DataFile: Hashable, Sendable {
         }
     }
 
+    package var isCold: Bool {
+        if case .table(let table) = self { table.meta.location == .cold } else { false }
+    }
+
     /// In bytes.
     package var size: UInt64 {
         switch self {

@@ -32,8 +32,8 @@ package enum StorageJob: Equatable, Sendable {
     case compact(TableCompaction, bytes: Int)
     /// Removes what a compaction has written so far.
     case abandonCompaction(TableCompaction)
-    /// Removes the files of tables that an edit removed before.
-    case removeTables([UInt64])
+    /// Removes the files of tables that an edit removed before, by their paths.
+    case removeTables([String])
     /// Reads every cell and every outcome again and recomputes all digests.
     case verify([DataFile])
     /// Writes a history file; it counts after a `commit`.

@@ -60,9 +60,11 @@ package struct StorageRunner: Sendable {
         case .removeLogs(let start):
             try removeLogs(before: start)
             return .removed
-        case .removeTables(let ids):
-            for id in ids { try removeIfPresent(FileNames.table(id)) }
-            try fileSystem.syncDirectory(FileNames.tableDirectory)
+        case .removeTables(let paths):
+            for path in paths { try removeIfPresent(path) }
+            for directory in Set(paths.map { FileNames.directory(of: $0) }).sorted() {
+                try fileSystem.syncDirectory(directory)
+            }
             return .removed
         case .verify(let files):
             return .verified(try verify(files))
@@ -180,6 +182,12 @@ package struct StorageRunner: Sendable {
                 try file.verify(in: fileSystem, options: options)
             } catch {
                 switch error {
+                case .notFound where file.isCold:
+                    // All of them would be missing where the disk is.
+                    guard try ColdTier.owner(in: fileSystem) != nil else {
+                        throw .coldTierMissing("\(ColdTier.ownerFile) does not exist; mount it")
+                    }
+                    damage.append(file.damage(error.description))
                 case .damaged, .notFound, .newerFormat:
                     damage.append(file.damage(error.description))
                 default: throw error

@@ -17,8 +17,10 @@ struct ManifestFile {
     ///
     /// - Parameter isStart: what stands in the file may never have reached the disk, so it is
     ///   written anew.
+    /// - Parameter admit: throws where nothing may be changed here.
     static func open(
-        _ fileSystem: any FileSystem, isStart: Bool = false
+        _ fileSystem: any FileSystem, isStart: Bool = false,
+        admit: (ManifestState) throws(StorageError) -> Void = { _ throws(StorageError) in }
     ) throws(StorageError) -> ManifestFile {
         let names = try fileSystem.list(".")
         if names.contains(FileNames.manifestDraft) {
@@ -29,6 +31,7 @@ struct ManifestFile {
         }
         let bytes = try fileSystem.readAll(FileNames.manifest)
         let reading = try read(bytes, path: FileNames.manifest)
+        try admit(reading.state)
         let file: any StoredFile
         if isStart {
             file = try fileSystem.rewrite(

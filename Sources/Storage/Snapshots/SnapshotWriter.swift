@@ -2,11 +2,13 @@
 struct SnapshotWriter {
     private let fileSystem: any FileSystem
     private let root: String
+    private let coldRoot: String
     private var content = SnapshotContent()
 
     init(_ fileSystem: any FileSystem, name: String) {
         self.fileSystem = fileSystem
         root = Snapshots.path(of: name)
+        coldRoot = Snapshots.coldPath(of: name)
     }
 
     /// - Parameters:
@@ -17,11 +19,13 @@ struct SnapshotWriter {
     ) throws(StorageError) -> SnapshotContent {
         for directory in Snapshots.parts { try fileSystem.createDirectory("\(root)/\(directory)") }
         // Files that are listed go only after an edit that no longer lists them.
-        for path in state.tables.map(\.path) + state.history.map(\.path) { try link(path) }
-        content.tables = state.tables.count
+        try link(state.tables)
+        for file in state.history { try link(file.path, as: "\(root)/\(file.path)") }
         let logs = try fileSystem.list(FileNames.logDirectory)
             .compactMap { FileNames.logNumber($0) }.filter { $0 >= state.logStart }.sorted()
-        for number in logs.dropLast() { try link(FileNames.log(number)) }
+        for number in logs.dropLast() {
+            try link(FileNames.log(number), as: "\(root)/\(FileNames.log(number))")
+        }
         // The last one grows: a second name would show what is written after this moment.
         if let last = logs.last {
             let path = FileNames.log(last)
@@ -35,8 +39,33 @@ struct SnapshotWriter {
         return content
     }
 
-    private mutating func link(_ path: String) throws(StorageError) {
-        try fileSystem.link(path, as: "\(root)/\(path)")
+    /// Cold tables stay on their disk.
+    private mutating func link(_ tables: [TableMeta]) throws(StorageError) {
+        let cold = tables.filter { $0.location == .cold }
+        if !cold.isEmpty {
+            try fileSystem.createDirectory("\(root)/\(FileNames.coldDirectory)")
+            let size = try fileSystem.open(ColdTier.ownerFile, .read).size()
+            try copy(ColdTier.ownerFile, upTo: size)
+            try fileSystem.syncDirectory("\(root)/\(FileNames.coldDirectory)")
+            try fileSystem.createDirectory(Snapshots.coldDirectory)
+            try fileSystem.createDirectory(coldRoot)
+            for table in cold {
+                let file = table.path.dropFirst(FileNames.coldDirectory.count + 1)
+                try link(table.path, as: "\(coldRoot)/\(file)")
+            }
+            try fileSystem.syncDirectory(coldRoot)
+            try fileSystem.syncDirectory(Snapshots.coldDirectory)
+            try fileSystem.syncDirectory(FileNames.coldDirectory)
+        }
+        for table in tables where table.location == .hot {
+            try link(table.path, as: "\(root)/\(table.path)")
+        }
+        content.tables = tables.count
+        content.coldTables = cold.count
+    }
+
+    private mutating func link(_ path: String, as target: String) throws(StorageError) {
+        try fileSystem.link(path, as: target)
         content.files += 1
         content.bytes += try fileSystem.open(path, .read).size()
     }
@@ -52,6 +81,8 @@ struct SnapshotWriter {
 package struct SnapshotContent: Hashable, Sendable {
     package var files = 0
     package var tables = 0
+    /// Of these.
+    package var coldTables = 0
     /// Of all files; those of tables, history and closed logs take no room while the node keeps
     /// them as well.
     package var bytes: UInt64 = 0

@@ -3,6 +3,8 @@
 ///
 ///     snapshots/<name>/MANIFEST, log/, sstables/, history/     a data directory like any other
 ///     snapshots/<name>/SNAPSHOT                                comes last: the snapshot is whole
+///     snapshots/<name>/cold/OWNER                              where it has cold tables
+///     cold/snapshots/<name>/                                   these, on their own disk
 ///
 /// Files that never change are there under a second name, and take no room as long as the node
 /// itself has them. One is taken with `StorageRunner.snapshot`, and counts after `seal`.
@@ -14,7 +16,12 @@ package enum Snapshots {
         FileNames.logDirectory, FileNames.tableDirectory, FileNames.historyDirectory,
     ]
 
+    static let coldDirectory = "\(FileNames.coldDirectory)/\(directory)"
+
     package static func path(of name: String) -> String { "\(directory)/\(name)" }
+
+    /// Of its cold tables.
+    package static func coldPath(of name: String) -> String { "\(coldDirectory)/\(name)" }
 
     /// A name of letters, digits, `-`, `_` and `.`, which cannot leave the directory.
     package static func isName(_ name: String) -> Bool {
@@ -119,16 +126,54 @@ package enum Snapshots {
             try fileSystem.remove("\(root)/\(labelFile)")
             try fileSystem.syncDirectory(root)
         }
-        for part in parts where files.contains(part) {
-            for file in try fileSystem.list("\(root)/\(part)") {
-                try fileSystem.remove("\(root)/\(part)/\(file)")
-            }
-            try fileSystem.removeDirectory("\(root)/\(part)")
+        // First what another disk holds: who it is of is said here.
+        if files.contains(FileNames.coldDirectory) { try clearCold(name, in: fileSystem) }
+        for part in parts + [FileNames.coldDirectory] where files.contains(part) {
+            try removeAll("\(root)/\(part)", in: fileSystem)
         }
-        for file in files where file != labelFile && !parts.contains(file) {
+        for file in files
+        where file != labelFile && file != FileNames.coldDirectory && !parts.contains(file) {
             try fileSystem.remove("\(root)/\(file)")
         }
         try fileSystem.removeDirectory(root)
         try fileSystem.syncDirectory(directory)
+    }
+
+    private static func clearCold(
+        _ name: String, in fileSystem: any FileSystem
+    ) throws(StorageError) {
+        let owner = try ColdTier.owner(in: fileSystem)
+        if owner != nil {
+            guard try fileSystem.list(FileNames.coldDirectory).contains(directory),
+                try fileSystem.list(coldDirectory).contains(name)
+            else { return }
+        }
+        let copy = try fileSystem.readAll("\(path(of: name))/\(ColdTier.ownerFile)")
+        guard let owner, copy == Array("\(owner)\n".utf8) else {
+            throw .coldTierMissing(
+                "snapshot \(name) has tables on it, and \(ColdTier.ownerFile) does not exist, or "
+                    + "names another node; mount it")
+        }
+        try removeAll(coldPath(of: name), in: fileSystem)
+        try fileSystem.syncDirectory(coldDirectory)
+    }
+
+    private static func removeAll(
+        _ path: String, in fileSystem: any FileSystem
+    ) throws(StorageError) {
+        for file in try fileSystem.list(path) { try fileSystem.remove("\(path)/\(file)") }
+        try fileSystem.removeDirectory(path)
+    }
+}
+
+extension MemoryFileSystem {
+    /// What `quipu restore` makes of a snapshot, as a disk of its own.
+    package func image(ofSnapshot name: String) -> MemoryFileSystem {
+        let image = copy(of: Snapshots.path(of: name))
+        let cold = copy(of: Snapshots.coldPath(of: name)).contents
+        for (file, bytes) in cold {
+            image.overwrite("\(FileNames.coldDirectory)/\(file)", with: bytes)
+        }
+        return image
     }
 }

@@ -39,7 +39,8 @@ package final class TableHandle: Sendable {
         _ meta: TableMeta, in fileSystem: any FileSystem, options: StorageOptions
     ) throws(StorageError) -> TableHandle {
         let file = try fileSystem.open(meta.path, .read)
-        let handle = try open(file, id: meta.id, as: meta.path, options: options)
+        let handle = try open(
+            file, id: meta.id, as: meta.path, at: meta.location, options: options)
         guard handle.meta == meta else {
             throw .damaged(
                 path: meta.path, offset: handle.meta.size,
@@ -50,7 +51,8 @@ package final class TableHandle: Sendable {
 
     /// - Parameter path: the table's own name, which a draft does not have yet.
     package static func open(
-        _ file: any StoredFile, id: UInt64, as path: String, options: StorageOptions
+        _ file: any StoredFile, id: UInt64, as path: String, at location: TableLocation = .hot,
+        options: StorageOptions
     ) throws(StorageError) -> TableHandle {
         let source = FramedFile(file: file, path: path)
         let (footerOffset, footerFrame, size) = try source.footer(of: TableFooter.kind)
@@ -93,7 +95,8 @@ package final class TableHandle: Sendable {
                     .filter, filterFrame, table: id, at: footer.filterOffset,
                     rawMax: StorageLimits.sectionRawMax))
         }
-        let meta = footer.meta(size: size, footerChecksum: Checksum.crc32c(footerFrame))
+        let meta = footer.meta(
+            size: size, footerChecksum: Checksum.crc32c(footerFrame), at: location)
         return TableHandle(
             source: source, meta: meta, footer: footer, index: index, filter: filter,
             options: options)

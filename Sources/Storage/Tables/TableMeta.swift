@@ -29,19 +29,24 @@ package struct TableMeta: Hashable, Sendable {
     package var lastKey: [UInt8]
     /// Of the footer: the manifest names the file's content, not only its name.
     package var footerChecksum: UInt32
+    package var location = TableLocation.hot
 
-    package var path: String { FileNames.table(id) }
+    package var path: String { FileNames.table(id, location) }
 }
 
 extension TableMeta {
+    /// In the manifest's byte of the granularity: the table is cold.
+    static let coldBit: UInt8 = 0x80
+
     /// A table by its size alone, for those who choose among tables.
     package init(
-        id: UInt64, granularity: Granularity = .base, bucket: Int64, size: UInt64
+        id: UInt64, granularity: Granularity = .base, bucket: Int64, size: UInt64,
+        location: TableLocation = .hot
     ) {
         self.init(
             id: id, granularity: granularity, bucket: bucket, size: size, cells: 0, total: .zero,
             digest: .zero, partitions: PartitionSet(), firstWindow: 0, lastWindow: 0,
-            firstKey: [], lastKey: [], footerChecksum: 0)
+            firstKey: [], lastKey: [], footerChecksum: 0, location: location)
     }
 }
 
@@ -86,12 +91,12 @@ struct TableFooter: Hashable, Sendable {
         partitions.reduce(into: StateDigest.zero) { $0.merge($1.digest) }
     }
 
-    func meta(size: UInt64, footerChecksum: UInt32) -> TableMeta {
+    func meta(size: UInt64, footerChecksum: UInt32, at location: TableLocation) -> TableMeta {
         TableMeta(
             id: id, granularity: granularity, bucket: bucket, size: size, cells: cells,
             total: total, digest: digest, partitions: PartitionSet(partitions.map(\.partition)),
             firstWindow: firstWindow, lastWindow: lastWindow, firstKey: firstKey,
-            lastKey: lastKey, footerChecksum: footerChecksum)
+            lastKey: lastKey, footerChecksum: footerChecksum, location: location)
     }
 
     var bytes: [UInt8] {
@@ -181,7 +186,7 @@ extension ByteWriter {
 
     mutating func write(_ meta: TableMeta) {
         write(varint: meta.id)
-        write(meta.granularity.rawValue)
+        write(meta.granularity.rawValue | (meta.location == .cold ? TableMeta.coldBit : 0))
         write(zigzag: meta.bucket)
         write(varint: meta.size)
         write(varint: meta.cells)
@@ -202,7 +207,10 @@ extension ByteReader {
     }
 
     mutating func granularity() throws(DecodeError) -> Granularity {
-        let number = try byte()
+        try granularity(try byte())
+    }
+
+    private func granularity(_ number: UInt8) throws(DecodeError) -> Granularity {
         guard let granularity = Granularity(rawValue: number) else {
             throw fail("granularity \(number)")
         }
@@ -210,11 +218,14 @@ extension ByteReader {
     }
 
     mutating func tableMeta() throws(DecodeError) -> TableMeta {
-        TableMeta(
-            id: try varint(), granularity: try granularity(), bucket: try zigzag(),
+        let id = try varint()
+        let form = try byte()
+        return TableMeta(
+            id: id, granularity: try granularity(form & ~TableMeta.coldBit), bucket: try zigzag(),
             size: try varint(), cells: try varint(), total: try measure(),
             digest: try stateDigest(), partitions: try partitions(), firstWindow: try zigzag(),
             lastWindow: try zigzag(), firstKey: try sized(max: Limits.keyMax),
-            lastKey: try sized(max: Limits.keyMax), footerChecksum: try fixed())
+            lastKey: try sized(max: Limits.keyMax), footerChecksum: try fixed(),
+            location: form & TableMeta.coldBit == 0 ? .hot : .cold)
     }
 }

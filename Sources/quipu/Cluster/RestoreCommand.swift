@@ -27,6 +27,9 @@ struct RestoreCommand: ParsableCommand {
     @Option(help: "The node's own directory, instead of <data_directory>/<name>.")
     var data: String?
 
+    @Option(help: "The snapshot's cold tables, instead of <cold_directory>/<name>/snapshots/…")
+    var cold: String?
+
     @Flag(help: "Set aside the data that is there.")
     var replace = false
 
@@ -36,7 +39,7 @@ struct RestoreCommand: ParsableCommand {
         let report: SnapshotRestore.Report
         do {
             let restore = try SnapshotRestore(
-                from: snapshot, node: name, data: data, configurationPath: config,
+                from: snapshot, node: name, data: data, cold: cold, configurationPath: config,
                 replaces: replace
             ) { what in
                 if showsProgress { Output.progress("\r\u{1b}[K\(what)") }
@@ -49,6 +52,8 @@ struct RestoreCommand: ParsableCommand {
         print(
             "\(name): \(report.directory) is as it was at \(report.label.created) "
                 + "(snapshot \(report.label.name), \(report.label.files) files)")
-        if let aside = report.setAside { print("what was there before is in \(aside)") }
+        for aside in [report.setAside, report.coldSetAside] {
+            if let aside { print("what was there before is in \(aside)") }
+        }
     }
 }

@@ -11,7 +11,9 @@ struct VerifyCommand: AsyncParsableCommand {
         discussion: """
             Asks a running node, or with --data reads the directory of a stopped one: every cell \
             and every outcome, and there also every record of the log. Changes nothing; exits with \
-            1 when anything is damaged. 'quipu audit' compares the replicas with each other.
+            1 when anything is damaged. Tables on a cold disk are read where --cold names this \
+            node's directory there, and else listed as not looked at, which is no damage. 'quipu \
+            audit' compares the replicas with each other.
 
             Example: quipu verify --all
             Example: quipu verify --data .cluster/data/n2 --config .cluster/cluster.conf
@@ -20,6 +22,9 @@ struct VerifyCommand: AsyncParsableCommand {
     @Option(help: "The directory of a node that does not run.")
     var data: String?
 
+    @Option(help: "With --data: the node's directory on the cold disk.")
+    var cold: String?
+
     @Option(help: "With --data: the cluster's description, for its digest key and window.")
     var config = "cluster.conf"
 
@@ -27,6 +32,7 @@ struct VerifyCommand: AsyncParsableCommand {
 
     func validate() throws {
         if data != nil, work.all { throw ValidationError("give either --data or --all") }
+        if cold != nil, data == nil { throw ValidationError("--cold goes with --data") }
     }
 
     func run() async throws {
@@ -90,10 +96,11 @@ struct VerifyCommand: AsyncParsableCommand {
         do {
             let lock = try DirectoryLock(root: directory)
             defer { withExtendedLifetime(lock) {} }
+            var options = StorageOptions(
+                digestKey: configuration.digestKey, window: configuration.window)
+            options.hasColdTier = cold != nil
             var check = DirectoryCheck(
-                DirectoryFileSystem(root: directory),
-                options: StorageOptions(
-                    digestKey: configuration.digestKey, window: configuration.window)
+                DirectoryFileSystem(root: directory, cold: cold), options: options
             ) { path in
                 if showsProgress { Output.progress("\r\u{1b}[Kreading \(path)") }
             }
