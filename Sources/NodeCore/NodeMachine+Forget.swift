@@ -26,6 +26,8 @@ struct ForgetState {
     var askers = 0
     /// Files that the manifest let go of, until nobody reads them any more.
     var removals: [Removal] = []
+    /// Files that were found damaged and that nobody restores: they are merged no more.
+    var damaged: Set<UInt64> = []
     var nextAt: Instant
 
     struct Removal {
@@ -149,7 +151,9 @@ extension NodeMachine {
     private var filesToMerge: [HistoryHandle] {
         guard hasDiskRoom else { return [] }
         for level in Set(forgetting.files.map(\.meta.level)).sorted() {
-            let files = forgetting.files.filter { $0.meta.level == level }
+            let files = forgetting.files.filter {
+                $0.meta.level == level && !forgetting.damaged.contains($0.meta.id)
+            }
             let outcomes = files.reduce(0) { $0 + $1.meta.outcomes }
             if files.count >= StorageLimits.historyFilesMax,
                 outcomes <= StorageLimits.historyOutcomesMax
@@ -169,6 +173,21 @@ extension NodeMachine {
             createdAt: now.wall - configuration.outcomeRetention,
             length: configuration.segmentLength)
         return max(held, min(kept, end))
+    }
+
+    /// A record or an older file cannot be read. What is in the log stays there; where nobody can
+    /// restore it, the rest goes on: without the file at once, and with the record after a while.
+    mutating func historyFailed(_ error: StorageError, into effects: inout [Effect]) {
+        forgetting.phase = .idle
+        releasing.phase = .idle
+        if let file = forgetting.files.first(where: { error.path?.hasSuffix($0.meta.path) == true })
+        {
+            forgetting.damaged.insert(file.meta.id)
+        } else {
+            forgetting.nextAt = present + Self.failureRetryAfter
+            releasing.nextAt = forgetting.nextAt
+        }
+        noteDamage(error, into: &effects)
     }
 
     mutating func historyWritten(_ file: HistoryHandle?, into effects: inout [Effect]) {

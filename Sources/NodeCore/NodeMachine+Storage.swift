@@ -239,10 +239,7 @@ extension NodeMachine {
             lookUpFailed(id, error, into: &effects)
             noteDamage(error, into: &effects)
         case .writeHistory where error.isDamage:
-            // A record or an older file cannot be read: what is in the log stays there meanwhile.
-            forgetting.phase = .idle
-            releasing.phase = .idle
-            noteDamage(error, into: &effects)
+            historyFailed(error, into: &effects)
         case .apply, .drive, .flushTables, .flushCommit, .compactionCommit, .retentionCommit,
             .promotion, .demotion, .generation, .writeHistory, .forgetCommit, .releaseCommit,
             .removal, .keeping,

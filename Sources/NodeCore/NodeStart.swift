@@ -77,8 +77,9 @@ package struct NodeStart: ~Copyable {
                 reasons = [error.description]
             }
         }
-        try Quarantine.setAside(
+        let remark = try Quarantine.setAside(
             fileSystem, because: reasons.joined(separator: "; "), hasColdTier: options.hasColdTier)
+        if let remark { reasons.append(remark) }
         var directory = try Directory(configuration, ring, fileSystem, options)
         directory.reasons = reasons
         return directory

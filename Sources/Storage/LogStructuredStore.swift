@@ -82,6 +82,8 @@ package enum StorageLimits {
     package static let snapshotsMax = 100
     package static let snapshotNameMax = 64
     package static let snapshotLabelMax = 4096
+    /// How often one is begun anew since tables moved to the cold disk meanwhile.
+    package static let snapshotTriesMax = 3
     /// Bytes that are copied in one piece.
     package static let snapshotCopyBytes = 1 << 20
     /// Keys that one page of a listing may ask for.

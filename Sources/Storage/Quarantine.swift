@@ -39,9 +39,12 @@ package enum Quarantine {
 
     /// Moves log and tables away and leaves an empty directory of the same node. Cold tables stay
     /// on their disk, in a quarantine there; it must be mounted where the manifest lists some.
+    ///
+    /// - Returns: why cold tables stayed where they are, if they did. Then they are leftovers.
+    @discardableResult
     package static func setAside(
         _ fileSystem: any FileSystem, because why: String, hasColdTier: Bool = false
-    ) throws(StorageError) {
+    ) throws(StorageError) -> String? {
         let manifest = try oldManifest(fileSystem)
         let state = manifest.flatMap(readable)
         // Without a manifest that can be read nothing says that what is there is this node's.
@@ -57,7 +60,8 @@ package enum Quarantine {
         ]
         for name in [directory] + sources { try fileSystem.createDirectory(name) }
         try fileSystem.syncDirectory(".")
-        if movesCold { try moveCold(fileSystem) }
+        // A cold disk that only reads must not keep the node from being restored.
+        let remark = movesCold ? moveCold(fileSystem) : nil
         let number = try makeRoom(fileSystem, directory)
         for source in sources {
             for name in try fileSystem.list(source) {
@@ -76,9 +80,11 @@ package enum Quarantine {
         // Were all nodes to set their data aside, none may take itself for a new one.
         identity?.mustRecover = true
         try ManifestFile.replace(fileSystem, with: identity)
-        guard try fileSystem.list(".").contains(sentenceFile) else { return }
-        try fileSystem.remove(sentenceFile)
-        try fileSystem.syncDirectory(".")
+        if try fileSystem.list(".").contains(sentenceFile) {
+            try fileSystem.remove(sentenceFile)
+            try fileSystem.syncDirectory(".")
+        }
+        return remark
     }
 
     private static func oldManifest(
@@ -89,7 +95,16 @@ package enum Quarantine {
     }
 
     /// Within the cold disk, and before the manifest forgets what lies there.
-    private static func moveCold(_ fileSystem: any FileSystem) throws(StorageError) {
+    private static func moveCold(_ fileSystem: any FileSystem) -> String? {
+        do throws(StorageError) {
+            try renameCold(fileSystem)
+            return nil
+        } catch {
+            return "tables on the cold disk could not be set aside: \(error)"
+        }
+    }
+
+    private static func renameCold(_ fileSystem: any FileSystem) throws(StorageError) {
         let source = FileNames.coldDirectory
         let names = try fileSystem.list(source).filter {
             $0.hasSuffix(FileNames.tableSuffix)

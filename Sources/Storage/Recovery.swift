@@ -11,6 +11,8 @@ package struct Recovered: Sendable {
     package let cursor: LogCursor
     /// Empty after any crash; not empty after bit rot, lost files or another's hand.
     package let damage: [Damage]
+    /// What an operator should know and no promise rests on.
+    package let remarks: [String]
 }
 
 /// Reads a data directory before the core starts. Repeatable: a recovery that is interrupted, or
@@ -31,11 +33,7 @@ package enum Recovery {
             manifest throws(StorageError) in
             try ColdTier.require(for: manifest, in: fileSystem, hasColdTier: options.hasColdTier)
         }.state
-        if options.hasColdTier, try ColdTier.isOwn(of: manifest.identity, in: fileSystem) {
-            try removeUnlisted(
-                fileSystem, FileNames.coldDirectory, FileNames.tableSuffix,
-                listed: Set(manifest.tables.map(\.path)))
-        }
+        let remarks = options.hasColdTier ? removeColdLeftovers(fileSystem, manifest) : []
         try removeUnlisted(
             fileSystem, FileNames.tableDirectory, FileNames.tableSuffix,
             listed: Set(manifest.tables.map(\.path)))
@@ -54,7 +52,23 @@ package enum Recovery {
         let (cursor, logDamage) = try scan.run { visit($0, manifest) }
         return Recovered(
             manifest: manifest, tables: tables, history: history, cursor: cursor,
-            damage: logDamage + tableDamage + historyDamage)
+            damage: logDamage + tableDamage + historyDamage, remarks: remarks)
+    }
+
+    /// Where the cold disk only reads, or not even that, they stay: what is not listed counts
+    /// nowhere.
+    private static func removeColdLeftovers(
+        _ fileSystem: any FileSystem, _ manifest: ManifestState
+    ) -> [String] {
+        do throws(StorageError) {
+            guard try ColdTier.isOwn(of: manifest.identity, in: fileSystem) else { return [] }
+            try removeUnlisted(
+                fileSystem, FileNames.coldDirectory, FileNames.tableSuffix,
+                listed: Set(manifest.tables.map(\.path)))
+            return []
+        } catch {
+            return ["what a crash left on the cold disk stays there: \(error)"]
+        }
     }
 
     private static func prepareDirectories(

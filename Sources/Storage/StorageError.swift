@@ -47,6 +47,18 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// The file that it is about; nil where it is about none.
+    package var path: String? {
+        switch self {
+        case .failed(_, let path, _), .notFound(let path), .diskFull(_, let path),
+            .syncFailed(let path, _), .writerDead(let path), .damaged(let path, _, _),
+            .newerFormat(let path, _, _), .locked(let path), .digestMismatch(let path, _):
+            path
+        case .coldTierMissing, .scanTooLarge:
+            nil
+        }
+    }
+
     package var isDamage: Bool {
         if case .damaged = self { true } else { false }
     }

@@ -84,6 +84,7 @@ private func complaint(
         #expect(configuration.futureLimit == .seconds(86_400))
         #expect(configuration.lateness == nil)
         #expect(configuration.memtableSize == 64 << 20)
+        #expect(configuration.compactionShare == 25)
         #expect(configuration.diskReserve == 256 << 20)
         #expect(configuration.memtableFlushAge == .seconds(600))
         #expect(configuration.logLevel == .info)
@@ -113,6 +114,7 @@ private func complaint(
             future_limit: 0s
             lateness: 7d
             memtable_size: 1GiB
+            compaction_share: 60
             disk_reserve: 2GiB
             memtable_flush_age: 1h
             max_parked_size: 256MiB
@@ -132,6 +134,7 @@ private func complaint(
         #expect(configuration.futureLimit == .zero)
         #expect(configuration.lateness == .seconds(7 * 86_400))
         #expect(configuration.memtableSize == 1 << 30)
+        #expect(configuration.compactionShare == 60)
         #expect(configuration.diskReserve == 2 << 30)
         #expect(configuration.parkedSizeMax == 256 << 20)
         #expect(configuration.digestKey.high == 0x0001_0203_0405_0607)

@@ -107,4 +107,32 @@ import Testing
         // A catalog that is closed takes attributes away and nothing else.
         #expect(await services[0].attributes(of: [Array("k0".utf8)]) == nil)
     }
+
+    @Test("Who saw more of a file than it holds reads it anew: it was put back to an older state")
+    func setBack() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let answers = Monitor<[AttributeMessage.Changes]>([])
+        let service = AttributeService(
+            catalog: try AttributeCatalog(file: scratch.path + "/n1.sqlite") { 7 },
+            peers: [NodeID("n2")], metrics: NodeMetrics(),
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            send: { message, _ in
+                if case .changes(let changes) = message { answers.broadcast { $0 += [changes] } }
+                return true
+            })
+        service.start()
+        let entries = ["a", "b"].map {
+            AttributeEntry(key: Array($0.utf8), json: Array(#"{"n":1}"#.utf8))
+        }
+        #expect(try await service.put(entries).written == 2)
+        for since in [2, 1, 1000] {
+            service.receive(.ask(nonce: 7, since: Int64(since)), from: NodeID("n2"))
+        }
+        let pool = WorkerPool(name: "wait", threads: 1, queueMax: 1)
+        _ = await pool.run { let _: Bool? = answers.wait { $0.count == 3 ? true : nil } }
+        #expect(answers.withLock { $0.map(\.rows.count) } == [0, 1, 2])
+        #expect(answers.withLock { $0.map(\.next) } == [2, 2, 2])
+        pool.stop(by: Instant(nanoseconds: .max))
+        service.stop(by: Instant(nanoseconds: .max))
+    }
 }

@@ -41,6 +41,7 @@ final class NoPeers: PeerSending {
 final class GatedFiles: FileSystem {
     private let memory = MemoryFileSystem()
     let gate = Monitor(Gate())
+    let failDirectorySyncs = Mutex(false)
 
     struct Gate {
         var isClosed = false
@@ -77,6 +78,9 @@ final class GatedFiles: FileSystem {
     }
 
     func syncDirectory(_ path: String) throws(StorageError) {
+        if failDirectorySyncs.withLock({ $0 }) {
+            throw .syncFailed(path: path, detail: "planted")
+        }
         try memory.syncDirectory(path)
     }
 }
@@ -241,6 +245,22 @@ final class GatedFile: StoredFile {
         fixture.wait { $0.count(where: Self.isConnected) == 2 }
         fixture.stop()
         #expect(fixture.synced.isEmpty)
+    }
+
+    @Test("A job whose fsync fails is the machine's to judge: not every disk is the log's")
+    func failedJob() throws {
+        let fixture = try Fixture { input, _ in
+            Self.isConnected(input) ? [.run(JobID(9), .removeTables(["cold/1.sst"]))] : []
+        }
+        fixture.files.failDirectorySyncs.withLock { $0 = true }
+        _ = fixture.runtime.inbox.offer(.connected(NodeID("n2")))
+        fixture.wait { inputs in
+            inputs.contains { input in
+                if case .completed(JobID(9), .failure(.syncFailed)) = input { true } else { false }
+            }
+        }
+        #expect(fixture.halts.withLock { $0 }.isEmpty)
+        fixture.stop()
     }
 
     @Test("Stopping writes and syncs what was appended without a sync")

@@ -17,13 +17,14 @@ import Testing
         let configuration: String
         let data: String
 
-        init(databases: [SnapshotService.Database] = []) throws {
+        init(databases: [SnapshotService.Database] = [], hasColdDisk: Bool = false) throws {
             scratch = try DirectoryFileSystemTests.Scratch()
             data = scratch.path + "/n1"
             configuration = scratch.path + "/cluster.conf"
             try """
             cluster_name: test
             data_directory: .
+            \(hasColdDisk ? "cold_after: 1d\ncold_directory: ./cold" : "")
             nodes:
               n1: {http: 127.0.0.1:8181, peer: 127.0.0.1:7181, dc: dc1, rack: r1}
               n2: {http: 127.0.0.1:8182, peer: 127.0.0.1:7182, dc: dc1, rack: r2}
@@ -187,5 +188,58 @@ import Testing
         after["LOCK"] = before["LOCK"]
         #expect(after == before)
         #expect(!FileManager.default.fileExists(atPath: fixture.data + ".restoring"))
+    }
+
+    @Test("what the cold disk holds goes with the data that lists it")
+    func coldDiskGoesAlong() async throws {
+        let fixture = try Fixture(hasColdDisk: true)
+        #expect(await (try fixture.api()).call("POST", "/v1/snapshots?name=a").status == 200)
+        let cold = fixture.scratch.path + "/cold/n1"
+        try FileManager.default.createDirectory(
+            atPath: cold, withIntermediateDirectories: true)
+        try Data("later".utf8).write(to: URL(fileURLWithPath: cold + "/1.sst"))
+        // Elsewhere it is nobody's: the node may be running.
+        _ = try fixture.restore(data: fixture.scratch.path + "/new")
+        #expect(try fixture.contents(of: cold).keys.sorted() == ["1.sst"])
+        let report = try fixture.restore(replaces: true)
+        let aside = try #require(report.coldSetAside)
+        #expect(try fixture.contents(of: aside) == ["1.sst": Data("later".utf8)])
+        #expect(!FileManager.default.fileExists(atPath: cold))
+    }
+
+    @Test("cold data is not replaced without a word, nor is a snapshot's cold part guessed")
+    func coldDiskIsKept() async throws {
+        let fixture = try Fixture(hasColdDisk: true)
+        #expect(await (try fixture.api()).call("POST", "/v1/snapshots?name=a").status == 200)
+        let cold = fixture.scratch.path + "/cold/n1"
+        try FileManager.default.createDirectory(
+            atPath: cold, withIntermediateDirectories: true)
+        try Data("later".utf8).write(to: URL(fileURLWithPath: cold + "/1.sst"))
+        let moved = fixture.scratch.path + "/backup"
+        try FileManager.default.moveItem(atPath: fixture.data + "/snapshots/a", toPath: moved)
+        try FileManager.default.removeItem(atPath: fixture.data)
+        func restore() throws -> SnapshotRestore.Report {
+            try SnapshotRestore(
+                from: moved, node: "n1", data: nil, configurationPath: fixture.configuration,
+                replaces: false, onProgress: { _ in }
+            ).run()
+        }
+        #expect(throws: RestoreError.self) { try restore() }
+        #expect(try fixture.contents(of: cold) == ["1.sst": Data("later".utf8)])
+        try FileManager.default.removeItem(atPath: cold)
+        let path = URL(fileURLWithPath: moved + "/SNAPSHOT")
+        let label = try #require(String(data: try Data(contentsOf: path), encoding: .utf8))
+        for (old, new) in [
+            (#""cold_tables":0"#, #""cold_tables":1"#),
+            (#""databases":[]"#, #""databases":["../../cluster.conf"]"#),
+            (#""name":"a""#, #""name":"../a""#),
+        ] {
+            #expect(label.contains(old))
+            let other = label.replacingOccurrences(of: old, with: new)
+            try Data(other.utf8).write(to: path)
+            #expect(throws: RestoreError.self, "\(new)") { try restore() }
+        }
+        try Data(label.utf8).write(to: path)
+        #expect(try restore().setAside == nil)
     }
 }

@@ -83,5 +83,47 @@ struct ReleaseNodeTests {
         }
         #expect(found.count == 1)
         #expect(node.core.batches.count == 60)
+        // Nobody can restore it: it is not read again each second.
+        #expect(Self.plans(of: node).count == 1)
+    }
+
+    private static func plans(of node: SoloNode) -> [HistoryPlan] {
+        node.jobs.compactMap { if case .writeHistory(let plan) = $0 { plan } else { nil } }
+    }
+
+    private static func histories(of node: SoloNode) -> [String] {
+        node.disk.contents.keys.filter { $0.hasPrefix(FileNames.historyDirectory) }.sorted()
+    }
+
+    @Test("goes on without a history file that cannot be read when it is to be merged")
+    func damagedHistory() throws {
+        let release = ReleasePolicy(filesMin: 1, filesMax: 1, stepMax: 1)
+        let node = try SoloNode(logFileMax: 2 << 10, release: release)
+        var number: UInt64 = 0
+        func send(until isDone: () -> Bool) throws {
+            while !isDone(), number < 2000 {
+                for _ in 1...10 {
+                    number += 1
+                    try node.send(number)
+                }
+                try node.wait(.seconds(2))
+            }
+        }
+        try send { Self.histories(of: node).count >= 3 }
+        let broken = try #require(Self.histories(of: node).first)
+        var bytes = try #require(node.disk.contents[broken])
+        bytes[bytes.count / 3] ^= 1
+        node.disk.overwrite(broken, with: bytes)
+        let isMerge = { (plan: HistoryPlan) in !plan.merged.isEmpty }
+        try send { Self.plans(of: node).count(where: isMerge) >= 2 }
+        let merges = Self.plans(of: node).filter(isMerge)
+        #expect(merges[0].merged.contains { $0.meta.path == broken })
+        #expect(!merges[1].merged.contains { $0.meta.path == broken })
+        try node.wait(.seconds(20))
+        #expect(node.halted == nil)
+        let left = Self.histories(of: node)
+        #expect(left.contains(broken) && left.count < StorageLimits.historyFilesMax)
+        let view = node.core.view(at: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)))
+        #expect(view.logFile - view.logStart <= 2, "\(view.logStart)…\(view.logFile)")
     }
 }

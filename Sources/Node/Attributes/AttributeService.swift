@@ -161,8 +161,12 @@ package final class AttributeService: AttributeServing {
             spread.nudge(peer)
         case .ask(let nonce, let since):
             let own = catalog.nonce
+            // A file that was put back to an older state goes on with numbers that peers saw on
+            // other rows.
+            let last = try catalog.sequence()
+            let isOurs = nonce == own && since <= last
             let changes = try catalog.changes(
-                since: nonce == own ? since : 0, bytes: AttributeLimits.answerBytes)
+                since: isOurs ? since : 0, bytes: AttributeLimits.answerBytes)
             let answer = AttributeMessage.Changes(
                 nonce: own, rows: changes.rows, next: changes.next,
                 isComplete: changes.isComplete)

@@ -61,6 +61,7 @@ extension ClusterConfiguration {
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
         "memtable_size", "memtable_flush_age", "disk_reserve", "max_parked_size", "digest_key",
         "log_level", "batch_status_retention", "absence_limit", "cold_after", "cold_directory",
+        "compaction_share",
     ]
 
     private mutating func readTimes(_ top: ConfigurationSection) throws(ConfigurationError) {
@@ -98,6 +99,9 @@ extension ClusterConfiguration {
         }
         if let setting = try top.setting("memtable_size") {
             memtableSize = try setting.bytes(in: ConfigurationLimits.memtableSize)
+        }
+        if let setting = try top.setting("compaction_share") {
+            compactionShare = try setting.integer(in: ConfigurationLimits.compactionShare)
         }
         if let setting = try top.setting("disk_reserve") {
             diskReserve = try setting.bytes(in: ConfigurationLimits.diskReserve)

@@ -36,6 +36,9 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var lateness: Duration?
     /// A memtable of this size is flushed. Default 64MiB. Larger: fewer files, a longer restart.
     package var memtableSize: Int
+    /// The share of one processor, in percent, that compactions may have while nobody waits for
+    /// them. Default 25. Less: more files for longer, slower reads.
+    package var compactionShare = 25
     /// A memtable of this age is flushed, whatever its size. Default 10m.
     package var memtableFlushAge: Duration
     /// With less than this free on its disk a node takes no new batches. Default 256MiB.
@@ -144,6 +147,7 @@ package enum ConfigurationLimits {
     package static let eventDistance = Duration.zero...Duration.seconds(36_500 * 86_400)
     package static let window = Duration.seconds(1)...Duration.seconds(3600)
     package static let memtableSize = (1 << 20)...(4 << 30)
+    package static let compactionShare = 1...100
     package static let diskReserve = (64 << 20)...(1 << 50)
     package static let memtableFlushAge = Duration.seconds(1)...Duration.seconds(7 * 86_400)
     package static let batchStatusRetention =

@@ -108,9 +108,10 @@ package final class DirectoryFileSystem: FileSystem {
     }
 
     package func createDirectory(_ path: String) throws(StorageError) {
-        let isNew = try makeDirectory(at: absolute(path))
-        guard isNew, let cold, path == FileNames.coldDirectory else { return }
-        // Nobody else can: the directory above is outside.
+        _ = try makeDirectory(at: absolute(path))
+        guard let cold, path == FileNames.coldDirectory else { return }
+        // Nobody else can, since the directory above is outside; nor was it done for certain where
+        // the directory was made before.
         guard let slash = cold.lastIndex(of: "/"), slash > cold.startIndex else { return }
         try DirectoryFileSystem(root: String(cold[..<slash]), calls: calls).syncDirectory(".")
     }

@@ -8,8 +8,6 @@ package import Replication
 package final class ParkingService: Sendable {
     package typealias Receiver = @Sendable (ParkingResult) -> Void
 
-    private static let file = "parked.sqlite"
-
     private let catalog: ParkedCatalog?
     private let reason: String
     private let jobs = WorkerPool(
@@ -21,7 +19,7 @@ package final class ParkingService: Sendable {
     package init(directory: String, logger: Logger) {
         self.logger = logger
         do throws(CatalogError) {
-            let catalog = try ParkedCatalog(file: "\(directory)/\(Self.file)")
+            let catalog = try ParkedCatalog(file: "\(directory)/\(NodeFiles.parked)")
             if let incident = catalog.incident { logger.error("\(incident)") }
             self.catalog = catalog
             reason = ""
@@ -46,7 +44,7 @@ package final class ParkingService: Sendable {
     /// nil where the file could not be opened.
     package var database: SnapshotService.Database? {
         catalog.map { catalog in
-            SnapshotService.Database(Self.file) { try catalog.copy(to: $0) }
+            SnapshotService.Database(NodeFiles.parked) { try catalog.copy(to: $0) }
         }
     }
 

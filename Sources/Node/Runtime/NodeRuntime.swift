@@ -254,10 +254,9 @@ extension NodeRuntime {
             let began = SystemClock.monotonic
             let result = runner.run(job)
             metrics.storageJob.observe(SystemClock.monotonic - began)
-            if case .failure(let error) = result {
-                logger.error("storage: \(error)")
-                if error.isFatal { onHalt("storage: \(error)") }
-            }
+            // Whether the process can go on after an error the core knows: not every disk that
+            // fails is the one that its promises rest on.
+            if case .failure(let error) = result { logger.error("storage: \(error)") }
             inbox.post(.input(.completed(id, result)))
         }
         precondition(isTaken, "more than \(RuntimeLimits.storageJobsMax) storage jobs wait")

@@ -61,6 +61,7 @@ struct RunningNode: Sendable {
                 \(reason)\(more > 0 ? " (and \(more) more)" : "")
                 """)
         }
+        for remark in start.recovered.remarks { logger.warning("\(remark)") }
         let identity = start.identity
         let recovery = SystemClock.monotonic - began.monotonic
         logger.notice(
@@ -211,12 +212,10 @@ struct RunningNode: Sendable {
         UInt128(UInt64.random(in: .min ... .max)) << 64 | UInt128(UInt64.random(in: .min ... .max))
     }
 
-    private static let catalogFile = "catalog.sqlite"
-
     /// nil where the catalog cannot be opened: the node counts and answers without attributes.
     private static func openCatalog(_ directory: String, _ logger: Logger) -> AttributeCatalog? {
         do throws(CatalogError) {
-            let catalog = try AttributeCatalog(file: "\(directory)/\(catalogFile)") {
+            let catalog = try AttributeCatalog(file: "\(directory)/\(NodeFiles.catalog)") {
                 .random(in: 1 ... .max)
             }
             for incident in catalog.incidents { logger.warning("\(incident)") }
@@ -231,7 +230,7 @@ struct RunningNode: Sendable {
         _ catalog: AttributeCatalog?, _ parking: ParkingService
     ) -> [SnapshotService.Database] {
         let attributes = catalog.map { catalog in
-            SnapshotService.Database(catalogFile) { try catalog.copy(to: $0) }
+            SnapshotService.Database(NodeFiles.catalog) { try catalog.copy(to: $0) }
         }
         return [attributes, parking.database].compactMap { $0 }
     }
@@ -307,6 +306,7 @@ extension ClusterConfiguration {
         core.absenceMax = absenceLimit
         core.memtableBytesMax = memtableSize
         core.memtableAgeMax = memtableFlushAge
+        core.compactionShare = compactionShare
         core.parking.bytesMax = parkedSizeMax
         return core
     }

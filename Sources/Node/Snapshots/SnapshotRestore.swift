@@ -7,9 +7,10 @@ internal import Storage
 package struct SnapshotRestore {
     private let source: String
     private let target: String
-    /// The snapshot's cold tables, and the node's directory on the cold disk; nil where there is
-    /// none.
-    private let cold: (source: String, target: String)?
+    /// The node's directory on the cold disk; nil where there is none.
+    private let coldTarget: String?
+    /// Where the snapshot's cold tables are, if somebody said so.
+    private let coldSource: String?
     private let configuration: ClusterConfiguration
     private let node: String
     private let replaces: Bool
@@ -29,16 +30,14 @@ package struct SnapshotRestore {
         configuration = try ClusterConfiguration.load(
             file: configurationPath, environment: ProcessInfo.processInfo.environment)
         let entry = try configuration.entry(named: node, file: configurationPath)
-        let source = Self.plain(source)
         self.source = source
         self.node = node
-        target = Self.plain(data ?? configuration.dataDirectory(of: entry.node))
-        self.cold = configuration.coldDirectory(of: entry.node).map { directory in
-            let name = source.split(separator: "/").last ?? ""
-            return (
-                source: cold ?? "\(directory)/\(Snapshots.directory)/\(name)", target: directory
-            )
-        }
+        let configured = configuration.dataDirectory(of: entry.node)
+        target = Self.resolved(data ?? configured)
+        // A copy elsewhere is not what the cold disk belongs to: the node may be running.
+        let isOwn = target == Self.resolved(configured)
+        coldTarget = isOwn ? configuration.coldDirectory(of: entry.node).map(Self.resolved) : nil
+        coldSource = cold
         self.replaces = replaces
         self.onProgress = onProgress
     }
@@ -55,35 +54,73 @@ package struct SnapshotRestore {
 
     package func run() throws -> Report {
         let label = try label()
-        var lock: DirectoryLock?
-        if FileManager.default.fileExists(atPath: target) {
-            lock = try lockTarget()
-            guard try replaces || isEmpty(target) else { throw RestoreError.holdsData(target) }
-        }
+        let coldSource = try coldSource(of: label)
+        try FileManager.default.createDirectory(
+            atPath: target, withIntermediateDirectories: true)
+        let lock = try lockTarget()
         defer { withExtendedLifetime(lock) {} }
+        let targets = [target] + (coldTarget.map { [$0] } ?? [])
+        for path in targets { try checkReplaceable(path) }
         let staging = staging(target)
-        let coldStaging = label.coldTables > 0 ? cold.map { self.staging($0.target) } : nil
+        let coldStaging = coldSource == nil ? nil : coldTarget.map(self.staging)
         let drafts = [staging] + (coldStaging.map { [$0] } ?? [])
         for draft in drafts { try removeIfThere(draft) }
         do {
             try fill(staging, label)
-            if let cold, let coldStaging { try fillCold(coldStaging, from: cold.source) }
+            if let coldSource, let coldStaging { try fillCold(coldStaging, from: coldSource) }
             try check(staging, cold: coldStaging)
+            // Reading may have taken long.
+            for path in targets { try checkReplaceable(path) }
         } catch {
             let first = error
             do { for draft in drafts { try removeIfThere(draft) } } catch { throw first }
             throw first
         }
+        return try putInPlace(staging, coldStaging, label)
+    }
+
+    /// In between there is no data at all: a start would recover from the peers, and never take the
+    /// tables of one for those of the other. What the cold disk holds goes with the data that lists
+    /// it, also where the snapshot has nothing there: else the next start would remove it.
+    private func putInPlace(
+        _ staging: String, _ coldStaging: String?, _ label: SnapshotLabel
+    ) throws -> Report {
         var report = Report(label: label, directory: target)
-        // In between there is no data at all: a start would recover from the peers, and never take
-        // the one's tables for the other's.
-        report.setAside = try setAside(target)
-        if let cold, let coldStaging {
-            report.coldSetAside = try setAside(cold.target)
-            try putInPlace(coldStaging, as: cold.target)
+        do {
+            report.setAside = try setAside(target)
+            if let coldTarget { report.coldSetAside = try setAside(coldTarget) }
+            if let coldStaging, let coldTarget { try putInPlace(coldStaging, as: coldTarget) }
+            try putInPlace(staging, as: target)
+        } catch {
+            let aside = [report.setAside, report.coldSetAside].compactMap { $0 }
+            throw RestoreError.brokeOff("\(error)", aside: aside, staging: staging)
         }
-        try putInPlace(staging, as: target)
         return report
+    }
+
+    private func checkReplaceable(_ path: String) throws {
+        guard FileManager.default.fileExists(atPath: path) else { return }
+        guard try replaces || isEmpty(path) else { throw RestoreError.holdsData(path) }
+        // Nothing can be renamed in the place of a mount.
+        let parent = Self.parent(of: path)
+        guard try Self.device(of: path) == Self.device(of: parent) else {
+            throw RestoreError.isMountPoint(path)
+        }
+    }
+
+    private static func device(of path: String) throws -> Int? {
+        try FileManager.default.attributesOfItem(atPath: path)[.systemNumber] as? Int
+    }
+
+    /// Where the snapshot's cold tables are; nil where it has none.
+    private func coldSource(of label: SnapshotLabel) throws -> String? {
+        guard label.coldTables > 0 else { return nil }
+        guard let coldTarget else { throw RestoreError.noColdDisk(label) }
+        let path = coldSource ?? "\(coldTarget)/\(Snapshots.directory)/\(label.name)"
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw RestoreError.noColdTables(label, path)
+        }
+        return path
     }
 
     private func staging(_ path: String) -> String { path + ".restoring" }
@@ -117,14 +154,13 @@ package struct SnapshotRestore {
             throw RestoreError.ofAnother(
                 label, cluster: configuration.clusterName, node: node)
         }
-        if label.coldTables > 0 {
-            guard let cold else { throw RestoreError.noColdDisk(label) }
-            guard FileManager.default.fileExists(atPath: cold.source) else {
-                throw RestoreError.noColdTables(label, cold.source)
-            }
-        }
+        guard Snapshots.isName(label.name),
+            label.databases.allSatisfy({ Self.databases.contains($0) })
+        else { throw RestoreError.badLabel(path) }
         return label
     }
+
+    private static let databases: Set = [NodeFiles.catalog, NodeFiles.parked]
 
     // MARK: - Files
 
@@ -154,7 +190,8 @@ package struct SnapshotRestore {
 
     private func fillCold(_ staging: String, from coldSource: String) throws {
         let files = try DirectoryFileSystem.creating(root: staging)
-        for name in try DirectoryFileSystem(root: coldSource).list(".") {
+        for name in try DirectoryFileSystem(root: coldSource).list(".")
+        where name.hasSuffix(FileNames.tableSuffix) {
             onProgress("\(FileNames.coldDirectory)/\(name)")
             if !link(name, from: coldSource, to: staging) {
                 try copy(name, from: coldSource, to: staging)
@@ -201,31 +238,36 @@ package struct SnapshotRestore {
         }
         let aside = "\(path).before-\(TimeText.stamp(SystemClock.wall))"
         try FileManager.default.moveItem(atPath: path, toPath: aside)
+        try DirectoryFileSystem(root: Self.parent(of: path)).syncDirectory(".")
         return aside
     }
 
     private func putInPlace(_ staging: String, as path: String) throws {
         try FileManager.default.moveItem(atPath: staging, toPath: path)
-        let slash = path.lastIndex(of: "/")
-        let parent = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        try DirectoryFileSystem(root: parent).syncDirectory(".")
+        try DirectoryFileSystem(root: Self.parent(of: path)).syncDirectory(".")
     }
 
-    /// Without slashes at its end, behind which other names would come to lie inside.
-    private static func plain(_ path: String) -> String {
-        var path = path
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-        return path
+    /// Absolute, without links and slashes at its end, behind which other names would come to lie
+    /// inside.
+    private static func resolved(_ path: String) -> String {
+        URL(fileURLWithPath: path).standardizedFileURL.resolvingSymlinksInPath().path
+    }
+
+    private static func parent(of path: String) -> String {
+        URL(fileURLWithPath: path).deletingLastPathComponent().path
     }
 }
 
-/// Why a snapshot was not restored: what, where, what to do. Nothing was changed.
+/// Why a snapshot was not restored: what, where, what to do. But for `brokeOff` nothing was
+/// changed.
 package enum RestoreError: Error, CustomStringConvertible {
     case noSnapshot(String)
     case badLabel(String)
     case ofAnother(SnapshotLabel, cluster: String, node: String)
     case holdsData(String)
     case isRunning(String, String)
+    case isMountPoint(String)
+    case brokeOff(String, aside: [String], staging: String)
     case noColdDisk(SnapshotLabel)
     case noColdTables(SnapshotLabel, String)
     case damaged(String, String)
@@ -243,8 +285,17 @@ package enum RestoreError: Error, CustomStringConvertible {
             "\(path) holds data: --replace sets it aside, nothing is deleted"
         case .isRunning(let node, let path):
             "\(node) runs on \(path): stop it first"
+        case .isMountPoint(let path):
+            "\(path) is a mount point, in whose place nothing can be put: let the node's directory "
+                + "be a folder in it"
+        case .brokeOff(let why, let aside, let staging):
+            "\(why): it broke off between two renames; the snapshot is in \(staging)"
+                + (aside.isEmpty
+                    ? "" : ", what was there before in \(aside.joined(separator: ", "))")
+                + ": move one of them to its place"
         case .noColdDisk(let label):
-            "the snapshot has \(label.coldTables) tables of a cold disk: set cold_directory"
+            "the snapshot has \(label.coldTables) tables of a cold disk: set cold_directory, and "
+                + "restore to the configured data directory"
         case .noColdTables(let label, let path):
             "\(path), where \(label.coldTables) cold tables of the snapshot should be, does not "
                 + "exist: mount the cold disk, or name their directory with --cold"

@@ -117,7 +117,8 @@ package final class SnapshotService: Sendable {
         case .failure(let error)?:
             logger.error("snapshot: \(error)")
             throw Problem(
-                500, "storage", "The snapshot was not taken", "\(error); the counts are untouched")
+                500, "storage", "The snapshots cannot be read or written",
+                "\(error); the counts are untouched")
         case nil:
             throw Problem(
                 503, "not-ready", "The node cannot answer now",

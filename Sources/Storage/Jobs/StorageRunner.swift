@@ -141,10 +141,25 @@ package struct StorageRunner: Sendable {
     /// - Parameter name: one that `Snapshots.isName` allows, and no snapshot has.
     package func snapshot(_ name: String) throws(StorageError) -> SnapshotContent {
         precondition(Snapshots.isName(name), "\(name) is no name of a snapshot")
-        try Snapshots.begin(name, in: fileSystem)
+        for _ in 1...StorageLimits.snapshotTriesMax {
+            try Snapshots.begin(name, in: fileSystem)
+            if let content = try trySnapshot(name) { return content }
+            try Snapshots.clear(name, in: fileSystem)
+        }
+        throw .failed(
+            operation: "snapshot", path: Snapshots.path(of: name),
+            detail: "tables go to the cold disk all the time; try again later")
+    }
+
+    /// The cold disk may be slow, and nobody's edit waits for it: its tables are linked before, and
+    /// held against the list afterwards. nil where they changed meanwhile.
+    private func trySnapshot(_ name: String) throws(StorageError) -> SnapshotContent? {
         do throws(StorageError) {
+            var writer = SnapshotWriter(fileSystem, name: name)
+            let cold = try withManifest { $0.state.coldTables }
+            guard try writer.linkCold(cold) else { return nil }
             return try withManifest { manifest throws(StorageError) in
-                var writer = SnapshotWriter(fileSystem, name: name)
+                guard manifest.state.coldTables == cold else { return nil }
                 return try writer.write(manifest.state, manifestSize: try manifest.soundSize())
             }
         } catch {
@@ -182,12 +197,8 @@ package struct StorageRunner: Sendable {
                 try file.verify(in: fileSystem, options: options)
             } catch {
                 switch error {
-                case .notFound where file.isCold:
-                    // All of them would be missing where the disk is.
-                    guard try ColdTier.owner(in: fileSystem) != nil else {
-                        throw .coldTierMissing("\(ColdTier.ownerFile) does not exist; mount it")
-                    }
-                    damage.append(file.damage(error.description))
+                case .damaged where file.isCold, .notFound where file.isCold:
+                    if let damaged = try verifyAgain(file) { damage.append(damaged) }
                 case .damaged, .notFound, .newerFormat:
                     damage.append(file.damage(error.description))
                 default: throw error
@@ -195,5 +206,23 @@ package struct StorageRunner: Sendable {
             }
         }
         return damage
+    }
+
+    /// A cold disk that is gone, or another's, says nothing of this node's tables; nor does one
+    /// that came back in between.
+    private func verifyAgain(_ file: DataFile) throws(StorageError) -> Damage? {
+        let identity = try withManifest { $0.state.identity }
+        guard try ColdTier.isOwn(of: identity, in: fileSystem) else {
+            throw .coldTierMissing(
+                "\(ColdTier.ownerFile) does not exist or names another node; mount this node's")
+        }
+        do throws(StorageError) {
+            try file.verify(in: fileSystem, options: options)
+            return nil
+        } catch {
+            if case .notFound = error { return file.damage(error.description) }
+            guard error.isDamage || error.isMismatch else { throw error }
+            return file.damage(error.description)
+        }
     }
 }

@@ -73,6 +73,8 @@ package struct ManifestState: Hashable, Sendable {
 
     package init() {}
 
+    var coldTables: [TableMeta] { tables.filter { $0.location == .cold } }
+
     /// Why an edit does not follow this state; nil where it does.
     package func objection(to edit: ManifestEdit) -> String? {
         let removed = Set(edit.removeTables)

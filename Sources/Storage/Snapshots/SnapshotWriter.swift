@@ -11,6 +11,8 @@ struct SnapshotWriter {
         coldRoot = Snapshots.coldPath(of: name)
     }
 
+    /// All but what lies on the cold disk.
+    ///
     /// - Parameters:
     ///   - state: what the manifest says, and goes on to say until this returns.
     ///   - manifestSize: where its last edit ends.
@@ -19,7 +21,10 @@ struct SnapshotWriter {
     ) throws(StorageError) -> SnapshotContent {
         for directory in Snapshots.parts { try fileSystem.createDirectory("\(root)/\(directory)") }
         // Files that are listed go only after an edit that no longer lists them.
-        try link(state.tables)
+        for table in state.tables where table.location == .hot {
+            try link(table.path, as: "\(root)/\(table.path)")
+        }
+        content.tables = state.tables.count
         for file in state.history { try link(file.path, as: "\(root)/\(file.path)") }
         let logs = try fileSystem.list(FileNames.logDirectory)
             .compactMap { FileNames.logNumber($0) }.filter { $0 >= state.logStart }.sorted()
@@ -40,28 +45,34 @@ struct SnapshotWriter {
     }
 
     /// Cold tables stay on their disk.
-    private mutating func link(_ tables: [TableMeta]) throws(StorageError) {
-        let cold = tables.filter { $0.location == .cold }
-        if !cold.isEmpty {
-            try fileSystem.createDirectory("\(root)/\(FileNames.coldDirectory)")
-            let size = try fileSystem.open(ColdTier.ownerFile, .read).size()
-            try copy(ColdTier.ownerFile, upTo: size)
-            try fileSystem.syncDirectory("\(root)/\(FileNames.coldDirectory)")
-            try fileSystem.createDirectory(Snapshots.coldDirectory)
-            try fileSystem.createDirectory(coldRoot)
-            for table in cold {
-                let file = table.path.dropFirst(FileNames.coldDirectory.count + 1)
+    ///
+    /// - Returns: false where one of them is not there any more.
+    mutating func linkCold(_ tables: [TableMeta]) throws(StorageError) -> Bool {
+        guard !tables.isEmpty else { return true }
+        try fileSystem.createDirectory("\(root)/\(FileNames.coldDirectory)")
+        let size = try fileSystem.open(ColdTier.ownerFile, .read).size()
+        try copy(ColdTier.ownerFile, upTo: size)
+        // Whose they are is known before there are any.
+        try fileSystem.syncDirectory("\(root)/\(FileNames.coldDirectory)")
+        try fileSystem.syncDirectory(root)
+        try fileSystem.createDirectory(Snapshots.coldDirectory)
+        try fileSystem.createDirectory(coldRoot)
+        for table in tables {
+            let file = table.path.dropFirst(FileNames.coldDirectory.count + 1)
+            do throws(StorageError) {
                 try link(table.path, as: "\(coldRoot)/\(file)")
+            } catch {
+                guard case .notFound = error, try ColdTier.owner(in: fileSystem) != nil else {
+                    throw error
+                }
+                return false
             }
-            try fileSystem.syncDirectory(coldRoot)
-            try fileSystem.syncDirectory(Snapshots.coldDirectory)
-            try fileSystem.syncDirectory(FileNames.coldDirectory)
         }
-        for table in tables where table.location == .hot {
-            try link(table.path, as: "\(root)/\(table.path)")
-        }
-        content.tables = tables.count
-        content.coldTables = cold.count
+        try fileSystem.syncDirectory(coldRoot)
+        try fileSystem.syncDirectory(Snapshots.coldDirectory)
+        try fileSystem.syncDirectory(FileNames.coldDirectory)
+        content.coldTables = tables.count
+        return true
     }
 
     private mutating func link(_ path: String, as target: String) throws(StorageError) {

@@ -56,6 +56,7 @@ package enum Snapshots {
         }
         try clear(name, in: fileSystem)
         try fileSystem.createDirectory(path)
+        try fileSystem.syncDirectory(directory)
     }
 
     /// Says what the snapshot is, in the writer's own words: from now on it is whole.
@@ -122,12 +123,19 @@ package enum Snapshots {
         let root = path(of: name)
         guard try names(in: fileSystem).contains(name) else { return }
         let files = try fileSystem.list(root)
+        var hasCold = false
+        if files.contains(FileNames.coldDirectory) {
+            hasCold = try hasColdPart(name, in: fileSystem)
+        }
         if files.contains(labelFile) {
             try fileSystem.remove("\(root)/\(labelFile)")
             try fileSystem.syncDirectory(root)
         }
         // First what another disk holds: who it is of is said here.
-        if files.contains(FileNames.coldDirectory) { try clearCold(name, in: fileSystem) }
+        if hasCold {
+            try removeAll(coldPath(of: name), in: fileSystem)
+            try fileSystem.syncDirectory(coldDirectory)
+        }
         for part in parts + [FileNames.coldDirectory] where files.contains(part) {
             try removeAll("\(root)/\(part)", in: fileSystem)
         }
@@ -139,14 +147,18 @@ package enum Snapshots {
         try fileSystem.syncDirectory(directory)
     }
 
-    private static func clearCold(
+    /// Throws where that cannot be said: the cold disk is away, or another's.
+    private static func hasColdPart(
         _ name: String, in fileSystem: any FileSystem
-    ) throws(StorageError) {
+    ) throws(StorageError) -> Bool {
+        let copies = try fileSystem.list("\(path(of: name))/\(FileNames.coldDirectory)")
+        // It broke off before anything was there.
+        guard !copies.isEmpty else { return false }
         let owner = try ColdTier.owner(in: fileSystem)
         if owner != nil {
             guard try fileSystem.list(FileNames.coldDirectory).contains(directory),
                 try fileSystem.list(coldDirectory).contains(name)
-            else { return }
+            else { return false }
         }
         let copy = try fileSystem.readAll("\(path(of: name))/\(ColdTier.ownerFile)")
         guard let owner, copy == Array("\(owner)\n".utf8) else {
@@ -154,8 +166,7 @@ package enum Snapshots {
                 "snapshot \(name) has tables on it, and \(ColdTier.ownerFile) does not exist, or "
                     + "names another node; mount it")
         }
-        try removeAll(coldPath(of: name), in: fileSystem)
-        try fileSystem.syncDirectory(coldDirectory)
+        return true
     }
 
     private static func removeAll(

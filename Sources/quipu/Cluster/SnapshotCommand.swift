@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Foundation
 
 struct SnapshotCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -25,9 +26,15 @@ struct SnapshotCommand: AsyncParsableCommand {
         @OptionGroup var work: NodeWork
 
         func run() async throws {
+            // One name for all nodes, whatever their clocks say.
+            let name = name ?? Self.stamp(Date())
             try await work.run("snapshot", show: SnapshotText.line) { client, nodes in
                 try await client.perform(QueryCall.takeSnapshot(name: name), at: nodes)
             }
+        }
+
+        private static func stamp(_ date: Date) -> String {
+            ISO8601DateFormatter().string(from: date).filter { $0 != "-" && $0 != ":" }
         }
     }
 
