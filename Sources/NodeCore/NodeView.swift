@@ -94,6 +94,8 @@ package struct NodeView: Sendable {
     package var memtableCells: Int
     package var tables: Int
     package var tableBytes: UInt64
+    /// Of memory, for their indexes and filters.
+    package var tableIndexBytes: Int
     /// Of those, what lies on the cold disk.
     package var coldTables: Int
     package var coldTableBytes: UInt64
@@ -133,7 +135,8 @@ extension NodeMachine {
             counters: counters,
             memtableBytes: memtable.bytes,
             memtableCells: memtable.cells, tables: tables.count,
-            tableBytes: tables.reduce(0) { $0 + $1.meta.size }, coldTables: cold.count,
+            tableBytes: tables.reduce(0) { $0 + $1.meta.size },
+            tableIndexBytes: tables.reduce(0) { $0 + $1.indexBytes }, coldTables: cold.count,
             coldTableBytes: cold.reduce(0) { $0 + $1.meta.size }, load: load,
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,
             indexMemory: index.memory, inDoubt: doubt.count, unfinished: drives.count,

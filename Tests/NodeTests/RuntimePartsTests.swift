@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import Node
 import NodeCore
 import Replication
@@ -202,7 +203,7 @@ import Wire
     }
 
     @Test("Metrics are Prometheus text: each family once, buckets cumulative")
-    func metrics() {
+    func metrics() throws {
         let metrics = NodeMetrics()
         metrics.eventsCounted.increment(by: 41)
         metrics.eventsCounted.increment()
@@ -214,6 +215,9 @@ import Wire
         var gauges = MetricGauges()
         gauges.isVoting = true
         gauges.peers = [("n\"1", true), ("n2", false)]
+        var process = try #require(ProcessUse.now)
+        process.openFiles = 17
+        gauges.process = process
         let text = metrics.text(gauges)
         let lines = Set(text.split(separator: "\n"))
         for line in [
@@ -222,8 +226,25 @@ import Wire
             "quipu_write_seconds_bucket{le=\"+Inf\"} 3", "quipu_write_seconds_count 3",
             "quipu_write_seconds_sum 100.000201", "quipu_http_answers_total{status=\"5xx\"} 1",
             "quipu_node_up{node=\"n\\\"1\"} 1", "quipu_node_up{node=\"n2\"} 0", "quipu_voting 1",
+            "process_open_fds 17",
         ] { #expect(lines.contains(Substring(line)), "\(line)") }
         let families = text.split(separator: "\n").filter { $0.hasPrefix("# TYPE") }
         #expect(Set(families).count == families.count)
+    }
+
+    @Test("A process knows what it has open, and may have more open than it was given")
+    func processUse() throws {
+        let most = try #require(ProcessUse.raiseOpenFilesMax())
+        let before = try #require(ProcessUse.now)
+        #expect(before.openFilesMax == most)
+        #expect(before.residentBytes > 1 << 20)
+        // Other tests open and close files meanwhile: many more are told apart from a few.
+        let handles = try (0..<300).map { _ in
+            try FileHandle(forReadingFrom: URL(fileURLWithPath: "/dev/null"))
+        }
+        let during = try #require(ProcessUse.now)
+        #expect(during.openFiles > before.openFiles + 150)
+        #expect(during.openFiles <= most)
+        for handle in handles { try handle.close() }
     }
 }

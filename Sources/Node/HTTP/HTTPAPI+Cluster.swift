@@ -249,7 +249,8 @@ extension HTTPAPI {
                 view.notReady.isEmpty && !state.isDraining && state.readOnlyReason == nil
             gauges.isVoting = view.members.first { $0.node == view.node }?.isVoting ?? false
             gauges.peers = view.members.map { ($0.node.name, $0.isUp) }
-            gauges.core = HTTPAPI.coreGauges(view) + HTTPAPI.logGauges(view)
+            gauges.core =
+                HTTPAPI.coreGauges(view) + HTTPAPI.tableGauges(view) + HTTPAPI.logGauges(view)
             gauges.audit = HTTPAPI.auditGauges(view)
             gauges.addReads(view.counters)
             gauges.addCompactions(view.counters)
@@ -280,14 +281,6 @@ extension HTTPAPI {
         [
             ("quipu_memtable_bytes", "Bytes not yet in files.", view.memtableBytes),
             ("quipu_memtable_cells", "Cells not yet in files.", view.memtableCells),
-            ("quipu_tables", "Table files.", view.tables),
-            ("quipu_table_bytes", "Bytes of table files.", Int(clamping: view.tableBytes)),
-            ("quipu_cold_tables", "Of quipu_tables, on the cold disk.", view.coldTables),
-            (
-                "quipu_cold_table_bytes", "Of quipu_table_bytes, on the cold disk.",
-                Int(clamping: view.coldTableBytes)
-            ),
-            ("quipu_table_cells", "Cells in table files.", Int(clamping: view.tableCells)),
             ("quipu_batches_known", "Ids in the applied index.", view.batches),
             (
                 "quipu_index_bytes", "Memory of the applied index and its digests.",
@@ -342,6 +335,25 @@ extension HTTPAPI {
                 "quipu_healed", "Batches that a comparison brought here since the start.",
                 Int(clamping: view.counters.healed)
             ),
+        ]
+    }
+
+    private static func tableGauges(
+        _ view: NodeView
+    ) -> [(name: String, help: String, value: Int)] {
+        [
+            ("quipu_tables", "Table files.", view.tables),
+            ("quipu_table_bytes", "Bytes of table files.", Int(clamping: view.tableBytes)),
+            ("quipu_cold_tables", "Of quipu_tables, on the cold disk.", view.coldTables),
+            (
+                "quipu_cold_table_bytes", "Of quipu_table_bytes, on the cold disk.",
+                Int(clamping: view.coldTableBytes)
+            ),
+            (
+                "quipu_table_index_bytes", "Memory of the indexes and filters of table files.",
+                view.tableIndexBytes
+            ),
+            ("quipu_table_cells", "Cells in table files.", Int(clamping: view.tableCells)),
         ]
     }
 

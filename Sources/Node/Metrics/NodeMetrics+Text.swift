@@ -28,6 +28,8 @@ package struct MetricGauges: Sendable {
     package var diskFreeBytes = 0
     /// nil where there is no cold disk.
     package var coldDiskFreeBytes: Int?
+    /// nil where the system does not say.
+    package var process: ProcessUse?
     /// Names and whether they are up, ascending.
     package var peers: [(String, Bool)] = []
     /// The core's own gauges: name, help, value.
@@ -153,6 +155,12 @@ extension NodeMetrics {
             "quipu_disk_free_bytes", "Free on the data directory's disk.", gauges.diskFreeBytes)
         if let bytes = gauges.coldDiskFreeBytes {
             out.gauge("quipu_cold_disk_free_bytes", "Free on the cold disk.", bytes)
+        }
+        if let process = gauges.process {
+            out.gauge("process_open_fds", "Files and sockets that are open.", process.openFiles)
+            out.gauge("process_max_fds", "How many may be open.", process.openFilesMax)
+            out.gauge(
+                "process_resident_memory_bytes", "Memory of this process.", process.residentBytes)
         }
     }
 

@@ -32,6 +32,13 @@ package enum NodeService {
         var logger = Logger(label: name, factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
         for warning in configuration.warnings { logger.warning("\(warning)") }
+        if let open = ProcessUse.raiseOpenFilesMax(), open < ProcessUse.openFilesFew {
+            logger.warning(
+                """
+                this process may have only \(open) files open; a node with many tables needs more: \
+                raise the limit (ulimit -Hn, LimitNOFILE of a unit)
+                """)
+        }
         // A client that goes away while it is written to is an error of that write, not of the
         // process.
         signal(SIGPIPE, SIG_IGN)

@@ -204,6 +204,7 @@ struct RunningNode: Sendable {
         gauges.parkingJobsWaiting = parking.waiting
         gauges.logBacklogBytes = runtime.log.backlog
         gauges.diskFreeBytes = free.bytes
+        gauges.process = ProcessUse.now
         gauges.coldDiskFreeBytes = cold?.free.bytes
         return gauges
     }

@@ -14,6 +14,8 @@ package struct KeyFilter: Hashable, Sendable {
 
     private var words: [UInt32]
 
+    var memoryBytes: Int { words.capacity * 4 }
+
     /// A filter that holds these hashes and, by chance, a few others.
     package init(hashes: [UInt64]) {
         self.init(blocks: Self.blocks(toHold: hashes.count))

@@ -10,12 +10,17 @@ package final class TableHandle: Sendable {
     let filter: KeyFilter
     let options: StorageOptions
     let source: FramedFile
+    /// Of memory that stays while the table is open: index, filter and footer.
+    package let indexBytes: Int
 
     private init(
         source: FramedFile, meta: TableMeta, footer: TableFooter, index: TableIndex,
         filter: KeyFilter, options: StorageOptions
     ) {
         self.source = source
+        indexBytes =
+            index.memoryBytes + filter.memoryBytes
+            + footer.partitions.count * MemoryLayout<TablePartition>.stride
         self.meta = meta
         self.footer = footer
         self.index = index

@@ -30,6 +30,13 @@ struct TableIndex: Hashable, Sendable {
         return max(0, low - 1)
     }
 
+    /// About what it takes in memory; an array has a header of 32 bytes.
+    var memoryBytes: Int {
+        entries.reduce(entries.capacity * MemoryLayout<Entry>.stride) {
+            $0 + $1.first.key.count + $1.first.type.count + 64
+        }
+    }
+
     var bytes: [UInt8] {
         var writer = ByteWriter()
         writer.write(count: entries.count)
