@@ -182,7 +182,7 @@ extension NodeMachine {
             guard case .asking = life, isTimeToRepeat(now) else { return }
             for peer in peers where heard[peer] == nil { greet(peer, now, into: &effects) }
         case .recovering(let recovery):
-            guard isTimeToRepeat(now), !acceptLossInTime(now, into: &effects),
+            guard isTimeToRepeat(now), !acceptLossInTime(recovery, now, into: &effects),
                 !copying.isReceiving
             else { return }
             advanceRecovery(recovery, now, into: &effects)
@@ -253,8 +253,9 @@ extension NodeMachine {
                 continue
             }
             let shared = ring.partitions(of: peer).intersection(mine)
-            // Who may be a source, enough of them must have told.
-            let isEager = has(.supersededCounts) || has(.copyFromOne)
+            // Who may be a source, enough of them must have told; unless no more will come.
+            let isEager =
+                has(.supersededCounts) || has(.copyFromOne) || isLossAccepted(now)
             guard recovery.fencedBy.count >= registersNeeded || isEager, !isLeftOut(peer)
             else { continue }
             guard !shared.isEmpty, !busy.contains(peer) else { continue }
@@ -262,11 +263,24 @@ extension NodeMachine {
         }
     }
 
-    /// True where an operator's word ends the recovery; not in the middle of a copy.
-    private mutating func acceptLossInTime(_ now: Now, into effects: inout [Effect]) -> Bool {
-        guard configuration.acceptsLoss, now.monotonic >= lives.recoversSince + Self.acceptAfter,
-            copying.canBeGivenUp
-        else { return false }
+    private func isLossAccepted(_ now: Now) -> Bool {
+        configuration.acceptsLoss && now.monotonic >= lives.recoversSince + Self.acceptAfter
+    }
+
+    /// True where an operator's word ends the recovery; not in the middle of a copy, nor while
+    /// somebody votes who has not given all that it holds.
+    private mutating func acceptLossInTime(
+        _ recovery: RecoveryProgress, _ now: Now, into effects: inout [Effect]
+    ) -> Bool {
+        guard isLossAccepted(now), copying.canBeGivenUp else { return false }
+        let isGiverLeft = peers.contains { peer in
+            isReachable(peer) && gossip.state(of: peer)?.status == .normal
+                && !recovery.sources.contains(peer) && !isLeftOut(peer)
+                && !ring.partitions(of: peer).intersection(mine).isEmpty
+        }
+        guard !isGiverLeft || now.monotonic >= lives.recoversSince + Self.acceptAtLast else {
+            return false
+        }
         copying.phase = .none
         acceptLoss(now, into: &effects)
         return true
@@ -317,6 +331,8 @@ extension NodeMachine {
 
     /// How long an operator's word waits for sources that may yet come.
     private static let acceptAfter: Duration = .seconds(10)
+    /// Even where somebody votes and does not manage to give.
+    private static let acceptAtLast: Duration = .seconds(600)
 
     /// An operator says that no source will come any more: the node goes on with what it has.
     private mutating func acceptLoss(_ now: Now, into effects: inout [Effect]) {
