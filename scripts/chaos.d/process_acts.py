@@ -6,14 +6,17 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from pathlib import Path
 
 from cluster import Node
+from http_client import HTTPFailure
 from stage import Act, Stage
 
 # How long a node stays dead: often not long enough to be noticed.
 _DEAD_SECONDS = ((0.5, 0.0, 0.3), (0.4, 0.3, 3.0), (0.1, 3.0, 8.0))
 _PAUSE_SECONDS = ((0.7, 0.5, 5.0), (0.25, 5.0, 15.0), (0.05, 15.0, 60.0))
 _TWIN_SECONDS = 20
+_SNAPSHOT = "chaos"
 
 
 def draw_seconds(draw: random.Random, shape: tuple[tuple[float, float, float], ...]) -> float:
@@ -28,22 +31,39 @@ async def _kill(stage: Stage, draw: random.Random, count: int) -> bool:
     if nodes is None:
         return False
     with stage.holding(nodes):
+        keeps = "restore" in stage.faults and draw.random() < 0.3
+        # By turns what a stop leaves and what the node itself takes while it works.
+        source = nodes[0].data
+        if keeps and draw.random() < 0.5 and await _take_snapshot(stage, nodes[0]):
+            source = nodes[0].data / "snapshots" / _SNAPSHOT
         await asyncio.gather(*(node.kill() for node in nodes))
         stage.ledger.statistics["kills"] += len(nodes)
-        if "restore" in stage.faults and draw.random() < 0.3:
-            await keep_copy(stage, nodes[0])
+        if keeps:
+            await keep_copy(stage, nodes[0], source)
         for node in nodes:
             await asyncio.sleep(draw_seconds(draw, _DEAD_SECONDS) / len(nodes))
             await node.start()
     return True
 
 
-async def keep_copy(stage: Stage, node: Node) -> None:
-    """A copy of a stopped node's directory, to be put back some day."""
+async def keep_copy(stage: Stage, node: Node, source: Path | None = None) -> None:
+    """A copy of a stopped node's directory, or of its snapshot, to be put back some day."""
     copy = stage.snapshot_of(node)
     if copy.exists():
         await asyncio.to_thread(shutil.rmtree, copy)
-    await asyncio.to_thread(shutil.copytree, node.data, copy)
+    await asyncio.to_thread(shutil.copytree, source or node.data, copy)
+
+
+async def _take_snapshot(stage: Stage, node: Node) -> bool:
+    """False where the node does not answer in time: it may be paused or cut off."""
+    try:
+        await stage.client.request(node.http, "DELETE", f"/v1/snapshots/{_SNAPSHOT}")
+        answer = await stage.client.request(node.http, "POST", f"/v1/snapshots?name={_SNAPSHOT}")
+    except HTTPFailure:
+        return False
+    if answer.status == 200:
+        stage.ledger.statistics["snapshots"] += 1
+    return answer.status == 200
 
 
 async def _kill_one(stage: Stage, draw: random.Random) -> bool:
