@@ -46,11 +46,7 @@ package final class AttributeCatalog: Sendable {
 
     /// Writes all that the file holds now to a new file, durably.
     package func copy(to target: String) throws(CatalogError) {
-        try run { pool in
-            let copy = try DatabaseQueue(path: target)
-            try pool.backup(to: copy)
-            try copy.close()
-        }
+        try run { try $0.copy(to: target) }
     }
 
     func read<Value>(_ body: (Database) throws -> Value) throws(CatalogError) -> Value {

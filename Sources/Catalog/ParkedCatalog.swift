@@ -39,11 +39,7 @@ package final class ParkedCatalog: Sendable {
 
     /// Writes all that the file holds now to a new file, durably.
     package func copy(to target: String) throws(CatalogError) {
-        try run { queue in
-            let copy = try DatabaseQueue(path: target)
-            try queue.backup(to: copy)
-            try copy.close()
-        }
+        try run { try $0.copy(to: target) }
     }
 
     // MARK: - Batches

@@ -90,8 +90,7 @@ package enum QueryCall {
 
     package static let snapshots = get("/v1/snapshots", [])
 
-    /// - Parameter name: nil: the node names it after the time.
-    package static func takeSnapshot(name: String?) -> HTTPCall {
+    package static func takeSnapshot(name: String) -> HTTPCall {
         call(.post, "/v1/snapshots", [("name", name)])
     }
 

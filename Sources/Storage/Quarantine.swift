@@ -55,9 +55,7 @@ package enum Quarantine {
         }
         // A log that was moved and a manifest that was not would look like a new node's.
         try condemn(why, in: fileSystem)
-        let sources = [
-            FileNames.logDirectory, FileNames.tableDirectory, FileNames.historyDirectory,
-        ]
+        let sources = FileNames.dataDirectories
         for name in [directory] + sources { try fileSystem.createDirectory(name) }
         try fileSystem.syncDirectory(".")
         // A cold disk that only reads must not keep the node from being restored.

@@ -190,14 +190,20 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: fixture.data + ".restoring"))
     }
 
-    @Test("what the cold disk holds goes with the data that lists it")
-    func coldDiskGoesAlong() async throws {
+    /// A snapshot, and a table that moved to the cold disk afterwards.
+    private static func withColdData() async throws -> (fixture: Fixture, cold: String) {
         let fixture = try Fixture(hasColdDisk: true)
         #expect(await (try fixture.api()).call("POST", "/v1/snapshots?name=a").status == 200)
         let cold = fixture.scratch.path + "/cold/n1"
         try FileManager.default.createDirectory(
             atPath: cold, withIntermediateDirectories: true)
         try Data("later".utf8).write(to: URL(fileURLWithPath: cold + "/1.sst"))
+        return (fixture, cold)
+    }
+
+    @Test("what the cold disk holds goes with the data that lists it")
+    func coldDiskGoesAlong() async throws {
+        let (fixture, cold) = try await Self.withColdData()
         // Elsewhere it is nobody's: the node may be running.
         _ = try fixture.restore(data: fixture.scratch.path + "/new")
         #expect(try fixture.contents(of: cold).keys.sorted() == ["1.sst"])
@@ -209,12 +215,7 @@ import Testing
 
     @Test("cold data is not replaced without a word, nor is a snapshot's cold part guessed")
     func coldDiskIsKept() async throws {
-        let fixture = try Fixture(hasColdDisk: true)
-        #expect(await (try fixture.api()).call("POST", "/v1/snapshots?name=a").status == 200)
-        let cold = fixture.scratch.path + "/cold/n1"
-        try FileManager.default.createDirectory(
-            atPath: cold, withIntermediateDirectories: true)
-        try Data("later".utf8).write(to: URL(fileURLWithPath: cold + "/1.sst"))
+        let (fixture, cold) = try await Self.withColdData()
         let moved = fixture.scratch.path + "/backup"
         try FileManager.default.moveItem(atPath: fixture.data + "/snapshots/a", toPath: moved)
         try FileManager.default.removeItem(atPath: fixture.data)

@@ -9,11 +9,13 @@ package import Storage
 /// Holds a data directory for one process, as long as this lives: an advisory lock on the file
 /// `LOCK`, which the kernel lets go of when the process ends, however it ends.
 package final class DirectoryLock: Sendable {
+    static let file = "LOCK"
+
     private let descriptor: Int32
 
     /// - Parameter root: an existing directory.
     package init(root: String) throws(StorageError) {
-        let path = root + "/LOCK"
+        let path = "\(root)/\(Self.file)"
         let descriptor = SystemCall.retrying {
             SystemCall.open(path, O_RDWR | O_CREAT | O_CLOEXEC, permissions: 0o600)
         }

@@ -27,7 +27,7 @@ package enum TimeText {
     }
 
     /// The same to the second, as part of a file's name: `20261127T120000Z`.
-    static func stamp(_ time: WallTime) -> String {
+    package static func stamp(_ time: WallTime) -> String {
         let seconds = WallTime(milliseconds: floorDivide(time.milliseconds, 1000) * 1000)
         return format(seconds).filter { $0 != "-" && $0 != ":" }
     }

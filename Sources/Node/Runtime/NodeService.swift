@@ -100,9 +100,8 @@ package enum NodeService {
 
     /// Sockets are opened without that flag: the new process could not listen on its own ports.
     private static func closeAllAtExec() {
-        var limit = rlimit()
-        let isKnown = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
-        let last = Int32(clamping: isKnown ? min(limit.rlim_cur, 1 << 20) : 1 << 16)
+        let limit = ProcessUse.openFilesLimit?.rlim_cur ?? 1 << 16
+        let last = Int32(clamping: min(limit, 1 << 20))
         for descriptor in 3..<last { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
     }
 

@@ -43,7 +43,7 @@ package struct ProcessUse: Hashable, Sendable {
     /// Below, a node with years of tables may come to its bound.
     package static let openFilesFew = 1 << 14
 
-    private static var openFilesLimit: rlimit? {
+    static var openFilesLimit: rlimit? {
         var limit = rlimit()
         let isKnown = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
         return isKnown ? limit : nil

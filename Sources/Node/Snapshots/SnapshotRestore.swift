@@ -126,7 +126,9 @@ package struct SnapshotRestore {
     private func staging(_ path: String) -> String { path + ".restoring" }
 
     private func isEmpty(_ path: String) throws -> Bool {
-        try FileManager.default.contentsOfDirectory(atPath: path).allSatisfy { $0 == "LOCK" }
+        try FileManager.default.contentsOfDirectory(atPath: path).allSatisfy {
+            $0 == DirectoryLock.file
+        }
     }
 
     private func removeIfThere(_ path: String) throws {
@@ -169,9 +171,7 @@ package struct SnapshotRestore {
     private func fill(_ staging: String, _ label: SnapshotLabel) throws {
         let files = try DirectoryFileSystem.creating(root: staging)
         let from = DirectoryFileSystem(root: source)
-        for directory in [
-            FileNames.logDirectory, FileNames.tableDirectory, FileNames.historyDirectory,
-        ] {
+        for directory in FileNames.dataDirectories {
             try files.createDirectory(directory)
             for name in try from.list(directory) {
                 let path = "\(directory)/\(name)"
@@ -197,7 +197,7 @@ package struct SnapshotRestore {
                 try copy(name, from: coldSource, to: staging)
             }
         }
-        try copy("OWNER", from: "\(source)/\(FileNames.coldDirectory)", to: staging)
+        try copy(FileNames.coldOwner, from: "\(source)/\(FileNames.coldDirectory)", to: staging)
         try files.syncDirectory(".")
     }
 

@@ -18,8 +18,7 @@ package struct ColdClaim: Hashable, Sendable {
 /// not mounted, or another node's, from one whose tables are lost: a node that took the one for the
 /// other would set all its data aside, or remove what is not its own.
 enum ColdTier {
-    static let ownerFile = "\(FileNames.coldDirectory)/OWNER"
-    private static let ownerName = "OWNER"
+    static let ownerFile = "\(FileNames.coldDirectory)/\(FileNames.coldOwner)"
 
     /// The owner that the file names; nil where there is no file, or no disk.
     static func owner(in fileSystem: any FileSystem) throws(StorageError) -> String? {
@@ -30,7 +29,7 @@ enum ColdTier {
             guard case .notFound = error else { throw error }
             return nil
         }
-        guard names.contains(ownerName) else { return nil }
+        guard names.contains(FileNames.coldOwner) else { return nil }
         let text = String(decoding: try fileSystem.readAll(ownerFile).prefix(100), as: UTF8.self)
         return text.hasSuffix("\n") ? String(text.dropLast()) : text
     }
@@ -46,7 +45,7 @@ enum ColdTier {
     static func require(
         for manifest: ManifestState, in fileSystem: any FileSystem, hasColdTier: Bool
     ) throws(StorageError) {
-        let count = manifest.tables.count { $0.location == .cold }
+        let count = manifest.coldTables.count
         guard count > 0 else { return }
         let tables = "the manifest lists \(count) tables on it"
         guard hasColdTier else {

@@ -48,6 +48,10 @@ package enum FileNames {
     package static let historyDirectory = "history"
     /// Stands for another disk: no rename goes from here to a path outside.
     package static let coldDirectory = "cold"
+    /// There: whose it is.
+    package static let coldOwner = "OWNER"
+    /// What a manifest speaks of.
+    package static let dataDirectories = [logDirectory, tableDirectory, historyDirectory]
     package static let manifest = "MANIFEST"
     package static let manifestDraft = "MANIFEST.new"
     package static let tableSuffix = ".sst"

@@ -19,7 +19,9 @@ struct SnapshotWriter {
     mutating func write(
         _ state: ManifestState, manifestSize: UInt64
     ) throws(StorageError) -> SnapshotContent {
-        for directory in Snapshots.parts { try fileSystem.createDirectory("\(root)/\(directory)") }
+        for directory in FileNames.dataDirectories {
+            try fileSystem.createDirectory("\(root)/\(directory)")
+        }
         // Files that are listed go only after an edit that no longer lists them.
         for table in state.tables where table.location == .hot {
             try link(table.path, as: "\(root)/\(table.path)")
@@ -37,7 +39,9 @@ struct SnapshotWriter {
             try copy(path, upTo: try fileSystem.open(path, .read).size())
         }
         try copy(FileNames.manifest, upTo: manifestSize)
-        for directory in Snapshots.parts { try fileSystem.syncDirectory("\(root)/\(directory)") }
+        for directory in FileNames.dataDirectories {
+            try fileSystem.syncDirectory("\(root)/\(directory)")
+        }
         try fileSystem.syncDirectory(root)
         try fileSystem.syncDirectory(Snapshots.directory)
         try fileSystem.syncDirectory(".")

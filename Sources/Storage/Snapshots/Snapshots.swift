@@ -12,9 +12,6 @@ package enum Snapshots {
     package static let directory = "snapshots"
     package static let labelFile = "SNAPSHOT"
     private static let labelDraft = "SNAPSHOT.new"
-    static let parts = [
-        FileNames.logDirectory, FileNames.tableDirectory, FileNames.historyDirectory,
-    ]
 
     static let coldDirectory = "\(FileNames.coldDirectory)/\(directory)"
 
@@ -136,11 +133,14 @@ package enum Snapshots {
             try removeAll(coldPath(of: name), in: fileSystem)
             try fileSystem.syncDirectory(coldDirectory)
         }
-        for part in parts + [FileNames.coldDirectory] where files.contains(part) {
+        for part in FileNames.dataDirectories + [FileNames.coldDirectory] where files.contains(part)
+        {
             try removeAll("\(root)/\(part)", in: fileSystem)
         }
         for file in files
-        where file != labelFile && file != FileNames.coldDirectory && !parts.contains(file) {
+        where file != labelFile && file != FileNames.coldDirectory
+            && !FileNames.dataDirectories.contains(file)
+        {
             try fileSystem.remove("\(root)/\(file)")
         }
         try fileSystem.removeDirectory(root)

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Client
-import Foundation
+import Node
 
 struct SnapshotCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -27,14 +27,10 @@ struct SnapshotCommand: AsyncParsableCommand {
 
         func run() async throws {
             // One name for all nodes, whatever their clocks say.
-            let name = name ?? Self.stamp(Date())
+            let name = name ?? TimeText.stamp(SystemClock.wall)
             try await work.run("snapshot", show: SnapshotText.line) { client, nodes in
                 try await client.perform(QueryCall.takeSnapshot(name: name), at: nodes)
             }
-        }
-
-        private static func stamp(_ date: Date) -> String {
-            ISO8601DateFormatter().string(from: date).filter { $0 != "-" && $0 != ":" }
         }
     }
 
