@@ -18,7 +18,7 @@ public struct TimeRange: Hashable, Sendable {
 /// prints bodies unchanged.
 package enum QueryCall {
     package static func counts(
-        type: String, key: String, range: TimeRange, step: String, consistency: ConsistencyLevel
+        type: String, key: String, range: TimeRange, step: String?, consistency: ConsistencyLevel
     ) -> HTTPCall {
         get(
             "/v1/counts/\(PercentEncoding.encode(type))/\(PercentEncoding.encode(key))",
@@ -58,14 +58,22 @@ package enum QueryCall {
     }
 
     package static func deadLetters(
-        reason: String?, type: String?, limit: Int?, page: String?
+        _ filter: [(String, String?)], limit: Int?, page: String?
     ) -> HTTPCall {
         get(
-            "/v1/dead-letters",
-            [
-                ("reason", reason), ("type", type), ("limit", limit.map { String($0) }),
-                ("page", page),
-            ])
+            "/v1/dead-letters", filter + [("limit", limit.map { String($0) }), ("page", page)])
+    }
+
+    package static func purge(_ filter: [(String, String?)], page: String?) -> HTTPCall {
+        HTTPCall(
+            .delete,
+            PercentEncoding.target("/v1/dead-letters", query: filter + [("page", page)]))
+    }
+
+    package static func replay(_ query: [(String, String?)], page: String?) -> HTTPCall {
+        HTTPCall(
+            .post,
+            PercentEncoding.target("/v1/dead-letters/replay", query: query + [("page", page)]))
     }
 
     package static func parked(limit: Int) -> HTTPCall {
@@ -87,6 +95,7 @@ package enum QueryCall {
     package static let partitions = get("/v1/partitions", [])
     package static let flush = HTTPCall(.post, "/v1/flush")
     package static let compact = HTTPCall(.post, "/v1/compact")
+    package static let drain = HTTPCall(.post, "/v1/drain")
 
     package static let snapshots = get("/v1/snapshots", [])
 

@@ -47,6 +47,11 @@ package struct RuleVersion: Hashable, Comparable, Sendable {
 
     package static let first = RuleVersion(1)
 
+    /// Of batches that a node seals to retire a dead letter
+    /// (docs/decisions/0031-retired-letters.md).
+    /// Two of them under one id are two who want the same, and no producer's mistake.
+    package static let retirement = RuleVersion(.max)
+
     package static func < (left: RuleVersion, right: RuleVersion) -> Bool {
         left.number < right.number
     }

@@ -208,6 +208,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case expiryForgetsSums = "expiry-forgets-sums"
     /// A replica whose tables are coarser than the coordinator knows answers all the same.
     case answersRolled = "answers-rolled"
+    /// A list of dead letters is compared by home records alone: not by what is retired.
+    case lettersByHomes = "letters-by-homes"
     /// A coordinator takes calls without a limit.
     case boundlessSessions = "boundless-sessions"
     /// A batch is bound when one voter holds it.

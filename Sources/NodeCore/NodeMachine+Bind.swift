@@ -78,11 +78,17 @@ extension NodeMachine {
             // This node's own word is not yet durable: it is silent until it is.
             return
         } else {
-            counters.conflicts += 1
+            noteConflict(bind.header)
             answerBind(
                 bind.tag, .conflict(entry.header.contentHash, isBound: entry.isBound), to: peer,
                 into: &effects)
         }
+    }
+
+    /// An id came with another content than it has: its producer made a mistake, or there are two
+    /// of one name.
+    mutating func noteConflict(_ header: BatchHeader) {
+        if header.rule != .retirement { counters.conflicts += 1 }
     }
 
     /// Neither memory nor history knows it.

@@ -9,63 +9,109 @@ import Wire
 struct DeadLetterScan {
     var read: ServedRead
     var query: DeadLetterQuery
-    /// Home records still to be read: where they lie, since their batches may be forgotten
-    /// meanwhile.
-    var rest: [LogPosition]
+    var partitions: PartitionSet
     /// The first job that may read for it: files that it needs are not removed before it ends.
     var began: UInt64
+    /// The query's, without letters of batches that have expired: the marks of those that were
+    /// retired expire as well, and would not hide them any more.
+    var filter: LetterFilter
+    /// What is left out; known once the first job is done.
+    var retired = RetiredLetters()
+    /// Home records still to be read: where they lie, since their batches may be forgotten
+    /// meanwhile.
+    var rest: [LogPosition] = []
     /// Letters of batches that were forgotten before it began.
     var older: [DeadLetterItem] = []
     var items: [DeadLetterItem] = []
     /// Letters that match, whether listed or not.
     var total: UInt64 = 0
+
+    /// Only the records tell how many letters match; without a filter the totals do.
+    var isFiltered: Bool { filter != .all }
 }
 
 extension NodeMachine {
     /// Home records read in one job.
     private static let recordsPerJob = 64
 
+    /// First what is retired, then the letters: a letter is there before its mark, and so at most a
+    /// letter that is retired in between is still listed.
     mutating func beginDeadLetters(
         _ read: ServedRead, _ query: DeadLetterQuery, _ partitions: PartitionSet,
         into effects: inout [Effect]
     ) {
-        // Without a filter the totals say how many there are; with one the letters do.
+        var filter = query.filter
+        if read.floor.expired > .min {
+            let edge = configuration.window.start(of: read.floor.expired)
+            filter.from = max(filter.from ?? edge, edge)
+        }
         let scan = DeadLetterScan(
-            read: read, query: query, rest: places(query, partitions), began: nextJob,
-            total: query.isFiltered ? 0 : index.letters(of: partitions))
+            read: read, query: query, partitions: partitions, began: nextJob, filter: filter)
+        var marks = ScanAggregate(
+            ScanSpec(
+                partitions: partitions, type: RetirementMark.type, output: .totalsByKey))
+        memtable.scan(into: &marks)
+        let snapshot = TableSnapshot(
+            frozen: flush.frozen.map { [$0] } ?? [],
+            // Keys of marks are the last ones of any table.
+            tables: tables.filter { $0.meta.lastKey.first == RetirementMark.lead })
+        if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
+            listLetters(scan, marks, into: &effects)
+        } else {
+            run(.scan(snapshot, base: marks), .deadLetters(scan), into: &effects)
+        }
+    }
+
+    mutating func listLetters(
+        _ scan: DeadLetterScan, _ marks: ScanAggregate, into effects: inout [Effect]
+    ) {
+        var scan = scan
+        for row in marks.rows {
+            guard let letter = RetirementMark.letter(ofKey: row.key) else { continue }
+            scan.retired.insert(letter)
+        }
+        scan.rest = places(scan)
+        if !scan.isFiltered {
+            let all = index.letters(of: scan.partitions)
+            scan.total = all - min(all, scan.retired.count)
+        }
         let files = forgetting.files.filter { $0.meta.letters > 0 }
         guard !files.isEmpty else {
             continueDeadLetters(scan, into: &effects)
             return
         }
-        let after = query.after.map {
+        let after = scan.query.after.map {
             LetterPlace(segment: $0.segment, id: $0.id, line: $0.line)
         }
         run(
             .letters(
                 LetterQuery(
-                    homes: partitions, reason: query.reason, type: query.type, after: after,
-                    limit: query.limit), files), .deadLetters(scan), into: &effects)
+                    homes: scan.partitions, filter: scan.filter, retired: scan.retired,
+                    after: after, limit: scan.query.limit), files), .deadLetters(scan),
+            into: &effects)
     }
 
-    /// The home records that a page is made of; with a filter all, since it needs their number.
-    private func places(
-        _ query: DeadLetterQuery, _ partitions: PartitionSet
-    ) -> [LogPosition] {
+    /// The home records that a page is made of; with a filter all that it may select, since it
+    /// needs their number.
+    private func places(_ scan: DeadLetterScan) -> [LogPosition] {
         var places: [LogPosition] = []
         var letters = 0
         for segment in index.heldSegments {
-            let after = query.isFiltered ? nil : query.after
+            let after = scan.isFiltered ? nil : scan.query.after
             if let after, segment < after.segment { continue }
-            for id in index.idsWithLetters(in: segment, homes: partitions) {
+            for id in index.idsWithLetters(in: segment, homes: scan.partitions) {
                 // Where its payload was let go of, history files have them.
-                guard let entry = index[id], let position = entry.record?.position else { continue }
+                guard let entry = index[id], let position = entry.record?.position,
+                    scan.filter.selects(entry.header)
+                else { continue }
                 if let after, (segment, id) < (after.segment, after.id) { continue }
+                let left = Int(entry.totals.dead) - scan.retired.count(of: id)
+                guard left > 0 else { continue }
                 places.append(position)
                 // That in which the page before ended may have none left.
                 if let after, (segment, id) == (after.segment, after.id) { continue }
-                letters += Int(entry.totals.dead)
-                if !query.isFiltered, letters >= query.limit { return places }
+                letters += left
+                if !scan.isFiltered, letters >= scan.query.limit { return places }
             }
         }
         return places
@@ -76,12 +122,12 @@ extension NodeMachine {
         into effects: inout [Effect]
     ) {
         var scan = scan
-        if scan.query.isFiltered { scan.total += total }
+        if scan.isFiltered { scan.total += total }
         scan.older = items.map { item in
             DeadLetterItem(
                 place: DeadLetterQuery.Place(
                     segment: item.place.segment, id: item.place.id, line: item.place.line),
-                letter: item.letter)
+                createdAt: item.createdAt, letter: item.letter)
         }
         continueDeadLetters(scan, into: &effects)
     }
@@ -90,14 +136,14 @@ extension NodeMachine {
         _ scan: DeadLetterScan, into effects: inout [Effect]
     ) {
         var scan = scan
-        let isFull = scan.items.count >= scan.query.limit && !scan.query.isFiltered
+        let isFull = scan.items.count >= scan.query.limit && !scan.isFiltered
         guard !scan.rest.isEmpty, !isFull else {
             var items = scan.older + scan.items
             items.sort { $0.place < $1.place }
             items = Array(items.prefix(scan.query.limit))
-            finish(
-                scan.read, .read(.deadLetters(items, total: scan.total), scan.read.state),
-                into: &effects)
+            let result = ReadResult.deadLetters(
+                items, total: scan.total, retired: scan.retired.count)
+            finish(scan.read, .read(result, scan.read.state), into: &effects)
             return
         }
         let positions = Array(scan.rest.prefix(Self.recordsPerJob))
@@ -129,13 +175,14 @@ extension DeadLetterScan {
     fileprivate mutating func take(
         _ letter: DeadLetter, of header: BatchHeader, _ segment: Segment
     ) {
-        if let reason = query.reason, letter.reason != reason { return }
-        if let type = query.type, letter.type != type { return }
-        if query.isFiltered { total += 1 }
+        guard filter.selects(letter),
+            !retired.contains(LetterID(batch: header.id, line: letter.line))
+        else { return }
+        if isFiltered { total += 1 }
         let place = DeadLetterQuery.Place(
             segment: segment, id: header.id, line: letter.line)
         if let after = query.after, place <= after { return }
         guard items.count < query.limit else { return }
-        items.append(DeadLetterItem(place: place, letter: letter))
+        items.append(DeadLetterItem(place: place, createdAt: header.createdAt, letter: letter))
     }
 }

@@ -68,7 +68,7 @@ extension NodeMachine {
         if found.header.contentHash == bind.header.contentHash {
             answerBind(bind.tag, .holds(wasBound: true), to: peer, into: &effects)
         } else {
-            counters.conflicts += 1
+            noteConflict(bind.header)
             answerBind(
                 bind.tag, .conflict(found.header.contentHash, isBound: true), to: peer,
                 into: &effects)

@@ -122,9 +122,8 @@ extension NodeMachine {
     }
 
     /// Its tables may be coarser than the coordinator would show them.
-    func isAhead(of floor: RetentionFloor, _ query: ReadQuery) -> Bool {
-        if case .deadLetters = query { return false }
-        return !floor.covers(retention.durable.floor) && !has(.answersRolled)
+    func isAhead(of floor: RetentionFloor) -> Bool {
+        !floor.covers(retention.durable.floor) && !has(.answersRolled)
     }
 
     /// A replica's tables are coarser than this coordinator knew: the read begins anew with what it

@@ -40,7 +40,7 @@ extension NodeMachine {
             answer(ask.tag, .notVoting(why), to: peer, into: &effects)
             return
         }
-        guard !isAhead(of: ask.floor, ask.query) else {
+        guard !isAhead(of: ask.floor) else {
             answer(ask.tag, .rolled(retention.durable.floor), to: peer, into: &effects)
             return
         }
@@ -95,7 +95,12 @@ extension NodeMachine {
                     query.partition, since: now.monotonic - ReplicationLimits.recentAge)
             }
         case .scan: state.digest = index.digests.appliedSum(of: ask.partitions)
-        case .deadLetters: state.digest = index.digests.homeSum(of: ask.partitions)
+        case .deadLetters:
+            // Letters are of home records, and what is retired is of applied slices.
+            state.digest =
+                has(.lettersByHomes)
+                ? index.digests.homeSum(of: ask.partitions)
+                : index.digests.sum(of: ask.partitions)
         }
         return state
     }
@@ -117,7 +122,7 @@ extension NodeMachine {
     private mutating func perform(
         _ read: ServedRead, _ partitions: PartitionSet, into effects: inout [Effect]
     ) {
-        guard !isAhead(of: read.floor, read.query) else {
+        guard !isAhead(of: read.floor) else {
             if let tag = read.convergence { converging[tag] = nil }
             answer(read.tag, .rolled(retention.durable.floor), to: read.peer, into: &effects)
             return

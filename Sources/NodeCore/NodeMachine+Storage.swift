@@ -135,6 +135,8 @@ extension NodeMachine {
             fetchLoaded(fetch, records.map(\.payload), into: &effects)
         case (.deadLetters(let scan), .records(let records)):
             deadLettersLoaded(scan, records.map(\.payload), into: &effects)
+        case (.deadLetters(let scan), .scanned(let marks)):
+            listLetters(scan, marks, into: &effects)
         case (.deadLetters(let scan), .letters(let items, let total)):
             olderLettersLoaded(scan, items, total, into: &effects)
         case (.unite(let tag), .records(let records)):

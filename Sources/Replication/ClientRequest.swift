@@ -56,7 +56,8 @@ package enum ReadQuery: Hashable, Sendable {
     /// An aggregate over all keys of `spec.partitions`; the coordinator fills the partitions in,
     /// callers leave them empty. Answered by `.scan`.
     case scan(ScanSpec, top: TopSpec?)
-    /// Dead letters of home records, in the order (segment, id, line). Answered by `.deadLetters`.
+    /// Dead letters of home records that are not retired, in the order (segment, id, line).
+    /// Answered by `.deadLetters`.
     case deadLetters(DeadLetterQuery)
 }
 
@@ -77,9 +78,7 @@ package struct TopSpec: Hashable, Sendable {
 }
 
 package struct DeadLetterQuery: Hashable, Sendable {
-    package var reason: DeadLetterReason?
-    /// Only letters whose event is known to have been of this type.
-    package var type: [UInt8]?
+    package var filter: LetterFilter
     package var limit: Int
     /// Letters behind this place, nil from the beginning.
     package var after: Place?
@@ -100,14 +99,8 @@ package struct DeadLetterQuery: Hashable, Sendable {
         }
     }
 
-    /// Some letters are left out, and only the records tell which.
-    package var isFiltered: Bool { reason != nil || type != nil }
-
-    package init(
-        reason: DeadLetterReason? = nil, type: [UInt8]? = nil, limit: Int, after: Place? = nil
-    ) {
-        self.reason = reason
-        self.type = type
+    package init(filter: LetterFilter = .all, limit: Int, after: Place? = nil) {
+        self.filter = filter
         self.limit = limit
         self.after = after
     }
@@ -186,7 +179,9 @@ package enum ReadResult: Hashable, Sendable {
     /// Sorted by (type, window).
     case series([SeriesRow])
     case scan(ScanRows)
-    case deadLetters([DeadLetterItem], total: UInt64)
+    /// `total`: of all that the filter selects. `retired`: how many were purged or replayed,
+    /// whatever the filter.
+    case deadLetters([DeadLetterItem], total: UInt64, retired: UInt64)
 }
 
 /// What a scan found, over all the partitions that were asked.
@@ -211,12 +206,17 @@ package enum ScanRows: Hashable, Sendable {
 
 package struct DeadLetterItem: Hashable, Sendable {
     package var place: DeadLetterQuery.Place
+    /// Of its batch.
+    package var createdAt: WallTime
     package var letter: DeadLetter
 
-    package init(place: DeadLetterQuery.Place, letter: DeadLetter) {
+    package init(place: DeadLetterQuery.Place, createdAt: WallTime, letter: DeadLetter) {
         self.place = place
+        self.createdAt = createdAt
         self.letter = letter
     }
+
+    package var id: LetterID { LetterID(batch: place.id, line: place.line) }
 }
 
 package enum RequestFailure: Hashable, Sendable {

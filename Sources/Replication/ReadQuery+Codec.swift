@@ -36,8 +36,7 @@ extension ByteWriter {
             }
         case .deadLetters(let letters):
             write(3)
-            write(letters.reason?.rawValue ?? 0)
-            write(optional: letters.type)
+            write(letters.filter)
             write(count: letters.limit)
             write(flag: letters.after != nil)
             if let after = letters.after { write(after) }
@@ -55,6 +54,16 @@ extension ByteWriter {
             write(count: limit)
         case .statistics: write(4)
         }
+    }
+
+    private mutating func write(_ filter: LetterFilter) {
+        write(filter.reason?.rawValue ?? 0)
+        write(optional: filter.type)
+        write(flag: filter.batch != nil)
+        if let batch = filter.batch { write(batch) }
+        write(optional: filter.line.map { Int64($0) })
+        write(optional: filter.from?.milliseconds)
+        write(optional: filter.to?.milliseconds)
     }
 
     private mutating func write(_ place: DeadLetterQuery.Place) {
@@ -92,12 +101,14 @@ extension ByteWriter {
             write(4)
             write(count: names.count)
             for name in names { write(sized: name) }
-        case .deadLetters(let items, let total):
+        case .deadLetters(let items, let total, let retired):
             write(5)
             write(fixed: total)
+            write(fixed: retired)
             write(count: items.count)
             for item in items {
                 write(item.place)
+                write(fixed: item.createdAt.milliseconds)
                 write(item.letter)
             }
         }
@@ -134,14 +145,9 @@ extension ByteReader {
             guard let order = TopSpec.Order(rawValue: try byte()) else { throw fail("an order") }
             return .scan(spec, top: TopSpec(k: k, order: order))
         case 3:
-            let number = try byte()
-            let reason = DeadLetterReason(rawValue: number)
-            guard reason != nil || number == 0 else { throw fail("reason \(number)") }
-            let type = try optionalBytes(max: Limits.typeMax)
-            let limit = try limit()
             return .deadLetters(
                 DeadLetterQuery(
-                    reason: reason, type: type, limit: limit,
+                    filter: try letterFilter(), limit: try limit(),
                     after: try flag() ? try place() : nil))
         default: throw fail("a query")
         }
@@ -158,6 +164,22 @@ extension ByteReader {
         case 4: .statistics
         default: throw fail("what a scan gives")
         }
+    }
+
+    private mutating func letterFilter() throws(DecodeError) -> LetterFilter {
+        var filter = LetterFilter()
+        let number = try byte()
+        filter.reason = DeadLetterReason(rawValue: number)
+        guard filter.reason != nil || number == 0 else { throw fail("reason \(number)") }
+        filter.type = try optionalBytes(max: Limits.typeMax)
+        if try flag() { filter.batch = try batchID() }
+        if let line = try optionalInteger() {
+            filter.line = UInt32(exactly: line)
+            guard filter.line != nil else { throw fail("line \(line)") }
+        }
+        filter.from = try optionalInteger().map { WallTime(milliseconds: $0) }
+        filter.to = try optionalInteger().map { WallTime(milliseconds: $0) }
+        return filter
     }
 
     private mutating func place() throws(DecodeError) -> DeadLetterQuery.Place {
@@ -196,11 +218,15 @@ extension ByteReader {
         case 4: return .scan(.keys(try names()))
         case 5:
             let total: UInt64 = try fixed()
+            let retired: UInt64 = try fixed()
             var items: [DeadLetterItem] = []
-            for _ in 0..<(try count(ofSize: 40)) {
-                items.append(DeadLetterItem(place: try place(), letter: try deadLetter()))
+            for _ in 0..<(try count(ofSize: 48)) {
+                items.append(
+                    DeadLetterItem(
+                        place: try place(), createdAt: WallTime(milliseconds: try fixed()),
+                        letter: try deadLetter()))
             }
-            return .deadLetters(items, total: total)
+            return .deadLetters(items, total: total, retired: retired)
         default: throw fail("a result")
         }
     }

@@ -19,15 +19,19 @@ extension ReadResult {
         case .deadLetters(let query):
             var items: [DeadLetterItem] = []
             var total: UInt64 = 0
+            var retired: UInt64 = 0
             for part in parts {
-                guard case .deadLetters(let some, let count) = part else { return nil }
+                guard case .deadLetters(let some, let count, let gone) = part else { return nil }
                 items.append(contentsOf: some)
                 let (sum, isOver) = total.addingReportingOverflow(count)
-                guard !isOver else { return nil }
+                let (sumGone, isGoneOver) = retired.addingReportingOverflow(gone)
+                guard !isOver, !isGoneOver else { return nil }
                 total = sum
+                retired = sumGone
             }
             items.sort { $0.place < $1.place }
-            return .deadLetters(Array(items.prefix(query.limit)), total: total)
+            return .deadLetters(
+                Array(items.prefix(query.limit)), total: total, retired: retired)
         }
     }
 
@@ -37,7 +41,7 @@ extension ReadResult {
         case .series(let rows): rows.reduce(0) { $0 + $1.measure.count }
         case .scan(.totals(let rows)): rows.reduce(0) { $0 + $1.measure.count }
         case .scan(.types(let rows)), .scan(.keys(let rows)): UInt64(rows.count)
-        case .deadLetters(_, let total): total
+        case .deadLetters(_, let total, _): total
         }
     }
 }

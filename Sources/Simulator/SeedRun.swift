@@ -37,6 +37,8 @@ package struct SeedRun: Sendable {
         swarm.drawRetention(&retentionDraw)
         var coldDraw = RandomSource(seed: seed ^ 0x636f_6c64)
         swarm.drawCold(&coldDraw)
+        var letterDraw = RandomSource(seed: seed ^ 0x6c65_7474)
+        swarm.drawRetirement(&letterDraw)
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

@@ -103,6 +103,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     /// nil: payloads wait in the log until they are forgotten.
     package var release: ReleasePolicy?
     package var retention = RetentionPolicy.forever
+    /// Dead letters are purged.
+    package var retires = false
     /// nil: there is no cold disk.
     package var coldAfter: Duration?
     /// Who is away for longer is left out; nil waits for ever.
@@ -319,6 +321,11 @@ package struct Swarm: Sendable, CustomStringConvertible {
             base: keeps[0], hours: count > 1 ? keeps[1] : nil, days: count > 2 ? keeps[2] : nil)
     }
 
+    /// Drawn apart from the rest: in a third of the seeds dead letters are purged.
+    package mutating func drawRetirement(_ random: inout RandomSource) {
+        retires = random.chance(1, in: 3)
+    }
+
     /// Drawn apart from the rest: in a third of the seeds the tables of long ago move to the cold
     /// disk while faults happen.
     package mutating func drawCold(_ random: inout RandomSource) {
@@ -374,7 +381,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
             + (forgetSegmentsMin == nil ? "" : ", forgets")
             + (release.map { ", releases \($0.filesMin) files" } ?? "")
             + (retention == .forever ? "" : ", rolls up")
-            + (coldAfter == nil ? "" : ", moves")
+            + (coldAfter == nil ? "" : ", moves") + (retires ? ", purges" : "")
             + (absenceMax.map { ", leaves out after \($0.milliseconds) ms" } ?? "")
     }
 }

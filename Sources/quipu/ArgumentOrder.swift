@@ -28,6 +28,7 @@ package enum ArgumentOrder {
         Command(path: ["keys"], words: 1, valued: ["--prefix", "--limit", "--page"]),
         Command(path: ["endpoints"], words: 1, valued: []),
         Command(path: ["batch"], words: 2, valued: ["--created"]),
+        Command(path: ["dlq", "show"], words: 3, valued: []),
         Command(path: ["attributes", "get"], words: 1, valued: []),
     ]
 

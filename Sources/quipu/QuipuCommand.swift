@@ -26,14 +26,14 @@ struct QuipuCommand: AsyncParsableCommand {
             InfoCommand.self, EndpointsCommand.self, GossipInfoCommand.self,
             PartitionsCommand.self, DeadLettersCommand.self, AttributesCommand.self,
             BatchCommand.self, AuditCommand.self, FlushCommand.self, CompactCommand.self,
-            VerifyCommand.self, SnapshotCommand.self, RestoreCommand.self, InspectCommand.self,
+            VerifyCommand.self, RepairCommand.self, DrainCommand.self, SnapshotCommand.self,
+            RestoreCommand.self, InspectCommand.self,
             GenerateCommand.self, SimulateCommand.self, MeasureTablesCommand.self,
         ])
 
     /// Commands that exist in name, for the scripts that may try them.
     private static let missing: [[String]] = [
-        ["repair"], ["drain"], ["join"], ["decommission"],
-        ["remove"], ["replace"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "purge"],
+        ["join"], ["decommission"], ["remove"], ["replace"],
     ]
 
     /// Runs the command that `arguments` name and returns the exit code.

@@ -90,7 +90,8 @@ struct HTTPParkingTests {
         let fixture = try APIFixture(parked: Self.listing) { _ in
             .read(
                 ReadAnswer(
-                    result: .deadLetters([], total: 0), replicas: [], consistency: .quorum))
+                    result: .deadLetters([], total: 0, retired: 0), replicas: [],
+                    consistency: .quorum))
         }
         let text =
             #"{"node":"n1","batches":3,"bytes":700,"items":[{"batch":{"producer":"#
@@ -104,7 +105,7 @@ struct HTTPParkingTests {
             return
         }
         let beside = await fixture.get("/v1/dead-letters").text
-        #expect(beside == #"{"items":[],"next":null,"total":0,"parked":"# + text + "}")
+        #expect(beside == #"{"items":[],"next":null,"total":0,"retired":0,"parked":"# + text + "}")
         #expect(await fixture.call("POST", "/v1/parked").status == 405)
     }
 

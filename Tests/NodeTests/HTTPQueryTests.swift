@@ -170,6 +170,20 @@ import Testing
         #expect(await fixture.get("/v1/counts/*/k?step=2h").status == 400)
     }
 
+    @Test("A step is a multiple of the cluster's windows, which have a name as well")
+    func stepNames() throws {
+        let seconds = WindowLength(milliseconds: 10_000)
+        #expect(try WindowStep(nil, base: seconds).name == "10s")
+        #expect(try WindowStep("10s", base: seconds) == WindowStep(nil, base: seconds))
+        #expect(try WindowStep("1m", base: seconds).name == "1m")
+        #expect(try WindowStep(nil, base: WindowLength(milliseconds: 300_000)).name == "5m")
+        #expect(try WindowStep(nil, base: WindowLength(milliseconds: 3_600_000)).name == "1h")
+        #expect(throws: Problem.self) {
+            try WindowStep("1m", base: WindowLength(milliseconds: 300_000))
+        }
+        #expect(throws: Problem.self) { try WindowStep("30s", base: seconds) }
+    }
+
     @Test("CSV comes by Accept")
     func csv() async throws {
         let fixture = try Self.series([Self.row("view", 0, 2_500_000), Self.row("view", 1, nil)])
@@ -301,19 +315,20 @@ import Testing
                     result: .deadLetters(
                         [
                             DeadLetterItem(
-                                place: place,
+                                place: place, createdAt: WallTime(milliseconds: 60_000),
                                 letter: DeadLetter(
                                     line: 3, reason: .badUTF8, detail: "d", raw: [0x61, 0xff],
                                     type: Array("view".utf8), time: WallTime(milliseconds: 0)))
-                        ], total: 12), replicas: [], consistency: .quorum))
+                        ], total: 12, retired: 5), replicas: [], consistency: .quorum))
         }
         let reply = await fixture.get("/v1/dead-letters?reason=bad-utf8&limit=1")
         #expect(
             reply.text.contains(
                 #""line":3,"reason":"bad-utf8","detail":"d","raw":"a�","raw_base64":"Yf8=","#))
         #expect(
-            reply.text.contains(#""type":"view","key":null,"time":"1970-01-01T00:00:00Z"}"#))
-        #expect(reply.text.contains(#""total":12"#))
+            reply.text.contains(#""type":"view","key":null,"time":"1970-01-01T00:00:00Z","#))
+        #expect(reply.text.contains(#""created":"1970-01-01T00:01:00Z"}"#))
+        #expect(reply.text.contains(#""total":12,"retired":5"#))
         let token = PageToken.text(place: place)
         #expect(reply.text.contains(#""next":"\#(token)""#))
         _ = await fixture.get("/v1/dead-letters?page=\(token)")
@@ -322,14 +337,14 @@ import Testing
             Issue.record("the core was not asked for dead letters")
             return
         }
-        #expect(query.after == place && query.type == nil)
+        #expect(query.after == place && query.filter == .all)
         _ = await fixture.get("/v1/dead-letters?type=view&limit=1")
         let byType = fixture.core.requests.last { if case .read = $0 { true } else { false } }
         guard case .read(.deadLetters(let typed), _)? = byType else {
             Issue.record("the core was not asked for dead letters of a type")
             return
         }
-        #expect(typed.type == Array("view".utf8))
+        #expect(typed.filter.type == Array("view".utf8))
         #expect(await fixture.get("/v1/dead-letters?reason=worse").status == 400)
     }
 

@@ -39,14 +39,24 @@ struct MessageCodecTests {
                 ScanSpec(
                     partitions: partitions, output: .keys(prefix: [1], after: [2], limit: 9)),
                 top: nil),
-            .deadLetters(DeadLetterQuery(reason: .badTime, limit: 3, after: place)),
-            .deadLetters(DeadLetterQuery(type: [0x61], limit: 3)),
+            .deadLetters(
+                DeadLetterQuery(filter: LetterFilter(reason: .badTime), limit: 3, after: place)),
+            .deadLetters(DeadLetterQuery(filter: LetterFilter(type: [0x61]), limit: 3)),
+            .deadLetters(
+                DeadLetterQuery(
+                    filter: LetterFilter(
+                        batch: header.id, line: .max, from: WallTime(milliseconds: -1),
+                        to: WallTime(milliseconds: .max)), limit: 3)),
         ]
         let results: [ReadResult?] = [
             nil, .series([SeriesRow(type: [1], window: -3, measure: measure)]),
             .scan(.totals([.init(key: [], measure: measure)])), .scan(.types([[1], [2, 3]])),
             .scan(.keys([[9]])),
-            .deadLetters([DeadLetterItem(place: place, letter: letter)], total: 8),
+            .deadLetters(
+                [
+                    DeadLetterItem(
+                        place: place, createdAt: WallTime(milliseconds: 7), letter: letter)
+                ], total: 8, retired: 2),
         ]
         let sums = [SegmentSum(segment: Segment(-1), digest: digest)]
         let scopes: [SyncAsk.Scope] = [

@@ -141,14 +141,16 @@ struct HistoryTests {
                     let place = LetterPlace(
                         segment: Segment(createdAt: header.createdAt, length: Self.length),
                         id: header.id, line: letter.line)
-                    expected.append(LetterItem(place: place, letter: letter))
+                    expected.append(
+                        LetterItem(place: place, createdAt: header.createdAt, letter: letter))
                 }
             }
             expected.sort { $0.place < $1.place }
             var found: [LetterItem] = []
             while true {
                 let query = LetterQuery(
-                    homes: homes, reason: reason, type: [1], after: found.last?.place, limit: 17)
+                    homes: homes, filter: LetterFilter(reason: reason, type: [1]),
+                    after: found.last?.place, limit: 17)
                 guard
                     case .letters(let page, let total) = try runner.run(.letters(query, handles))
                         .get()
@@ -159,6 +161,40 @@ struct HistoryTests {
             }
             #expect(found == expected)
         }
+    }
+
+    @Test("leave out letters that are retired, and batches that are not meant")
+    func lettersLeftOut() throws {
+        let files = try LogTests.fresh()
+        let handle = try Self.write(Self.plan(1, 0..<40), to: files)
+        let runner = ManifestTests.runner(files)
+        let chosen = Self.header(10)
+        let lines = Self.letters(10).map(\.line)
+        func list(
+            _ filter: LetterFilter, without retired: [UInt32]
+        ) throws -> (lines: [UInt32], total: UInt64) {
+            var marks = RetiredLetters()
+            for line in retired { marks.insert(LetterID(batch: chosen.id, line: line)) }
+            let query = LetterQuery(
+                homes: .all, filter: filter, retired: marks, limit: 1000)
+            guard
+                case .letters(let items, let total) = try runner.run(.letters(query, [handle]))
+                    .get()
+            else { throw TableTests.Unexpected() }
+            return (items.filter { $0.place.id == chosen.id }.map(\.place.line), total)
+        }
+        let all = try list(.all, without: [])
+        #expect(!lines.isEmpty && all.lines == lines)
+        let less = try list(.all, without: [lines[0]])
+        #expect(less.lines == Array(lines.dropFirst()) && less.total == all.total - 1)
+        let alone = try list(LetterFilter(batch: chosen.id), without: [])
+        #expect(alone.lines == lines && alone.total == UInt64(lines.count))
+        let line = try list(LetterFilter(batch: chosen.id, line: lines[0]), without: [])
+        #expect(line.lines == [lines[0]])
+        let before = try list(LetterFilter(to: chosen.createdAt), without: [])
+        #expect(before.lines.isEmpty)
+        let from = try list(LetterFilter(from: chosen.createdAt), without: [])
+        #expect(from.lines == lines)
     }
 
     @Test("are merged without doubles; old outcomes go, dead letters stay")
@@ -192,7 +228,7 @@ struct HistoryTests {
         plan.drafts[0].letters = .inLog(append.position)
         let handle = try Self.write(plan, to: files)
         let query = LetterQuery(
-            homes: PartitionSet([PartitionID(1)]), reason: nil, type: nil, after: nil, limit: 9)
+            homes: PartitionSet([PartitionID(1)]), limit: 9)
         let runner = ManifestTests.runner(files)
         guard case .letters(let items, _) = try runner.run(.letters(query, [handle])).get() else {
             throw TableTests.Unexpected()
@@ -421,7 +457,7 @@ struct HistoryCrashTests {
             #expect(found?.header == HistoryTests.header(number), "\(what): \(number)")
         }
         let query = LetterQuery(
-            homes: PartitionSet.all, reason: nil, type: nil, after: nil, limit: 1000)
+            homes: PartitionSet.all, limit: 1000)
         guard
             case .letters(let items, _) = try runner.run(.letters(query, recovered.history)).get()
         else { throw TableTests.Unexpected() }

@@ -96,7 +96,7 @@ struct OldFormatTests {
             #expect(entry.totals == record.totals)
         }
         #expect(try HistoryTests.lookUp(6, in: [file], runner) == nil)
-        let query = LetterQuery(homes: .all, reason: nil, type: nil, after: nil, limit: 100)
+        let query = LetterQuery(homes: .all, limit: 100)
         guard case .letters(let items, _) = try runner.run(.letters(query, [file])).get() else {
             throw TableTests.Unexpected()
         }

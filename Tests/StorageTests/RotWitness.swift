@@ -183,7 +183,7 @@ struct RotWitness {
         } catch {
             said.faults += 1
         }
-        let query = LetterQuery(homes: .all, reason: nil, type: nil, after: nil, limit: 1000)
+        let query = LetterQuery(homes: .all, limit: 1000)
         switch ManifestTests.runner(files).run(.letters(query, [file])) {
         case .success(.letters(let items, _)): said.letters[file.meta.id] = items
         case .success: throw TableTests.Unexpected()

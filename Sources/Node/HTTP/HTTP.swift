@@ -25,6 +25,8 @@
 ///    so.
 package enum HTTPLimits {
     package static let connectionsMax = 1024
+    /// With fewer left, new connections close those that wait for a request.
+    package static let connectionsSpare = 128
     /// Bytes of all header fields together.
     package static let headersMax = 64 << 10
     package static let headerCountMax = 200
@@ -38,8 +40,9 @@ package enum HTTPLimits {
     package static let compactionWaitMax: Duration = .seconds(10)
     /// An idle connection is closed.
     package static let idleMax: Duration = .seconds(75)
-    /// A request whose body makes no progress for so long is closed.
-    package static let stallMax: Duration = .seconds(30)
+    /// A request of whose body fewer bytes than these come in so long is closed.
+    package static let stallMax: Duration = .seconds(15)
+    package static let bodyBytesMin = 2 << 10
     /// How long a connection that ends before its request did is still listened to.
     package static let lingerMax: Duration = .seconds(1)
     package static let topDefault = 10
@@ -48,6 +51,12 @@ package enum HTTPLimits {
     package static let pageMax = 10_000
     /// Windows in one answer; a query for more must choose a coarser step or a shorter range.
     package static let windowsMax = 1 << 20
+    /// Dead letters that one request purges or replays, in how long, how many are listed and how
+    /// many are under way at once.
+    package static let retireMax = 10_000
+    package static let retireTimeMax: Duration = .seconds(8)
+    package static let retirePage = 500
+    package static let retiresAtOnce = 64
     package static let idempotencyKeyMax = 255
     package static let attributesBodyMax = 16 << 20
     package static let retryAfterSeconds = 1

@@ -14,13 +14,25 @@ extension HTTPAPI {
         let response = await core.request(.audit(age: age), deadline: deadline)
         switch response {
         case .audit(.report(let report)):
-            return .json { HTTPAPI.write(report, by: settings.node.name, to: &$0) }
+            let retired = await retiredLetters()
+            return .json {
+                HTTPAPI.write(report, retired: retired, by: settings.node.name, to: &$0)
+            }
         case .audit(.verifying(let doneBytes, let totalBytes)):
             let state = VerificationState(doneBytes: doneBytes, totalBytes: totalBytes)
             return Self.reading(state, since: since)
         case .failed(let failure): throw failure.problem(consistency: nil)
         case .write, .status, .read, .flushed, .compacted, .verified, .parked:
             throw .unexpectedAnswer
+        }
+    }
+
+    /// Dead letters that were purged or replayed; nil where that cannot be told now.
+    private func retiredLetters() async -> UInt64? {
+        do throws(Problem) {
+            return try await letters(DeadLetterQuery(limit: 1), .quorum).retired
+        } catch {
+            return nil
         }
     }
 
@@ -40,8 +52,11 @@ extension HTTPAPI {
     }
 
     private static func write(
-        _ report: AuditReport, by name: String, to json: inout JSONWriter
+        _ report: AuditReport, retired: UInt64?, by name: String, to json: inout JSONWriter
     ) {
+        // Marks of retired letters are counted like events, on both sides; nobody sent them.
+        let marks = retired ?? 0
+        let shown = { (count: UInt64) in count - min(count, marks) }
         json.field("clean", report.isClean)
         json.field("lagging", report.lagging)
         json.field("healed", report.healed)
@@ -57,11 +72,13 @@ extension HTTPAPI {
         json.field(
             "input",
             object: { json in
-                json.field("events", report.balance.input.events)
-                json.field("counted", report.balance.input.counted)
+                json.field("events", shown(report.balance.input.events))
+                json.field("counted", shown(report.balance.input.counted))
                 json.field("dead", report.balance.input.dead)
             })
-        json.field("output", report.balance.output)
+        json.field("output", shown(report.balance.output))
+        json.key("retired")
+        if let retired { json.number(retired) } else { json.null() }
         json.field(
             "nodes",
             array: { json in

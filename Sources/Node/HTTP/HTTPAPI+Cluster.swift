@@ -205,6 +205,18 @@ extension HTTPAPI {
         }
     }
 
+    static let drainedReason = "the node was drained: start it again"
+
+    /// What comes before a planned stop: no more batches from clients, and what is in memory goes
+    /// to files, so that the next start has little to replay.
+    func drain(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
+        try allow(call, ["POST"])
+        try call.query.expect(only: [])
+        state.setDrained()
+        try await flushed()
+        return .json { $0.field("drained", true) }
+    }
+
     /// Answers when each time bucket has one table, or with 202 where that takes longer.
     func compact(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
         try allow(call, ["POST"])
@@ -230,6 +242,7 @@ extension HTTPAPI {
         try allow(call, ["GET", "HEAD"])
         var reasons = await core.view().map(\.notReady) ?? ["the node is shutting down"]
         if state.isDraining { reasons.append("the node is shutting down") }
+        if state.isDrained { reasons.append(HTTPAPI.drainedReason) }
         if let reason = state.readOnlyReason { reasons.append(reason) }
         return .json(status: reasons.isEmpty ? 200 : 503) { json in
             json.field("ready", reasons.isEmpty)
@@ -246,7 +259,8 @@ extension HTTPAPI {
             Int((clock().monotonic - settings.startedAt.monotonic).milliseconds / 1000)
         if let view = await core.view() {
             gauges.isReady =
-                view.notReady.isEmpty && !state.isDraining && state.readOnlyReason == nil
+                view.notReady.isEmpty && !state.isDraining && !state.isDrained
+                && state.readOnlyReason == nil
             gauges.isVoting = view.members.first { $0.node == view.node }?.isVoting ?? false
             gauges.peers = view.members.map { ($0.node.name, $0.isUp) }
             gauges.core =

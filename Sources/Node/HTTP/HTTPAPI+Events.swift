@@ -10,6 +10,8 @@ extension HTTPAPI {
         let request = try EventRequest(query: call.query, header: call.header)
         if request.parks { try admitAny() }
         try admit()
+        // Before the body is read: it would be read in vain.
+        if admission.isFull { throw tooManyUnderWay() }
         if let length = call.header("Content-Length").flatMap(Int.init), request.seal != nil,
             length > Limits.bodySentMax
         {
@@ -52,9 +54,12 @@ extension HTTPAPI {
     }
 
     /// Turns writes away before their bodies are read.
-    private func admit() throws(Problem) {
+    func admit() throws(Problem) {
         if state.isDraining {
             throw Problem.notReadyToWrite("the node is shutting down; send to another node")
+        }
+        if state.isDrained {
+            throw Problem.notReadyToWrite("\(HTTPAPI.drainedReason); send to another node")
         }
         if let reason = state.readOnlyReason {
             var problem = Problem.notReadyToWrite("\(reason); send to another node")
@@ -67,7 +72,12 @@ extension HTTPAPI {
         _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest
     ) async throws(Problem) -> WriteAnswer.Part {
         let began = clock().monotonic
-        defer { metrics.write.observe(clock().monotonic - began) }
+        guard admission.enter() else { throw tooManyUnderWay() }
+        defer {
+            let now = clock().monotonic
+            admission.leave(took: now - began, at: now)
+            metrics.write.observe(now - began)
+        }
         let folded: FoldedRecord
         do throws(FoldFailure) {
             folded = try await folds.fold(
@@ -96,6 +106,12 @@ extension HTTPAPI {
             countOutcome(problem.outcome)
             throw problem
         }
+    }
+
+    private func tooManyUnderWay() -> Problem {
+        metrics.requestsRefused.increment()
+        countOutcome(.notAttempted)
+        return .overloaded("\(admission.open) batches are under way, which is a second's work")
     }
 
     private func countOutcome(_ outcome: Outcome?) {

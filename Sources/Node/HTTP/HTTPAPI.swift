@@ -57,6 +57,7 @@ package struct HTTPAPI: Sendable {
     /// nil where there are no files to take snapshots of.
     let keeper: SnapshotService?
     let bodies: ByteBudget
+    package let admission = AdmissionLimit()
     /// Whether writes must wait for room on the disk, and what operators see of queues.
     let gauges: @Sendable () -> MetricGauges
     let state: ServingState
@@ -127,7 +128,7 @@ package struct HTTPAPI: Sendable {
         case ("keys", 1): return try await keys(call, type: rest[0])
         case ("dead-letters", 0): return try await deadLetters(call)
         case ("dead-letters", 1) where rest[0] == "replay":
-            throw .notInThisVersion("replaying dead letters")
+            return try await replayLetters(call)
         case ("parked", 0): return try await parked(call)
         case ("attributes", 0): return try await putAttributes(call)
         case ("attributes", 1): return try await attributes(call, key: rest[0])
@@ -143,8 +144,7 @@ package struct HTTPAPI: Sendable {
         case ("verify", 0): return try await verify(call)
         case ("snapshots", 0): return try await snapshots(call)
         case ("snapshots", 1): return try await snapshot(call, name: rest[0])
-        case ("repair", 0), ("drain", 0):
-            throw .notInThisVersion(resource)
+        case ("drain", 0): return try await drain(call)
         default: throw unknownPath(call)
         }
     }

@@ -4,6 +4,7 @@ internal import Synchronization
 package final class ServingState: Sendable {
     private struct State {
         var isDraining = false
+        var isDrained = false
         var diskReason: String?
     }
 
@@ -16,6 +17,14 @@ package final class ServingState: Sendable {
 
     package func drain() {
         state.withLock { $0.isDraining = true }
+    }
+
+    /// An operator wants it to be stopped: it answers queries and its peers, and takes no batch
+    /// from clients until it is started again.
+    package var isDrained: Bool { state.withLock(\.isDrained) }
+
+    package func setDrained() {
+        state.withLock { $0.isDrained = true }
     }
 
     /// Why the node takes no writes at the moment although it answers queries; nil where it does.

@@ -86,6 +86,9 @@ extension NodeMetrics {
         out.counter("quipu_events_counted_total", "Events counted.", eventsCounted.value)
         out.counter("quipu_events_dead_total", "Events that became dead letters.", eventsDead.value)
         out.counter(
+            "quipu_dead_letters_retired_total", "Dead letters that were purged or replayed here.",
+            lettersRetired.value)
+        out.counter(
             "quipu_batches_total", "Batches by outcome, on this coordinator.", by: "outcome",
             [
                 ("counted", batchesCounted.value), ("duplicate", batchesDuplicate.value),

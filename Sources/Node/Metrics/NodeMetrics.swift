@@ -9,6 +9,7 @@ package final class NodeMetrics: Sendable {
     package let batchesParked = Counter()
     package let eventsCounted = Counter()
     package let eventsDead = Counter()
+    package let lettersRetired = Counter()
     package let bytesReceived = Counter()
     package let queries = Counter()
     package let messagesIn = Counter()

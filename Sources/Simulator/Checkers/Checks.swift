@@ -83,6 +83,8 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case acknowledged
     case acknowledgedDuplicate = "acknowledged-duplicate"
     case conflict
+    case letterRetired = "letter-retired"
+    case letterHidden = "letter-hidden"
     case expired
     case notAttempted = "not-attempted"
     case unknown

@@ -169,7 +169,7 @@ extension VirtualCluster {
             let found, found.header == made.header, found.totals == made.totals
         else { throw Violation("S7", "\(node.id)'s history does not know \(id)") }
         let query = LetterQuery(
-            homes: PartitionSet([made.home]), reason: nil, type: nil, after: nil, limit: 10_000)
+            homes: PartitionSet([made.home]), limit: 10_000)
         guard case .success(.letters(let items, _)) = process.runner.run(.letters(query, files))
         else { throw Violation("S14", "\(node.id)'s history cannot list letters") }
         let letters = items.filter { $0.place.id == id }.map(\.letter)

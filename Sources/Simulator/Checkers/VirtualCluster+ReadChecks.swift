@@ -33,8 +33,8 @@ extension VirtualCluster {
                 try checkSeries(rows, query, check, by: answer.floor)
             case (.scan(let spec, let top), .scan(let rows)):
                 try checkScan(rows, spec, top, check, by: answer.floor)
-            case (.deadLetters, .deadLetters(let items, let total)):
-                try checkLetters(items, total, check)
+            case (.deadLetters, .deadLetters(let items, let total, let retired)):
+                try checkLetters(items, total, retired, check)
             case (.series, _), (.scan, _), (.deadLetters, _):
                 throw Violation("S4", "an answer of another kind")
             }
@@ -66,7 +66,7 @@ extension VirtualCluster {
         if check.level != .one { checks.raiseFloor(query.partition, seen) }
     }
 
-    private func checkSet(
+    func checkSet(
         _ seen: ContentSet, in scope: ContentSet, _ partition: PartitionID, _ check: ReadCheck,
         _ what: @autoclosure () -> String
     ) throws(Violation) {
@@ -101,6 +101,7 @@ extension VirtualCluster {
     ) -> [[UInt8]: UInt64] {
         var totals: [[UInt8]: UInt64] = [:]
         for number in set.members {
+            guard ledger.contents[number].retires == nil else { continue }
             for cell in ledger.contents[number].cells
             where spec.type ?? cell.name.type == cell.name.type
                 && cell.name.window >= floor.expired
@@ -131,7 +132,7 @@ extension VirtualCluster {
                 Array(totals(most, spec, floor).keys))
         case .types(let types):
             let names = { (set: ContentSet) in
-                set.members.flatMap { number in
+                set.members.filter { self.ledger.contents[$0].retires == nil }.flatMap { number in
                     self.ledger.contents[number].cells.map(\.name)
                         .filter { $0.window >= floor.expired }.map(\.type)
                 }
@@ -178,49 +179,6 @@ extension VirtualCluster {
             throw Violation(
                 "S4", "a list of \(names.count) names, \(Set(least).count) to \(Set(most).count)")
         }
-    }
-
-    // MARK: - Dead letters
-
-    /// S14: the letters of a content are there all or none, and as they were made.
-    private func checkLetters(
-        _ items: [DeadLetterItem], _ total: UInt64, _ check: ReadCheck
-    ) throws(Violation) {
-        var found: [Int: Int] = [:]
-        for item in items {
-            let maker = ledger.rivals(of: item.place.id).first { number in
-                ledger.contents[number].deadLetters.contains(item.letter)
-                    && Segment(
-                        createdAt: ledger.createdAt(number, as: item.place.id),
-                        length: swarm.segmentLength) == item.place.segment
-            }
-            guard let maker, item.place.line == item.letter.line else {
-                throw Violation("S14", "dead letter \(item.place), which nobody made")
-            }
-            found[maker, default: 0] += 1
-        }
-        for (number, count) in found.sorted(by: { $0.key < $1.key }) {
-            let made = ledger.contents[number].deadLetters.count
-            guard count == made else {
-                throw Violation("S14", "\(count) of \(made) dead letters of c\(number)")
-            }
-        }
-        guard total == UInt64(items.count) else {
-            throw Violation("S14", "\(items.count) dead letters, said to be \(total)")
-        }
-        let seen = ContentSet(found.keys)
-        let scope = ContentSet(
-            ledger.contents.filter { !$0.deadLetters.isEmpty }.map(\.number))
-        if check.isFinal, let final = checks.final {
-            guard seen.members == final.intersection(scope).members else {
-                throw Violation(
-                    "L4", "dead letters of \(seen), not of \(final.intersection(scope))")
-            }
-        }
-        var homes = check
-        homes.floors = [check.letterFloor]
-        try checkSet(seen, in: scope, PartitionID(0), homes, "the list of dead letters")
-        if check.level != .one { checks.letterFloor.formUnion(seen) }
     }
 
     // MARK: - Outcomes

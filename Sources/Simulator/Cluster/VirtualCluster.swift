@@ -52,6 +52,8 @@ package final class VirtualCluster {
     var parkingRandom: RandomSource
     /// Of disks that are lost after they forgot, likewise.
     var historyRandom: RandomSource
+    /// Of dead letters that are retired, likewise.
+    var letterRandom: RandomSource
     /// Copies that were cut short on purpose.
     var interruptions = 0
     /// Batches that were made because of a copy, and those that are about to be.
@@ -80,6 +82,7 @@ package final class VirtualCluster {
         snapshotRandom = random.fork()
         parkingRandom = RandomSource(seed: seed ^ 0x7061_726b)
         historyRandom = RandomSource(seed: seed ^ 0x666f_7267)
+        letterRandom = RandomSource(seed: seed ^ 0x6c65_7474)
         ring = try Self.makeRing(swarm)
         workload = Workload(swarm, partitioning: ring.partitioning, random: random.fork())
         for index in 0..<swarm.nodes {

@@ -40,8 +40,14 @@ package final class Content: Sendable {
     /// Sorted by partition, then name.
     package let cells: [ContentCell]
     package let deadLetters: [DeadLetter]
+    /// The letter whose mark is its one cell.
+    package let retires: LetterID?
 
-    init(number: Int, record: BatchRecord, cells: [ContentCell], deadLetters: [DeadLetter]) {
+    init(
+        number: Int, record: BatchRecord, cells: [ContentCell], deadLetters: [DeadLetter],
+        retires: LetterID? = nil
+    ) {
+        self.retires = retires
         self.number = number
         self.record = record
         self.cells = cells
@@ -82,6 +88,21 @@ package struct ContentMaker {
         for line in 0..<dead { letters.append(makeLetter(line, of: number, createdAt)) }
         let record = encode(number, id: id, createdAt: createdAt, cells, letters)
         return Content(number: number, record: record, cells: cells, deadLetters: letters)
+    }
+
+    /// Makes a content that retires a dead letter.
+    package func makeMark(
+        _ number: Int, of letter: LetterID, id: BatchID, createdAt: WallTime
+    ) -> Content {
+        let name = CellName(
+            key: RetirementMark.key(of: letter), type: RetirementMark.type,
+            window: 29_400_000 + Int64(number / Content.groupSize) * 16)
+        let cell = ContentCell(
+            name: name, partition: partitioning.home(of: letter.batch),
+            measure: Measure(count: Content.bit(number)))
+        let record = encode(number, id: id, createdAt: createdAt, [cell], [], .retirement)
+        return Content(
+            number: number, record: record, cells: [cell], deadLetters: [], retires: letter)
     }
 
     /// Some say what their events would have been.
@@ -134,7 +155,7 @@ package struct ContentMaker {
 
     private func encode(
         _ number: Int, id: BatchID, createdAt: WallTime, _ cells: [ContentCell],
-        _ letters: [DeadLetter]
+        _ letters: [DeadLetter], _ rule: RuleVersion = .first
     ) -> BatchRecord {
         var writer = SliceWriter()
         var slices: [(partition: PartitionID, offset: Int, length: Int, cells: Int)] = []
@@ -156,7 +177,7 @@ package struct ContentMaker {
         identity.write(raw: writer.bytes())
         let hash = SipHash.hash(identity.bytes, key: SipKey(low: 1, high: 2))
         let header = BatchHeader(
-            id: id, createdAt: createdAt, contentHash: Hash128(hash), rule: .first)
+            id: id, createdAt: createdAt, contentHash: Hash128(hash), rule: rule)
         return BatchRecord.home(
             header: header, home: partitioning.home(of: id), totals: totals, slices: slices,
             cells: writer.bytes(), deadLetters: letters)

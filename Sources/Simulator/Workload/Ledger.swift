@@ -15,6 +15,7 @@ package final class Ledger {
     private var shares: [CellName: [Share]] = [:]
     /// The same by hour and by day.
     private var coarseShares: [Granularity: [CellName: [Share]]] = [:]
+    var retiring: [LetterID: [Int]] = [:]
     /// Contents with a cell of the key.
     private var byKey: [[UInt8]: ContentSet] = [:]
 
@@ -44,6 +45,7 @@ package final class Ledger {
         contents.append(content)
         numbers[content.hash] = content.number
         ids[content.id, default: []].append(content.number)
+        if let letter = content.retires { retiring[letter, default: []].append(content.number) }
         for cell in content.cells {
             let share = Share(content: content.number, measure: cell.measure)
             shares[cell.name, default: []].append(share)
@@ -103,9 +105,10 @@ package final class Ledger {
         name.window < floor.expired ? nil : shown(name, floor.granularity(of: name.window))
     }
 
-    /// All keys that any content has, ascending.
+    /// All keys that events have, ascending.
     package var keys: [[UInt8]] {
-        byKey.keys.sorted { $0.lexicographicallyPrecedes($1) }
+        byKey.keys.filter { $0.first != RetirementMark.lead }
+            .sorted { $0.lexicographicallyPrecedes($1) }
     }
 
     package func acknowledged(at level: Consistency) -> ContentSet {

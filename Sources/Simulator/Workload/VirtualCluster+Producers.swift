@@ -30,6 +30,7 @@ extension VirtualCluster {
             let other = workload.random.chance(1, in: 4) ? sealTime() : createdAt
             send(makeContent(id, other))
         }
+        retireSome()
         put(.produce(producer), after: pause())
     }
 
@@ -109,7 +110,9 @@ extension VirtualCluster {
         checks.hit(.burst)
         for number in 0..<60 + 3 * swarm.sessionsMax {
             let content = nemesisRandom.below(ledger.contents.count)
-            if number % 3 == 2, let cell = ledger.contents[content].cells.first {
+            if number % 3 == 2, ledger.contents[content].retires == nil,
+                let cell = ledger.contents[content].cells.first
+            {
                 _ = read(
                     .series(seriesQuery(cell.name.key)), .quorum, swarm.requestTimeout,
                     reader: nil, through: node.index)
@@ -168,6 +171,7 @@ extension VirtualCluster {
             workload.efforts[number].isOver = true
             ledger.acknowledge(content, at: workload.efforts[number].level)
             try checkAcknowledged(content, workload.efforts[number].level)
+            if ledger.contents[content].retires != nil { listLetters() }
         case .write(.conflict):
             checks.hit(.conflict)
             workload.efforts[number].isOver = true

@@ -65,6 +65,7 @@ extension VirtualCluster {
     func probe(_ node: Int) {
         guard !isHealed, !ledger.answered.isEmpty else { return }
         let number = workload.random.pick(Array(ledger.answered.suffix(6)))
+        guard ledger.contents[number].retires == nil else { return }
         let mine = ring.partitions(of: nodes[node].id)
         let here = ledger.contents[number].cells.filter { mine.contains($0.partition) }
         guard !here.isEmpty else { return }
@@ -80,7 +81,9 @@ extension VirtualCluster {
 
     /// A key of the content that was sent last: it is likely to be on its way.
     private func freshKey() -> [UInt8]? {
-        guard let newest = ledger.submitted.members.last else { return nil }
+        guard let newest = ledger.submitted.members.last,
+            ledger.contents[newest].retires == nil
+        else { return nil }
         return ledger.contents[newest].cells.first?.name.key
     }
 

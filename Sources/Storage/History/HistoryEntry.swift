@@ -87,33 +87,42 @@ package struct LetterPlace: Hashable, Comparable, Sendable {
 package struct LetterQuery: Hashable, Sendable {
     /// Homes whose batches count.
     package var homes: PartitionSet
-    package var reason: DeadLetterReason?
-    package var type: [UInt8]?
+    package var filter: LetterFilter
+    /// Letters that are left out.
+    package var retired: RetiredLetters
     package var after: LetterPlace?
     package var limit: Int
 
     package init(
-        homes: PartitionSet, reason: DeadLetterReason?, type: [UInt8]?, after: LetterPlace?,
-        limit: Int
+        homes: PartitionSet, filter: LetterFilter = .all,
+        retired: RetiredLetters = RetiredLetters(), after: LetterPlace? = nil, limit: Int
     ) {
         self.homes = homes
-        self.reason = reason
-        self.type = type
+        self.filter = filter
+        self.retired = retired
         self.after = after
         self.limit = limit
     }
 
-    func selects(_ letter: DeadLetter) -> Bool {
-        (reason == nil || letter.reason == reason) && (type == nil || letter.type == type)
+    func selects(_ entry: HistoryEntry) -> Bool {
+        homes.contains(entry.home) && filter.selects(entry.header)
+    }
+
+    func selects(_ letter: DeadLetter, of batch: BatchID) -> Bool {
+        filter.selects(letter)
+            && !retired.contains(LetterID(batch: batch, line: letter.line))
     }
 }
 
 package struct LetterItem: Hashable, Sendable {
     package var place: LetterPlace
+    /// Of its batch.
+    package var createdAt: WallTime
     package var letter: DeadLetter
 
-    package init(place: LetterPlace, letter: DeadLetter) {
+    package init(place: LetterPlace, createdAt: WallTime, letter: DeadLetter) {
         self.place = place
+        self.createdAt = createdAt
         self.letter = letter
     }
 }

@@ -12,16 +12,18 @@ enum HistoryLetters {
         for file in files {
             for block in file.index.letters {
                 for entry in try file.entries(block, .letters)
-                where query.homes.contains(entry.home) {
+                where query.selects(entry) {
                     // One batch may be in two files while they are being merged.
                     guard seen.insert(entry.header.id).inserted else { continue }
                     let segment = entry.segment(file.segmentLength)
-                    for letter in entry.letters where query.selects(letter) {
+                    let id = entry.header.id
+                    for letter in entry.letters where query.selects(letter, of: id) {
                         total += 1
-                        let place = LetterPlace(
-                            segment: segment, id: entry.header.id, line: letter.line)
+                        let place = LetterPlace(segment: segment, id: id, line: letter.line)
                         if let after = query.after, place <= after { continue }
-                        items.append(LetterItem(place: place, letter: letter))
+                        items.append(
+                            LetterItem(
+                                place: place, createdAt: entry.header.createdAt, letter: letter))
                     }
                 }
                 trim(&items, to: query.limit)

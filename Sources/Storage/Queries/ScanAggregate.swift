@@ -98,7 +98,7 @@ package struct ScanAggregate: Sendable {
 
     @inline(__always)
     func wants(type: UnsafeRawBufferPointer) -> Bool {
-        guard let wanted = spec.type else { return true }
+        guard let wanted = spec.type else { return !RetirementMark.isHidden(type: type) }
         return wanted.withUnsafeBytes { ByteOrder.areEqual($0, type) }
     }
 

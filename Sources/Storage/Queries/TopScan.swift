@@ -146,7 +146,11 @@ private struct KeyTotals {
 
     /// Its cells.
     private mutating func addPart() throws(StorageError) -> Int {
-        if let type, !ByteOrder.areEqual(type.bytes, block.type) { return 0 }
+        if let type {
+            if !ByteOrder.areEqual(type.bytes, block.type) { return 0 }
+        } else if RetirementMark.isHidden(type: block.type) {
+            return 0
+        }
         do throws(DecodeError) {
             try block.sum(in: windows, into: &part)
         } catch {

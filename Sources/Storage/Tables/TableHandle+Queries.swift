@@ -151,11 +151,11 @@ extension TableHandle {
 }
 
 extension BlockWalk {
-    /// Whether the part is of a type; nil is any.
+    /// Whether the part is of a type; nil is any that events have.
     @inline(__always)
     func isOf(_ wanted: [UInt8]?) -> Bool {
-        guard let wanted else { return true }
         let mine = type
+        guard let wanted else { return !RetirementMark.isHidden(type: mine) }
         return wanted.withUnsafeBytes { ByteOrder.areEqual(mine, $0) }
     }
 }

@@ -27,7 +27,7 @@ struct ParkedList {
             batches += json["batches"]?.int ?? 0
             for item in json["items"]?.array ?? [] {
                 table.add([
-                    DeadLettersListCommand.batch(item["batch"]), node.name,
+                    LetterText.batch(item["batch"]), node.name,
                     item["parked"]?.plain ?? "", item["events"]?.plain ?? "",
                     item["attempts"]?.plain ?? "", item["reason"]?.plain ?? "",
                 ])

@@ -6,8 +6,14 @@ struct DeadLettersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dlq",
         abstract: "Events that could not be counted, with their reasons, and parked batches.",
-        discussion: "Example: quipu dlq list --reason bad-time --limit 20",
-        subcommands: [DeadLettersListCommand.self])
+        discussion: """
+            Examples: quipu dlq list --reason bad-time --limit 20
+                      quipu dlq replay --reason missing-key --key-field repo
+            """,
+        subcommands: [
+            DeadLettersListCommand.self, DeadLettersShowCommand.self,
+            DeadLettersReplayCommand.self, DeadLettersPurgeCommand.self,
+        ])
 }
 
 struct DeadLettersListCommand: AsyncParsableCommand {
@@ -18,11 +24,7 @@ struct DeadLettersListCommand: AsyncParsableCommand {
 
     private static let detailColumns = 48
 
-    @Option(help: "Only those with this reason.")
-    var reason: String?
-
-    @Option(help: "Only those of this type.")
-    var type: String?
+    @OptionGroup var filter: LetterOptions
 
     @Option(help: "How many on a page.")
     var limit = 50
@@ -35,15 +37,10 @@ struct DeadLettersListCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard limit > 0 else { throw ValidationError("--limit \(limit): give at least 1") }
-        let reasons = DeadLetterReason.allCases.map(\.name)
-        if let reason, !reasons.contains(reason) {
-            throw ValidationError(
-                "--reason \(reason): give one of \(reasons.joined(separator: ", "))")
-        }
     }
 
     func run() async throws {
-        let call = QueryCall.deadLetters(reason: reason, type: type, limit: limit, page: page)
+        let call = QueryCall.deadLetters(filter.query, limit: limit, page: page)
         try await connection.withClient { client in
             if result.json {
                 Output.body(try await client.perform(call).body)
@@ -65,23 +62,17 @@ struct DeadLettersListCommand: AsyncParsableCommand {
         for item in answer.items {
             let detail = item["detail"]?.plain ?? ""
             table.add([
-                DeadLettersListCommand.batch(item["batch"]), item["line"]?.plain ?? "",
+                LetterText.batch(item["batch"]), item["line"]?.plain ?? "",
                 item["reason"]?.plain ?? "", item["type"]?.plain ?? "", item["key"]?.plain ?? "",
                 TextTable.cut(detail, columns: DeadLettersListCommand.detailColumns),
             ])
         }
         if !table.isEmpty { table.print() }
         let total = json["total"]?.int.map { " of \(Quantity.grouped($0))" } ?? ""
-        print("\(Quantity.grouped(answer.items.count))\(total) dead letters")
+        let retired = json["retired"]?.int ?? 0
+        print(
+            "\(Quantity.grouped(answer.items.count))\(total) dead letters"
+                + (retired > 0 ? "; \(Quantity.grouped(retired)) were purged or replayed" : ""))
         if let next = answer.next { print("next page: --page \(next)") }
-    }
-
-    /// `producer/sequence`, whether the answer writes it as text or as an object.
-    static func batch(_ json: JSONValue?) -> String {
-        guard let json else { return "" }
-        guard let producer = json["producer"], let sequence = json["sequence"] else {
-            return json.plain
-        }
-        return "\(producer.plain)/\(sequence.plain)"
     }
 }

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Client
+import Core
+
+struct DeadLettersShowCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Show the dead letters of a batch with their bytes.",
+        discussion: """
+            Example: quipu dlq show 919656ae-d2df-b7e0-453e-58b47ae36180 3 17
+            """)
+
+    /// Of one batch, on one page.
+    private static let limit = 1000
+
+    @Argument(help: "The producer's UUID.")
+    var producer: String
+
+    @Argument(help: "The batch's sequence.")
+    var sequence: UInt64
+
+    @Argument(help: "The line; all of the batch without it.")
+    var line: UInt32?
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var result: ResultOptions
+
+    func validate() throws {
+        guard UUIDText.parse(producer) != nil else {
+            throw ValidationError("\(producer) is no UUID: give the producer's, then the sequence")
+        }
+    }
+
+    func run() async throws {
+        let query: [(String, String?)] = [
+            ("producer", producer), ("sequence", String(sequence)), ("line", line.map { "\($0)" }),
+        ]
+        let call = QueryCall.deadLetters(
+            query, limit: DeadLettersShowCommand.limit, page: nil)
+        let reply = try await connection.withClient { try await $0.perform(call) }
+        if result.json {
+            Output.body(reply.body)
+            return
+        }
+        let answer = try reply.reading(ListAnswer.init(json:))
+        guard !answer.items.isEmpty else {
+            let place = line.map { " in line \($0)" } ?? ""
+            throw CommandFailure(
+                "dlq show: \(producer)/\(sequence) has no dead letter\(place); it may be purged or "
+                    + "replayed: see 'quipu dlq list' and 'quipu batch'")
+        }
+        for item in answer.items { show(item) }
+        if answer.next != nil {
+            print("the first \(DeadLettersShowCommand.limit); 'dlq list --batch' has pages")
+        }
+    }
+
+    private func show(_ item: JSONValue) {
+        print("\(LetterText.batch(item["batch"])) line \(item["line"]?.plain ?? "?")")
+        let fields = [
+            ("Reason", "reason"), ("Detail", "detail"), ("Type", "type"), ("Key", "key"),
+            ("Time", "time"), ("Created", "created"),
+        ]
+        for (title, name) in fields {
+            guard let value = item[name]?.string else { continue }
+            print("  \(title):\(padding(title))\(TextTable.printable(value))")
+        }
+        let raw = item["raw"]?.string ?? ""
+        print("  Bytes:\(padding("Bytes"))\(TextTable.printable(raw))")
+        if let encoded = item["raw_base64"]?.string {
+            print("  Base64:\(padding("Base64"))\(encoded)")
+        }
+    }
+
+    private func padding(_ title: String) -> String {
+        String(repeating: " ", count: 9 - title.count)
+    }
+}
