@@ -36,6 +36,8 @@ public struct CountsAnswer: Hashable, Sendable {
         public let step: String?
     }
 
+    /// How long the windows are, as asked or else the cluster's own: `1m`, `10s`, `all`.
+    public let step: String
     /// The key's attributes (title, channel…), empty where none are known.
     public let attributes: [JSONValue.Member]
     /// Over the whole range.
@@ -54,6 +56,7 @@ public struct CountsAnswer: Hashable, Sendable {
             let windows = json["windows"]?.array
         else { return nil }
         self.total = total
+        step = json["step"]?.string ?? ""
         self.windows = windows.compactMap { window in
             guard let start = window["start"]?.string, let measure = MeasureAnswer(json: window)
             else { return nil }

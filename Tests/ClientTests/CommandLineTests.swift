@@ -72,7 +72,7 @@ struct CommandLineTests {
 
     private let body = """
         {"total": {"count": 12}, "consistency": "QUORUM", "replicas": ["n1", "n3"],
-         "attributes": {"title": "T"},
+         "attributes": {"title": "T"}, "step": "1m",
          "windows": [{"start": "2015-02-22T21:17:00Z", "count": 4, "state": "final"},
                      {"start": "2015-02-22T21:20:00Z", "count": 8, "state": "open"}]}
         """
@@ -91,7 +91,7 @@ struct CommandLineTests {
                 "start,count,sum,min,max,avg,state", "2015-02-22T21:17:00Z,4,,,,,final",
                 "2015-02-22T21:20:00Z,8,,,,,open",
             ])
-        let chart = CountsChart(answer, type: "view", key: "abc", stepSeconds: 60, columns: 41)
+        let chart = CountsChart(answer, type: "view", key: "abc", columns: 41)
         #expect(
             chart.lines() == [
                 "view  abc  (title: T)", "2015-02-22T21:17:00Z  ████████ 4",

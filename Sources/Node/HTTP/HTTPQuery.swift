@@ -107,23 +107,36 @@ package enum WindowStep: Hashable, Sendable {
     case all
 
     package init(_ text: String?, base: WindowLength) throws(Problem) {
-        let names: [(String, Int64)] = [("1m", 60_000), ("1h", 3_600_000), ("1d", 86_400_000)]
+        var names: [(String, Int64)] = [("1m", 60_000), ("1h", 3_600_000), ("1d", 86_400_000)]
+        let baseName = Self.name(ofBase: base)
+        if !names.contains(where: { $0.0 == baseName }) {
+            names.insert((baseName, base.milliseconds), at: 0)
+        }
         switch text {
         case nil:
-            let name = names.first { $0.1 == base.milliseconds }?.0
-            self = .windows(base, name: name ?? "\(base.milliseconds)ms")
+            self = .windows(base, name: baseName)
         case "all"?:
             self = .all
         case let text?:
             guard let (name, length) = names.first(where: { $0.0 == text }) else {
-                throw .badRequest("step=\(text) is none of 1m, 1h, 1d, all")
+                let known = names.map(\.0).joined(separator: ", ")
+                throw .badRequest("step=\(text) is none of \(known), all")
             }
             guard length >= base.milliseconds, length % base.milliseconds == 0 else {
                 throw .badRequest(
-                    "step=\(name) is finer than this cluster's windows of \(base.milliseconds) ms")
+                    "step=\(name) is no multiple of this cluster's windows of \(baseName)")
             }
             self = .windows(WindowLength(milliseconds: length), name: name)
         }
+    }
+
+    /// As cluster.conf writes it: `10s`, `5m`, `1h`.
+    private static func name(ofBase base: WindowLength) -> String {
+        for (unit, length) in [("h", Int64(3_600_000)), ("m", 60_000), ("s", 1000)]
+        where base.milliseconds % length == 0 {
+            return "\(base.milliseconds / length)\(unit)"
+        }
+        return "\(base.milliseconds)ms"
     }
 
     /// Of a length that retention keeps.

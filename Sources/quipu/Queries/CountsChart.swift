@@ -10,12 +10,10 @@ package struct CountsChart {
     private let stepSeconds: Int?
     private let columns: Int
 
-    package init(
-        _ answer: CountsAnswer, type: String, key: String, stepSeconds: Int?, columns: Int
-    ) {
+    package init(_ answer: CountsAnswer, type: String, key: String, columns: Int) {
         self.answer = answer
         heading = CountsTable.heading(answer, type: type, key: key)
-        self.stepSeconds = stepSeconds
+        stepSeconds = Self.seconds(answer.step)
         self.columns = columns
     }
 
@@ -43,6 +41,15 @@ package struct CountsChart {
         lines += answer.retained.remarks
         lines.append("Total \(answer.total.count), \(CountsTable.source(answer))")
         return lines
+    }
+
+    /// Of `10s`, `5m`, `1h`, `1d`; nil for `all`.
+    private static func seconds(_ step: String) -> Int? {
+        let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        guard let unit = step.last.flatMap({ units[$0] }), let number = Int(step.dropLast()) else {
+            return nil
+        }
+        return number * unit
     }
 
     private func emptyWindows(from previous: Timestamp?, to next: Timestamp?) -> Int? {

@@ -17,23 +17,6 @@ struct QueryCommand: AsyncParsableCommand {
         case chart
     }
 
-    enum Step: String, ExpressibleByArgument, CaseIterable {
-        case minute = "1m"
-        case hour = "1h"
-        case day = "1d"
-        case all
-
-        /// The length of a window; nil for `all`.
-        var seconds: Int? {
-            switch self {
-            case .minute: 60
-            case .hour: 3600
-            case .day: 86_400
-            case .all: nil
-            }
-        }
-    }
-
     @Argument(help: "The events' type; '*' sums all types.")
     var type: String
 
@@ -42,8 +25,8 @@ struct QueryCommand: AsyncParsableCommand {
 
     @OptionGroup var range: RangeOptions
 
-    @Option(help: "The length of a window: 1m, 1h, 1d or all.")
-    var step = Step.minute
+    @Option(help: "The length of a window: 1m, 1h, 1d or all; by default the cluster's, 1m.")
+    var step: String?
 
     @Option(help: "ONE, QUORUM, ALL, LOCAL_ONE or LOCAL_QUORUM.")
     var consistency = ConsistencyLevel.quorum
@@ -56,7 +39,7 @@ struct QueryCommand: AsyncParsableCommand {
 
     func run() async throws {
         let call = QueryCall.counts(
-            type: type, key: key, range: range.range, step: step.rawValue,
+            type: type, key: key, range: range.range, step: step,
             consistency: consistency)
         let reply = try await connection.withClient { try await $0.perform(call) }
         switch result.json ? .json : format {
@@ -71,7 +54,7 @@ struct QueryCommand: AsyncParsableCommand {
         case .chart:
             let answer = try reply.reading(CountsAnswer.init(json:))
             let chart = CountsChart(
-                answer, type: type, key: key, stepSeconds: step.seconds, columns: Output.columns)
+                answer, type: type, key: key, columns: Output.columns)
             for line in chart.lines() { print(line) }
         }
     }
