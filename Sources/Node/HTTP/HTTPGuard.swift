@@ -1,31 +1,39 @@
 internal import Core
 internal import HTTPTypes
-internal import NIOCore
-internal import NIOHTTPTypes
+package import NIOCore
+package import NIOHTTPTypes
 
 /// Watches one connection's request while it comes in: says `100 Continue` to who waits for it,
-/// ends the connection when a body makes no progress, and ends it behind an answer that came before
-/// the body's end (413, 429…), since the rest would be listened to for nothing.
+/// ends the connection when a body comes too slowly to be one, and ends it behind an answer that
+/// came before the body's end (413, 429…), since the rest would be listened to for nothing.
 ///
 /// That end lingers: the node says that it will write no more, and takes what is still on the way
 /// for a moment. A close at once would reset the connection, and the client might never see the
 /// answer.
 ///
-/// Progress is measured against the server's own reading: while the node does not read
+/// The pace is measured against the server's own reading: while the node does not read
 /// (backpressure), a client is not to blame, but then nothing is read for at most a request's
 /// deadline, which is far shorter than `HTTPLimits.stallMax`.
-final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
+    package typealias InboundIn = HTTPRequestPart
+    package typealias InboundOut = HTTPRequestPart
+    package typealias OutboundIn = HTTPResponsePart
+    package typealias OutboundOut = HTTPResponsePart
 
+    private let connections: IdleConnections
+    private var number: UInt64 = 0
     private var isInBody = false
-    private var hasMoved = false
+    /// Of the body, since the last look.
+    private var bytes = 0
     private var isClosing = false
     private var timer: RepeatedTask?
 
-    func handlerAdded(context: ChannelHandlerContext) {
+    package init(connections: IdleConnections) {
+        self.connections = connections
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        number = connections.open(close: Self.closing(context))
         let interval = TimeAmount(HTTPLimits.stallMax)
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         timer = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) {
@@ -35,28 +43,38 @@ final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) {
+    /// From whichever thread; the channel takes it to its own.
+    private static func closing(_ context: ChannelHandlerContext) -> @Sendable () -> Void {
+        let channel = context.channel
+        return { channel.close(promise: nil) }
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        connections.close(number)
         timer?.cancel()
         timer = nil
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    package func channelInactive(context: ChannelHandlerContext) {
+        connections.close(number)
         timer?.cancel()
         timer = nil
         context.fireChannelInactive()
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        hasMoved = true
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
+            connections.work(number)
             isInBody = true
+            // The time until the next look is no whole interval.
+            bytes = HTTPLimits.bodyBytesMin
             if head.headerFields[.expect]?.lowercased() == "100-continue" {
                 let proceed = HTTPResponsePart.head(HTTPResponse(status: .continue))
                 context.writeAndFlush(wrapOutboundOut(proceed), promise: nil)
             }
-        case .body:
-            break
+        case .body(let piece):
+            bytes += piece.readableBytes
         case .end:
             isInBody = false
             if isClosing { context.close(promise: nil) }
@@ -64,7 +82,7 @@ final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelRead(data)
     }
 
-    func write(
+    package func write(
         context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
     ) {
         switch unwrapOutboundIn(data) {
@@ -79,13 +97,16 @@ final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             context.eventLoop.scheduleTask(in: TimeAmount(HTTPLimits.lingerMax)) {
                 bound.value.close(promise: nil)
             }
-        case .head, .body, .end:
+        case .end:
+            connections.rest(number, close: Self.closing(context))
+            context.write(data, promise: promise)
+        case .head, .body:
             context.write(data, promise: promise)
         }
     }
 
     private func check(_ context: ChannelHandlerContext) {
-        if isInBody, !hasMoved { context.close(promise: nil) }
-        hasMoved = false
+        if isInBody, bytes < HTTPLimits.bodyBytesMin { context.close(promise: nil) }
+        bytes = 0
     }
 }

@@ -32,11 +32,13 @@ package struct HTTPServer {
         var quiet = logger
         // Its own lines repeat what the node says; its warnings do not.
         quiet.logLevel = max(logger.logLevel, .warning)
+        let connections = IdleConnections(
+            max: HTTPLimits.connectionsMax - HTTPLimits.connectionsSpare)
         let application = Application(
             responder: HTTPResponderAdapter(api: api),
             server: .http1(
                 configuration: .init(
-                    additionalChannelHandlers: [HTTPGuard()],
+                    additionalChannelHandlers: [HTTPGuard(connections: connections)],
                     idleTimeout: TimeAmount(HTTPLimits.idleMax),
                     httpDecoderConfiguration: .init(
                         maxHeaderFieldSize: HTTPLimits.headersMax,

@@ -25,6 +25,8 @@ package enum FoldFailure: Error, Sendable {
 /// work.
 package final class FoldPool: Sendable {
     private let workers: WorkerPool
+    /// Of large batches, which take up to a second each: small ones never wait behind them.
+    private let largeWorkers: WorkerPool
     private let rules: FoldRules
     private let partitioning: Partitioning
     private let metrics: NodeMetrics
@@ -45,22 +47,27 @@ package final class FoldPool: Sendable {
         queueMax: Int = RuntimeLimits.foldsMax
     ) {
         workers = WorkerPool(name: "fold", threads: threads, queueMax: queueMax)
+        largeWorkers = WorkerPool(
+            name: "fold-large", threads: max(1, threads - 1),
+            queueMax: min(queueMax, RuntimeLimits.largeFoldsMax))
         self.rules = rules
         self.partitioning = partitioning
         self.metrics = metrics
     }
 
-    package var waiting: Int { workers.waiting }
+    package var waiting: Int { workers.waiting + largeWorkers.waiting }
 
     package func stop(by deadline: Instant) {
         workers.stop(by: deadline)
+        largeWorkers.stop(by: deadline)
     }
 
     /// Folds `bytes` under an id. The bytes are not kept.
     package func fold(
         _ bytes: [UInt8], id: BatchID, createdAt: WallTime, parameters: ParseParameters
     ) async throws(FoldFailure) -> FoldedRecord {
-        let result = await workers.run { [self] in
+        let pool = bytes.count > RuntimeLimits.largeFoldBytes ? largeWorkers : workers
+        let result = await pool.run { [self] in
             let began = SystemClock.monotonic
             defer { metrics.fold.observe(SystemClock.monotonic - began) }
             return Result { () throws(FoldFailure) in

@@ -38,6 +38,9 @@ package enum RuntimeLimits {
     package static let requestsMax = 4096
     /// Batches that may wait for a folding thread; one more is told to come back.
     package static let foldsMax = 128
+    /// Batches of more bytes are folded apart, so many of them waiting.
+    package static let largeFoldBytes = 8 << 20
+    package static let largeFoldsMax = 16
     /// Bytes of bodies that requests may hold at once.
     package static let bodiesBytesMax = 512 << 20
     /// Storage jobs that may wait; the core asks for few, so that reaching it is a bug.

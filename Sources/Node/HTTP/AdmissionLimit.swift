@@ -1,0 +1,65 @@
+package import Core
+internal import Synchronization
+
+/// How many batches may be under way through this node at once: as many as are counted in about a
+/// second. More would wait longer than their clients do, and be counted after nobody listens: then
+/// a node works at full speed, and every answer is a 504.
+///
+/// Additive increase, multiplicative decrease (Chiu and Jain, 1989) over how long batches took,
+/// which is what congestion looks like from here, wherever the bottleneck is: this node's
+/// processors or disk, or a peer's.
+package struct AdmissionWindow: Sendable {
+    package static let least = 16.0
+    package static let most = 4096.0
+    package static let first = 256.0
+    /// Batches should not take longer. Far below the request timeout.
+    package static let target: Duration = .seconds(1)
+    /// What is left of the limit when they do.
+    package static let decrease = 0.75
+
+    package private(set) var open = 0
+    package private(set) var limit = first
+    private var lastDecrease: Instant?
+
+    package init() {}
+
+    package mutating func enter() -> Bool {
+        guard open < Int(limit) else { return false }
+        open += 1
+        return true
+    }
+
+    /// A batch has its answer, after so long.
+    package mutating func leave(took: Duration, at now: Instant) {
+        let used = Double(open)
+        open -= 1
+        if took > Self.target {
+            // Once for all that were under way together.
+            if let lastDecrease, now - lastDecrease < Self.target { return }
+            lastDecrease = now
+            limit = max(Self.least, min(limit, max(used, Self.least)) * Self.decrease)
+        } else if took < Self.target / 2, used > limit / 2 {
+            // Only what is used is known to be carried.
+            limit = min(Self.most, limit + 1)
+        }
+    }
+}
+
+/// The window of a node, shared by its requests.
+package final class AdmissionLimit: Sendable {
+    private let window = Mutex(AdmissionWindow())
+
+    package init() {}
+
+    package var open: Int { window.withLock(\.open) }
+    package var limit: Int { window.withLock { Int($0.limit) } }
+
+    /// Whether one more would be turned away now: asked before its body is read.
+    package var isFull: Bool { window.withLock { $0.open >= Int($0.limit) } }
+
+    package func enter() -> Bool { window.withLock { $0.enter() } }
+
+    package func leave(took: Duration, at now: Instant) {
+        window.withLock { $0.leave(took: took, at: now) }
+    }
+}

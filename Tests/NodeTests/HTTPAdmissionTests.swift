@@ -1,0 +1,102 @@
+import Core
+import Node
+import Synchronization
+import Testing
+
+/// What keeps a node useful for those who behave while others do not.
+@Suite("Admission over HTTP") struct HTTPAdmissionTests {
+    private static func at(_ milliseconds: Int64) -> Instant {
+        Instant(nanoseconds: milliseconds * 1_000_000)
+    }
+
+    @Test("no more batches are under way than the window has room for")
+    func bound() {
+        var window = AdmissionWindow()
+        var entered = 0
+        while window.enter() { entered += 1 }
+        #expect(Double(entered) == AdmissionWindow.first && window.open == entered)
+        window.leave(took: .milliseconds(700), at: Self.at(700))
+        #expect(window.limit == AdmissionWindow.first, "neither quick nor slow")
+        let again = window.enter()
+        let oneMore = window.enter()
+        #expect(again && !oneMore)
+    }
+
+    @Test("a rate that the node does not carry shrinks it to about a second's work")
+    func flood() {
+        // The node counts 100 batches a second, one after the other; clients always want more.
+        var window = AdmissionWindow()
+        var queue: [Int64] = []
+        var now: Int64 = 0
+        var waits: [Int64] = []
+        for _ in 0..<12_000 {
+            while window.enter() { queue.append(now) }
+            now += 10
+            let began = queue.removeFirst()
+            waits.append(now - began)
+            window.leave(took: .milliseconds(now - began), at: Self.at(now))
+        }
+        let late = waits.suffix(6000)
+        #expect((late.max() ?? 0) < 2000, "\(late.max() ?? 0) ms")
+        #expect((late.min() ?? 0) > 200, "the node never runs dry: \(late.min() ?? 0) ms")
+    }
+
+    @Test("it shrinks once for all that were slow together, and never below its least")
+    func decrease() {
+        var window = AdmissionWindow()
+        for _ in 0..<200 { _ = window.enter() }
+        for number in 0..<100 {
+            window.leave(took: .seconds(3), at: Self.at(5000 + Int64(number)))
+        }
+        #expect(window.limit == 150)
+        for second in 0..<100 {
+            window.leave(took: .seconds(3), at: Self.at(7000 + Int64(second) * 1001))
+        }
+        #expect(window.open == 0)
+        #expect(window.limit >= AdmissionWindow.least * AdmissionWindow.decrease)
+        for _ in 0..<1000 where window.enter() {
+            window.leave(took: .milliseconds(2), at: Self.at(900_000))
+        }
+        #expect(window.limit <= 32, "one at a time says nothing of many at once")
+    }
+
+    @Test("a node with a full window says 429, when to come again, and that nothing was sent")
+    func refused() async throws {
+        let fixture = try APIFixture()
+        for _ in 0..<Int(AdmissionWindow.first) { #expect(fixture.api.admission.enter()) }
+        let reply = await fixture.call(
+            "POST", "/v1/events?type=view", ["Content-Type": "application/x-ndjson"], body: "{}\n")
+        #expect(reply.status == 429)
+        #expect(reply.headers.contains { $0.name == "Retry-After" && $0.value == "1" })
+        #expect(reply.text.contains("not-attempted"))
+        #expect(fixture.core.requests.isEmpty)
+        #expect(fixture.metrics.requestsRefused.value == 1)
+    }
+
+    @Test("the connection that waited longest goes when too many are open, one that works never")
+    func idleConnections() {
+        let connections = IdleConnections(max: 3)
+        let closed = Mutex<[String]>([])
+        func open(_ name: String) -> UInt64 {
+            connections.open { closed.withLock { $0.append(name) } }
+        }
+        let a = open("a")
+        let b = open("b")
+        let c = open("c")
+        connections.work(a)
+        connections.work(b)
+        #expect(connections.count == 3 && connections.idle == 1)
+        let d = open("d")
+        #expect(closed.withLock { $0 } == ["c"])
+        connections.close(c)
+        connections.rest(b) { closed.withLock { $0.append("b again") } }
+        _ = open("e")
+        #expect(closed.withLock { $0 } == ["c", "d"], "d waited longer than b")
+        connections.close(d)
+        _ = open("f")
+        #expect(closed.withLock { $0 } == ["c", "d", "b again"])
+        connections.close(b)
+        connections.rest(b) { closed.withLock { $0.append("never") } }
+        #expect(connections.count == 3 && connections.idle == 2)
+    }
+}
