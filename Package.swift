@@ -62,7 +62,7 @@ let package = Package(
         room("Core", []),
         room("Ring", ["Core"]),
         room("Gossip", ["Core"]),
-        room("Wire", ["Core", "CLZ4", "CRC32C"]),
+        room("Wire", ["Core", "CLZ4", "CRC32C", "CZlib"]),
         room("Ingest", ["Core", "Wire"]),
         room("Storage", ["Core", "Wire"]),
         room("Replication", ["Core", "Ring", "Storage", "Wire"]),
@@ -72,18 +72,18 @@ let package = Package(
             "Node",
             [
                 "Core", "Ring", "Gossip", "Ingest", "Wire", "Storage", "Replication", "NodeCore",
-                "Catalog", "CZlib", crypto, hummingbird, hummingbirdCore, logging, nioCore,
+                "Catalog", crypto, hummingbird, hummingbirdCore, logging, nioCore,
                 nioHTTP1, nioPosix,
                 serviceLifecycle, yams,
             ]),
-        room("Client", ["Core", "CZlib", asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),
+        room("Client", ["Core", "Wire", asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),
         room(
             "Simulator",
             ["Core", "Ring", "Gossip", "Ingest", "Wire", "Storage", "Replication", "NodeCore"]),
         .executableTarget(
             name: "quipu",
             dependencies: [
-                "Core", "Client", "Node", "NodeCore", "Simulator", "Storage", "Wire",
+                "Core", "Client", "Ingest", "Node", "NodeCore", "Simulator", "Storage", "Wire",
                 argumentParser,
                 yams,
             ],
@@ -91,7 +91,7 @@ let package = Package(
         tests("CoreTests", ["Core"]),
         tests("RingTests", ["Core", "Ring"]),
         tests("GossipTests", ["Core", "Gossip"]),
-        tests("WireTests", ["Core", "Wire"]),
+        tests("WireTests", ["Core", "Wire", "CLZ4"]),
         tests("IngestTests", ["Core", "Wire", "Ingest"]),
         tests("StorageTests", ["Core", "Wire", "Storage"]),
         tests("ReplicationTests", ["Core", "Wire", "Storage", "Replication"]),
@@ -102,7 +102,8 @@ let package = Package(
                 "Core", "Ring", "Ingest", "Wire", "Storage", "Replication", "NodeCore", "Catalog",
                 "Node", crypto, hummingbirdCore, logging, nio, nioCore, nioPosix,
             ]),
-        tests("ClientTests", ["Core", "Client", "quipu", nioCore, nioPosix, nioHTTP1]),
+        tests(
+            "ClientTests", ["Core", "Client", "Ingest", "quipu", nioCore, nioPosix, nioHTTP1]),
         tests(
             "SimulatorTests",
             ["Core", "NodeCore", "Replication", "Ring", "Simulator", "Storage", "Wire"]),

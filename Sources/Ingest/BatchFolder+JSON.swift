@@ -51,7 +51,7 @@ extension BatchFolder {
 
     /// Buries an event that is no JSON. Bytes that are no UTF-8 come before any other reason: what
     /// is no text cannot be judged as JSON.
-    private mutating func bury(
+    mutating func bury(
         _ raw: Raw, _ fault: JSONFault, at column: Int
     ) throws(IngestError) {
         if raw.count > Limits.lineMax { return try buryLong(raw) }

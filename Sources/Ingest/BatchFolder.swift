@@ -10,13 +10,14 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     var fields = EventFields()
     var scanner = EventScanner()
     var times = TimeParser()
+    var texts = BinaryTexts()
     private var writer = SliceWriter(capacity: 1 << 16)
     private let bounds: FoldBounds
 
     // Of the batch in hand.
     var plan: FieldPlan
-    private var earliest: Int64 = 0
-    private var latest: Int64 = 0
+    var earliest: Int64 = 0
+    var latest: Int64 = 0
     private var windowLength: Int64 = 60_000
     private var window: Int64 = 0
     private var windowStart: Int64 = 0
@@ -50,13 +51,19 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
             if bytes.count >= 3, start[0] == 0xef, start[1] == 0xbb, start[2] == 0xbf { start += 3 }
             switch parameters.format {
             case .ndjson: try foldLines(start, end)
-            case .jsonArray: try foldArray(start, end)
+            case .jsonArray, .cloudEventBatch: try foldArray(start, end)
             case .csv: try foldRows(start, end, dialect: .csv, parameters: parameters)
             case .tsv: try foldRows(start, end, dialect: .tsv, parameters: parameters)
             case .commonLog: try foldLog(start, end)
+            case .cloudEvent: try foldCloudEvent(start, end)
+            case .binary: try foldBinary(start, end)
             }
-        } else if parameters.format == .jsonArray {
-            throw .notAnArray(found: nil)
+        } else {
+            switch parameters.format {
+            case .jsonArray, .cloudEventBatch: throw .notAnArray(found: nil)
+            case .cloudEvent: throw .noEvent
+            case .ndjson, .csv, .tsv, .commonLog, .binary: break
+            }
         }
         return try finish(partitioner)
     }
@@ -122,6 +129,9 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     @inline(__always)
     mutating func admit(_ raw: Raw, isText: Bool) throws(IngestError) {
         guard raw.count <= Limits.lineMax else { return try buryLong(raw) }
+        if !plan.attributes.isEmpty, let fault = attributeFault() {
+            return try buryRead(raw, .badJSON, fault)
+        }
         guard let keyField = fields.best(plan.keyMask) else {
             return try buryRead(raw, .missingKey, "no \(FoldDetail.wanted(plan, plan.keyMask))")
         }
@@ -175,16 +185,32 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
             case nil: return try buryRead(raw, .badValue, FoldDetail.value(text))
             }
         }
-        guard time >= earliest else { return try buryRead(raw, .tooLate, FoldDetail.tooLate(text)) }
-        guard time <= latest else {
-            return try buryRead(raw, .inTheFuture, FoldDetail.future(text))
+        guard time >= earliest else {
+            return try buryRead(raw, .tooLate, FoldDetail.tooLate(FoldDetail.quote(text)))
         }
-        if time < windowStart || time >= windowStart &+ windowLength { enterWindow(of: time) }
-        table.add(key: key, type: type, window: window, value: value)
+        guard time <= latest else {
+            return try buryRead(raw, .inTheFuture, FoldDetail.future(FoldDetail.quote(text)))
+        }
+        let window = window(of: time)
+        try count(table.series(key: key, type: type, window: window), in: window, value)
+    }
+
+    /// Counts an event.
+    @inline(__always)
+    mutating func count(
+        _ series: Int, in window: Int64, _ value: Int64?
+    ) throws(IngestError) {
+        table.add(to: series, window: window, value: value)
         counted &+= 1
         guard table.cellCount <= bounds.cellsMax else {
             throw .tooManyCells(max: bounds.cellsMax)
         }
+    }
+
+    @inline(__always)
+    mutating func window(of time: Int64) -> Int64 {
+        if time < windowStart || time >= windowStart &+ windowLength { enterWindow(of: time) }
+        return window
     }
 
     private mutating func enterWindow(of time: Int64) {
@@ -200,7 +226,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     }
 
     @inline(__always)
-    private static func fault(_ text: FieldText, max: Int, isText: Bool) -> NameFault? {
+    static func fault(_ text: FieldText, max: Int, isText: Bool) -> NameFault? {
         if text.kind == .composite { return .composite }
         if text.count > max { return .tooLong }
         if isText { return nil }
@@ -222,7 +248,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
 
     /// Buries an event whose fields have been read: its letter says what it would have been, where
     /// that is sound by itself.
-    private mutating func buryRead(
+    mutating func buryRead(
         _ raw: Raw, _ reason: DeadLetterReason, _ detail: String
     ) throws(IngestError) {
         var key: [UInt8]?

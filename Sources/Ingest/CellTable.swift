@@ -53,7 +53,7 @@ struct CellTable: ~Copyable {
     private static let arenaKept = 1 << 23
 
     private let seed: UInt64
-    private var series = GrowableBuffer<Series>(capacity: 1 << 10)
+    private var entries = GrowableBuffer<Series>(capacity: 1 << 10)
     private var cells = GrowableBuffer<Cell>(capacity: 1 << 10)
     private var values = GrowableBuffer<Values>()
     private var arena = GrowableBuffer<UInt8>(capacity: 1 << 14)
@@ -71,10 +71,10 @@ struct CellTable: ~Copyable {
 
     /// Empties the table for the next batch, with slots for as many series as the last one had.
     mutating func reset() {
-        let slots = max(CellTable.slotsMin, CellTable.power(above: series.count &* 2))
+        let slots = max(CellTable.slotsMin, CellTable.power(above: entries.count &* 2))
         let further = max(CellTable.slotsMin, CellTable.power(above: furtherCells &* 2))
         if cells.count > CellTable.cellsKept {
-            series.shrink(to: CellTable.slotsMin)
+            entries.shrink(to: CellTable.slotsMin)
             cells.shrink(to: CellTable.slotsMin)
             values.shrink(to: CellTable.slotsMin)
             seriesSlots.shrink(to: CellTable.slotsMin)
@@ -85,7 +85,7 @@ struct CellTable: ~Copyable {
         let isLarge = max(slots, further) > CellTable.cellsKept * 2
         seriesSlots.refill(0, count: isLarge ? CellTable.slotsMin : slots)
         cellSlots.refill(0, count: isLarge ? CellTable.slotsMin : further)
-        series.removeAll()
+        entries.removeAll()
         cells.removeAll()
         values.removeAll()
         arena.removeAll()
@@ -99,13 +99,12 @@ struct CellTable: ~Copyable {
 
     // MARK: - Adding
 
-    /// Counts one event.
+    /// Counts one event in a series, whose number stays what it is until `reset`.
     @inline(__always)
-    mutating func add(key: FieldText, type: FieldText, window: Int64, value: Int64?) {
-        let number = findSeries(key: key, type: type, window: window)
+    mutating func add(to number: Int, window: Int64, value: Int64?) {
         let cell: Int
-        if series[number].latestWindow == window {
-            cell = Int(series[number].latest)
+        if entries[number].latestWindow == window {
+            cell = Int(entries[number].latest)
         } else {
             cell = findCell(of: number, window: window)
         }
@@ -129,7 +128,7 @@ struct CellTable: ~Copyable {
 
     /// The series of key and type; a new one has a first cell, of `window`.
     @inline(__always)
-    private mutating func findSeries(key: FieldText, type: FieldText, window: Int64) -> Int {
+    mutating func series(key: FieldText, type: FieldText, window: Int64) -> Int {
         let typeHash = ByteScan.hash(type.start, type.count, seed: seed)
         let hash = ByteScan.hash(key.start, key.count, seed: typeHash)
         let tag = hash & 0xffff_ffff_0000_0000
@@ -149,7 +148,7 @@ struct CellTable: ~Copyable {
 
     @inline(__always)
     private func isSeries(_ number: Int, key: FieldText, type: FieldText) -> Bool {
-        let entry = series[number]
+        let entry = entries[number]
         // The arena holds all bytes of an entry from the moment it is inserted.
         return Int(entry.keyCount) == key.count && Int(entry.typeCount) == type.count
             && ByteScan.areEqual(arena.base + Int(entry.keyStart), key.start, key.count)
@@ -159,21 +158,21 @@ struct CellTable: ~Copyable {
     private mutating func insertSeries(
         key: FieldText, type: FieldText, window: Int64, hash: UInt64, at position: Int
     ) -> Int {
-        let number = series.count
+        let number = entries.count
         let cell = UInt32(cells.count)
         let keyStart = UInt32(arena.count)
         arena.append(from: key.start, count: key.count)
         var typeStart = UInt32(arena.count)
         // Neighbours mostly share their type.
-        if number > 0, series[number - 1].typeCount == UInt16(type.count),
+        if number > 0, entries[number - 1].typeCount == UInt16(type.count),
             ByteScan.areEqual(
-                arena.base + Int(series[number - 1].typeStart), type.start, type.count)
+                arena.base + Int(entries[number - 1].typeStart), type.start, type.count)
         {
-            typeStart = series[number - 1].typeStart
+            typeStart = entries[number - 1].typeStart
         } else {
             arena.append(from: type.start, count: type.count)
         }
-        series.append(
+        entries.append(
             Series(
                 hash: hash, latestWindow: window, latest: cell, first: cell, last: cell, cells: 1,
                 keyStart: keyStart, typeStart: typeStart, keyCount: UInt16(key.count),
@@ -183,18 +182,18 @@ struct CellTable: ~Copyable {
                 window: window, count: 0, series: UInt32(number), next: CellTable.none,
                 values: CellTable.none))
         seriesSlots[position] = hash & 0xffff_ffff_0000_0000 | UInt64(number + 1)
-        if series.count &* 2 > seriesSlots.count { growSeriesSlots() }
+        if entries.count &* 2 > seriesSlots.count { growSeriesSlots() }
         return number
     }
 
     private mutating func findCell(of number: Int, window: Int64) -> Int {
-        let first = Int(series[number].first)
+        let first = Int(entries[number].first)
         if cells[first].window == window {
-            series[number].latest = UInt32(first)
-            series[number].latestWindow = window
+            entries[number].latest = UInt32(first)
+            entries[number].latestWindow = window
             return first
         }
-        let hash = CellTable.cellHash(series[number].hash, window)
+        let hash = CellTable.cellHash(entries[number].hash, window)
         let tag = hash & 0xffff_ffff_0000_0000
         let mask = cellSlots.count &- 1
         var position = Int(truncatingIfNeeded: hash) & mask
@@ -209,8 +208,8 @@ struct CellTable: ~Copyable {
             position = (position &+ 1) & mask
         }
         if found < 0 { found = insertCell(of: number, window: window, tag: tag, at: position) }
-        series[number].latest = UInt32(found)
-        series[number].latestWindow = window
+        entries[number].latest = UInt32(found)
+        entries[number].latestWindow = window
         return found
     }
 
@@ -222,9 +221,9 @@ struct CellTable: ~Copyable {
             Cell(
                 window: window, count: 0, series: UInt32(number), next: CellTable.none,
                 values: CellTable.none))
-        cells[Int(series[number].last)].next = UInt32(cell)
-        series[number].last = UInt32(cell)
-        series[number].cells &+= 1
+        cells[Int(entries[number].last)].next = UInt32(cell)
+        entries[number].last = UInt32(cell)
+        entries[number].cells &+= 1
         cellSlots[position] = tag | UInt64(cell + 1)
         furtherCells &+= 1
         if furtherCells &* 2 > cellSlots.count { growCellSlots() }
@@ -240,8 +239,8 @@ struct CellTable: ~Copyable {
     private mutating func growSeriesSlots() {
         let count = seriesSlots.count * 2
         seriesSlots.refill(0, count: count)
-        for number in 0..<series.count {
-            let hash = series[number].hash
+        for number in 0..<entries.count {
+            let hash = entries[number].hash
             var position = Int(truncatingIfNeeded: hash) & (count - 1)
             while seriesSlots[position] != 0 { position = (position + 1) & (count - 1) }
             seriesSlots[position] = hash & 0xffff_ffff_0000_0000 | UInt64(number + 1)
@@ -253,8 +252,8 @@ struct CellTable: ~Copyable {
         cellSlots.refill(0, count: count)
         for cell in 0..<cells.count {
             let owner = Int(cells[cell].series)
-            if Int(series[owner].first) == cell { continue }
-            let hash = CellTable.cellHash(series[owner].hash, cells[cell].window)
+            if Int(entries[owner].first) == cell { continue }
+            let hash = CellTable.cellHash(entries[owner].hash, cells[cell].window)
             var position = Int(truncatingIfNeeded: hash) & (count - 1)
             while cellSlots[position] != 0 { position = (position + 1) & (count - 1) }
             cellSlots[position] = hash & 0xffff_ffff_0000_0000 | UInt64(cell + 1)
@@ -269,15 +268,20 @@ struct CellTable: ~Copyable {
         partitioner: (UnsafeRawBufferPointer) -> PartitionID
     ) -> [SliceEntry]? {
         writer.removeAll()
+        if max(entries.count, furtherCells) > CellTable.cellsKept {
+            // Nothing is looked up any more, and the slices of so many cells need the memory.
+            seriesSlots.shrink(to: CellTable.slotsMin)
+            cellSlots.shrink(to: CellTable.slotsMin)
+        }
         sort(partitioner)
         var slices: [SliceEntry] = []
         var position = 0
         while position < order.count {
-            let partition = series[Int(order[position])].partition
+            let partition = entries[Int(order[position])].partition
             let offset = writer.count
             var cellCount = 0
             while position < order.count {
-                let entry = series[Int(order[position])]
+                let entry = entries[Int(order[position])]
                 guard entry.partition == partition else { break }
                 write(entry, into: &writer)
                 guard writer.count <= bytesMax else { return nil }
@@ -295,20 +299,20 @@ struct CellTable: ~Copyable {
     /// Orders the series by partition, counting: those of one partition keep their order.
     private mutating func sort(_ partitioner: (UnsafeRawBufferPointer) -> PartitionID) {
         var starts = [Int](repeating: 0, count: Limits.partitionsMax + 1)
-        for number in 0..<series.count {
-            let entry = series[number]
+        for number in 0..<entries.count {
+            let entry = entries[number]
             // The arena holds the key.
             let key = UnsafeRawBufferPointer(
                 start: arena.base + Int(entry.keyStart), count: Int(entry.keyCount))
             let partition = partitioner(key).index
             precondition(Int(partition) < Limits.partitionsMax, "a partition beyond the ring")
-            series[number].partition = partition
+            entries[number].partition = partition
             starts[Int(partition) + 1] += 1
         }
         for partition in 0..<Limits.partitionsMax { starts[partition + 1] += starts[partition] }
-        order.refill(0, count: series.count)
-        for number in 0..<series.count {
-            let partition = Int(series[number].partition)
+        order.refill(0, count: entries.count)
+        for number in 0..<entries.count {
+            let partition = Int(entries[number].partition)
             order[starts[partition]] = UInt32(number)
             starts[partition] += 1
         }

@@ -12,15 +12,25 @@ struct FieldPlan {
         var name: String
     }
 
+    struct Attribute {
+        var name: String
+        var mask: UInt32
+        /// The only value that is understood; nil: any text.
+        var value: [UInt8]?
+    }
+
     private(set) var candidates: [Candidate] = []
     private(set) var keyMask: UInt32 = 0
     private(set) var typeMask: UInt32 = 0
     private(set) var timeMask: UInt32 = 0
     private(set) var valueMask: UInt32 = 0
+    /// What an event must have beside its roles: a CloudEvent its id, source and version.
+    private(set) var attributes: [Attribute] = []
     /// The type of events that name none.
     let defaultType: [UInt8]?
 
-    /// At most three candidates for each of four roles.
+    /// At most three candidates for each of four roles; CloudEvents have at most two for each, and
+    /// three attributes.
     static let candidatesMax = 12
 
     /// The plan of no batch: every event lacks everything.
@@ -31,9 +41,9 @@ struct FieldPlan {
     init(_ parameters: ParseParameters) throws(IngestError) {
         let format = parameters.format
         try FieldPlan.check(parameters)
-        let isLog = format == .commonLog
-        let hasPaths = format == .ndjson || format == .jsonArray
-        let fallback = isLog && parameters.typeField == nil ? "hit" : nil
+        let defaults = Defaults(format)
+        let hasPaths = format.hasPaths
+        let fallback = parameters.typeField == nil ? defaults.typeText : nil
         defaultType = (parameters.defaultType ?? fallback).map { Array($0.utf8) }
         func add(_ field: String?, _ defaults: [String]) -> UInt32 {
             var mask: UInt32 = 0
@@ -48,11 +58,40 @@ struct FieldPlan {
             }
             return mask
         }
-        keyMask = add(parameters.keyField, isLog ? ["path"] : ["key", "subject"])
-        typeMask = add(parameters.typeField, isLog ? [] : ["type"])
-        timeMask = add(parameters.timeField, isLog ? ["time"] : ["time", "ts", "timestamp"])
-        valueMask = add(parameters.valueField, isLog ? [] : ["value"])
+        keyMask = add(parameters.keyField, defaults.key)
+        typeMask = add(parameters.typeField, defaults.type)
+        timeMask = add(parameters.timeField, defaults.time)
+        valueMask = add(parameters.valueField, defaults.value)
+        if format.isCloudEvents {
+            for name in ["specversion", "id", "source"] {
+                let value = name == "specversion" ? Array("1.0".utf8) : nil
+                attributes.append(Attribute(name: name, mask: add(name, []), value: value))
+            }
+        }
         precondition(candidates.count <= FieldPlan.candidatesMax, "a role gained candidates")
+    }
+
+    /// The fields of each role where no parameter names one.
+    private struct Defaults {
+        var key = ["key", "subject"]
+        var type = ["type"]
+        var time = ["time", "ts", "timestamp"]
+        var value = ["value"]
+        /// The type of events that have no field for it.
+        var typeText: String?
+
+        init(_ format: EventFormat) {
+            switch format {
+            case .ndjson, .jsonArray, .csv, .tsv: break
+            case .commonLog:
+                (key, type, time, value) = (["path"], [], ["time"], [])
+                typeText = "hit"
+            case .cloudEvent, .cloudEventBatch:
+                (key, time, value) = (["subject"], ["time"], [])
+            case .binary:
+                (key, type, time, value) = ([], [], [], [])
+            }
+        }
     }
 
     private static func check(_ parameters: ParseParameters) throws(IngestError) {
@@ -66,7 +105,11 @@ struct FieldPlan {
             ("type_field", parameters.typeField), ("value_field", parameters.valueField),
         ]
         for (name, field) in fields {
-            guard let field, !(1...ParseLimits.fieldNameMax).contains(field.utf8.count) else {
+            guard let field else { continue }
+            guard parameters.format != .binary else {
+                throw .badParameter(name: name, detail: "events of a binary batch have no names")
+            }
+            guard !(1...ParseLimits.fieldNameMax).contains(field.utf8.count) else {
                 continue
             }
             throw .badParameter(
@@ -158,5 +201,7 @@ extension FieldPlan {
         return match
     }
 
-    var allMask: UInt32 { keyMask | typeMask | timeMask | valueMask }
+    var allMask: UInt32 {
+        attributes.reduce(keyMask | typeMask | timeMask | valueMask) { $0 | $1.mask }
+    }
 }

@@ -42,6 +42,10 @@ enum FoldDetail {
             "\(quote(text)) is no time of the years 0001 to 9999; RFC 3339 or epoch is right"
     }
 
+    static func time(milliseconds: Int64) -> String {
+        "\(milliseconds) ms is no time of the years 0001 to 9999"
+    }
+
     static func value(_ text: FieldText) -> String {
         if text.kind == .composite || text.kind == .boolean {
             return "the value is \(text.kindName); a decimal number is right"
@@ -57,12 +61,12 @@ enum FoldDetail {
         "\(quote(text)) is beyond ±9223372036854.775807"
     }
 
-    static func tooLate(_ text: FieldText) -> String {
-        "\(quote(text)) lies further before the batch's creation than lateness allows"
+    static func tooLate(_ shown: String) -> String {
+        "\(shown) lies further before the batch's creation than lateness allows"
     }
 
-    static func future(_ text: FieldText) -> String {
-        "\(quote(text)) lies further after the batch's creation than the future limit allows"
+    static func future(_ shown: String) -> String {
+        "\(shown) lies further after the batch's creation than the future limit allows"
     }
 
     static func quote(_ text: FieldText) -> String {

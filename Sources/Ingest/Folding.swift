@@ -115,6 +115,9 @@ package enum ParseLimits {
     package static let nestingMax = 64
     /// Bytes of a field's name or dotted path.
     package static let fieldNameMax = 256
+    /// Types and keys in the tables of one binary batch.
+    package static let binaryTypesMax = 1 << 16
+    package static let binaryKeysMax = 1 << 21
     /// Columns that an error message lists.
     package static let columnsShownMax = 20
     /// Bytes of an event that a dead letter's detail quotes.

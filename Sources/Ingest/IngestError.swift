@@ -8,6 +8,10 @@ package enum IngestError: Error, Hashable, CustomStringConvertible {
     /// The body ends inside the array.
     case arrayNotClosed(opened: Int)
     case bytesAfterArray(offset: Int)
+    /// A body that is one event, and empty.
+    case noEvent
+    /// Bytes that are no binary batch, or a damaged one.
+    case badBatch(offset: Int, detail: String)
     /// The header names no column for `role`; `wanted` are those looked for.
     case missingColumn(role: String, wanted: [String], columns: [String])
     /// The first row is no header.
@@ -33,6 +37,10 @@ package enum IngestError: Error, Hashable, CustomStringConvertible {
             "the JSON array that begins at byte \(opened) is not closed: the body seems cut off"
         case .bytesAfterArray(let offset):
             "bytes follow the JSON array, from byte \(offset) on; send one array per request"
+        case .noEvent:
+            "the body is empty; a CloudEvent is a JSON object"
+        case .badBatch(let offset, let detail):
+            "\(detail), at byte \(offset): the body is damaged or cut off"
         case .missingColumn(let role, let wanted, let columns):
             "no column for the \(role): looked for \(Self.list(wanted)), the header has"
                 + " \(Self.list(columns)); name the column with \(role)_field"

@@ -10,6 +10,20 @@ package enum EventFormat: UInt8, Sendable, CaseIterable {
     case tsv = 4
     /// Common or Combined Log Format.
     case commonLog = 5
+    /// One CloudEvent as a JSON object: the whole body.
+    case cloudEvent = 6
+    /// One array of CloudEvents.
+    case cloudEventBatch = 7
+    /// Binary batches, one behind the other.
+    case binary = 8
+}
+
+extension EventFormat {
+    /// Events that carry the attributes of CloudEvents, and must.
+    package var isCloudEvents: Bool { self == .cloudEvent || self == .cloudEventBatch }
+
+    /// Names with dots may be paths into objects.
+    var hasPaths: Bool { self == .ndjson || self == .jsonArray || isCloudEvents }
 }
 
 /// How the bytes of a batch are to be read. What is nil takes the format's default.

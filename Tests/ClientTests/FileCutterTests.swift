@@ -74,6 +74,63 @@ struct FileCutterTests {
         }
     }
 
+    /// `{"a":1}`, `{"a":2}`, `{"a":3}`, one a line, by lz4: a block as it is, and a sum of it all.
+    private static let framed: [UInt8] =
+        [0x04, 0x22, 0x4d, 0x18, 0x64, 0x40, 0xa7, 0x18, 0, 0, 0x80]
+        + Array("{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n".utf8) + [0, 0, 0, 0]
+        + [0x49, 0xdf, 0x15, 0x0a]
+
+    @Test("LZ4 frames are undone whatever the name says, frame after frame")
+    func lz4() throws {
+        let twice = FileCutterTests.framed + FileCutterTests.framed
+        try withFiles([("a.csv.lz4", FileCutterTests.framed), ("b.jsonl", twice)]) { paths in
+            let line = "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n"
+            let bodies = try batches(paths, events: 9)
+            #expect(text(bodies) == [line, line + line])
+            #expect(bodies.map(\.contentType) == ["text/csv", "application/x-ndjson"])
+        }
+    }
+
+    @Test("LZ4 that breaks off or is damaged is an error that names the file")
+    func brokenLZ4() throws {
+        let whole = FileCutterTests.framed
+        var damaged = whole
+        damaged[14] ^= 0xff
+        for bytes in [Array(whole.dropLast(5)), Array(whole.prefix(12)), damaged, whole + [1]] {
+            try withFiles([("a.json.lz4", bytes)]) { paths in
+                let failure = #expect(throws: FileFailure.self) { try batches(paths) }
+                #expect(failure?.reason.contains("lz4") == true)
+            }
+        }
+    }
+
+    @Test("CloudEvents come as one event, as an array, or one a line, and go as arrays")
+    func cloudEvents() throws {
+        let files = [
+            ("one.json", "{\n  \"id\": \"1\"\n}\n"), ("array.json", "[{\"id\":\"1\"},\n{}, {}]"),
+            ("lines.ndjson", "{\"id\":\"1\"}\n\n{}\r\n{}"),
+        ]
+        let bytes = files.map { ($0.0, Array($0.1.utf8)) }
+        try withFiles(bytes) { paths in
+            let bodies = try batches(paths, format: .cloudevents)
+            #expect(
+                text(bodies) == [
+                    "[{\n  \"id\": \"1\"\n}]", "[{\"id\":\"1\"},{}]", "[{}]", "[{\"id\":\"1\"},{}]",
+                    "[{}]",
+                ])
+            #expect(
+                Set(bodies.map(\.contentType)) == ["application/cloudevents-batch+json"])
+            #expect(try batches(paths, format: .cloudevents) == bodies)
+        }
+        // A line that is cut takes its end from the next: the file is mended, not guessed at.
+        try withFiles([("cut.ndjson", Array("{\"id\":\"1\"}\n{\"id\":\n{}\n".utf8))]) { paths in
+            let failure = #expect(throws: FileFailure.self) {
+                try batches(paths, format: .cloudevents)
+            }
+            #expect(failure?.reason.contains("byte") == true)
+        }
+    }
+
     @Test("gzip that breaks off or is damaged is an error that names the file")
     func brokenGzip() throws {
         let whole = FileCutterTests.compressed
@@ -115,6 +172,7 @@ struct FileCutterTests {
             ("a.json", "[", .json), ("a.json.gz", "{", .ndjson), ("a.JSONL", " \n{", .ndjson),
             ("x/a.csv.gz", "a", .csv), ("a.tsv", "[", .tsv), ("a.log", "1.2.3.4 ", .clf),
             ("a.log.gz", "{", .ndjson), ("-", "{", .ndjson), ("-", "[", .json), ("-", "x", nil),
+            ("a.csv.lz4", "a", .csv),
             ("noending", "x", nil), (".gz", "x", nil), ("", "", nil),
         ]
         for (path, head, format) in cases {

@@ -17,6 +17,12 @@ private struct EventSource {
             return "{\"type\":\"\(type)\",\"key\":\"\(key)\",\"time\":\(seconds)\(text)}"
         }
 
+        var cloud: String {
+            let time = Double(seconds)
+            return #"{"specversion":"1.0","id":"1","source":"/","type":"\#(type)","#
+                + #""subject":"\#(key)","time":\#(time),"data":{"value":\#(value ?? 0)}}"#
+        }
+
         var row: String { "\(seconds),\"\(key)\",\(value.map(String.init) ?? ""),\(type)" }
     }
 
@@ -155,6 +161,10 @@ private func model(_ events: [EventSource.Event]) -> Cells {
                     Array("time,key,value,type\n\(events.map(\.row).joined(separator: "\n"))".utf8)
                 case .tsv: Array("time\tkey\ttype\n1\ta\tb\n2\tc\td\n".utf8)
                 case .commonLog: Array("\(log)\n\(log)\n".utf8)
+                case .cloudEvent: Array(events[0].cloud.utf8)
+                case .cloudEventBatch:
+                    Array(("[" + events.map(\.cloud).joined(separator: ",") + "]").utf8)
+                case .binary: BinaryBatchSource().bytes
                 }
             for _ in 0...source.random.below(6) where !bytes.isEmpty {
                 let position = source.random.below(bytes.count)

@@ -99,10 +99,17 @@ struct APIFixture {
     func call(
         _ method: String, _ target: String, _ headers: [String: String] = [:], body: String = ""
     ) async -> HTTPReply {
+        await call(method, target, headers, bytes: Array(body.utf8))
+    }
+
+    func call(
+        _ method: String, _ target: String, _ headers: [String: String], bytes: [UInt8]
+    ) async -> HTTPReply {
         do throws(Problem) {
             let call = try HTTPCall(
                 method: method, target: target, header: { headers[$0] },
-                body: RequestBody(buffer: ByteBuffer(string: body)))
+                fields: headers.map { HeaderField($0.key, $0.value) },
+                body: RequestBody(buffer: ByteBuffer(bytes: bytes)))
             return await api.answer(call)
         } catch {
             return error.reply

@@ -5,6 +5,7 @@ import Ingest
 import NIOCore
 import Node
 import Testing
+import Wire
 
 @Suite struct HTTPBodyTests {
     /// gzip of the bytes, by the system's own program; nil where there is none.
@@ -27,8 +28,10 @@ import Testing
         return Array(packed)
     }
 
-    private func inflate(_ bytes: [UInt8], piece: Int, max: Int = 1 << 30) throws -> [UInt8] {
-        let inflater = GzipInflater()
+    private func inflate(
+        _ bytes: [UInt8], _ encoding: StreamEncoding = .gzip, piece: Int, max: Int = 1 << 30
+    ) throws -> [UInt8] {
+        let inflater = BodyInflater(encoding)
         var output: [UInt8] = []
         var start = 0
         while start < bytes.count {
@@ -61,7 +64,7 @@ import Testing
     func damage() throws {
         let packed = try Self.gzip(Array(text.prefix(2000)))
         for length in 0..<packed.count {
-            #expect(throws: GzipInflater.Failure.self) {
+            #expect(throws: BodyInflater.Failure.self) {
                 try inflate(Array(packed[..<length]), piece: 64)
             }
         }
@@ -69,17 +72,91 @@ import Testing
         for place in 10..<packed.count {
             var bad = packed
             bad[place] ^= 0x10
-            #expect(throws: GzipInflater.Failure.self) { try inflate(bad, piece: 4096) }
+            #expect(throws: BodyInflater.Failure.self) { try inflate(bad, piece: 4096) }
         }
-        #expect(throws: GzipInflater.Failure.self) { try inflate(Array("{}".utf8), piece: 10) }
+        #expect(throws: BodyInflater.Failure.self) { try inflate(Array("{}".utf8), piece: 10) }
     }
 
     @Test("A bomb is stopped at the bound, not after it")
     func bomb() throws {
         let packed = try Self.gzip([UInt8](repeating: 0x20, count: 8 << 20))
-        let inflater = GzipInflater()
+        let inflater = BodyInflater(.gzip)
         var output: [UInt8] = []
-        #expect(throws: GzipInflater.Failure.tooLarge(max: 1 << 20)) {
+        #expect(throws: BodyInflater.Failure.tooLarge(max: 1 << 20)) {
+            try packed.withUnsafeBytes { try inflater.inflate($0, into: &output, max: 1 << 20) }
+        }
+        #expect(output.count <= (1 << 20) + (128 << 10))
+    }
+
+    /// LZ4 frames of blocks that are stored as they are, of no more than 64 KiB each.
+    static func lz4(_ bytes: [UInt8]) -> [UInt8] {
+        // Magic number, version 1 with independent blocks, 64 KiB, and the checksum of both.
+        var frame: [UInt8] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82]
+        for start in stride(from: 0, to: bytes.count, by: 1 << 16) {
+            let block = bytes[start..<min(start + 1 << 16, bytes.count)]
+            var writer = ByteWriter()
+            writer.write(fixed: UInt32(block.count) | 1 << 31)
+            frame += writer.bytes + block
+        }
+        return frame + [0, 0, 0, 0]
+    }
+
+    /// A frame of so many zeros, in blocks of 4 MiB: a literal and a match that goes on and on.
+    static func lz4Bomb(_ count: Int) -> [UInt8] {
+        var frame: [UInt8] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73]
+        for start in stride(from: 0, to: count, by: 4 << 20) {
+            let zeros = min(4 << 20, count - start)
+            var block = ByteWriter()
+            if zeros < 4 << 20 {
+                block.write(fixed: UInt32(zeros) | 1 << 31)
+                block.write(raw: [UInt8](repeating: 0, count: zeros))
+            } else {
+                // One literal, a match of 19 and more, five literals at the end.
+                let more = zeros - 1 - 19 - 5
+                var bytes: [UInt8] = [0x1f, 0x00, 0x01, 0x00]
+                bytes += [UInt8](repeating: 255, count: more / 255) + [UInt8(more % 255)]
+                bytes += [0x50, 0, 0, 0, 0, 0]
+                block.write(fixed: UInt32(bytes.count))
+                block.write(raw: bytes)
+            }
+            frame += block.bytes
+        }
+        return frame + [0, 0, 0, 0]
+    }
+
+    @Test("LZ4 frames are undone as gzip is, one behind the other", arguments: [1, 7, 1 << 20])
+    func lz4Pieces(piece: Int) throws {
+        #expect(try inflate(Self.lz4(text), .lz4, piece: piece) == text)
+        let two = Self.lz4(Array("ab\n".utf8)) + Self.lz4([]) + Self.lz4(Array("cd\n".utf8))
+        #expect(try inflate(two, .lz4, piece: piece) == Array("ab\ncd\n".utf8))
+    }
+
+    @Test("LZ4 that is cut off, damaged or followed by other bytes is told, with the byte")
+    func lz4Damage() throws {
+        let packed = Self.lz4(Array("ab\n".utf8))
+        for length in 0..<packed.count {
+            #expect(throws: BodyInflater.Failure.cutOff(.lz4, at: UInt64(length))) {
+                try inflate(Array(packed[..<length]), .lz4, piece: 3)
+            }
+        }
+        for bad in [packed + Array("{}{}{}{}".utf8), Array("{}{}{}{}".utf8), try Self.gzip(text)] {
+            let failure = #expect(throws: BodyInflater.Failure.self) {
+                try inflate(bad, .lz4, piece: 64)
+            }
+            guard case .damaged(.lz4, _, _)? = failure else {
+                Issue.record("\(String(describing: failure))")
+                continue
+            }
+        }
+    }
+
+    @Test("A bomb of LZ4 is stopped at the bound")
+    func lz4Bomb() throws {
+        let packed = Self.lz4Bomb(4 << 20)
+        #expect(try inflate(packed, .lz4, piece: 999) == [UInt8](repeating: 0, count: 4 << 20))
+        let inflater = BodyInflater(.lz4)
+        var output: [UInt8] = []
+        #expect(throws: BodyInflater.Failure.tooLarge(max: 1 << 20)) {
             try packed.withUnsafeBytes { try inflater.inflate($0, into: &output, max: 1 << 20) }
         }
         #expect(output.count <= (1 << 20) + (128 << 10))
@@ -88,18 +165,21 @@ import Testing
     // MARK: - Parts
 
     private func parts(
-        _ body: [UInt8], type: String, sealed: Bool = false, gzip: Bool = false,
-        limits: EventPartLimits, chunk: Int = 100, budget: ByteBudget = ByteBudget(max: 1 << 30)
+        _ body: [UInt8], type: String, sealed: Bool = false, encoding: String? = nil,
+        more: [String: String] = [:], limits: EventPartLimits, chunk: Int = 100,
+        budget: ByteBudget = ByteBudget(max: 1 << 30)
     ) async throws -> [[UInt8]] {
-        var headers = ["Content-Type": type]
-        if gzip { headers["Content-Encoding"] = "gzip" }
+        var headers = more
+        headers["Content-Type"] = type
+        if let encoding { headers["Content-Encoding"] = encoding }
         if sealed {
             headers["Quipu-Producer"] = UUIDText.format(7)
             headers["Quipu-Sequence"] = "1"
             headers["Quipu-Created"] = "1767225600000"
         }
         let fixed = headers
-        let request = try EventRequest(query: HTTPQuery(nil)) { fixed[$0] }
+        let fields = fixed.map { HeaderField($0.key, $0.value) }
+        let request = try EventRequest(query: HTTPQuery(nil), fields: fields) { fixed[$0] }
         let chunks = stride(from: 0, to: body.count, by: chunk).map {
             ByteBuffer(bytes: body[$0..<min($0 + chunk, body.count)])
         }
@@ -165,10 +245,56 @@ import Testing
     @Test("A gzip body without an id is cut by what it decodes to")
     func gzipParts() async throws {
         let all = try await parts(
-            Self.gzip(text), type: "application/x-ndjson", gzip: true,
+            Self.gzip(text), type: "application/x-ndjson", encoding: "gzip",
             limits: EventPartLimits(sentMax: 1 << 20, decodedMax: 100_000, piece: 64))
         #expect(all.count > 5)
         #expect(Array(all.joined()) == text)
+    }
+
+    @Test("Binary batches are cut between each other, and never inside")
+    func binaryParts() async throws {
+        let batches = (0..<40).map { number in
+            let body = [UInt8](repeating: UInt8(number), count: 10 * number)
+            return BinaryBatchHead(events: 1, body: body).bytes + body
+        }
+        let type = "application/x-quipu-batch"
+        let all = try await parts(Array(batches.joined()), type: type, limits: small)
+        #expect(all.count > 4)
+        #expect(Array(all.joined()) == Array(batches.joined()))
+        for part in all {
+            var rest = part[...]
+            while !rest.isEmpty {
+                let head = try rest.withUnsafeBytes { try BinaryBatchHead($0) }
+                rest = rest.dropFirst(BinaryBatchHead.size + Int(head.length))
+            }
+        }
+        // A batch that does not fit into a part, and bytes that are none: both are refused, the
+        // latter by who reads them.
+        let large = BinaryBatchHead(events: 1, body: [UInt8](repeating: 0, count: 3000))
+        let problem = await #expect(throws: Problem.self) {
+            try await parts(
+                large.bytes + [UInt8](repeating: 0, count: 3000), type: type, limits: small)
+        }
+        #expect(problem?.status == 413)
+        let noise = [UInt8](repeating: 7, count: 5000)
+        #expect(try await Array(parts(noise, type: type, limits: small).joined()) == noise)
+    }
+
+    @Test("An array of CloudEvents is cut like any array, a single event never")
+    func cloudEvents() async throws {
+        let event = #"{"specversion":"1.0","id":"1","source":"/","data":[1,2]}"#
+        let body = Array("[\(Array(repeating: event, count: 100).joined(separator: ","))]".utf8)
+        let all = try await parts(
+            body, type: "application/cloudevents-batch+json", limits: small)
+        #expect(all.count > 2)
+        #expect(all.allSatisfy { $0.first == UInt8(ascii: "[") && $0.last == UInt8(ascii: "]") })
+        for type in ["application/cloudevents+json", "text/plain"] {
+            let more = type == "text/plain" ? ["ce-specversion": "1.0"] : [:]
+            let problem = await #expect(throws: Problem.self) {
+                try await parts(body, type: type, more: more, limits: small)
+            }
+            #expect(problem?.status == 413)
+        }
     }
 
     @Test("With an id a body beyond a limit is 413, whatever it is")
@@ -181,7 +307,7 @@ import Testing
         let packed = try Self.gzip([UInt8](repeating: 0x0a, count: 50_000))
         let decoded = await #expect(throws: Problem.self) {
             try await parts(
-                packed, type: "application/x-ndjson", sealed: true, gzip: true, limits: small)
+                packed, type: "application/x-ndjson", sealed: true, encoding: "gzip", limits: small)
         }
         #expect(decoded?.status == 413)
         #expect(decoded?.outcome == .notCounted)

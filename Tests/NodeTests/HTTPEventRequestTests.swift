@@ -3,6 +3,7 @@ import Crypto
 import Ingest
 import Node
 import Testing
+import Wire
 
 @Suite struct HTTPEventRequestTests {
     private func request(
@@ -87,13 +88,36 @@ import Testing
     func mediaTypes() throws {
         #expect(try request(["Content-Type": "text/CSV; charset=utf-8"]).parameters.format == .csv)
         #expect(try request(["Content-Type": "text/x-clf"]).parameters.format == .commonLog)
-        for type in ["application/x-www-form-urlencoded", "application/cloudevents+json", ""] {
+        for type in ["application/x-www-form-urlencoded", "application/cloudevents+xml", ""] {
             let problem = #expect(throws: Problem.self) { try request(["Content-Type": type]) }
             #expect(problem?.status == 415)
+            #expect(problem?.outcome == .notAttempted)
+            for known in [
+                "application/x-ndjson", "text/x-clf", "cloudevents-batch+json", "x-quipu",
+            ] {
+                #expect(problem?.detail.contains(known) == true, "\(known)")
+            }
         }
         let problem = #expect(throws: Problem.self) { try request(["Content-Encoding": "br"]) }
         #expect(problem?.status == 415)
-        #expect(try request(["Content-Encoding": "gzip"]).isGzip)
+        #expect(problem?.detail.contains("gzip, lz4") == true)
+        #expect(try request(["Content-Encoding": "gzip"]).encoding == .gzip)
+        #expect(try request(["Content-Encoding": "LZ4"]).encoding == .lz4)
+        #expect(try request(["Content-Encoding": "identity"]).encoding == nil)
+        #expect(try request([:]).encoding == nil)
+    }
+
+    @Test(
+        "Each type has its format",
+        arguments: [
+            ("application/cloudevents+json; charset=UTF-8", EventFormat.cloudEvent),
+            ("application/cloudevents-batch+json", .cloudEventBatch),
+            ("application/x-quipu-batch", .binary), ("application/jsonl", .ndjson),
+        ])
+    func formats(type: String, format: EventFormat) throws {
+        let request = try request(["Content-Type": type])
+        #expect(request.parameters.format == format)
+        #expect(request.isWhole == (format == .cloudEvent))
     }
 
     @Test("Whatever decides what is counted changes the content hash, and nothing else does")

@@ -15,7 +15,7 @@ enum House {
         "Ring": Room(ours: ["Core"]),
         "Gossip": Room(ours: ["Core"]),
         "Wire": Room(ours: ["Core", "CLZ4", "CZlib", "CRC32C"]),
-        "Ingest": Room(ours: ["Core", "Wire", "CZlib"]),
+        "Ingest": Room(ours: ["Core", "Wire"]),
         // Its jobs run on the shell's I/O threads and share files, behind a mutex.
         "Storage": Room(
             ours: ["Core", "Wire", "CLZ4", "CRC32C"], theirs: ["Synchronization"]),
@@ -23,8 +23,8 @@ enum House {
         "NodeCore": Room(ours: core),
         "Simulator": Room(ours: core.union(["NodeCore"])),
         "Catalog": Room(ours: ["Core"], isPure: false),
-        "Node": Room(ours: core.union(["NodeCore", "Catalog", "CZlib"]), isPure: false),
-        "Client": Room(ours: ["Core", "Wire", "CZlib"], isPure: false),
+        "Node": Room(ours: core.union(["NodeCore", "Catalog"]), isPure: false),
+        "Client": Room(ours: ["Core", "Wire"], isPure: false),
         "quipu": Room(ours: everything, isPure: false),
         "quipu-bench": Room(ours: everything, isPure: false),
     ]

@@ -66,6 +66,15 @@ public actor Producer {
         await submit(body: body, contentType: EventFormat.ndjson.contentType, events: events)
     }
 
+    /// Seals a binary batch as it is and sends it, after waiting for room, without waiting for the
+    /// outcome. Events that were appended before go first.
+    public func send(_ batch: BinaryBatch) async {
+        await flush()
+        guard batch.events > 0 else { return }
+        await submit(
+            body: batch.bytes, contentType: EventFormat.binary.contentType, events: batch.events)
+    }
+
     /// Sends what is open, waits for every batch's outcome and says what came of them.
     public func finish() async -> SendReport {
         await flush()

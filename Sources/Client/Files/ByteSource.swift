@@ -1,13 +1,14 @@
 internal import Core
 internal import Foundation
+internal import Wire
 
-/// The bytes of a file or of standard input (`-`) in pieces, gzip undone where the first two bytes
-/// say so. It holds two buffers and never more of the file.
+/// The bytes of a file or of standard input (`-`) in pieces, gzip and LZ4 frames undone where the
+/// first bytes say so. It holds two buffers and never more of the file.
 package final class ByteSource {
     private static let bufferBytes = 1 << 20
 
     package let path: String
-    /// Bytes read from the file, before gzip is undone: what progress is measured by.
+    /// Bytes read from the file, before compression is undone: what progress is measured by.
     package private(set) var bytesRead = 0
 
     package var isStandardInput: Bool { descriptor == STDIN_FILENO }
@@ -15,7 +16,8 @@ package final class ByteSource {
     private let descriptor: Int32
     private let input: UnsafeMutableRawBufferPointer
     private var output: UnsafeMutableRawBufferPointer?
-    private var inflater: Inflater?
+    private var encoding: StreamEncoding?
+    private var decoder: (any StreamDecoder)?
     /// What of `input` is read but not given out.
     private var unread = 0..<0
     private var isAtEnd = false
@@ -71,7 +73,7 @@ package final class ByteSource {
     /// The next bytes, valid until the next call; empty at the end.
     package func read() throws(FileFailure) -> UnsafeRawBufferPointer {
         if !isStarted { try begin() }
-        guard let inflater, let output else {
+        guard let encoding, let decoder, let output else {
             if unread.isEmpty { try fill() }
             let bytes = UnsafeRawBufferPointer(rebasing: input[unread])
             unread = 0..<0
@@ -80,36 +82,35 @@ package final class ByteSource {
         while true {
             if unread.isEmpty { try fill() }
             if unread.isEmpty {
-                guard !inflater.isWithinMember else {
+                guard decoder.isComplete else {
                     throw FileFailure(
-                        path: path, reason: "the gzip stream breaks off at byte \(bytesRead)")
+                        path: path,
+                        reason: "the \(encoding) stream breaks off at byte \(bytesRead)")
                 }
                 return UnsafeRawBufferPointer(start: nil, count: 0)
             }
-            do {
-                let step = try inflater.step(
+            do throws(StreamDamage) {
+                let step = try decoder.step(
                     from: UnsafeRawBufferPointer(rebasing: input[unread]), to: output)
                 unread = (unread.lowerBound + step.read)..<unread.upperBound
                 if step.written > 0 {
                     return UnsafeRawBufferPointer(rebasing: output[..<step.written])
                 }
             } catch {
-                switch error {
-                case .damaged(let reason):
-                    throw FileFailure(
-                        path: path,
-                        reason: "damaged gzip near byte \(bytesRead - unread.count): \(reason)")
-                }
+                let place = bytesRead - unread.count
+                throw FileFailure(
+                    path: path, reason: "damaged \(encoding) near byte \(place): \(error.reason)")
             }
         }
     }
 
-    /// Reads enough to know whether this is gzip.
+    /// Reads enough to know whether this is compressed.
     private func begin() throws(FileFailure) {
         isStarted = true
         while unread.count < 4, !isAtEnd { try fill() }
-        guard unread.count >= 2, input[0] == 0x1f, input[1] == 0x8b else { return }
-        inflater = Inflater()
+        guard let found = StreamEncoding.detect(input[unread]) else { return }
+        encoding = found
+        decoder = found.decoder()
         output = .allocate(byteCount: ByteSource.bufferBytes, alignment: 16)
     }
 

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// The shapes in which files hold events.
 package enum EventFormat: String, Sendable, CaseIterable {
     case ndjson
@@ -6,6 +8,7 @@ package enum EventFormat: String, Sendable, CaseIterable {
     case csv
     case tsv
     case clf
+    case binary
 
     /// What a batch cut from such a file says it is.
     package var contentType: String {
@@ -16,13 +19,15 @@ package enum EventFormat: String, Sendable, CaseIterable {
         case .csv: "text/csv"
         case .tsv: "text/tab-separated-values"
         case .clf: "text/x-clf"
+        case .binary: "application/x-quipu-batch"
         }
     }
 
-    /// Finds the format of a file by its name's ending (`.gz` aside), corrected by its first bytes;
-    /// nil where neither tells. Names mislead in one known way: many `.json` files hold one object
-    /// a line, so between the two JSON shapes the first byte decides.
+    /// Finds the format of a file by its name's ending (`.gz` and `.lz4` aside), corrected by its
+    /// first bytes; nil where neither tells. Names mislead in one known way: many `.json` files
+    /// hold one object a line, so between the two JSON shapes the first byte decides.
     package static func detect(path: String, head: some Sequence<UInt8>) -> EventFormat? {
+        if head.starts(with: BinaryBatchHead.magic) { return .binary }
         let first = head.first { !$0.isJSONSpace }
         let shape: EventFormat? =
             switch first {
@@ -41,7 +46,7 @@ package enum EventFormat: String, Sendable, CaseIterable {
 
     private static func ending(of path: String) -> String {
         var parts = path.lowercased().split(separator: "/").last?.split(separator: ".") ?? []
-        if parts.last == "gz" { parts.removeLast() }
+        if parts.last == "gz" || parts.last == "lz4" { parts.removeLast() }
         return parts.count > 1 ? String(parts[parts.count - 1]) : ""
     }
 }

@@ -81,7 +81,7 @@ package final class FileCutter {
             throw FileFailure(
                 path: source.path,
                 reason: "cannot tell its format by its name or first byte; "
-                    + "say --format ndjson, json, csv, tsv or clf")
+                    + "say --format ndjson, json, cloudevents, csv, tsv, clf or binary")
         }
         cutter = cutter(for: format, path: source.path)
         contentType = format.contentType
@@ -94,6 +94,7 @@ package final class FileCutter {
         case .tsv: RecordCutter(framing: .linesAfterHeader, limits: limits)
         case .csv: RecordCutter(framing: .quotedRecordsAfterHeader, limits: limits)
         case .json, .cloudevents: ValueCutter(path: path, limits: limits)
+        case .binary: BinaryCutter(path: path, limits: limits)
         }
     }
 }

@@ -1,8 +1,10 @@
 internal import Ingest
+internal import Wire
 
 /// Finds where a long body may be cut so that no event is torn: behind a line, behind a row whose
 /// quotes are closed, behind an element of the array. What names the columns, or opens the array,
-/// is repeated at the head of each part.
+/// is repeated at the head of each part. Binary batches are cut between each other, and a single
+/// event not at all.
 struct EventCutter {
     private let format: EventFormat
     /// The header row of CSV and TSV, once it was seen.
@@ -29,12 +31,18 @@ struct EventCutter {
             let part = split(&buffer, at: rows.last)
             buffer.insert(contentsOf: header ?? [], at: 0)
             return part
-        case .jsonArray:
+        case .jsonArray, .cloudEventBatch:
             guard let comma = lastComma(buffer[..<(end - 1)]) else { return nil }
             var part = split(&buffer, at: comma)
             part.append(UInt8(ascii: "]"))
             buffer[0] = UInt8(ascii: "[")
             return part
+        case .cloudEvent:
+            // It is one event.
+            return nil
+        case .binary:
+            let whole = batchesEnd(buffer, max: end)
+            return whole > 0 ? split(&buffer, at: whole) : nil
         }
     }
 
@@ -62,6 +70,25 @@ struct EventCutter {
             }
         }
         return (first, last)
+    }
+
+    /// Behind the last binary batch that ends within `max` bytes. What begins no batch is handed
+    /// on, up to the end, to who refuses it with its reason.
+    private func batchesEnd(_ bytes: [UInt8], max: Int) -> Int {
+        bytes.withUnsafeBytes { bytes in
+            var end = 0
+            while end + BinaryBatchHead.size <= max {
+                do throws(DecodeError) {
+                    let rest = UnsafeRawBufferPointer(rebasing: bytes[end..<max])
+                    let length = BinaryBatchHead.size + Int(try BinaryBatchHead(rest).length)
+                    guard end + length <= max else { return end }
+                    end += length
+                } catch {
+                    return end > 0 ? end : max
+                }
+            }
+            return end
+        }
     }
 
     /// The last comma between two elements of the outer array.

@@ -2,19 +2,21 @@ internal import Core
 package import HummingbirdCore
 internal import Ingest
 internal import NIOCore
+internal import Wire
 
 /// A request's body as it streams in, decoded, in parts that each become one batch.
 ///
-/// With the client's own id there is exactly one part, and what does not fit is refused. Without
-/// one a body may be of any length: as soon as a part is as large as a batch may be, it is cut
-/// behind its last whole event, and the rest begins the next. Used by one task.
+/// With the client's own id, or where the body is one event, there is exactly one part, and what
+/// does not fit is refused. Else a body may be of any length: as soon as a part is as large as a
+/// batch may be, it is cut behind its last whole event, and the rest begins the next. Used by one
+/// task.
 package final class EventParts {
     private let request: EventRequest
     private let budget: ByteBudget
     private let metrics: NodeMetrics
     private let limits: EventPartLimits
     private var chunks: RequestBody.AsyncIterator
-    private let inflater: GzipInflater?
+    private let inflater: BodyInflater?
     /// Decoded and not handed out.
     private var buffer: [UInt8] = []
     private var sentOfPart = 0
@@ -33,7 +35,7 @@ package final class EventParts {
         self.metrics = metrics
         self.limits = limits
         chunks = body.makeAsyncIterator()
-        inflater = request.isGzip ? GzipInflater() : nil
+        inflater = request.encoding.map { BodyInflater($0) }
         cutter = EventCutter(format: request.parameters.format)
     }
 
@@ -58,7 +60,10 @@ package final class EventParts {
         isFinished = true
         var last: [UInt8] = []
         swap(&last, &buffer)
-        return last
+        guard let envelope = request.envelope else { return last }
+        let text = envelope.text(around: last)
+        try reserve(text.count - last.count)
+        return text
     }
 
     /// The part of so many bytes is dealt with.
@@ -69,7 +74,7 @@ package final class EventParts {
     }
 
     private var isPartFull: Bool {
-        request.seal == nil
+        !request.isWhole
             && (sentOfPart > limits.sentMax || buffer.count > limits.decodedMax)
     }
 
@@ -88,17 +93,25 @@ package final class EventParts {
             piece.readableBytes > 0
         {
             sentOfPart += piece.readableBytes
-            if request.seal != nil, sentOfPart > limits.sentMax {
+            if request.isWhole, sentOfPart > limits.sentMax {
                 throw .bodyTooLarge("more than \(limits.sentMax) bytes are sent")
             }
             let before = buffer.count
             try append(piece)
-            let grown = buffer.count - before
-            guard budget.take(grown) else {
-                throw .overloaded("all bodies together hold \(budget.max) bytes")
-            }
-            reserved += grown
+            try reserve(buffer.count - before)
         }
+    }
+
+    private func reserve(_ bytes: Int) throws(Problem) {
+        guard budget.take(bytes) else {
+            throw .overloaded("all bodies together hold \(budget.max) bytes")
+        }
+        reserved += bytes
+    }
+
+    /// The most that a whole body may decode to. In base64, inside an envelope, it grows.
+    private var wholeMax: Int {
+        request.envelope == nil ? limits.decodedMax : min(limits.decodedMax, limits.sentMax)
     }
 
     private func append(_ piece: ByteBuffer) throws(Problem) {
@@ -106,10 +119,10 @@ package final class EventParts {
             piece.withUnsafeReadableBytes { buffer.append(contentsOf: $0) }
             return
         }
-        // Without an id the part is cut afterwards, so one piece may lead beyond the bound.
-        let max = request.seal == nil ? limits.decodedMax * 2 : limits.decodedMax
+        // What is cut afterwards may be led beyond the bound by one piece.
+        let max = request.isWhole ? wholeMax : limits.decodedMax * 2
         let result = piece.withUnsafeReadableBytes { bytes in
-            Result { () throws(GzipInflater.Failure) in
+            Result { () throws(BodyInflater.Failure) in
                 try inflater.inflate(bytes, into: &buffer, max: max)
             }
         }
@@ -118,14 +131,14 @@ package final class EventParts {
 
     private func end() throws(Problem) {
         if let inflater {
-            do throws(GzipInflater.Failure) {
+            do throws(BodyInflater.Failure) {
                 try inflater.finish()
             } catch {
                 throw error.problem
             }
         }
-        if buffer.count > limits.decodedMax, request.seal != nil {
-            throw GzipInflater.Failure.tooLarge(max: limits.decodedMax).problem
+        if request.isWhole, buffer.count > wholeMax {
+            throw BodyInflater.Failure.tooLarge(max: wholeMax).problem
         }
     }
 
@@ -148,7 +161,7 @@ package struct EventPartLimits {
     /// Decoded, of one batch.
     package var decodedMax: Int
     /// Sent bytes that are decoded at once: gzip makes at most about a thousand times as many of
-    /// them.
+    /// them, LZ4 255 times.
     package var piece: Int
 
     package init(
@@ -158,18 +171,5 @@ package struct EventPartLimits {
         self.sentMax = sentMax
         self.decodedMax = decodedMax
         self.piece = piece
-    }
-}
-
-extension GzipInflater.Failure {
-    var problem: Problem {
-        switch self {
-        case .damaged, .cutOff:
-            return .badRequest("\(self); compress and send it again", outcome: .notAttempted)
-        case .tooLarge:
-            return Problem(
-                413, "too-large", "The body is too large", "\(self); send smaller batches",
-                outcome: .notCounted)
-        }
     }
 }

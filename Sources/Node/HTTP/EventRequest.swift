@@ -1,11 +1,15 @@
 package import Core
 internal import Crypto
 package import Ingest
+package import Wire
 
 /// What a request to count events says beside its body: how to read it, and under which id.
 package struct EventRequest: Sendable {
     package var parameters: ParseParameters
-    package var isGzip: Bool
+    /// nil: the bytes as they are.
+    package var encoding: StreamEncoding?
+    /// The event whose data the body is; nil: the body holds events itself.
+    package var envelope: CloudEventEnvelope?
     package var consistency: Consistency
     /// Level ANY: where that consistency cannot be had, the node keeps the batch and tries again.
     package var parks: Bool
@@ -23,44 +27,46 @@ package struct EventRequest: Sendable {
         }
     }
 
-    package init(query: HTTPQuery, header: (String) -> String?) throws(Problem) {
+    /// The body is one batch: with the producer's identity, or as one event. It is never cut.
+    package var isWhole: Bool {
+        seal != nil || envelope != nil || parameters.format == .cloudEvent
+    }
+
+    /// - Parameter fields: all of the request's head, as far as there may be a CloudEvent in it.
+    package init(
+        query: HTTPQuery, fields: [HeaderField] = [], header: (String) -> String?
+    ) throws(Problem) {
         try query.expect(
             only: ["consistency", "type", "key_field", "time_field", "type_field", "value_field"])
         parks = query.isAny
         consistency = parks ? .quorum : try query.consistency(outcome: .notAttempted)
+        if CloudEventEnvelope.isBinaryMode(header) {
+            envelope = try CloudEventEnvelope(fields: fields, contentType: header("Content-Type"))
+        }
+        let format =
+            envelope == nil ? try EventRequest.format(header("Content-Type")) : .cloudEvent
         parameters = ParseParameters(
-            format: try EventRequest.format(header("Content-Type")),
+            format: format,
             defaultType: query["type"], keyField: query["key_field"],
             timeField: query["time_field"], typeField: query["type_field"],
             valueField: query["value_field"])
-        switch header("Content-Encoding")?.lowercased() {
-        case nil, "identity"?: isGzip = false
-        case "gzip"?, "x-gzip"?: isGzip = true
-        case let other?:
-            throw Problem(
-                415, "unsupported-encoding", "The body's encoding is not known",
-                "Content-Encoding \(other) is not known; send gzip, or the bytes as they are",
-                outcome: .notAttempted)
-        }
+        encoding = try StreamEncoding.named(header("Content-Encoding"), outcome: .notAttempted)
         seal = try EventRequest.seal(header)
     }
 
     // MARK: Format
 
     private static func format(_ contentType: String?) throws(Problem) -> EventFormat {
-        let name = (contentType ?? "").prefix { $0 != ";" }.lowercased()
-            .filter { $0 != " " && $0 != "\t" }
+        let name = CloudEventEnvelope.mediaType(contentType ?? "")
         switch name {
         case "application/x-ndjson", "application/ndjson", "application/jsonl": return .ndjson
         case "application/json": return .jsonArray
         case "text/csv": return .csv
         case "text/tab-separated-values": return .tsv
         case "text/x-clf": return .commonLog
-        case "application/cloudevents+json", "application/cloudevents-batch+json",
-            "application/x-quipu-batch":
-            throw Problem(
-                415, "unsupported-type", "The body's format is not in this version",
-                "Content-Type \(name) is not in this version; \(known)", outcome: .notAttempted)
+        case "application/x-quipu-batch": return .binary
+        case "application/cloudevents+json": return .cloudEvent
+        case "application/cloudevents-batch+json": return .cloudEventBatch
         default:
             throw Problem(
                 415, "unsupported-type", "The body's format is not known",
@@ -71,8 +77,9 @@ package struct EventRequest: Sendable {
     }
 
     private static let known =
-        "send application/x-ndjson, application/json, text/csv, text/tab-separated-values or "
-        + "text/x-clf"
+        "send application/x-ndjson, application/json, text/csv, text/tab-separated-values, "
+        + "text/x-clf, application/cloudevents+json, application/cloudevents-batch+json, "
+        + "application/x-quipu-batch, or a CloudEvent in binary mode (the header ce-specversion)"
 
     // MARK: Identity
 
@@ -85,7 +92,7 @@ package struct EventRequest: Sendable {
             guard header("Quipu-Producer") == nil, header("Quipu-Sequence") == nil else {
                 throw refused("give either Idempotency-Key or Quipu-Producer with Quipu-Sequence")
             }
-            return try seal(key: unquoted(key), created)
+            return try seal(key: HeaderText.unquoted(key), created)
         }
         switch (header("Quipu-Producer"), header("Quipu-Sequence"), created) {
         case (nil, nil, nil):
@@ -142,22 +149,6 @@ package struct EventRequest: Sendable {
     private static func timeOfVersion7(_ uuid: UInt128) -> WallTime? {
         guard uuid >> 76 & 0xf == 7, uuid >> 62 & 0x3 == 2 else { return nil }
         return WallTime(milliseconds: Int64(uuid >> 80))
-    }
-
-    /// A structured field's string (RFC 9651) without its quotes; any other text as it is.
-    private static func unquoted(_ text: String) -> String {
-        guard text.count >= 2, text.first == "\"", text.last == "\"" else { return text }
-        var result = ""
-        var isEscaped = false
-        for character in text.dropFirst().dropLast() {
-            if character == "\\" && !isEscaped {
-                isEscaped = true
-                continue
-            }
-            isEscaped = false
-            result.append(character)
-        }
-        return result
     }
 
     private static func refused(_ detail: String) -> Problem {

@@ -2,6 +2,7 @@ package import Catalog
 internal import Core
 internal import HummingbirdCore
 internal import NIOCore
+internal import Wire
 
 /// Where the API reads and writes attributes. Nothing here ever fails a count.
 package protocol AttributeServing: Sendable {
@@ -100,17 +101,9 @@ extension HTTPAPI {
     }
 
     private func attributeBody(_ call: HTTPCall) async throws(Problem) -> [UInt8] {
-        let isGzip: Bool
-        switch call.header("Content-Encoding")?.lowercased() {
-        case nil, "identity"?: isGzip = false
-        case "gzip"?, "x-gzip"?: isGzip = true
-        case let other?:
-            throw Problem(
-                415, "unsupported-encoding", "The body's encoding is not known",
-                "Content-Encoding \(other) is not known; send gzip, or the bytes as they are")
-        }
+        let encoding = try StreamEncoding.named(call.header("Content-Encoding"), outcome: nil)
         var body: [UInt8] = []
-        let inflater = isGzip ? GzipInflater() : nil
+        let inflater = encoding.map { BodyInflater($0) }
         let max = HTTPLimits.attributesBodyMax
         var reserved = 0
         defer { bodies.give(back: reserved) }
@@ -124,7 +117,7 @@ extension HTTPAPI {
                         body.append(contentsOf: bytes)
                     }
                 }
-                if body.count > max { throw GzipInflater.Failure.tooLarge(max: max) }
+                if body.count > max { throw BodyInflater.Failure.tooLarge(max: max) }
                 let grown = body.count - before
                 guard bodies.take(grown) else {
                     throw Problem.overloaded("all bodies together hold \(bodies.max) bytes")
@@ -132,7 +125,7 @@ extension HTTPAPI {
                 reserved += grown
             }
             try inflater?.finish()
-        } catch let failure as GzipInflater.Failure {
+        } catch let failure as BodyInflater.Failure {
             var problem = failure.problem
             problem.outcome = nil
             throw problem

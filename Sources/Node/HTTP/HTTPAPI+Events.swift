@@ -7,12 +7,13 @@ internal import Replication
 extension HTTPAPI {
     func events(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
         try allow(call, ["POST"])
-        let request = try EventRequest(query: call.query, header: call.header)
+        let request = try EventRequest(
+            query: call.query, fields: call.fields, header: call.header)
         if request.parks { try admitAny() }
         try admit()
         // Before the body is read: it would be read in vain.
         if admission.isFull { throw tooManyUnderWay() }
-        if let length = call.header("Content-Length").flatMap(Int.init), request.seal != nil,
+        if let length = call.header("Content-Length").flatMap(Int.init), request.isWhole,
             length > Limits.bodySentMax
         {
             throw .bodyTooLarge("\(length) bytes are sent, the limit is \(Limits.bodySentMax)")
@@ -202,8 +203,8 @@ extension FoldFailure {
             case .bodyTooLarge, .tooManyCells, .tooManyDeadLetters, .resultTooLarge:
                 return Problem(
                     413, "too-large", "The batch is too large", "\(error)", outcome: .notCounted)
-            case .notAnArray, .arrayNotClosed, .bytesAfterArray, .missingColumn, .badHeader,
-                .unknownField, .badParameter:
+            case .notAnArray, .arrayNotClosed, .bytesAfterArray, .noEvent, .badBatch,
+                .missingColumn, .badHeader, .unknownField, .badParameter:
                 return .badRequest("\(error)", outcome: .notCounted)
             }
         }

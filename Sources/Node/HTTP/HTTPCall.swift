@@ -9,6 +9,8 @@ package struct HTTPCall: Sendable {
     package var path: [String]
     package var query: HTTPQuery
     package var header: @Sendable (String) -> String?
+    /// All fields of the head, for headers that are not known by name.
+    package var fields: [HeaderField]
     package var body: RequestBody
 
     /// Splits at `/` before it decodes, so that `%2F` belongs to its segment. An empty segment at
@@ -16,11 +18,12 @@ package struct HTTPCall: Sendable {
     /// path.
     package init(
         method: String, target: String, header: @escaping @Sendable (String) -> String?,
-        body: RequestBody
+        fields: [HeaderField] = [], body: RequestBody
     ) throws(Problem) {
         self.method = method
         self.target = target
         self.header = header
+        self.fields = fields
         self.body = body
         let withoutFragment = target.prefix { $0 != "#" }
         let parts = withoutFragment.split(

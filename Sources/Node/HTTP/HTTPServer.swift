@@ -83,6 +83,7 @@ struct HTTPResponderAdapter: HTTPResponder {
             let call = try HTTPCall(
                 method: request.method.rawValue, target: request.head.path ?? "/",
                 header: { name in HTTPField.Name(name).flatMap { headers[$0] } },
+                fields: headers.map { HeaderField($0.name.canonicalName, $0.value) },
                 body: request.body)
             reply = await api.answer(call)
         } catch {

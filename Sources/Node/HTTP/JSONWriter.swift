@@ -64,6 +64,12 @@ package struct JSONWriter: Sendable {
         bytes.append(contentsOf: json.utf8)
     }
 
+    /// Bytes that are JSON already.
+    package mutating func raw(_ json: [UInt8]) {
+        separate()
+        bytes.append(contentsOf: json)
+    }
+
     // Members in one call.
 
     package mutating func field(_ key: String, _ text: String?) {

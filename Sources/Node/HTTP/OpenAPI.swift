@@ -38,9 +38,15 @@ package enum OpenAPI {
         {"name":"Quipu-Producer","in":"header","schema":{"type":"string","format":"uuid"}},
         {"name":"Quipu-Sequence","in":"header","schema":{"type":"integer"}},
         {"name":"Quipu-Created","in":"header","schema":{"type":"integer"}},
-        {"name":"Idempotency-Key","in":"header","schema":{"type":"string"}}],
+        {"name":"Idempotency-Key","in":"header","schema":{"type":"string"}},
+        {"name":"Content-Encoding","in":"header","schema":{"type":"string",
+        "enum":["identity","gzip","lz4"]}},
+        {"name":"ce-specversion","in":"header","schema":{"type":"string"},"description":
+        "a CloudEvent in binary mode: further attributes in ce- headers, the body is its data"}],
         "requestBody":{"required":true,"content":{"application/x-ndjson":{},"application/json":{},
-        "text/csv":{},"text/tab-separated-values":{},"text/x-clf":{}}},
+        "text/csv":{},"text/tab-separated-values":{},"text/x-clf":{},
+        "application/cloudevents+json":{},"application/cloudevents-batch+json":{},
+        "application/x-quipu-batch":{}}},
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "202":{"description":"Parked (ANY): not counted yet","content":{
         "application/json":{"schema":{"type":"object"}}}},

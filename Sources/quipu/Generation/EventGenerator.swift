@@ -6,7 +6,9 @@ import Core
 /// An event is `{"type":"view","key":"k0000012345","time":"2026-01-01T00:12:34Z"}`. Times rise
 /// evenly through the range, keys are drawn by Zipf's law, types alike. A share of the lines is
 /// broken, in turn by a cut line, a time that is none, a missing key and a missing time, so that
-/// all of them must become dead letters.
+/// all of them must become dead letters. In binary batches, which hold no broken lines, the same
+/// events have in turn a key that is no UTF-8, a time beyond the year 9999, no key, and a time
+/// before the year 1.
 package struct EventGenerator: Sendable {
     package struct Settings: Sendable {
         package var events: Int
@@ -80,20 +82,60 @@ package struct EventGenerator: Sendable {
         return false
     }
 
-    private mutating func appendEvent(_ bytes: inout [UInt8]) {
+    /// The next `count` events as a binary batch; fewer at the end, nil behind it.
+    package mutating func nextBatch(of count: Int) -> BinaryBatch? {
+        let end = min(event + count, settings.events)
+        guard event < end else { return nil }
+        var writer = BinaryBatchWriter()
+        let types = settings.types.map { Array($0.utf8) }
+        var key = Array("k0000000000".utf8)
+        while event < end {
+            let drawn = draw()
+            EventGenerator.write(drawn.key, endingAt: key.count - 1, of: &key)
+            var (name, time) = (key, second * 1000)
+            switch drawn.fault {
+            case nil: break
+            case .cut: name[0] = 0xff
+            case .time: time = Int64.max
+            case .key: name = []
+            case .noTime: time = Int64.min
+            }
+            writer.append(
+                type: types[drawn.type], key: name, time: Timestamp(milliseconds: time))
+            event += 1
+        }
+        return writer.finish()
+    }
+
+    private struct Drawn {
+        var type: Int
+        var key: Int
+        var fault: Fault?
+    }
+
+    private mutating func draw() -> Drawn {
         let type = lines.count == 1 ? 0 : random.below(lines.count)
-        var key = zipf.draw(&random)
+        let key = zipf.draw(&random)
         let fault = drawFault()
         moveTime()
+        return Drawn(type: type, key: key, fault: fault)
+    }
+
+    private mutating func appendEvent(_ bytes: inout [UInt8]) {
+        let drawn = draw()
         let start = bytes.count
-        bytes.append(contentsOf: lines[type])
-        var position = bytes.count - keyFromEnd
-        while key > 0 {
-            bytes[position] = EventGenerator.zero + UInt8(key % 10)
-            key /= 10
-            position -= 1
+        bytes.append(contentsOf: lines[drawn.type])
+        EventGenerator.write(drawn.key, endingAt: bytes.count - keyFromEnd, of: &bytes)
+        if let fault = drawn.fault { spoil(&bytes, from: start, by: fault) }
+    }
+
+    /// Writes the digits of a key over the zeros, and what else there was, before it.
+    private static func write(_ key: Int, endingAt end: Int, of bytes: inout [UInt8]) {
+        var rest = key
+        for position in stride(from: end, to: end - keyDigits, by: -1) {
+            bytes[position] = zero + UInt8(rest % 10)
+            rest /= 10
         }
-        if let fault { spoil(&bytes, from: start, by: fault) }
     }
 
     /// Breaks the line that begins at `start`.

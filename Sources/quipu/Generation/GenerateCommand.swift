@@ -5,18 +5,23 @@ import Foundation
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
-        abstract: "Make events, the same for the same options: NDJSON to standard output.",
+        abstract: "Make events, the same for the same options, to standard output.",
         discussion: """
             Keys k0000000000, k0000000001… follow Zipf's law (the lower the more frequent), times \
-            rise evenly from --from to --to, by default the hour from 2026-01-01T00:00:00Z on.
+            rise evenly from --from to --to, by default the hour from 2026-01-01T00:00:00Z on. \
+            Binary batches hold the same events as the lines do.
 
             Example: quipu generate --events 1000000 --types view,like --bad 0.001 | quipu send -
             """)
 
     private static let bufferBytes = 1 << 20
+    private static let batchEvents = 10_000
 
-    @Option(help: "How many lines.")
+    @Option(help: "How many events.")
     var events: Int
+
+    @Option(help: "ndjson or binary (batches of 10,000).")
+    var format = "ndjson"
 
     @Option(help: "How many different keys.")
     var keys = 10_000
@@ -36,11 +41,14 @@ struct GenerateCommand: ParsableCommand {
     @Option(help: "Another seed gives other events.")
     var seed: UInt64 = 1
 
-    @Option(help: "The share of broken lines, such as 0.001.")
+    @Option(help: "The share of broken events, such as 0.001.")
     var bad = 0.0
 
     func validate() throws {
         guard events >= 0 else { throw ValidationError("--events \(events): give 0 or more") }
+        guard ["ndjson", "binary"].contains(format) else {
+            throw ValidationError("--format \(format): give ndjson or binary")
+        }
         guard (1...10_000_000).contains(keys) else {
             throw ValidationError("--keys \(keys): give 1 to 10000000")
         }
@@ -57,6 +65,12 @@ struct GenerateCommand: ParsableCommand {
         // A reader that has enough (`| head`) ends this process quietly, as it does others.
         signal(SIGPIPE, SIG_DFL)
         var generator = EventGenerator(settings())
+        if format == "binary" {
+            while let batch = generator.nextBatch(of: GenerateCommand.batchEvents) {
+                try writeOut(batch.bytes)
+            }
+            return
+        }
         var buffer: [UInt8] = []
         buffer.reserveCapacity(GenerateCommand.bufferBytes + 4096)
         var more = true

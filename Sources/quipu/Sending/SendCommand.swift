@@ -7,8 +7,8 @@ struct SendCommand: AsyncParsableCommand {
         commandName: "send",
         abstract: "Send the events of files, each counted exactly once.",
         discussion: """
-            Formats are found by name and first byte; gzip is undone. Batches rotate over the \
-            nodes and are sent again under the same id until their outcome is certain. \
+            Formats are found by name and first bytes; gzip and LZ4 are undone. Batches rotate \
+            over the nodes and are sent again under the same id until their outcome is certain. \
             'duplicates' in the summary counts batches that had been counted before.
 
             Example: quipu send flights.csv.gz --type flight --key-field dest --time-field time_hour

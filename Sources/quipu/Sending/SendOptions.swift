@@ -7,7 +7,7 @@ struct SendOptions: ParsableArguments {
     @Argument(help: ArgumentHelp("Files, in this order; - is standard input.", valueName: "file"))
     var files: [String]
 
-    @Option(help: "auto, ndjson, json, cloudevents, csv, tsv or clf.")
+    @Option(help: "auto, ndjson, json, cloudevents, csv, tsv, clf or binary.")
     var format = "auto"
 
     @Option(help: "The type of events that name none.")
@@ -72,7 +72,6 @@ struct SendOptions: ParsableArguments {
     /// Nil for `auto`.
     func eventFormat() throws -> EventFormat? {
         if format == "auto" { return nil }
-        if format == "binary" { throw ValidationError("--format binary: not in this version") }
         guard let known = EventFormat(rawValue: format) else {
             let names = EventFormat.allCases.map(\.rawValue).joined(separator: ", ")
             throw ValidationError("--format \(format): give auto, \(names)")
