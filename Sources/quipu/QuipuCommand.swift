@@ -29,6 +29,7 @@ struct QuipuCommand: AsyncParsableCommand {
             VerifyCommand.self, RepairCommand.self, DrainCommand.self, SnapshotCommand.self,
             RestoreCommand.self, InspectCommand.self,
             GenerateCommand.self, SimulateCommand.self, MeasureTablesCommand.self,
+            MeasureFoldCommand.self,
         ])
 
     /// Commands that exist in name, for the scripts that may try them.

@@ -1,0 +1,119 @@
+import ArgumentParser
+import Client
+import Core
+import Foundation
+import Ingest
+
+/// For `scripts/bench` and for who changes a parser: what folding a batch costs, without a node
+/// around it.
+struct MeasureFoldCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "measure-fold",
+        abstract: "Measure how fast batches are read, ordinary ones and hostile ones.",
+        discussion: """
+            Seconds are the processor's, of one thread, the best of --runs. The peak of memory is that of this process, the bytes \
+            of the batch among it: name one input with --only for a figure that owes nothing to \
+            the others.
+
+            Example: quipu measure-fold --only ndjson
+            """,
+        shouldDisplay: false)
+
+    @Option(help: "Mebibytes of each batch.")
+    var size = 16
+
+    @Option(help: "The name of one input.")
+    var only: String?
+
+    @Option(help: "How often each is folded.")
+    var runs = 3
+
+    func validate() throws {
+        guard (1...64).contains(size), (1...1000).contains(runs) else {
+            throw ValidationError("--size is 1 to 64, --runs 1 to 1000")
+        }
+        if let only, !FoldInput.names.contains(only) {
+            let names = FoldInput.names.joined(separator: ", ")
+            throw ValidationError("--only \(only): give one of \(names)")
+        }
+    }
+
+    func run() throws {
+        var table = TextTable([
+            ("Input", .left), ("MiB", .right), ("Events", .right), ("Dead", .right),
+            ("CPU s", .right), ("Events/s", .right), ("MiB/s", .right), ("Peak MiB", .right),
+        ])
+        for name in only.map({ [$0] }) ?? FoldInput.names {
+            guard let input = FoldInput.named(name, size: size << 20) else {
+                throw CommandFailure("measure-fold: there is no input \(name)")
+            }
+            table.add(try measure(input))
+        }
+        for line in table.lines() { print(line) }
+    }
+
+    private func measure(_ input: FoldInput) throws -> [String] {
+        var folder = BatchFolder(seed: 1)
+        var best = Double.infinity
+        var totals = BatchTotals(events: 0, counted: 0, dead: 0)
+        var isRefused = false
+        try forgetPeak()
+        for _ in 0..<runs {
+            let start = processorTime()
+            do throws(IngestError) {
+                totals = try fold(input, &folder).totals
+            } catch {
+                isRefused = true
+            }
+            best = min(best, processorTime() - start)
+        }
+        let mebibytes = Double(input.bytes.count) / 1_048_576
+        return [
+            input.name, Quantity.fixed(mebibytes, digits: 1),
+            isRefused ? "refused" : Quantity.grouped(Int(totals.events)),
+            isRefused ? "" : Quantity.grouped(Int(totals.dead)), Quantity.fixed(best, digits: 3),
+            isRefused ? "" : Quantity.grouped(Int(Double(totals.events) / best)),
+            Quantity.fixed(mebibytes / best, digits: 0), try peak(),
+        ]
+    }
+
+    private func fold(
+        _ input: FoldInput, _ folder: inout BatchFolder
+    ) throws(IngestError) -> FoldedBatch {
+        try input.bytes.withUnsafeBytes { bytes in
+            Result { () throws(IngestError) in
+                try folder.fold(
+                    bytes, parameters: input.parameters,
+                    createdAt: WallTime(milliseconds: 253_402_300_799_999), rules: FoldRules()
+                ) { key in PartitionID(key.reduce(0) { $0 &* 31 &+ Int($1) } & 255) }
+            }
+        }.get()
+    }
+
+    /// Of this thread, in seconds: what else the machine does adds less to it than to a clock.
+    private func processorTime() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
+    // MARK: - Memory
+
+    /// Linux counts the peak from here on.
+    private func forgetPeak() throws {
+        #if os(Linux)
+            try Data("5".utf8).write(to: URL(fileURLWithPath: "/proc/self/clear_refs"))
+        #endif
+    }
+
+    private func peak() throws -> String {
+        #if os(Linux)
+            let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+            let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+            let kibibytes = line.flatMap { Int($0.filter(\.isNumber)) }
+            return kibibytes.map { "\($0 / 1024)" } ?? ""
+        #else
+            return ""
+        #endif
+    }
+}

@@ -1,0 +1,48 @@
+import Client
+import Core
+import Ingest
+import Testing
+import quipu
+
+/// What `quipu measure-fold` times, in small: the inputs are what they are said to be.
+@Suite("Hostile batches")
+struct FoldInputTests {
+    @Test("each balances or is refused, in whatever way a folder was used before")
+    func totals() throws {
+        var folder = BatchFolder(seed: 5)
+        var seen: [String: String] = [:]
+        for name in FoldInput.names {
+            let input = try #require(FoldInput.named(name, size: 1 << 20))
+            #expect(input.bytes.count > 1 << 18, "\(name)")
+            #expect(FoldInput.named(name, size: 1 << 20)?.bytes == input.bytes)
+            do {
+                let batch = try input.bytes.withUnsafeBytes { bytes in
+                    try folder.fold(
+                        bytes, parameters: input.parameters,
+                        createdAt: WallTime(milliseconds: 253_402_300_799_999), rules: FoldRules()
+                    ) { _ in PartitionID(0) }
+                }
+                #expect(batch.totals.counted + batch.totals.dead == batch.totals.events)
+                let reasons = Set(batch.deadLetters.map(\.reason.name)).sorted()
+                seen[name] =
+                    batch.totals.counted > 0
+                    ? "counted" : reasons.isEmpty ? "nothing" : reasons.joined(separator: " ")
+            } catch let error as IngestError {
+                seen[name] = "refused: \("\(error)".prefix { $0 != " " })"
+            }
+        }
+        for name in ["ndjson", "binary", "csv", "cloudevents", "clf", "deep", "array of numbers"] {
+            #expect(seen[name] != nil)
+        }
+        let expected = [
+            "ndjson": "counted", "binary": "counted", "csv": "counted", "cloudevents": "counted",
+            "clf": "counted", "deep": "counted", "distinct keys": "counted",
+            "distinct windows": "counted", "distinct keys, binary": "counted",
+            "empty lines": "nothing", "texts without events": "nothing",
+            "long strings": "key-too-long",
+            "escapes": "counted", "too deep": "bad-json", "members": "bad-json",
+            "dead letters": "bad-time", "dead letters, binary": "missing-key",
+        ]
+        for (name, what) in expected { #expect(seen[name] == what, "\(name)") }
+    }
+}
