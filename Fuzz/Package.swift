@@ -1,8 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// The storage modules once more, with libFuzzer's coverage and AddressSanitizer, and with checksums
-// that are always zero. A package of its own, so that the main build stays as it is.
+// What reads the disk and what users send once more, with libFuzzer's coverage and
+// AddressSanitizer, and with checksums that are always zero. A package of its own, so that the main
+// build stays as it is.
 
 let settings: [SwiftSetting] = [
     .unsafeFlags(["-sanitize=fuzzer,address"]),
@@ -17,12 +18,20 @@ let package = Package(
     platforms: [.macOS(.v15)],
     targets: [
         .systemLibrary(name: "CLZ4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CRC32C"),
         .target(name: "Core", swiftSettings: settings),
-        .target(name: "Wire", dependencies: ["Core", "CLZ4", "CRC32C"], swiftSettings: settings),
+        .target(
+            name: "Wire", dependencies: ["Core", "CLZ4", "CRC32C", "CZlib"],
+            swiftSettings: settings),
+        .target(name: "Ingest", dependencies: ["Core", "Wire"], swiftSettings: settings),
+        // Only the parser of attributes: the database has fuzzers of its own.
+        .target(name: "Catalog", dependencies: ["Core"], swiftSettings: settings),
         .target(name: "Storage", dependencies: ["Core", "Wire"], swiftSettings: settings),
         .executableTarget(
-            name: "fuzz", dependencies: ["Core", "Wire", "Storage"], swiftSettings: settings,
+            name: "fuzz",
+            dependencies: ["Core", "Wire", "Storage", "Ingest", "Catalog", "CLZ4", "CZlib"],
+            swiftSettings: settings,
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]),
     ]
 )

@@ -5,8 +5,9 @@ import Wire
 // events that name them by number. A body is any number of batches; events are numbered through
 // all.
 //
-// Texts are judged once each, and the series of a key is looked up only where its type is another
-// than the last time: most events cost the reading of three numbers and one addition.
+// Texts are judged once each, and the series of a key and type is looked up once in a batch of few
+// types, else where a key's type is another than the last time: most events cost the reading of
+// three numbers and one addition.
 
 /// The texts of the batch in hand.
 struct BinaryTexts: ~Copyable {
@@ -17,7 +18,7 @@ struct BinaryTexts: ~Copyable {
         var isSound: Bool
     }
 
-    /// The series that a key was counted in last, and its type; `none` at first.
+    /// A series that a key was counted in, and its type; `none` at first.
     struct Recent: BitwiseCopyable {
         var type: UInt32
         var series: UInt32
@@ -25,10 +26,33 @@ struct BinaryTexts: ~Copyable {
 
     static let none = UInt32.max
     private static let kept = 1 << 16
+    /// With more types, or more of both together, a key has one place and not one for each type.
+    private static let typesMax = 8
+    private static let placesMax = 1 << 18
 
     var types = GrowableBuffer<Text>()
     var keys = GrowableBuffer<Text>()
-    var recent = GrowableBuffer<Recent>()
+    private(set) var recent = GrowableBuffer<Recent>()
+    private var width = 1
+
+    /// All texts are there, and nothing is counted yet.
+    mutating func begin() {
+        let isSmall =
+            types.count <= BinaryTexts.typesMax
+            && types.count * keys.count <= BinaryTexts.placesMax
+        width = isSmall ? types.count : 1
+        recent.refill(Recent(type: BinaryTexts.none, series: 0), count: keys.count * width)
+    }
+
+    /// Where the series of this key and type is, if it is known.
+    @inline(__always)
+    func place(key: Int, type: Int) -> Int {
+        width == 1 ? key : key &* width &+ type
+    }
+
+    mutating func remember(_ series: Int, key: Int, type: Int) {
+        recent[place(key: key, type: type)] = Recent(type: UInt32(type), series: UInt32(series))
+    }
 
     mutating func removeAll() {
         types.shrink(to: BinaryTexts.kept)
@@ -150,8 +174,7 @@ extension BatchFolder {
         } catch {
             throw .badBatch(offset: scanner.cursor - origin, detail: error.detail)
         }
-        texts.recent.refill(
-            BinaryTexts.Recent(type: BinaryTexts.none, series: 0), count: texts.keys.count)
+        texts.begin()
         var time: Int64 = 0
         for _ in 0..<events {
             position &+= 1
@@ -209,12 +232,13 @@ extension BatchFolder {
 
     @inline(__always)
     private mutating func admit(_ event: BinaryEvent, _ raw: Raw) throws(IngestError) {
-        guard texts.recent[event.key].type == UInt32(event.type), isSound(event.time) else {
+        let recent = texts.recent[texts.place(key: event.key, type: event.type)]
+        guard recent.type == UInt32(event.type), isSound(event.time) else {
             return try admitNew(event, raw)
         }
         // Its key and type were judged before.
         let window = window(of: event.time)
-        try count(Int(texts.recent[event.key].series), in: window, event.value)
+        try count(Int(recent.series), in: window, event.value)
     }
 
     @inline(__always)
@@ -253,8 +277,7 @@ extension BatchFolder {
         let window = window(of: event.time)
         let name = FieldText(start: key.start, count: key.count, kind: .text)
         let series = table.series(key: name, type: type, window: window)
-        texts.recent[event.key] = BinaryTexts.Recent(
-            type: UInt32(event.type), series: UInt32(series))
+        texts.remember(series, key: event.key, type: event.type)
         try count(series, in: window, event.value)
     }
 

@@ -1,4 +1,5 @@
 import Core
+import Ingest
 import Storage
 import Wire
 
@@ -66,6 +67,19 @@ enum Target: String, CaseIterable {
     case log
     case manifest
     case history
+    // What users send.
+    case ndjson
+    case array
+    case csv
+    case tsv
+    case clf
+    case cloudevent
+    case cloudevents
+    case binary
+    case gzip
+    case lz4
+    case time
+    case attributes
 
     nonisolated(unsafe) static var chosen = Target.block
 
@@ -79,9 +93,23 @@ enum Target: String, CaseIterable {
             case .log: try Self.recoverLog(bytes)
             case .manifest: try Self.recoverManifest(bytes)
             case .history: try Self.readHistory(bytes)
+            case .ndjson: try FoldTarget.fold(bytes, .ndjson)
+            case .array: try FoldTarget.fold(bytes, .jsonArray)
+            case .csv: try FoldTarget.fold(bytes, .csv)
+            case .tsv: try FoldTarget.fold(bytes, .tsv)
+            case .clf: try FoldTarget.fold(bytes, .commonLog)
+            case .cloudevent: try FoldTarget.fold(bytes, .cloudEvent)
+            case .cloudevents: try FoldTarget.fold(bytes, .cloudEventBatch)
+            case .binary: try FoldTarget.fold(bytes, .binary)
+            case .gzip: try StreamTarget.decode(bytes, .gzip)
+            case .lz4: try StreamTarget.decode(bytes, .lz4)
+            case .time: try FoldTarget.time(bytes)
+            case .attributes: AttributesTarget.parse(bytes)
             }
         } catch {
-            guard error is StorageError else { fatalError("an error of another kind: \(error)") }
+            guard error is StorageError || error is IngestError || error is StreamDamage else {
+                fatalError("an error of another kind: \(error)")
+            }
         }
     }
 

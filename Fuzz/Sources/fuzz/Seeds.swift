@@ -13,6 +13,7 @@ enum Seeds {
                 case .log: try log(number)
                 case .manifest: try manifest(number)
                 case .history: try history(number)
+                default: EventSeeds.of(target, number)
                 }
             }
         } catch {

@@ -87,13 +87,16 @@ package struct FoldInput: Sendable {
         case "distinct windows":
             return input(.csv, numbered(size, head: header) { "k,\($0 * 60)\n" })
         case "distinct keys, binary":
-            return input(.binary, batches(size) { ("\($0)", 0) })
+            // Eight bytes of text, and five of an event.
+            let count = min(size / 13, FoldBounds.standard.cellsMax)
+            let keys = (0..<count).map { "\($0 + 1_000_000)" }
+            return input(.binary, batch(keys: keys, events: count))
         case "dead letters":
             let line = #"{"key":"k","time":"never"}"#
             let padding = String(repeating: " ", count: max(0, size / 260_000 - line.utf8.count))
             return input(.ndjson, fill(size - 100, with: line + padding + "\n"))
         case "dead letters, binary":
-            return input(.binary, batches(size, events: 260_000) { _ in ("", 0) })
+            return input(.binary, batch(keys: [""], events: min(size / 3, 260_000)))
         case "texts without events":
             return input(.binary, texts(size))
         default: return nil
@@ -161,24 +164,22 @@ package struct FoldInput: Sendable {
     /// A batch of nothing but keys.
     private static func texts(_ size: Int) -> [UInt8] {
         let count = min(size / 8, ParseLimits.binaryKeysMax)
-        var body = ByteWriter(capacity: size)
-        body.write(count: 0)
-        body.write(count: count)
-        for number in 0..<count { body.write(sized: "\(number + 1_000_000)") }
-        return BinaryBatchHead(events: 0, body: body.bytes).bytes + body.bytes
+        return batch(keys: (0..<count).map { "\($0 + 1_000_000)" }, events: 0)
     }
 
-    /// One batch of distinct keys of as many bytes; `events` of them as events, or all.
-    private static func batches(
-        _ size: Int, events: Int = .max, _ event: (Int) -> (key: String, milliseconds: Int64)
-    ) -> [UInt8] {
-        var writer = BinaryBatchWriter()
-        var number = 0
-        while writer.byteCount < size, number < min(events, FoldBounds.standard.cellsMax) {
-            let (key, time) = event(number)
-            writer.append(type: "t", key: key, time: Timestamp(milliseconds: time))
-            number += 1
+    /// One batch of these keys and an event of each, or as many of the first. What writes batches
+    /// for others would keep its memory for long.
+    private static func batch(keys: [String], events: Int) -> [UInt8] {
+        var body = ByteWriter()
+        body.write(count: 1)
+        body.write(sized: "t")
+        body.write(count: keys.count)
+        for key in keys { body.write(sized: key) }
+        for event in 0..<events {
+            body.write(UInt8(0))
+            body.write(count: keys.count > 1 ? event : 0)
+            body.write(UInt8(0))
         }
-        return writer.finish().bytes
+        return BinaryBatchHead(events: UInt32(events), body: body.bytes).bytes + body.bytes
     }
 }

@@ -11,9 +11,9 @@ struct MeasureFoldCommand: ParsableCommand {
         commandName: "measure-fold",
         abstract: "Measure how fast batches are read, ordinary ones and hostile ones.",
         discussion: """
-            Seconds are the processor's, of one thread, the best of --runs. The peak of memory is that of this process, the bytes \
-            of the batch among it: name one input with --only for a figure that owes nothing to \
-            the others.
+            Seconds are the processor's, of one thread, the best of --runs. The peak of memory is \
+            that of this process, the bytes of the batch among it: name one input with --only for \
+            a figure that owes nothing to the others.
 
             Example: quipu measure-fold --only ndjson
             """,
