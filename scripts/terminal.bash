@@ -80,6 +80,15 @@ ensure_built() {
     if build_is_stale; then scripts/build; fi
 }
 
+# The programs in scripts/*.d are Python; those of scripts/chaos.d are also used by the others.
+ensure_python() {
+    command -v python3 >/dev/null ||
+        die "no python3 here; run scripts/install, or apt-get install python3"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "$(python3 --version) is too old; put 3.11 or later into PATH"
+    export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$PWD/scripts/chaos.d
+}
+
 # http METHOD HOST:PORT TARGET [FILE [HEADER…]]: the status on the first line, the body behind it;
 # the status is 000 where nobody answers in time (HTTP_TIMEOUT seconds). No curl: a fresh machine
 # has none.

@@ -15,6 +15,8 @@ from absence import run_absence
 from availability import run_availability
 from chaos_round import run_round
 from cluster import NodeError
+from hostile import run_hostile
+from hostile_acts import ACTS as HOSTILE_ACTS
 from options import Options, read_options
 
 
@@ -37,6 +39,8 @@ async def run(options: Options) -> Result:
         return await run_availability(options, options.directory)
     if options.mode == "absence":
         return await run_absence(options, options.directory)
+    if options.mode == "hostile":
+        return await run_hostile(options, options.directory)
     return await run_round(options, options.directory)
 
 
@@ -45,6 +49,7 @@ def main() -> int:
         sys.argv[1:],
         [act.name for act in nemesis.ACTS if act.is_default],
         [act.name for act in nemesis.ACTS],
+        list(HOSTILE_ACTS),
     )
     options.directory.mkdir(parents=True, exist_ok=True)
     terminal.title(f"Chaos: {options.mode} (seed {options.seed})")

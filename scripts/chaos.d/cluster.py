@@ -152,11 +152,13 @@ class Cluster:
         http_client: HTTPClient,
         settings: tuple[str, ...] = (),
         links: Callable[[str, str], int] | None = None,
+        replication_factor: int = 3,
     ) -> None:
         self.directory = directory
         self.http_client = http_client
         self._settings = settings
         self._links = links
+        self._replication_factor = replication_factor
         self.nodes: dict[str, Node] = {}
         for part in ("conf", "data", "logs"):
             (directory / part).mkdir(parents=True, exist_ok=True)
@@ -184,7 +186,7 @@ class Cluster:
         lines = [
             "cluster_name: chaos",
             "partitions: 256",
-            "replication_factor: 3",
+            f"replication_factor: {self._replication_factor}",
             "window: 1m",
             "gossip_interval: 200ms",
             *self._settings,

@@ -39,7 +39,7 @@ class FinalChecks:
     async def run(self) -> None:
         terminal.title("Every count")
         for node in self._cluster.all:
-            await self._expect_exact(node, "QUORUM")
+            await self.expect_exact(node, "QUORUM")
         asked: set[tuple[Series, str]] = set()
         for node in self._cluster.all:
             asked |= await self._expect_exact_in_time(node)
@@ -52,10 +52,10 @@ class FinalChecks:
         terminal.title("The same bytes under the same ids, once more")
         await self._send_all_again()
         for node in self._cluster.all:
-            await self._expect_exact(node, "QUORUM")
+            await self.expect_exact(node, "QUORUM")
         terminal.title("What the nodes say of themselves")
         await self._expect_no_unreadable_messages()
-        await self._audit()
+        await self.audit()
 
     # ---- counts
 
@@ -119,7 +119,7 @@ class FinalChecks:
         )
         return cells + len(self._ledger.audits)
 
-    async def _expect_exact(self, node: Node, level: str) -> None:
+    async def expect_exact(self, node: Node, level: str) -> None:
         differences, _ = await self._differences(node, level)
         self._report(node, level, differences, "")
 
@@ -260,7 +260,7 @@ class FinalChecks:
             if count:
                 self._ledger.violate("unreadable messages", f"{node.name}: {name} {count:g}")
 
-    async def _audit(self) -> None:
+    async def audit(self) -> None:
         """`quipu audit`, where the version has it. Lag is no difference, but it ends."""
         nodes = ",".join(node.http for node in self._cluster.all)
         deadline = time.monotonic() + _SETTLE_SECONDS

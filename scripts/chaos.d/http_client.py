@@ -26,6 +26,8 @@ class HTTPFailure(Exception):
 class Answer:
     status: int
     body: bytes
+    # By their names in lower case.
+    headers: Mapping[str, str]
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -119,7 +121,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[Answer, bool]:
         body = await _read_chunks(reader)
     else:
         body = await reader.readexactly(int(fields.get("content-length", "0")))
-    return Answer(status, body), fields.get("connection", "").lower() != "close"
+    return Answer(status, body, fields), fields.get("connection", "").lower() != "close"
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:

@@ -19,6 +19,8 @@ class Options:
     faults: frozenset[str]
     away: float
     rate: int
+    each: float
+    acts: tuple[str, ...]
     http_port: int
     peer_port: int
     proxy_port: int
@@ -55,7 +57,15 @@ def _port(text: str) -> int:
     return number
 
 
-def read_options(arguments: list[str], defaults: list[str], known: list[str]) -> Options:
+def _mode(values: argparse.Namespace) -> str:
+    if values.hostile is not None:
+        return "hostile"
+    return "availability" if values.availability else "absence" if values.absence else "chaos"
+
+
+def read_options(
+    arguments: list[str], defaults: list[str], known: list[str], hostile: list[str]
+) -> Options:
     parser = argparse.ArgumentParser(
         prog="scripts/chaos",
         description="Real processes under faults, every answer checked against a ledger. Without "
@@ -73,6 +83,20 @@ def read_options(arguments: list[str], defaults: list[str], known: list[str]) ->
         "--absence",
         action="store_true",
         help="three nodes, one away under steady load: how soon it has caught up",
+    )
+    mode.add_argument(
+        "--hostile",
+        nargs="?",
+        const="all",
+        metavar="ACTS",
+        help="three nodes, hostile clients of one of them beside a good one: how the good one "
+        f"fares. All acts, or some, with commas: {', '.join(hostile)}",
+    )
+    parser.add_argument(
+        "--each",
+        type=_positive,
+        default=20,
+        help="--hostile: seconds that each act goes on (default 20)",
     )
     parser.add_argument("--seed", type=int, default=1, help="chooses acts, times and victims")
     parser.add_argument(
@@ -132,11 +156,15 @@ def read_options(arguments: list[str], defaults: list[str], known: list[str]) ->
     strangers = sorted(set(chosen) - set(known))
     if strangers:
         parser.error(f"--faults {','.join(strangers)}: known are {', '.join(known)}, all and none")
+    acts = hostile if values.hostile in (None, "all") else values.hostile.split(",")
+    strangers = sorted(set(acts) - set(hostile))
+    if strangers:
+        parser.error(f"--hostile {','.join(strangers)}: known are {', '.join(hostile)}")
     directory = values.directory or Path(tempfile.mkdtemp(prefix="chaos.", dir=".build"))
     if directory.exists() and any(directory.iterdir()):
         parser.error(f"--dir {directory} is not empty; give a new one")
     return Options(
-        mode="availability" if values.availability else "absence" if values.absence else "chaos",
+        mode=_mode(values),
         seed=values.seed,
         seconds=values.seconds,
         interval=values.interval,
@@ -145,6 +173,8 @@ def read_options(arguments: list[str], defaults: list[str], known: list[str]) ->
         faults=frozenset(chosen),
         away=values.away,
         rate=values.rate,
+        each=values.each,
+        acts=tuple(acts),
         http_port=values.http_port,
         peer_port=values.peer_port,
         proxy_port=values.proxy_port,
