@@ -1,0 +1,94 @@
+"""What a run was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+PARTS = ("peers", "latency", "flood")
+
+
+@dataclass(frozen=True)
+class Options:
+    parts: tuple[str, ...]
+    events: int
+    turns: int
+    batches: int
+    seconds: float
+    http_port: int
+    peer_port: int
+    other_port: int
+    binary: Path
+    cache: Path
+    directory: Path
+    json: Path | None
+    # Where the number of missed targets goes.
+    missed: Path | None
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number greater than 0")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1024 <= number <= 65000:
+        raise argparse.ArgumentTypeError(f"{text} is no port from 1024 to 65000")
+    return number
+
+
+def read_options(arguments: list[str]) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench --only PART",
+        description="Parts of scripts/bench: peers (Quipu beside Redis, PostgreSQL and chdb), "
+        "latency (of a batch of 1,000 events at QUORUM), flood (three times what the cluster can "
+        "take).",
+        epilog="Exit status: 0 counts are right and targets met, 1 a count is wrong, 2 wrong "
+        "usage, 3 counts are right and a target is missed.",
+    )
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    parser.add_argument(
+        "--events", type=_positive, default=5_000_000, help="peers: events (default 5000000)"
+    )
+    parser.add_argument("--turns", type=_positive, default=3, help="peers: turns (default 3)")
+    parser.add_argument(
+        "--batches", type=_positive, default=3000, help="latency: batches (default 3000)"
+    )
+    parser.add_argument(
+        "--seconds", type=_positive, default=60, help="flood: how long it lasts (default 60)"
+    )
+    parser.add_argument("--http-port", type=_port, default=8701, help="first of three")
+    parser.add_argument("--peer-port", type=_port, default=7701, help="first of three")
+    parser.add_argument("--other-port", type=_port, default=8710, help="of Redis and PostgreSQL")
+    parser.add_argument("--binary", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(".build/bench-peers"),
+        help="where peers are that no package manager installs: chdb/ is an environment of Python "
+        "(default .build/bench-peers)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes the figures there")
+    parser.add_argument("--missed", type=Path, help=argparse.SUPPRESS)
+    values = parser.parse_args(arguments)
+    return Options(
+        parts=tuple(dict.fromkeys(values.parts)),
+        events=values.events,
+        turns=values.turns,
+        batches=values.batches,
+        seconds=values.seconds,
+        http_port=values.http_port,
+        peer_port=values.peer_port,
+        other_port=values.other_port,
+        binary=values.binary.resolve(),
+        # Not resolved: the python in an environment is a link that must be called by its own name.
+        cache=values.cache.absolute(),
+        directory=Path(tempfile.mkdtemp(prefix="bench.", dir=".build")).resolve(),
+        json=values.json,
+        missed=values.missed,
+    )
