@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 import uuid
@@ -34,6 +35,8 @@ _FLOOD_FACTOR = 3.0
 # Of the capacity: a load that the cluster can carry.
 _STEADY_SHARE = 0.8
 _RECOVERED_SHARE = 0.9
+# Below that the cluster works for batches whose clients no longer wait.
+_KEPT_SHARE = 0.5
 _RECOVERY_MAX_SECONDS = 30
 # Seconds over which throughput is taken as recovered.
 _RECOVERY_WINDOW = 3
@@ -50,6 +53,8 @@ class Phase:
     seconds: dict[int, Counter[str]] = field(default_factory=dict)
     batches: list[tuple[str, int, int, int, int]] = field(default_factory=list)
     began: float = field(default_factory=time.time)
+    # What the senders took of the processors.
+    processor_seconds: float = 0.0
 
     def total(self, name: str) -> int:
         return sum(counter[name] for counter in self.seconds.values())
@@ -68,6 +73,8 @@ class Flood(Measured):
         self._file = self.directory / "bodies"
         self._file.write_bytes(b"".join(self._bodies))
         self._memory: dict[str, list[int]] = {}
+        # Batches that were counted although their client heard nothing in time.
+        self._late = 0
         try:
             await self.start()
             watching = asyncio.create_task(self._watch_memory())
@@ -98,8 +105,16 @@ class Flood(Measured):
         flood = await flooding
         self._judge_flood(flood, length, _FLOOD_FACTOR * limit, usual)
         self._judge_recovery(after, usual)
+        await self._tell_expired()
         self.figures |= {"capacity": round(limit), "before": round(usual)}
         return [capacity, before, flood, after]
+
+    async def _tell_expired(self) -> None:
+        """Where a flood went that was neither counted nor refused."""
+        for name in ("quipu_peer_messages_expired_total", "quipu_requests_refused_total"):
+            counts = [int(await self.cluster.metric(node, name)) for node in self.cluster.all]
+            terminal.say(f"  {name}: {', '.join(f'{count:,}' for count in counts)}")
+            self.figures[name] = counts
 
     # ---- senders
 
@@ -141,7 +156,8 @@ class Flood(Measured):
                 said = json.loads(line)
                 if "outcomes" in said:
                     numbered = enumerate(said["outcomes"])
-                    phase.batches += [(producer, number, *told) for number, told in numbered]
+                    phase.batches += [(producer, number, *outcome) for number, outcome in numbered]
+                    phase.processor_seconds += said["processor_seconds"]
                 else:
                     phase.seconds.setdefault(said.pop("second"), Counter()).update(said)
             if await process.wait() != 0:
@@ -161,6 +177,8 @@ class Flood(Measured):
             f"during              {_words(goodput)} of {_words(wanted)} wanted, {_words(sent)} "
             f"sent on {_FLOOD_WORKERS * _SENDERS} connections"
         )
+        taken = flood.processor_seconds / length
+        terminal.say(f"  of {os.cpu_count()} processors the senders took {taken:.2f}")
         names = sorted({name for counter in flood.seconds.values() for name in counter})
         terminal.say("  " + ", ".join(f"{name}: {flood.total(name):,}" for name in names))
         self.figures |= {
@@ -169,6 +187,11 @@ class Flood(Measured):
             "flood": {name: flood.total(name) for name in names},
         }
         self.target(refused > 0, f"{refused:,} batches were refused with 429")
+        self.target(
+            goodput >= _KEPT_SHARE * usual,
+            f"{goodput / usual:.0%} of the goodput before during the flood (at least "
+            f"{_KEPT_SHARE:.0%})",
+        )
         missing = flood.total("without Retry-After")
         if missing:
             self.fail(f"{missing:,} refusals came without Retry-After")
@@ -228,7 +251,11 @@ class Flood(Measured):
         await asyncio.gather(*(self._resolve(batch, gate) for batch in unresolved))
         for _, _, body, _, _ in unresolved:
             times[body] += 1
-        terminal.say(f"{len(unresolved):,} batches without an answer were sent again")
+        terminal.say(
+            f"{len(unresolved):,} batches without an answer were sent again; "
+            f"{self._late:,} of them had been counted"
+        )
+        self.figures |= {"sent_again": len(unresolved), "counted_late": self._late}
         await self.check_counts(self._bodies, times)
 
     async def _resolve(
@@ -254,6 +281,7 @@ class Flood(Measured):
                     words = str(failure)
                 else:
                     if answer.status == 200:
+                        self._late += answer.json()["duplicate"]
                         return
                     words = f"{answer.status} {answer.text()[:200]}"
                 await asyncio.sleep(0.1 * (attempt + 1))

@@ -46,7 +46,8 @@ class Sender:
                     await self._queue.put(None)
         reporting.cancel()
         self._print()
-        print(json.dumps({"outcomes": self._outcomes}), flush=True)
+        words = {"outcomes": self._outcomes, "processor_seconds": time.process_time()}
+        print(json.dumps(words), flush=True)
 
     async def _pace(self, rate: float) -> None:
         """An open load: a batch is due when its time has come. Where all connections wait for an

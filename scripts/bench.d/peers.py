@@ -27,6 +27,7 @@ class Comparison:
         self._options = options
         self._directory = directory
         self.failures: list[str] = []
+        self._begun = 0
         self._rates: dict[str, list[float]] = {}
         self._memory: dict[str, int] = {}
 
@@ -76,15 +77,19 @@ class Comparison:
         return data
 
     async def _turn(self, peer: Peer, turn: int, data: Input) -> None:
-        directory = self._directory / "turn"
+        self._begun += 1
+        directory = self._directory / f"turn-{self._begun}"
         directory.mkdir()
+        failures = len(self.failures)
         try:
             outcome = await peer.measure(data, directory)
         except PeerError as error:
             self._fail(f"{peer.name}: {error}")
         else:
             self._take(peer, turn, outcome, data)
-        shutil.rmtree(directory)
+        # What failed stays for a look.
+        if len(self.failures) == failures:
+            shutil.rmtree(directory)
 
     def _take(self, peer: Peer, turn: int, outcome: Outcome, data: Input) -> None:
         wrong = differences(outcome, data)

@@ -20,6 +20,11 @@ from typing import Callable, Iterator
 _SLOW = 2000
 _IDLE = 10_000
 _DECLARED = 200
+_SLOW_BODIES = 1100
+_DECLARATION = (
+    b"POST /v1/events HTTP/1.1\r\nHost: quipu\r\nContent-Type: application/x-ndjson\r\n"
+    b"Content-Length: 16777216\r\n\r\n"
+)
 _PEER_IDLE = 2000
 _BOMB_BYTES = 65 << 20
 _KEYS_PER_BATCH = 10_000
@@ -131,8 +136,11 @@ def idle(told: Told) -> None:
 
 
 def declared(told: Told) -> None:
-    head = b"POST /v1/events HTTP/1.1\r\nHost: quipu\r\nContent-Type: application/x-ndjson\r\n"
-    _hold(told, told.http, _DECLARED, head + b"Content-Length: 16777216\r\n\r\n", b"")
+    _hold(told, told.http, _DECLARED, _DECLARATION, b"")
+
+
+def slow_bodies(told: Told) -> None:
+    _hold(told, told.http, _SLOW_BODIES, _DECLARATION, b"a")
 
 
 def peer_idle(told: Told) -> None:
@@ -282,6 +290,7 @@ ACTS: dict[str, tuple[str, Callable[[Told], None]]] = {
     "slowloris": ("2,000 connections, a byte of a header each second", slowloris),
     "idle": ("10,000 connections that say nothing", idle),
     "declared": ("200 requests that declare 16 MiB and send nothing", declared),
+    "slow-bodies": ("1,100 requests whose body comes at a byte a second", slow_bodies),
     "bombs": ("gzip of 60 and 65 MiB in 65 to 200 kB, 4 a second", bombs),
     "new-keys": ("100,000 new keys a second", new_keys),
     "garbage-http": ("100 broken requests a second", garbage_http),

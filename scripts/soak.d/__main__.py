@@ -47,7 +47,8 @@ def show_trends(options: Options, outcome: Outcome, nodes: list[str]) -> dict[st
     return table
 
 
-def finish(options: Options, soak: Soak) -> None:
+def finish(options: Options, soak: Soak) -> bool:
+    """Shows and writes what was found; whether the run was long enough for slopes."""
     outcome = soak.outcome
     nodes = [node.name for node in soak.cluster.all]
     trends = show_trends(options, outcome, nodes)
@@ -67,6 +68,7 @@ def finish(options: Options, soak: Soak) -> None:
     }
     (options.output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     terminal.say(f"samples.tsv, picture.svg and result.json: {options.output}")
+    return trends["rss n1"]["verdict"] != "too short"
 
 
 def main() -> int:
@@ -83,14 +85,18 @@ def main() -> int:
     except NodeError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
-    finish(options, soak)
+    is_judged = finish(options, soak)
     if soak.outcome.failures:
         terminal.fail(f"{len(soak.outcome.failures)} failures; kept: {options.directory}")
         return 1
     shutil.rmtree(options.directory)
     if options.output != options.directory.parent:
         options.directory.parent.rmdir()
-    terminal.hold("every count is right, and nothing grows")
+    if is_judged:
+        terminal.hold("every count is right, and nothing grows")
+    else:
+        terminal.hold("every count is right")
+        terminal.say("too short a run to tell what grows: 25 minutes after the warm-up are needed")
     return 0
 
 

@@ -29,6 +29,7 @@ class Measure:
 
 MEASURES = (
     Measure("rss", "resident memory", "MiB", _MEBI, 16),
+    Measure("index", "index of batches", "MiB", _MEBI, 4),
     Measure("descriptors", "open descriptors", "", 1, 8),
     Measure("threads", "threads", "", 1, 2),
     # Two files of 64 MiB are always kept, and one is being written.

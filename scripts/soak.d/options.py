@@ -72,7 +72,7 @@ def read_options(arguments: list[str]) -> Options:
         "--warm-up",
         type=_positive,
         metavar="SECONDS",
-        help="before slopes are taken (default: a third of the run, at most 20 minutes)",
+        help="before slopes are taken (default: half of the run, at most 30 minutes)",
     )
     parser.add_argument(
         "--sample-every",
@@ -106,7 +106,7 @@ def read_options(arguments: list[str]) -> Options:
         seconds=seconds,
         rate=values.rate,
         kill_every=values.kill_every,
-        warm_up=values.warm_up or min(1200.0, seconds / 3),
+        warm_up=values.warm_up or min(1800.0, seconds / 2),
         sample_every=values.sample_every,
         horizon=values.horizon,
         memtable=values.memtable,

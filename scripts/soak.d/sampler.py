@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cluster import Cluster, Node
+from http_client import HTTPFailure
 from probes import Probes
 from report import percentile
 
@@ -29,6 +30,8 @@ class Sample:
     log: int
     tables: int
     history: int
+    # Of its memory, what it says that the index of batches takes.
+    index: int | None
     write_p50: float | None
     write_p99: float | None
     read_p50: float | None
@@ -57,7 +60,16 @@ class Sampler:
             number += 1
             await asyncio.sleep(max(0.0, number * self._every - self.elapsed()))
             for node in self._cluster.all:
-                self._take(await asyncio.to_thread(self._look, node))
+                index = await self._index_of(node)
+                self._take(await asyncio.to_thread(self._look, node, index))
+
+    async def _index_of(self, node: Node) -> int | None:
+        if not node.is_running:
+            return None
+        try:
+            return int(await self._cluster.metric(node, "quipu_index_bytes"))
+        except HTTPFailure:
+            return None
 
     def _take(self, sample: Sample) -> None:
         self.samples.append(sample)
@@ -65,7 +77,7 @@ class Sampler:
         self._file.write("\t".join(_text(cell) for cell in cells) + "\n")
         self._file.flush()
 
-    def _look(self, node: Node) -> Sample:
+    def _look(self, node: Node, index: int | None) -> Sample:
         writes, reads = self._probes.take(node.name)
         rss, descriptors, threads = _process(node)
         return Sample(
@@ -78,6 +90,7 @@ class Sampler:
             log=size_of(node.data / "log"),
             tables=size_of(node.data / "sstables"),
             history=size_of(node.data / "history"),
+            index=index,
             write_p50=_milliseconds(writes, 0.5),
             write_p99=_milliseconds(writes, 0.99),
             read_p50=_milliseconds(reads, 0.5),

@@ -7,7 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 _MINUTE = 60.0
-_POINTS_MIN = 8
+# History is written each ten minutes: less than two of its steps look like a slope.
+_POINTS_MIN = 25
 # A slope counts where it is so many times its own standard error…
 _ERRORS = 3.0
 # …and where what it adds over the run is this share of what is there.

@@ -44,7 +44,7 @@ class TrendTests(unittest.TestCase):
         self.assertEqual(judge(saw, 1, 0).verdict, "flat")
 
     def test_minutes_are_too_few_to_tell(self) -> None:
-        self.assertEqual(judge(points(500, 1, hours=0.1), 1, 0).verdict, "too short")
+        self.assertEqual(judge(points(500, 1, hours=0.3), 1, 0).verdict, "too short")
 
     def test_a_minute_is_one_point(self) -> None:
         self.assertEqual(minute_means([(0, 1.0), (59, 3.0), (61, 5.0)]), [(29.5, 2.0), (61, 5.0)])
