@@ -103,7 +103,10 @@ let package = Package(
                 "Node", crypto, hummingbirdCore, logging, nio, nioCore, nioPosix,
             ]),
         tests(
-            "ClientTests", ["Core", "Client", "Ingest", "quipu", nioCore, nioPosix, nioHTTP1]),
+            "ClientTests",
+            [
+                "Core", "Wire", "Storage", "Client", "Ingest", "quipu", nioCore, nioPosix, nioHTTP1,
+            ]),
         tests(
             "SimulatorTests",
             ["Core", "NodeCore", "Replication", "Ring", "Simulator", "Storage", "Wire"]),

@@ -112,7 +112,8 @@ struct BatchAttemptsTests {
         batch = attempts()
         #expect(
             batch.record(result(410, #"{"outcome": "unknown", "final": false, "detail": "x"}"#))
-                == .finished(.unknown("x")))
+                == .ask)
+        #expect(batch.gaveUp() == .unknown("x"))
         batch = attempts()
         #expect(
             batch.record(result(410, #"{"outcome": "not-attempted", "detail": "x"}"#))

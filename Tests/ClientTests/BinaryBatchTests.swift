@@ -139,14 +139,14 @@ struct BinaryBatchTests {
     // MARK: - Sending
 
     @Test("A producer sends a batch as it is, under an id of its own")
-    func sent() async {
+    func sent() async throws {
         let cluster = ScriptedCluster { _, _ in ScriptedCluster.counted(1) }
         let producer = Producer(
             client: cluster.client(), options: ProducerOptions(), time: ScriptedTime().time)
-        await producer.append("{}")
-        await producer.send(batch(3))
-        await producer.send(batch(0))
-        let report = await producer.finish()
+        try await producer.append("{}")
+        try await producer.send(batch(3))
+        try await producer.send(batch(0))
+        let report = try await producer.finish()
         #expect(report.batches == 2)
         let requests = await cluster.requests
         #expect(requests.count == 2)

@@ -1,5 +1,6 @@
 import Client
 import Core
+import Storage
 import Testing
 import quipu
 
@@ -178,7 +179,7 @@ struct CommandLineTests {
 @Suite("The summary of a run")
 struct SendSummaryTests {
     /// A producer of three batches: one counted again, one refused, one without an answer.
-    private func summary() async -> SendSummary {
+    private func summary() async throws -> SendSummary {
         let cluster = ScriptedCluster { request, _ in
             switch request.header("Quipu-Sequence") {
             case "0": ScriptedCluster.counted(5, dead: 1, duplicate: true)
@@ -189,14 +190,15 @@ struct SendSummaryTests {
         let producer = Producer(
             client: cluster.client(), options: ProducerOptions(), time: ScriptedTime().time)
         for _ in 0..<3 {
-            await producer.submit(body: [0x0a], contentType: "application/x-ndjson", events: 1)
+            try await producer.submit(
+                BatchDraft(body: [0x0a], contentType: "application/x-ndjson", events: 1))
         }
-        return SendSummary(report: await producer.finish(), producer: producer.id, seconds: 2)
+        return SendSummary(report: try await producer.finish(), producer: producer.id, seconds: 2)
     }
 
     @Test("says what was counted, as text and as the JSON that scripts read")
     func counts() async throws {
-        let summary = await summary()
+        let summary = try await summary()
         #expect(summary.text.hasPrefix("5 events: 4 counted, 1 dead; 1 batch (1 duplicate), "))
         #expect(summary.text.hasSuffix("; 2.00 s, 2 events/s"))
         let json = try JSONValue(parsing: Array(summary.json.utf8))
@@ -207,6 +209,50 @@ struct SendSummaryTests {
         #expect(json.members?.map(\.name) == names)
         #expect(names.prefix(5).map { json[$0]?.int } == [5, 4, 1, 1, 1])
         #expect(json["seconds"]?.double == 2)
+    }
+
+    @Test("says what the spool keeps and what came of all runs")
+    func spooled() async throws {
+        let cluster = ScriptedCluster { request, _ in
+            request.header("Quipu-Sequence") == "0"
+                ? ScriptedCluster.counted(5, dead: 1) : ScriptedCluster.problem(400)
+        }
+        let spool = try Spool(
+            MemorySpool(disk: MemoryFileSystem()), directory: "d", producer: 42,
+            bounds: SpoolJournal.Bounds())
+        let producer = Producer(
+            client: cluster.client(), options: ProducerOptions(), spool: spool,
+            time: ScriptedTime().time)
+        for _ in 0..<3 {
+            try await producer.submit(
+                BatchDraft(body: [0x0a], contentType: "application/x-ndjson", events: 1))
+        }
+        let summary = SendSummary(
+            report: try await producer.finish(), producer: producer.id, seconds: 2,
+            spool: await spool.status)
+        #expect(
+            summary.text.hasSuffix(
+                "; spool: 2 batches kept, in all runs 5 events with 4 counted, 1 dead"))
+        let unresolved = summary.unresolved
+        #expect(unresolved?.contains("the spool keeps 2 batches") == true)
+        let json = try JSONValue(parsing: Array(summary.json.utf8))["spool"]
+        #expect(json?["batches_kept"]?.int == 2)
+        #expect(json?["events"]?.int == 5)
+        let line = ProgressLine(
+            progress: FileSender.Progress(
+                bytesRead: 5, report: summary.report, spool: await spool.status),
+            totalBytes: 10, seconds: 1)
+        #expect(line.text.contains("2 bytes in the spool"))
+    }
+
+    @Test("sizes are read in binary units")
+    func sizes() {
+        #expect(Quantity.byteCount("1GiB") == 1 << 30)
+        #expect(Quantity.byteCount("512MiB") == 512 << 20)
+        #expect(Quantity.byteCount("12345") == 12_345)
+        for text in ["", "GiB", "-1", "0", "1GB", "1.5GiB", "99999999999TiB", "900000000TiB"] {
+            #expect(Quantity.byteCount(text) == nil, "\(text)")
+        }
     }
 
     @Test("says how many events are parked, which is no failure")
@@ -220,10 +266,11 @@ struct SendSummaryTests {
         let producer = Producer(
             client: cluster.client(), options: options, time: ScriptedTime().time)
         for _ in 0..<2 {
-            await producer.submit(body: [0x0a], contentType: "application/x-ndjson", events: 1)
+            try await producer.submit(
+                BatchDraft(body: [0x0a], contentType: "application/x-ndjson", events: 1))
         }
         let summary = SendSummary(
-            report: await producer.finish(), producer: producer.id, seconds: 2)
+            report: try await producer.finish(), producer: producer.id, seconds: 2)
         #expect(summary.unresolved == nil)
         #expect(
             summary.text.hasPrefix(
@@ -235,10 +282,12 @@ struct SendSummaryTests {
 
     @Test("names every batch without a certain end, and how to ask for it")
     func unresolved() async throws {
-        let text = try #require(await summary().unresolved)
+        let unresolved = try await summary().unresolved
+        let text = try #require(unresolved)
         let id = "00000000-0000-0000-0000-00000000002a"
         #expect(text.contains("\(id)/1 not counted (says 422)"))
-        #expect(text.contains("\(id)/2 unknown (no answer in time)"))
+        #expect(text.contains("\(id)/2 unknown (node"))
+        #expect(text.contains(": no answer in time)"))
         #expect(text.hasSuffix("ask with 'quipu batch \(id) 1 --created 1767225600000'"))
     }
 }

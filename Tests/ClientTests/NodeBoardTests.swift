@@ -75,6 +75,40 @@ struct NodeBoardTests {
         #expect(board.choose(from: 0, at: later) == .node(1))
     }
 
+    @Test("a node much slower than the quickest is left out, and looked at again later")
+    func slow() {
+        var board = NodeBoard(count: 3)
+        for _ in 0..<3 {
+            board.succeeded(0, at: start, taking: .milliseconds(10))
+            board.succeeded(1, at: start, taking: .milliseconds(300))
+            board.succeeded(2, at: start, taking: .milliseconds(25))
+        }
+        // 25 ms are about as quick as 10 ms, 300 ms are not.
+        #expect((0..<4).map { board.start(of: $0, at: start) } == [0, 2, 0, 2])
+        #expect(board.choose(from: 1, at: start) == .node(2))
+        // Where no quick node can be asked a slow one is better than none.
+        for index in [0, 2] {
+            for _ in 0..<CircuitBreaker.failuresToOpen { board.failed(index, at: start) }
+        }
+        #expect(board.choose(from: 0, at: start) == .node(1))
+        let later = start + NodeBoard.latencyAgeMax + .milliseconds(1)
+        board.succeeded(0, at: later, taking: .milliseconds(10))
+        #expect((0..<3).map { board.start(of: $0, at: later) } == [0, 1, 2])
+        // A new measurement after a long time does not mix with the old one.
+        board.succeeded(1, at: later, taking: .milliseconds(8))
+        #expect(board.nodes[1].latency == .milliseconds(8))
+    }
+
+    @Test("a latency is an average in which the last answer weighs a quarter")
+    func average() {
+        var board = NodeBoard(count: 1)
+        board.succeeded(0, at: start, taking: .milliseconds(8))
+        board.succeeded(0, at: start, taking: .milliseconds(16))
+        #expect(board.nodes[0].latency == .milliseconds(10))
+        board.succeeded(0, at: start, taking: .milliseconds(2))
+        #expect(board.nodes[0].latency == .milliseconds(8))
+    }
+
     @Test("Retry-After keeps a node unasked for its time, within a limit")
     func retryAfter() {
         var board = NodeBoard(count: 2)

@@ -7,18 +7,19 @@ struct ProducerTests {
     private func send(
         _ bodies: [String], to cluster: ScriptedCluster, options: ProducerOptions = .init(),
         time: ScriptedTime = ScriptedTime(), nodes: [NodeAddress] = ScriptedCluster.nodes
-    ) async -> SendReport {
+    ) async throws -> SendReport {
         let producer = Producer(
             client: cluster.client(nodes: nodes), options: options, time: time.time)
         for body in bodies {
-            await producer.submit(
-                body: Array(body.utf8), contentType: "application/x-ndjson", events: 1)
+            try await producer.submit(
+                BatchDraft(
+                    body: Array(body.utf8), contentType: "application/x-ndjson", events: 1))
         }
-        return await producer.finish()
+        return try await producer.finish()
     }
 
     @Test("resends the same bytes under the same id to the next node")
-    func sameBytes() async {
+    func sameBytes() async throws {
         let cluster = ScriptedCluster { _, number in
             switch number {
             case 0: .failure(.broken("reset"))
@@ -26,7 +27,7 @@ struct ProducerTests {
             default: ScriptedCluster.counted(1)
             }
         }
-        let report = await send(["{}\n"], to: cluster)
+        let report = try await send(["{}\n"], to: cluster)
         let requests = await cluster.requests
         #expect(requests.count == 3)
         #expect(Set(requests.map(\.call)).count == 1, "an attempt differed from another")
@@ -40,11 +41,12 @@ struct ProducerTests {
     }
 
     @Test("rotates batches over the nodes and counts sequences from 0")
-    func rotation() async {
+    func rotation() async throws {
         let cluster = ScriptedCluster { _, _ in ScriptedCluster.counted(2, dead: 1) }
         var options = ProducerOptions()
         options.inFlight = 1
-        let report = await send(Array(repeating: "{}\n", count: 6), to: cluster, options: options)
+        let report = try await send(
+            Array(repeating: "{}\n", count: 6), to: cluster, options: options)
         let requests = await cluster.requests
         #expect(requests.map(\.node) == ScriptedCluster.nodes + ScriptedCluster.nodes)
         #expect(requests.map { $0.header("Quipu-Sequence") } == (0..<6).map { "\($0)" })
@@ -52,31 +54,32 @@ struct ProducerTests {
     }
 
     @Test("never has more batches under way than it may")
-    func inFlight() async {
+    func inFlight() async throws {
         let cluster = ScriptedCluster { _, _ in ScriptedCluster.counted(1) }
         var options = ProducerOptions()
         options.inFlight = 3
-        _ = await send(Array(repeating: "{}\n", count: 40), to: cluster, options: options)
+        _ = try await send(Array(repeating: "{}\n", count: 40), to: cluster, options: options)
         #expect(await cluster.activeMax == 3)
         #expect(await cluster.requests.count == 40)
     }
 
     @Test("goes on over the two nodes that are left when one refuses connections")
-    func failover() async {
+    func failover() async throws {
         let dead = ScriptedCluster.nodes[1]
         let cluster = ScriptedCluster { request, _ in
             request.node == dead ? .failure(.notConnected("refused")) : ScriptedCluster.counted(1)
         }
         var options = ProducerOptions()
         options.inFlight = 1
-        let report = await send(Array(repeating: "{}\n", count: 60), to: cluster, options: options)
+        let report = try await send(
+            Array(repeating: "{}\n", count: 60), to: cluster, options: options)
         #expect(report.counted == 60)
         let wasted = await cluster.requests.count { $0.node == dead }
         #expect(wasted < 12, "the breaker let \(wasted) of 20 requests through to a dead node")
     }
 
     @Test("waits as long as Retry-After says when every node says so")
-    func retryAfter() async {
+    func retryAfter() async throws {
         let time = ScriptedTime()
         let cluster = ScriptedCluster { _, number in
             number < 1
@@ -84,7 +87,7 @@ struct ProducerTests {
                     429, outcome: "not-attempted", retryAfter: .seconds(3))
                 : ScriptedCluster.counted(1)
         }
-        let report = await send(
+        let report = try await send(
             ["{}\n"], to: cluster, time: time, nodes: [ScriptedCluster.nodes[0]])
         #expect(report.counted == 1)
         #expect(time.now >= .zero + .seconds(3))
@@ -92,7 +95,7 @@ struct ProducerTests {
     }
 
     @Test("gives up at its timeout and names the batch as not sent or as unknown")
-    func timeout() async {
+    func timeout() async throws {
         for (failure, isUnknown) in [
             (TransportFailure.notConnected("refused"), false), (.timedOut, true),
         ] {
@@ -101,7 +104,7 @@ struct ProducerTests {
                 time.move(by: .milliseconds(200))
                 return .failure(failure)
             }
-            let report = await send(["{}\n"], to: cluster, time: time)
+            let report = try await send(["{}\n"], to: cluster, time: time)
             #expect(report.failures.map(\.sequence) == [0])
             #expect(time.now <= .zero + .seconds(62))
             switch report.failures.first?.outcome {
@@ -113,36 +116,37 @@ struct ProducerTests {
     }
 
     @Test("does not repeat a request that is unusable")
-    func unusable() async {
+    func unusable() async throws {
         let cluster = ScriptedCluster { _, _ in ScriptedCluster.problem(400) }
-        let report = await send(["{}\n"], to: cluster)
+        let report = try await send(["{}\n"], to: cluster)
         #expect(await cluster.requests.count == 1)
         #expect(report.failures.map(\.outcome) == [.notAttempted("says 400")])
     }
 
     @Test("counts duplicates apart and their events as counted")
-    func duplicates() async {
+    func duplicates() async throws {
         let cluster = ScriptedCluster { _, number in
             ScriptedCluster.counted(5, duplicate: number == 0)
         }
-        let report = await send(["a\n", "b\n"], to: cluster)
+        let report = try await send(["a\n", "b\n"], to: cluster)
         #expect((report.duplicates, report.batches, report.events) == (1, 2, 10))
     }
 
     @Test("batches appended events by number and by bytes")
-    func append() async {
+    func append() async throws {
         let cluster = ScriptedCluster { request, _ in
             ScriptedCluster.counted(request.call.body?.count { $0 == 0x0a } ?? 0)
         }
         var options = ProducerOptions()
         options.batchEvents = 4
         options.batchBytes = 60
+        options.batchAge = nil
         let producer = Producer(
             client: cluster.client(), options: options, time: ScriptedTime().time)
-        for _ in 0..<6 { await producer.append("{}") }
-        await producer.append(String(repeating: "x", count: 100))
-        await producer.append("{}")
-        let report = await producer.finish()
+        for _ in 0..<6 { try await producer.append("{}") }
+        try await producer.append(String(repeating: "x", count: 100))
+        try await producer.append("{}")
+        let report = try await producer.finish()
         let sizes = await cluster.requests.sorted {
             ($0.header("Quipu-Sequence") ?? "") < ($1.header("Quipu-Sequence") ?? "")
         }.map { $0.call.body?.count ?? 0 }

@@ -7,8 +7,10 @@ package enum AttemptResult: Hashable, Sendable {
     case counted(BatchCounts, duplicate: Bool)
     /// Kept by the node that was asked, to be counted later.
     case parked(events: Int)
-    /// Finally not counted: for its bytes, or because its segment closed without it.
+    /// Finally not counted, for its bytes.
     case notCounted(String)
+    /// Finally not counted, because its segment closed without it: its events may be sealed anew.
+    case closedWithout(String)
     /// The request is unusable and will be for every node; nothing was sent on.
     case unusable(String)
     /// `createdAt` lies ahead of this node's clock; another node's clock may differ.
@@ -21,10 +23,11 @@ package enum AttemptResult: Hashable, Sendable {
     /// bring nothing, asking for the batch may.
     case undecided(String)
 
-    package init(failure: TransportFailure) {
+    package init(failure: TransportFailure, at node: NodeAddress? = nil) {
+        let text = (node.map { "\($0): " } ?? "") + failure.text
         switch failure {
-        case .notConnected: self = .notAttempted(failure.text)
-        case .broken, .timedOut: self = .unknown(failure.text)
+        case .notConnected: self = .notAttempted(text)
+        case .broken, .timedOut: self = .unknown(text)
         }
     }
 
@@ -63,14 +66,33 @@ package enum AttemptResult: Hashable, Sendable {
         }
     }
 
+    /// What the answer to a question for the batch's outcome says.
+    package init(status reply: HTTPReply) {
+        let answer = Answer(body: reply.body)
+        guard reply.status == 200 else {
+            self = .unknown(answer.detail ?? "status \(reply.status)")
+            return
+        }
+        switch answer.outcome {
+        case "counted":
+            self =
+                answer.counts.map { .counted($0, duplicate: true) }
+                ?? .unknown("an answer 'counted' that names no counts")
+        case "not-counted" where answer.isFinal:
+            self = .closedWithout("its time is closed without it")
+        default:
+            self = .undecided("too old to be sent again, and not decided yet")
+        }
+    }
+
     /// 410: the batch is older than the horizon; the node says what it knows of it.
     private static func tooOld(_ answer: Answer, detail: String) -> AttemptResult {
         switch answer.outcome {
         case "counted":
             if let counts = answer.counts { return .counted(counts, duplicate: true) }
             return .unknown("an answer 410 'counted' that names no counts")
-        case "not-counted":
-            return .notCounted(detail)
+        case "not-counted" where answer.isFinal:
+            return .closedWithout(detail)
         case "not-attempted":
             return .unusable(detail)
         default:
@@ -92,6 +114,7 @@ package enum AttemptResult: Hashable, Sendable {
         }
 
         var outcome: String? { json?["outcome"]?.string }
+        var isFinal: Bool { json?["final"]?.bool ?? false }
         var duplicate: Bool { json?["duplicate"]?.bool ?? false }
         var detail: String? { json?["detail"]?.string ?? json?["title"]?.string }
 

@@ -7,16 +7,20 @@ package import Core
 package struct BatchAttempts: Hashable, Sendable {
     package enum Step: Hashable, Sendable {
         case finished(BatchOutcome)
-        /// Send the same bytes again, to the next node.
+        /// Do the same again, at the next node: send the same bytes, or ask.
         case again
+        /// Sending brings no more: ask what became of the batch until that is decided.
+        case ask
     }
 
     private let deadline: Instant
     private let nodes: Int
     package private(set) var attempts = 0
     private var mayBeCounted = false
+    /// Ended as not counted by time alone, so that its events may be sealed anew.
+    package private(set) var mayBeSealedAnew = false
     private var clockRefusals = 0
-    private var last = "no node could be asked"
+    private var last = "every node failed or asked for time just before"
 
     package init(deadline: Instant, nodes: Int) {
         self.deadline = deadline
@@ -43,6 +47,9 @@ package struct BatchAttempts: Hashable, Sendable {
             return .finished(.parked(events: events))
         case .notCounted(let detail):
             return .finished(.notCounted(detail))
+        case .closedWithout(let detail):
+            mayBeSealedAnew = true
+            return .finished(.notCounted(detail))
         case .unusable(let detail):
             last = detail
             return .finished(gaveUp())
@@ -59,7 +66,9 @@ package struct BatchAttempts: Hashable, Sendable {
             mayBeCounted = true
             return .again
         case .undecided(let detail):
-            return .finished(.unknown(detail))
+            last = detail
+            mayBeCounted = true
+            return .ask
         }
     }
 

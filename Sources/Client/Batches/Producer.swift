@@ -5,85 +5,202 @@ internal import Core
 /// ```swift
 /// let client = QuipuClient(nodes: [NodeAddress(host: "127.0.0.1", port: 8181)])
 /// let producer = Producer(client: client)
-/// await producer.append(#"{"type":"view","key":"abc","time":"2026-01-01T00:00:00Z"}"#)
-/// let report = await producer.finish()
+/// try await producer.append(#"{"type":"view","key":"abc","time":"2026-01-01T00:00:00Z"}"#)
+/// let report = try await producer.finish()
 /// ```
 ///
-/// `append` and `submit` wait while `inFlight` batches are under way: a producer never holds more.
+/// A batch is sealed when it has `batchEvents` events or `batchBytes` bytes, when its first event
+/// is `batchAge` old, or by `flush`. It then never changes, and is sent under its id until its
+/// outcome is certain.
+///
+/// **Without a spool** what this object holds is in memory: whoever needs an event to survive a
+/// crash of this process keeps it until `finish` reported it. `append` waits while `inFlight`
+/// batches are under way, so that never more is held.
+///
+/// **With a spool** a batch is on disk before its first attempt and until its outcome is final.
+/// When `flush` returns, every event that was appended before it is on disk: it will be counted
+/// exactly once by this process or by the next one that opens the same spool, as long as the disk
+/// keeps what it synced. Events that were appended and not sealed when the process dies are lost.
+/// `append` waits only while the spool is full. A batch that gets no outcome within `timeout` is
+/// tried again after the others, until `finish` is called.
 public actor Producer {
-    /// The 128 bits under which this producer's batches are known.
+    /// The 128 bits under which this producer's batches are known; a spool's own where there is
+    /// one.
     public nonisolated let id: UInt128
-    private let options: ProducerOptions
-    private let nodes: [NodeAddress]
-    private let transport: any Transport
-    private let time: ClientTime
+    let options: ProducerOptions
+    let nodes: [NodeAddress]
+    let transport: any Transport
+    let time: ClientTime
+    let spool: Spool?
     private let target: String
 
-    private var board: NodeBoard
-    private var policy: RetryPolicy
+    var board: NodeBoard
+    var policy: RetryPolicy
     private var sequence: UInt64 = 0
+
     private var openLines: [UInt8] = []
     private var openEvents = 0
-    private var active = 0
-    private var waiting: [CheckedContinuation<Void, Never>] = []
-    /// What ended so far.
-    public private(set) var report = SendReport()
+    /// Ends the open batch when it is old enough.
+    private var ageTimer: Task<Void, Never>?
+    private var openBatches = 0
 
-    /// A producer over the client's nodes.
-    public init(client: QuipuClient, options: ProducerOptions = ProducerOptions()) {
-        self.init(client: client, options: options, time: .real)
+    /// Sealed and on disk, to be sent in this order.
+    var queue: ArraySlice<UInt64> = []
+    /// Of the spool's batches those that wait in `queue` or are being sent.
+    var claimed: Set<UInt64> = []
+    var active = 0
+    private var hasClaimed = false
+    /// Nothing of the queue is sent any more.
+    private(set) var isHalted = false
+    var isFinishing = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    var requests = 0
+    var bytesSent = 0
+    var timeouts = 0
+    /// What ended so far.
+    public internal(set) var report = SendReport()
+
+    /// A producer over the client's nodes. With a `spool` it goes on with what an earlier process
+    /// left there.
+    public init(
+        client: QuipuClient, options: ProducerOptions = ProducerOptions(), spool: Spool? = nil
+    ) {
+        self.init(client: client, options: options, spool: spool, time: .real)
     }
 
-    package init(client: QuipuClient, options: ProducerOptions, time: ClientTime) {
+    package init(
+        client: QuipuClient, options: ProducerOptions, spool: Spool? = nil, time: ClientTime
+    ) {
         precondition(options.inFlight > 0, "a producer has at least one batch under way")
-        id = options.producer ?? time.identity
+        precondition(
+            spool == nil || (options.producer == nil && options.createdAt == nil),
+            "a spool keeps its own producer and times")
+        id = spool?.producer ?? options.producer ?? time.identity
         policy = RetryPolicy(random: RandomSource(seed: time.seed))
         board = NodeBoard(count: client.nodes.count)
         nodes = client.nodes
         transport = client.transport
         target = options.target
         self.options = options
+        self.spool = spool
         self.time = time
     }
 
-    /// Adds one event, a JSON object on one line. Sends when a batch is full, waiting for room.
-    public func append(_ event: some StringProtocol & Sendable) async {
+    /// Adds one event, a JSON object on one line. Seals the batch when it is full.
+    ///
+    /// - Throws: Only with a spool, when the batch cannot be written down; its events stay with
+    /// this
+    ///   object then.
+    public func append(_ event: some StringProtocol & Sendable) async throws(SpoolError) {
+        let bytes = event.utf8.count + 1
+        if spool != nil {
+            let limit = SpoolLimits.batchMax
+            guard bytes <= limit else { throw .batchTooLarge(bytes: bytes, limit: limit) }
+            if openLines.count + bytes > limit { try await flush() }
+        }
         openLines.append(contentsOf: event.utf8)
         openLines.append(UInt8(ascii: "\n"))
         openEvents += 1
         if openEvents >= options.batchEvents || openLines.count >= options.batchBytes {
-            await flush()
+            try await flush()
+        } else if openEvents == 1, let age = options.batchAge {
+            let number = openBatches
+            ageTimer = Task { await self.end(number, after: age) }
         }
     }
 
-    /// Seals and sends what was appended, without waiting for the outcome.
-    public func flush() async {
+    /// Seals what was appended, without waiting for its outcome. With a spool it is on disk when
+    /// this returns.
+    public func flush() async throws(SpoolError) {
+        await claimHeld()
         guard openEvents > 0 else { return }
         let body = openLines
         let events = openEvents
         openLines = []
         openEvents = 0
-        await submit(body: body, contentType: EventFormat.ndjson.contentType, events: events)
+        openBatches += 1
+        ageTimer?.cancel()
+        ageTimer = nil
+        do {
+            try await submit(
+                BatchDraft(
+                    body: body, contentType: EventFormat.ndjson.contentType, events: events))
+        } catch {
+            openLines.insert(contentsOf: body, at: 0)
+            openEvents += events
+            throw error
+        }
     }
 
-    /// Seals a binary batch as it is and sends it, after waiting for room, without waiting for the
-    /// outcome. Events that were appended before go first.
-    public func send(_ batch: BinaryBatch) async {
-        await flush()
+    /// Seals a binary batch as it is, behind events that were appended before, without waiting for
+    /// its outcome. With a spool it is on disk when this returns.
+    public func send(_ batch: BinaryBatch) async throws(SpoolError) {
+        try await flush()
         guard batch.events > 0 else { return }
-        await submit(
-            body: batch.bytes, contentType: EventFormat.binary.contentType, events: batch.events)
+        try await submit(
+            BatchDraft(
+                body: batch.bytes, contentType: EventFormat.binary.contentType,
+                events: batch.events))
     }
 
-    /// Sends what is open, waits for every batch's outcome and says what came of them.
-    public func finish() async -> SendReport {
-        await flush()
-        while active > 0 { await pause() }
+    /// Seals and sends what is left, waits for every batch's outcome and says what came of them.
+    /// What is without one at its timeout stays in the spool.
+    public func finish() async throws(SpoolError) -> SendReport {
+        isFinishing = true
+        defer { isFinishing = false }
+        var failure: SpoolError?
+        do {
+            try await flush()
+        } catch {
+            failure = error
+        }
+        while active > 0 || (!queue.isEmpty && !isHalted) { await pause() }
+        if let failure { throw failure }
+        try await spool?.compact()
+        if isHalted, options.failureRule == .goOn, report.spoolFailure == nil {
+            // Whoever goes on appending goes on sending.
+            isHalted = false
+            await spool?.resume()
+        }
         return report
     }
 
-    /// Seals a body as the next batch and sends it, after waiting for one of the places under way.
-    package func submit(body: [UInt8], contentType: String, events: Int) async {
+    /// Tries again what the spool holds without an outcome and is not under way, such as batches
+    /// that were refused.
+    public func resume() async {
+        isHalted = false
+        await spool?.resume()
+        hasClaimed = false
+        await claimHeld()
+    }
+
+    /// What it is doing.
+    public func metrics() async -> ProducerMetrics {
+        let status = await spool?.status
+        return ProducerMetrics(
+            report: report, requests: requests, bytesSent: bytesSent, inFlight: active,
+            queued: queue.count, timeouts: timeouts, spool: status,
+            nodes: zip(board.nodes, nodes).map { ProducerMetrics.Node($0, at: $1) })
+    }
+
+    /// Seals a body as the next batch and sends it. With a spool it returns when the batch is on
+    /// disk, without one when it has one of the places under way.
+    package func submit(_ draft: BatchDraft) async throws(SpoolError) {
+        guard let spool else { return await send(draft) }
+        await claimHeld()
+        let batch = try await spool.seal(draft, target: target, createdAt: time.now().wall)
+        // A `resume` in between has found it in the spool.
+        guard claimed.insert(batch.id.sequence).inserted else { return }
+        if active < options.inFlight, queue.isEmpty, !isHalted {
+            active += 1
+            Task { await self.run(batch) }
+        } else {
+            queue.append(batch.id.sequence)
+        }
+    }
+
+    private func send(_ draft: BatchDraft) async {
         // Sealed before the wait: sequences follow the order of the calls.
         let number = sequence
         sequence += 1
@@ -92,14 +209,56 @@ public actor Producer {
         let created = options.createdAt.map { WallTime(milliseconds: $0.milliseconds) }
         let batch = SealedBatch(
             id: BatchID(producer: id, sequence: number), createdAt: created ?? time.now().wall,
-            contentType: contentType, body: body, events: events)
+            contentType: draft.contentType, target: target, body: draft.body, events: draft.events)
         Task { await self.run(batch) }
     }
 
-    private func run(_ batch: SealedBatch) async {
-        let outcome = await deliver(batch)
-        book(outcome, of: batch)
+    /// Waits until a batch that is submitted next would be sent at once: there is nothing to be
+    /// gained by sealing a file sooner.
+    package func waitForPlace() async {
+        await claimHeld()
+        while active + queue.count >= options.inFlight, !isHalted { await pause() }
+    }
+
+    /// Whether there is any use in submitting more.
+    package var takesMore: Bool {
+        spool == nil ? report.failures.isEmpty : !isHalted && report.spoolFailure == nil
+    }
+
+    // MARK: - The queue
+
+    /// Takes up, once, what the spool holds from before.
+    package func claimHeld() async {
+        guard let spool, !hasClaimed else { return }
+        hasClaimed = true
+        for sequence in await spool.held where claimed.insert(sequence).inserted {
+            queue.append(sequence)
+        }
+        pump()
+    }
+
+    func pump() {
+        while active < options.inFlight, !isHalted, let next = queue.popFirst() {
+            active += 1
+            Task { await self.run(next) }
+        }
+    }
+
+    /// One place is free again.
+    func ended() {
         active -= 1
+        pump()
+        wake()
+    }
+
+    /// Sends no more of the queue; whoever waits for that hears of it.
+    func halt() async {
+        isHalted = true
+        await spool?.halt()
+        wake()
+    }
+
+    private func wake() {
         let woken = waiting
         waiting = []
         for continuation in woken { continuation.resume() }
@@ -109,83 +268,14 @@ public actor Producer {
         await withCheckedContinuation { waiting.append($0) }
     }
 
-    /// Sends a batch until it has an outcome or its time is over.
-    private func deliver(_ batch: SealedBatch) async -> BatchOutcome {
-        let call = batch.call(target: target)
-        var attempts = BatchAttempts(
-            deadline: time.now().monotonic + options.timeout, nodes: nodes.count)
-        var start = batch.id.sequence
-        policy.firstAttempt()
-        while true {
-            let now = time.now().monotonic
-            switch board.choose(from: start, at: now) {
-            case .wait(let until):
-                guard let wait = attempts.wait(until - now, at: now) else {
-                    return attempts.gaveUp()
-                }
-                await time.sleep(wait)
-            case .node(let index):
-                let timeout = attempts.timeout(at: now, attemptMax: options.attemptTimeout)
-                guard let timeout else {
-                    // The board may count on this request as its probe: it was none.
-                    board.failed(index, at: now)
-                    return attempts.gaveUp()
-                }
-                if attempts.attempts > 0 { report.retries += 1 }
-                let result = await attempt(call, at: index, timeout: timeout)
-                if case .finished(let outcome) = attempts.record(result) { return outcome }
-                let after = time.now().monotonic
-                let delay = policy.delay(afterAttempts: attempts.attempts)
-                guard let wait = attempts.wait(delay, at: after) else { return attempts.gaveUp() }
-                await time.sleep(wait)
-                start = UInt64(index) + 1
-            }
-        }
-    }
-
-    private func attempt(
-        _ call: HTTPCall, at index: Int, timeout: Duration
-    ) async -> AttemptResult {
-        let start = time.now().monotonic
+    private func end(_ number: Int, after age: Duration) async {
+        await time.sleep(age)
+        guard openBatches == number else { return }
         do {
-            let reply = try await transport.perform(call, at: nodes[index], timeout: timeout)
-            let now = time.now().monotonic
-            switch reply.status {
-            case 429, 503, 504: board.refused(index, at: now, retryAfter: reply.retryAfter)
-            case 500...: board.failed(index, at: now)
-            default: board.succeeded(index)
-            }
-            return AttemptResult(reply: reply)
+            try await flush()
         } catch {
-            let now = time.now().monotonic
-            board.failed(index, at: now, taking: now - start)
-            return AttemptResult(failure: error)
-        }
-    }
-
-    private func book(_ outcome: BatchOutcome, of batch: SealedBatch) {
-        switch outcome {
-        case .counted(let counts, let duplicate):
-            report.events += counts.events
-            report.counted += counts.counted
-            report.dead += counts.dead
-            report.batches += 1
-            if duplicate { report.duplicates += 1 }
-            for error in counts.errors
-            where report.deadLetters.count < Limits.errorsInAnswerMax {
-                report.deadLetters.append(
-                    SendReport.DeadLetterSample(sequence: batch.id.sequence, error: error))
-            }
-        case .parked(let events):
-            report.events += events
-            report.parked += events
-            report.batches += 1
-        case .notCounted, .notAttempted, .unknown:
-            report.failures.append(
-                SendReport.Failure(
-                    sequence: batch.id.sequence,
-                    createdAt: Timestamp(milliseconds: batch.createdAt.milliseconds),
-                    outcome: outcome))
+            // The events are still here; the next call of `append` or `flush` throws the same.
+            report.spoolFailure = error
         }
     }
 }

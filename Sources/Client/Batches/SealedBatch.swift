@@ -1,27 +1,47 @@
 package import Core
 
+/// A batch that is about to be sealed.
+package struct BatchDraft: Hashable, Sendable {
+    package let body: [UInt8]
+    package let contentType: String
+    package let events: Int
+    /// How far its file is with it; nil where that is not kept.
+    package let mark: CutMark?
+
+    package init(body: [UInt8], contentType: String, events: Int, mark: CutMark? = nil) {
+        self.body = body
+        self.contentType = contentType
+        self.events = events
+        self.mark = mark
+    }
+}
+
 /// A batch as its producer sealed it: id, time and bytes. Every attempt sends exactly these, since
 /// a batch is counted once by its id and refused when its content under that id differs.
 package struct SealedBatch: Hashable, Sendable {
     package let id: BatchID
     package let createdAt: WallTime
     package let contentType: String
+    /// Path and query of the request: how the bytes are read is part of what they count for.
+    package let target: String
     package let body: [UInt8]
     /// As counted while cutting: for progress and pace. What counts is what the node says.
     package let events: Int
 
     package init(
-        id: BatchID, createdAt: WallTime, contentType: String, body: [UInt8], events: Int
+        id: BatchID, createdAt: WallTime, contentType: String, target: String, body: [UInt8],
+        events: Int
     ) {
         self.id = id
         self.createdAt = createdAt
         self.contentType = contentType
+        self.target = target
         self.body = body
         self.events = events
     }
 
     /// The request that every attempt repeats unchanged.
-    package func call(target: String) -> HTTPCall {
+    package var call: HTTPCall {
         HTTPCall(
             .post, target,
             headers: [
@@ -30,6 +50,13 @@ package struct SealedBatch: Hashable, Sendable {
                 HTTPCall.Header("Quipu-Sequence", String(id.sequence)),
                 HTTPCall.Header("Quipu-Created", String(createdAt.milliseconds)),
             ], body: body)
+    }
+
+    /// Asks what became of it.
+    package var statusCall: HTTPCall {
+        QueryCall.batch(
+            producer: UUIDText.format(id.producer), sequence: id.sequence,
+            createdAt: Timestamp(milliseconds: createdAt.milliseconds))
     }
 }
 
@@ -46,6 +73,14 @@ public enum BatchOutcome: Hashable, Sendable {
     case notAttempted(String)
     /// An attempt may have been counted. Only the same bytes under the same id may be sent again.
     case unknown(String)
+
+    /// The producer's part is done.
+    var isSuccess: Bool {
+        switch self {
+        case .counted, .parked: true
+        case .notCounted, .notAttempted, .unknown: false
+        }
+    }
 }
 
 /// The events of a batch: `counted + dead = events`.

@@ -30,6 +30,9 @@ public struct SendReport: Hashable, Sendable {
     /// The first dead letters, with their batch's sequence; at most `Limits.errorsInAnswerMax`.
     public internal(set) var deadLetters: [DeadLetterSample] = []
 
+    /// Why the spool can take no more; what it holds is kept.
+    public internal(set) var spoolFailure: SpoolError?
+
     /// One dead letter of one batch.
     public struct DeadLetterSample: Hashable, Sendable {
         /// The batch's sequence.

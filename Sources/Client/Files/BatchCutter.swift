@@ -16,6 +16,11 @@ package protocol BatchCutter {
     /// Records were taken and none is half taken: `cut` may come early, for input that pauses.
     var isBetweenRecords: Bool { get }
 
+    /// What a new cutter must take first to cut what follows as this one would, between a cut and
+    /// the next byte: no record, but what the last cut left behind it, a table's header or an
+    /// array's bracket.
+    var preamble: [UInt8] { get }
+
     /// The records so far as one body, nil where there are none; the next batch begins.
     mutating func cut() -> CutBody?
 }

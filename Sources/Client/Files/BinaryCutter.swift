@@ -16,12 +16,15 @@ package struct BinaryCutter: BatchCutter {
     private var head: [UInt8] = []
     /// Bytes of the batch under way that are to come; 0 between batches.
     private var missing = 0
-    private var offset = 0
+    /// Of all bytes, for messages.
+    private var offset: Int
     package private(set) var isFull = false
 
-    package init(path: String, limits: CutLimits) {
+    /// - Parameter offset: of the first byte to come, in its file.
+    package init(path: String, limits: CutLimits, offset: Int = 0) {
         self.path = path
         self.limits = limits
+        self.offset = offset
         head.reserveCapacity(BinaryBatchHead.size)
     }
 
@@ -88,6 +91,9 @@ package struct BinaryCutter: BatchCutter {
         }
         isFull = !body.isEmpty
     }
+
+    /// The head of a batch that did not fit beside those before it.
+    package var preamble: [UInt8] { head }
 
     package var isBetweenRecords: Bool { !body.isEmpty && missing == 0 && head.isEmpty }
 

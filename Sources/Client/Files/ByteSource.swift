@@ -11,6 +11,9 @@ package final class ByteSource {
     /// Bytes read from the file, before compression is undone: what progress is measured by.
     package private(set) var bytesRead = 0
 
+    /// What the file is, under any name; nil for a pipe or a device.
+    package let identity: CutInput.Identity?
+
     package var isStandardInput: Bool { descriptor == STDIN_FILENO }
 
     private let descriptor: Int32
@@ -33,10 +36,24 @@ package final class ByteSource {
         var status = stat()
         let known = fstat(descriptor, &status) == 0
         let kind = status.st_mode & S_IFMT
+        identity = known && path != "-" ? ByteSource.identity(status) : nil
         input = .allocate(byteCount: ByteSource.bufferBytes, alignment: 16)
         if known, kind == S_IFDIR {
             throw FileFailure(path: path, reason: "is a directory; name its files")
         }
+    }
+
+    private static func identity(_ status: stat) -> CutInput.Identity? {
+        guard status.st_mode & S_IFMT == S_IFREG else { return nil }
+        return CutInput.Identity(
+            device: UInt64(truncatingIfNeeded: status.st_dev),
+            inode: UInt64(truncatingIfNeeded: status.st_ino))
+    }
+
+    /// Of a file that is not opened; nil for pipes, devices and what is missing.
+    package static func identity(ofFile path: String) -> CutInput.Identity? {
+        var status = stat()
+        return stat(path, &status) == 0 ? identity(status) : nil
     }
 
     /// The size of a file that can be known before it is read; nil for pipes and missing files.

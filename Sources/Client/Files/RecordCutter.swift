@@ -134,6 +134,10 @@ package struct RecordCutter: BatchCutter {
 
     package var isBetweenRecords: Bool { events > 0 && linesBefore + lineLength == 0 }
 
+    package var preamble: [UInt8] {
+        if case .known(let bytes) = header { bytes } else { [] }
+    }
+
     package mutating func finish() {
         guard linesBefore + lineLength > 0 else { return }
         if case .awaited = header { return }

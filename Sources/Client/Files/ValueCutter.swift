@@ -26,12 +26,14 @@ package struct ValueCutter: BatchCutter {
     private var events = 0
     private var elementLength = 0
     /// Of all bytes, for messages.
-    private var offset = 0
+    private var offset: Int
     package private(set) var isFull = false
 
-    package init(path: String, limits: CutLimits) {
+    /// - Parameter offset: of the first byte to come, in its file.
+    package init(path: String, limits: CutLimits, offset: Int = 0) {
         self.path = path
         self.limits = limits
+        self.offset = offset
     }
 
     package mutating func take(_ input: UnsafeRawBufferPointer) throws(FileFailure) -> Int {
@@ -58,6 +60,8 @@ package struct ValueCutter: BatchCutter {
     package var isBetweenRecords: Bool {
         if case .outside = state { events > 0 } else { false }
     }
+
+    package var preamble: [UInt8] { inArray ? [UInt8(ascii: "[")] : [] }
 
     package mutating func finish() throws(FileFailure) {
         if case .word = state, !inArray { endElement() }

@@ -73,7 +73,12 @@ package struct HTTPTransport: Transport {
                 return .broken(error.shortDescription)
             }
         }
-        if error is NIOConnectionError { return .notConnected("refused or unreachable") }
+        if let error = error as? NIOConnectionError {
+            if error.connectionErrors.isEmpty, error.dnsAError != nil || error.dnsAAAAError != nil {
+                return .notConnected("the name \(error.host) cannot be resolved")
+            }
+            return .notConnected("refused or unreachable")
+        }
         if let error = error as? IOError, error.errnoCode == ECONNREFUSED {
             return .notConnected("refused")
         }

@@ -52,6 +52,9 @@ package struct ProgressLine {
         var text = "\(Quantity.grouped(report.events)) events, \(Quantity.grouped(rate))/s"
         if report.dead > 0 { text += ", \(Quantity.grouped(report.dead)) dead" }
         if report.retries > 0 { text += ", \(Quantity.grouped(report.retries)) retries" }
+        if let spool = progress.spool {
+            text += ", \(Quantity.bytes(Double(spool.batchBytes))) in the spool"
+        }
         guard let totalBytes, totalBytes > 0 else { return text }
         let share = min(1, Double(progress.bytesRead) / Double(totalBytes))
         let filled = Int(share * Double(ProgressLine.cells))

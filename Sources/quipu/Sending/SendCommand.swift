@@ -11,11 +11,14 @@ struct SendCommand: AsyncParsableCommand {
             over the nodes and are sent again under the same id until their outcome is certain. \
             'duplicates' in the summary counts batches that had been counted before.
 
-            Example: quipu send flights.csv.gz --type flight --key-field dest --time-field time_hour
-            """)
+            With --spool DIR the command may be killed at any moment: the same command run again \
+            sends what is left, and every event of the files is counted once. A file that grew \
+            goes on where it ended. Of standard input what was read and sealed is safe, at the \
+            latest a second after it came; the rest is lost with the pipe.
 
-    /// How long standard input may pause before what came is sent.
-    private static let patience = Duration.seconds(1)
+            Example: quipu send flights.csv.gz --type flight --key-field dest --time-field time_hour
+            Example: quipu send /var/log/app/events.ndjson --spool /var/spool/quipu
+            """)
 
     @OptionGroup var options: SendOptions
     @OptionGroup var connection: ConnectionOptions
@@ -34,29 +37,48 @@ struct SendCommand: AsyncParsableCommand {
                 throw CommandFailure("send: \(failure)")
             }
         }
+        let spool = try openSpool()
+        let begun = await spool?.inputs
         try await connection.withClient(connectionsPerNode: options.inFlight) { client in
-            let producer = Producer(client: client, options: producerOptions)
+            let producer = Producer(client: client, options: producerOptions, spool: spool)
             let sender = FileSender(
                 producer: producer, files: options.files, format: format, limits: limits,
-                patience: producerOptions.createdAt == nil ? SendCommand.patience : nil,
-                eventsPerSecond: rate)
+                cutsPauses: producerOptions.createdAt == nil, spool: spool,
+                book: begun.map { InputBook($0) }, eventsPerSecond: rate)
             let clock = ContinuousClock()
             let start = clock.now
             let bar = showProgress(of: sender)
-            let (report, failure) = await sender.run()
+            let result = await sender.run()
             await bar?.stop()
             let summary = SendSummary(
-                report: report, producer: producer.id, seconds: seconds(clock.now - start))
+                report: result.report, producer: producer.id, seconds: seconds(clock.now - start),
+                spool: result.spool)
+            for file in result.finishedBefore {
+                let remedy = "remove \(options.spool ?? "") to send it again"
+                Output.error("quipu: send: \(file): already sent; \(remedy)")
+            }
             print(json ? summary.json : summary.text)
             if let hint = summary.deadLetterHint { Output.error(hint) }
-            try conclude(summary, failure)
+            try conclude(summary, result)
         }
     }
 
-    private func conclude(_ summary: SendSummary, _ failure: FileFailure?) throws {
+    private func openSpool() throws -> Spool? {
+        guard let directory = options.spool else { return nil }
+        do {
+            return try Spool(directory: directory, options: options.spoolOptions())
+        } catch let error as SpoolError {
+            throw CommandFailure("send: \(error)")
+        }
+    }
+
+    private func conclude(_ summary: SendSummary, _ result: FileSender.Result) throws {
         let problems = [
-            failure.map { "\($0); the \(summary.report.batches) batches before that are sent" },
+            result.fileFailure.map {
+                "\($0); the \(summary.report.batches) batches before that are sent"
+            },
             summary.unresolved,
+            result.spoolFailure?.description,
         ].compactMap { $0 }
         if !problems.isEmpty {
             throw CommandFailure("send: " + problems.joined(separator: "; "))

@@ -40,8 +40,15 @@ struct SendOptions: ParsableArguments {
     @Option(help: "The time that every batch is sealed with.")
     var created: Timestamp?
 
-    @Option(help: "Not in this version.")
+    @Option(
+        help: ArgumentHelp(
+            "Keep every batch and each file's position there until it is counted.",
+            discussion: "Run the same again after a crash of this command, as often as needed.",
+            valueName: "dir"))
     var spool: String?
+
+    @Option(help: ArgumentHelp("What the spool may hold before reading waits.", valueName: "size"))
+    var spoolMax = "1GiB"
 
     @Option(help: "How long a batch may take with all its retries.")
     var timeout = "60s"
@@ -53,7 +60,10 @@ struct SendOptions: ParsableArguments {
     var rate: String?
 
     func validate() throws {
-        if spool != nil { throw ValidationError("--spool: not in this version") }
+        guard spool == nil || producer == nil else {
+            throw ValidationError("--spool keeps its own producer and times: leave out --producer")
+        }
+        _ = try spoolOptions()
         guard (1...1_000_000).contains(batch) else {
             throw ValidationError("--batch \(batch): give 1 to 1000000 events")
         }
@@ -87,6 +97,15 @@ struct SendOptions: ParsableArguments {
         return number
     }
 
+    func spoolOptions() throws -> SpoolOptions {
+        var options = SpoolOptions()
+        guard let bytes = Quantity.byteCount(spoolMax), bytes >= SpoolLimits.bytesMin else {
+            throw ValidationError("--spool-max \(spoolMax): give at least 32MiB, such as 4GiB")
+        }
+        options.bytesMax = bytes
+        return options
+    }
+
     func producerOptions() throws -> ProducerOptions {
         var options = ProducerOptions()
         if let producer {
@@ -103,6 +122,8 @@ struct SendOptions: ParsableArguments {
         options.consistency = consistency
         options.batchEvents = batch
         options.inFlight = inFlight
+        // A pipe's bytes come once: the spool takes them up while the cluster is away.
+        options.failureRule = files.contains("-") ? .stopWhenRefused : .stop
         options.type = type
         options.keyField = keyField
         options.timeField = timeField

@@ -6,9 +6,13 @@ package struct SendSummary {
     package let report: SendReport
     private let producer: String
     private let seconds: Double
+    private let spool: SpoolStatus?
 
-    package init(report: SendReport, producer: UInt128, seconds: Double) {
+    package init(
+        report: SendReport, producer: UInt128, seconds: Double, spool: SpoolStatus? = nil
+    ) {
         self.report = report
+        self.spool = spool
         self.producer = UUIDText.format(producer)
         self.seconds = seconds
     }
@@ -22,8 +26,29 @@ package struct SendSummary {
         {"events": \(report.events), "counted": \(report.counted), "dead": \(report.dead), \
         "duplicates": \(report.duplicates), "batches": \(report.batches), \
         "retries": \(report.retries), "seconds": \(Quantity.fixed(seconds, digits: 3)), \
-        "events_per_second": \(eventsPerSecond), "parked": \(report.parked)}
+        "events_per_second": \(eventsPerSecond), "parked": \(report.parked)\(spoolJSON)}
         """
+    }
+
+    private var spoolJSON: String {
+        guard let spool else { return "" }
+        let totals = spool.totals
+        return """
+            , "spool": {"batches_kept": \(spool.batches), "bytes": \(spool.bytes), \
+            "batches": \(totals.batches), "events": \(totals.events), \
+            "counted": \(totals.counted), "dead": \(totals.dead), "parked": \(totals.parked)}
+            """
+    }
+
+    private var spoolText: String {
+        guard let spool else { return "" }
+        let totals = spool.totals
+        let kept =
+            spool.batches == 0
+            ? "nothing kept" : "\(Quantity.plural(spool.batches, "batch", "batches")) kept"
+        return "; spool: \(kept), in all runs \(Quantity.plural(totals.events, "event", "events")) "
+            + "with \(Quantity.grouped(totals.counted)) counted, "
+            + "\(Quantity.grouped(totals.dead)) dead"
     }
 
     private var parked: String {
@@ -40,7 +65,7 @@ package struct SendSummary {
         (\(Quantity.plural(report.duplicates, "duplicate", "duplicates"))), \
         \(Quantity.plural(report.retries, "retry", "retries")); \
         \(Quantity.fixed(seconds, digits: 2)) s, \
-        \(Quantity.grouped(eventsPerSecond)) events/s
+        \(Quantity.grouped(eventsPerSecond)) events/s\(spoolText)
         """
     }
 
@@ -59,7 +84,12 @@ package struct SendSummary {
         let batches = failures.map { failure in
             "\(producer)/\(failure.sequence) \(SendSummary.word(failure.outcome))"
         }
-        return "unresolved: \(batches.joined(separator: ", ")); later batches were not sent; "
+        let rest =
+            spool.map {
+                "the spool keeps \(Quantity.plural($0.batches, "batch", "batches")) and goes on "
+                    + "where it was: run the same again"
+            } ?? "later batches were not sent"
+        return "unresolved: \(batches.joined(separator: ", ")); \(rest); "
             + "ask with 'quipu batch \(producer) \(first.sequence) "
             + "--created \(first.createdAt.milliseconds)'"
     }

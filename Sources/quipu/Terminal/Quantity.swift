@@ -64,6 +64,20 @@ package enum Quantity {
         return whole(digits).map { Int($0) }
     }
 
+    /// Reads `512MiB`, `1GiB`, or bytes without a unit; nil for anything else.
+    package static func byteCount(_ text: String) -> Int? {
+        let units: [(String, Int)] = [
+            ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40),
+        ]
+        for (suffix, length) in units where text.hasSuffix(suffix) {
+            return whole(text.dropLast(suffix.count)).flatMap { number in
+                let (bytes, isTooMany) = Int(number).multipliedReportingOverflow(by: length)
+                return isTooMany ? nil : bytes
+            }
+        }
+        return Int(text).flatMap { $0 > 0 ? $0 : nil }
+    }
+
     /// Positive and below a billion.
     private static func whole(_ digits: Substring) -> Int64? {
         guard let number = Int64(digits), (1..<1_000_000_000).contains(number) else { return nil }

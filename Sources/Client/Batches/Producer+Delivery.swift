@@ -1,0 +1,203 @@
+internal import Core
+
+extension Producer {
+    /// What came of one round of attempts.
+    private struct Delivery {
+        let outcome: BatchOutcome
+        /// Finally not counted, by time alone.
+        var maySealAnew = false
+        /// Given up because the time was over, not because of what a node said.
+        var isOutOfTime = false
+    }
+
+    /// Sends a batch of the spool.
+    func run(_ sequence: UInt64) async {
+        do {
+            if let batch = try await spool?.load(sequence) {
+                await run(batch)
+                return
+            }
+        } catch {
+            await fail(error)
+        }
+        claimed.remove(sequence)
+        ended()
+    }
+
+    func run(_ sealed: SealedBatch) async {
+        var batch = sealed
+        var delivery = await deliver(batch)
+        if let spool, delivery.maySealAnew {
+            do {
+                let anew = try await spool.reseal(
+                    batch.id.sequence, createdAt: time.now().wall)
+                claimed.remove(batch.id.sequence)
+                guard claimed.insert(anew.id.sequence).inserted else { return ended() }
+                batch = anew
+                delivery = await deliver(batch)
+                if delivery.maySealAnew {
+                    // Not once more: it would go on for ever.
+                    delivery = Delivery(
+                        outcome: .notCounted(
+                            "sealed anew and too old at once: this machine's clock is behind"))
+                }
+            } catch {
+                await fail(error)
+            }
+        }
+        await conclude(batch, delivery)
+        ended()
+    }
+
+    /// Books what came of a batch, on disk first.
+    private func conclude(_ batch: SealedBatch, _ delivery: Delivery) async {
+        let sequence = batch.id.sequence
+        if let spool {
+            do {
+                switch delivery.outcome {
+                case .counted(let counts, _): try await spool.settle(sequence, .counted(counts))
+                case .parked(let events): try await spool.settle(sequence, .parked(events: events))
+                case .notCounted, .notAttempted, .unknown: break
+                }
+            } catch {
+                // Its answer stands all the same: the next process hears it again.
+                await fail(error)
+            }
+            if delivery.isOutOfTime, options.failureRule != .stop, !isFinishing {
+                timeouts += 1
+                queue.append(sequence)
+                return
+            }
+            claimed.remove(sequence)
+        }
+        book(delivery.outcome, of: batch)
+        guard spool != nil, !isHalted, !delivery.outcome.isSuccess else { return }
+        let isStopped =
+            switch options.failureRule {
+            // `finish` must end: what holds one batch up will hold up the next.
+            case .goOn: isFinishing && delivery.isOutOfTime
+            case .stop: true
+            case .stopWhenRefused: isFinishing || !delivery.isOutOfTime
+            }
+        if isStopped { await halt() }
+    }
+
+    /// The spool can take no more: nothing is sent whose outcome could not be noted.
+    private func fail(_ error: SpoolError) async {
+        if report.spoolFailure == nil { report.spoolFailure = error }
+        await halt()
+    }
+
+    /// Sends a batch until it has an outcome or its time is over.
+    private func deliver(_ batch: SealedBatch) async -> Delivery {
+        let post = batch.call
+        var isAsking = false
+        var attempts = BatchAttempts(
+            deadline: time.now().monotonic + options.timeout, nodes: nodes.count)
+        var start = board.start(of: batch.id.sequence, at: time.now().monotonic)
+        policy.firstAttempt()
+        while true {
+            let now = time.now().monotonic
+            switch board.choose(from: start, at: now) {
+            case .wait(let until):
+                guard let wait = attempts.wait(until - now, at: now) else {
+                    return Delivery(outcome: attempts.gaveUp(), isOutOfTime: true)
+                }
+                await time.sleep(wait)
+            case .node(let index):
+                let timeout = attempts.timeout(at: now, attemptMax: options.attemptTimeout)
+                guard let timeout else {
+                    // The board may count on this request as its probe: it was none.
+                    board.failed(index, at: now)
+                    return Delivery(outcome: attempts.gaveUp(), isOutOfTime: true)
+                }
+                if attempts.attempts > 0 { report.retries += 1 }
+                let result =
+                    isAsking
+                    ? await ask(batch.statusCall, at: index, timeout: timeout)
+                    : await attempt(post, at: index, timeout: timeout)
+                switch attempts.record(result) {
+                case .finished(let outcome):
+                    return Delivery(outcome: outcome, maySealAnew: attempts.mayBeSealedAnew)
+                case .ask: isAsking = true
+                case .again: break
+                }
+                let after = time.now().monotonic
+                let delay = policy.delay(afterAttempts: attempts.attempts)
+                guard let wait = attempts.wait(delay, at: after) else {
+                    return Delivery(outcome: attempts.gaveUp(), isOutOfTime: true)
+                }
+                await time.sleep(wait)
+                start = UInt64(index) + 1
+            }
+        }
+    }
+
+    private func attempt(
+        _ call: HTTPCall, at index: Int, timeout: Duration
+    ) async -> AttemptResult {
+        bytesSent += call.body?.count ?? 0
+        do {
+            return AttemptResult(reply: try await perform(call, at: index, timeout: timeout))
+        } catch {
+            return AttemptResult(failure: error, at: nodes[index])
+        }
+    }
+
+    private func ask(
+        _ call: HTTPCall, at index: Int, timeout: Duration
+    ) async -> AttemptResult {
+        do {
+            return AttemptResult(status: try await perform(call, at: index, timeout: timeout))
+        } catch {
+            return AttemptResult(failure: error, at: nodes[index])
+        }
+    }
+
+    private func perform(
+        _ call: HTTPCall, at index: Int, timeout: Duration
+    ) async throws(TransportFailure) -> HTTPReply {
+        let start = time.now().monotonic
+        requests += 1
+        do {
+            let reply = try await transport.perform(call, at: nodes[index], timeout: timeout)
+            let now = time.now().monotonic
+            switch reply.status {
+            case 429, 503, 504: board.refused(index, at: now, retryAfter: reply.retryAfter)
+            case 500...: board.failed(index, at: now)
+            default: board.succeeded(index, at: now, taking: now - start)
+            }
+            return reply
+        } catch {
+            let now = time.now().monotonic
+            board.failed(index, at: now, taking: now - start)
+            throw error
+        }
+    }
+
+    private func book(_ outcome: BatchOutcome, of batch: SealedBatch) {
+        switch outcome {
+        case .counted(let counts, let duplicate):
+            report.events += counts.events
+            report.counted += counts.counted
+            report.dead += counts.dead
+            report.batches += 1
+            if duplicate { report.duplicates += 1 }
+            for error in counts.errors
+            where report.deadLetters.count < Limits.errorsInAnswerMax {
+                report.deadLetters.append(
+                    SendReport.DeadLetterSample(sequence: batch.id.sequence, error: error))
+            }
+        case .parked(let events):
+            report.events += events
+            report.parked += events
+            report.batches += 1
+        case .notCounted, .notAttempted, .unknown:
+            report.failures.append(
+                SendReport.Failure(
+                    sequence: batch.id.sequence,
+                    createdAt: Timestamp(milliseconds: batch.createdAt.milliseconds),
+                    outcome: outcome))
+        }
+    }
+}
