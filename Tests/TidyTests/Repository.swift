@@ -44,8 +44,13 @@ struct Repository {
         let root = URL(fileURLWithPath: file).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent().path
         var reader = Reader(root: root)
-        for top in ["Sources", "Tests", "scripts", "docs", "Fuzz/Sources"] { reader.walk(top) }
-        reader.take("Fuzz/Package.swift")
+        let tops = [
+            "Sources", "Tests", "scripts", "docs", "Fuzz/Sources", "Examples/SendEvents/Sources",
+        ]
+        for top in tops { reader.walk(top) }
+        for name in ["Fuzz/Package.swift", "Examples/SendEvents/Package.swift"] {
+            reader.take(name)
+        }
         // At the top may also lie what a run left behind; only what is written by hand counts.
         let written = [".md", ".swift", ".conf", ".yml"]
         for name in reader.names(in: "") where written.contains(where: name.hasSuffix) {
