@@ -205,6 +205,10 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         guard table.cellCount <= bounds.cellsMax else {
             throw .tooManyCells(max: bounds.cellsMax)
         }
+        // They stand in the slices as well: a binary batch names a long key in a byte, many times.
+        guard table.textBytes <= bounds.bytesMax else {
+            throw .resultTooLarge(max: bounds.bytesMax)
+        }
     }
 
     @inline(__always)
@@ -292,6 +296,9 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         // time twelve.
         deadLetterBytes += letter.raw.count + letter.detail.utf8.count + 23
         deadLetterBytes += (type?.count ?? 0) + (key?.count ?? 0)
+        guard deadLetterBytes <= bounds.bytesMax else {
+            throw .resultTooLarge(max: bounds.bytesMax)
+        }
         deadLetters.append(letter)
     }
 }

@@ -155,6 +155,9 @@ struct CellTable: ~Copyable {
             && ByteScan.areEqual(arena.base + Int(entry.typeStart), type.start, type.count)
     }
 
+    /// Bytes of keys and types that are held.
+    var textBytes: Int { arena.count }
+
     private mutating func insertSeries(
         key: FieldText, type: FieldText, window: Int64, hash: UInt64, at position: Int
     ) -> Int {

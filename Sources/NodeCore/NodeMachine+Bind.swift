@@ -72,7 +72,7 @@ extension NodeMachine {
             }
         } else if bind.isBound, !entry.isBound, entry.applied.isEmpty {
             // What was never decided gives way to what was.
-            effects.append(.report(.conflict(id)))
+            if bind.header.rule != .retirement { effects.append(.report(.conflict(id))) }
             take(bind, from: peer, wasBound: false, now, into: &effects)
         } else if let record = entry.record, record.lsn > synced, !entry.isBound {
             // This node's own word is not yet durable: it is silent until it is.

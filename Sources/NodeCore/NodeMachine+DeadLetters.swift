@@ -70,6 +70,8 @@ extension NodeMachine {
             guard let letter = RetirementMark.letter(ofKey: row.key) else { continue }
             scan.retired.insert(letter)
         }
+        // The rows are of this step, and so must be what they are said to be the fold of.
+        scan.read.state.digest = letterDigest(of: scan.partitions)
         scan.rest = places(scan)
         if !scan.isFiltered {
             let all = index.letters(of: scan.partitions)

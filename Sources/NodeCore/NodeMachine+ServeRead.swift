@@ -68,6 +68,7 @@ extension NodeMachine {
 
     private func refusal(_ ask: ReadAsk) -> String? {
         if !ask.partitions.isSubset(of: mine) { return "not a replica of all these partitions" }
+        if !ask.floor.isPlausible(buckets) { return "it is asked by a floor that no frontier has" }
         if case .series(let query) = ask.query, ask.partitions != PartitionSet([query.partition]) {
             return "it is asked for a key in partitions that are not the key's"
         }
@@ -96,13 +97,15 @@ extension NodeMachine {
             }
         case .scan: state.digest = index.digests.appliedSum(of: ask.partitions)
         case .deadLetters:
-            // Letters are of home records, and what is retired is of applied slices.
-            state.digest =
-                has(.lettersByHomes)
-                ? index.digests.homeSum(of: ask.partitions)
-                : index.digests.sum(of: ask.partitions)
+            state.digest = letterDigest(of: ask.partitions)
         }
         return state
+    }
+
+    /// Letters are of home records, and what is retired is of applied slices.
+    func letterDigest(of partitions: PartitionSet) -> SetDigest {
+        has(.lettersByHomes)
+            ? index.digests.homeSum(of: partitions) : index.digests.sum(of: partitions)
     }
 
     mutating func answer(

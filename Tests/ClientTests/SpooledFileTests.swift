@@ -110,6 +110,29 @@ struct SpooledFileTests {
         }
     }
 
+    @Test("files that give no batch are no inputs, wherever they stand")
+    func emptyFiles() async throws {
+        try await withFolder { folder in
+            var files: [URL] = []
+            for (name, text) in [
+                ("a.ndjson", ""), ("b.csv", "k,t\n"), ("c.ndjson", "{1}\n"), ("d.ndjson", "\n\n"),
+                ("e.ndjson", "{2}\n"), ("f.ndjson", ""),
+            ] {
+                files.append(folder.appendingPathComponent(name))
+                try Data(text.utf8).write(to: files[files.count - 1])
+            }
+            let disk = MemoryFileSystem()
+            let first = try await run(disk, files)
+            #expect(
+                first.bodies == ["{1}\n", "\n\n", "{2}\n"] || first.bodies == ["{1}\n", "{2}\n"])
+            // They were read again from a spool that is whole; one that was empty may grow.
+            try Data("{3}\n".utf8).write(to: files[0])
+            let second = try await run(disk, files)
+            #expect(second.bodies == ["{3}\n"])
+            #expect(second.result.fileFailure == nil)
+        }
+    }
+
     @Test("a file that grew goes on where it ended")
     func growing() async throws {
         try await withFolder { folder in

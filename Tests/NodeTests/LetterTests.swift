@@ -223,7 +223,10 @@ import Wire
         let cluster = Cluster([letter])
         let fixture = try cluster.fixture()
         let sealer = LetterSealer(partitioning: fixture.api.partitioning, window: .minute)
-        let other = sealer.purge(letter.id, at: WallTime(milliseconds: 5))
+        let other = sealer.purge(
+            letter.id, of: letter.createdAt, at: WallTime(milliseconds: 5))
+        // A producer's clock may be ahead: a mark never expires before its letter.
+        #expect(Self.cells(other).map(\.window) == [29_453_759])
         // It is bound, and on no replica that was asked for the list.
         cluster.state.withLock { $0.bound[other.header.id] = other }
         let stale = try APIFixture { request in
@@ -231,13 +234,15 @@ import Wire
                 return .read(
                     ReadAnswer(
                         result: .deadLetters([letter], total: 1, retired: 0), replicas: [],
-                        consistency: .one))
+                        consistency: .quorum))
             }
             return record == other
                 ? .write(.counted(duplicate: true, required: 2, acknowledged: 2))
                 : .write(.conflict)
         }
-        let reply = await stale.call("POST", "/v1/dead-letters/replay?consistency=ONE")
+        #expect(
+            await stale.call("POST", "/v1/dead-letters/replay?consistency=ONE").status == 400)
+        let reply = await stale.call("POST", "/v1/dead-letters/replay")
         #expect(reply.text.hasPrefix(#"{"replayed":0,"still_dead":0,"already":1,"#))
         #expect(LetterSealer.id(of: letter.id) == other.header.id)
     }
@@ -245,15 +250,16 @@ import Wire
     @Test("what is not certain ends the request, which says what was done and to repeat it")
     func interrupted() async throws {
         let cluster = Cluster((1...100).map { Self.item(UInt32($0), "{}") })
-        cluster.state.withLock { $0.failsAfter = 0 }
+        cluster.state.withLock { $0.failsAfter = 7 }
         let fixture = try cluster.fixture()
         let reply = await fixture.call("DELETE", "/v1/dead-letters")
         #expect(reply.status == 504)
+        #expect(reply.text.contains("7 dead letters were done"), "\(reply.text)")
         #expect(reply.text.contains("send the same request again"))
         #expect(!reply.text.contains("outcome"))
         cluster.state.withLock { $0.failsAfter = .max }
         let again = await fixture.call("DELETE", "/v1/dead-letters")
-        #expect(again.text.hasPrefix(#"{"purged":100,"#))
+        #expect(again.text.hasPrefix(#"{"purged":93,"#))
         fixture.state.setReadOnly("the disk is nearly full")
         #expect(await fixture.call("DELETE", "/v1/dead-letters").status == 503)
     }

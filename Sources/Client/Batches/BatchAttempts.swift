@@ -16,13 +16,15 @@ package struct BatchAttempts: Hashable, Sendable {
     private let deadline: Instant
     private let nodes: Int
     package private(set) var attempts = 0
-    private var mayBeCounted = false
+    private var mayBeCounted: Bool
     /// Ended as not counted by time alone, so that its events may be sealed anew.
     package private(set) var mayBeSealedAnew = false
     private var clockRefusals = 0
     private var last = "every node failed or asked for time just before"
 
-    package init(deadline: Instant, nodes: Int) {
+    /// - Parameter mayBeCounted: an earlier round, or an earlier process, may have sent it.
+    package init(deadline: Instant, nodes: Int, mayBeCounted: Bool = false) {
+        self.mayBeCounted = mayBeCounted
         self.deadline = deadline
         self.nodes = nodes
     }

@@ -65,10 +65,17 @@ extension Producer {
             }
             if delivery.isOutOfTime, options.failureRule != .stop, !isFinishing {
                 timeouts += 1
+                if case .unknown = delivery.outcome { doubtful.insert(sequence) }
                 queue.append(sequence)
                 return
             }
             claimed.remove(sequence)
+            if delivery.outcome.isSuccess {
+                doubtful.remove(sequence)
+            } else {
+                if case .unknown = delivery.outcome { doubtful.insert(sequence) }
+                await spool.abandon(sequence)
+            }
         }
         book(delivery.outcome, of: batch)
         guard spool != nil, !isHalted, !delivery.outcome.isSuccess else { return }
@@ -93,7 +100,8 @@ extension Producer {
         let post = batch.call
         var isAsking = false
         var attempts = BatchAttempts(
-            deadline: time.now().monotonic + options.timeout, nodes: nodes.count)
+            deadline: time.now().monotonic + options.timeout, nodes: nodes.count,
+            mayBeCounted: doubtful.contains(batch.id.sequence))
         var start = board.start(of: batch.id.sequence, at: time.now().monotonic)
         policy.firstAttempt()
         while true {

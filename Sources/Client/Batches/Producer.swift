@@ -48,7 +48,12 @@ public actor Producer {
     var queue: ArraySlice<UInt64> = []
     /// Of the spool's batches those that wait in `queue` or are being sent.
     var claimed: Set<UInt64> = []
+    /// Of those, sent before with an outcome that is not known: by an earlier process, perhaps.
+    var doubtful: Set<UInt64> = []
     var active = 0
+    /// Batches that wait to be on disk, or for one of the places under way.
+    private var sealing = 0
+    private var failedSeals = 0
     private var hasClaimed = false
     /// Nothing of the queue is sent any more.
     private(set) var isHalted = false
@@ -104,16 +109,30 @@ public actor Producer {
         openEvents += 1
         if openEvents >= options.batchEvents || openLines.count >= options.batchBytes {
             try await flush()
-        } else if openEvents == 1, let age = options.batchAge {
-            let number = openBatches
-            ageTimer = Task { await self.end(number, after: age) }
+        } else if openEvents == 1 {
+            startTimer()
         }
+    }
+
+    private func startTimer() {
+        guard let age = options.batchAge else { return }
+        let number = openBatches
+        ageTimer?.cancel()
+        ageTimer = Task { await self.end(number, after: age) }
     }
 
     /// Seals what was appended, without waiting for its outcome. With a spool it is on disk when
     /// this returns.
     public func flush() async throws(SpoolError) {
         await claimHeld()
+        let failed = failedSeals
+        try await sealOpen()
+        // What another call is sealing was appended before as well.
+        while sealing > 0 { await pause() }
+        if failedSeals != failed { try await sealOpen() }
+    }
+
+    private func sealOpen() async throws(SpoolError) {
         guard openEvents > 0 else { return }
         let body = openLines
         let events = openEvents
@@ -129,6 +148,8 @@ public actor Producer {
         } catch {
             openLines.insert(contentsOf: body, at: 0)
             openEvents += events
+            failedSeals += 1
+            startTimer()
             throw error
         }
     }
@@ -155,7 +176,8 @@ public actor Producer {
         } catch {
             failure = error
         }
-        while active > 0 || (!queue.isEmpty && !isHalted) { await pause() }
+        pump()
+        while active > 0 || sealing > 0 || (!queue.isEmpty && !isHalted) { await pause() }
         if let failure { throw failure }
         try await spool?.compact()
         if isHalted, options.failureRule == .goOn, report.spoolFailure == nil {
@@ -187,6 +209,11 @@ public actor Producer {
     /// Seals a body as the next batch and sends it. With a spool it returns when the batch is on
     /// disk, without one when it has one of the places under way.
     package func submit(_ draft: BatchDraft) async throws(SpoolError) {
+        sealing += 1
+        defer {
+            sealing -= 1
+            wake()
+        }
         guard let spool else { return await send(draft) }
         await claimHeld()
         let batch = try await spool.seal(draft, target: target, createdAt: time.now().wall)
@@ -197,6 +224,7 @@ public actor Producer {
             Task { await self.run(batch) }
         } else {
             queue.append(batch.id.sequence)
+            pump()
         }
     }
 
@@ -232,6 +260,7 @@ public actor Producer {
         guard let spool, !hasClaimed else { return }
         hasClaimed = true
         for sequence in await spool.held where claimed.insert(sequence).inserted {
+            doubtful.insert(sequence)
             queue.append(sequence)
         }
         pump()
@@ -274,7 +303,9 @@ public actor Producer {
         do {
             try await flush()
         } catch {
-            // The events are still here; the next call of `append` or `flush` throws the same.
+            // The events are still here, and are sealed when there is room again.
+            if case .isFull = error { return }
+            // The next call of `append` or `flush` throws the same.
             report.spoolFailure = error
         }
     }

@@ -92,7 +92,10 @@ package final class FileCutter {
                 return CutBatch(
                     body: cut.bytes, contentType: contentType, events: cut.events, mark: mark)
             }
-            if atEnd, let tracker, tracker.start > 0, book?.isAtStart(of: tracker) == true {
+            guard atEnd, let tracker else { continue }
+            if tracker.start == 0 {
+                book?.drop(tracker.input)
+            } else if book?.isAtStart(of: tracker) == true {
                 finishedBefore.append(source.path)
             }
         }

@@ -33,6 +33,13 @@ package struct InputBook: Sendable {
         return input
     }
 
+    /// A new input that gave no batch is none: a spool numbers inputs by their first batch.
+    mutating func drop(_ input: CutInput) {
+        guard let last = inputs.last, last.input.number == input.number, last.position.offset == 0
+        else { return }
+        inputs.removeLast()
+    }
+
     /// Nothing was cut of the input since `tracker` began.
     func isAtStart(of tracker: CutTracker) -> Bool {
         inputs[tracker.input.number].position.offset == tracker.start

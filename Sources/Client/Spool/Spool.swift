@@ -27,6 +27,8 @@ public actor Spool {
     private var waiting: [CheckedContinuation<Void, Never>] = []
     /// Nothing is sent any more, so that nobody must wait for room.
     private var isHalted = false
+    /// Held without an attempt to come in this process: refused, or given up.
+    private var abandoned: Set<UInt64> = []
 
     /// fsync blocks: the spool has a thread of its own.
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
@@ -90,7 +92,10 @@ public actor Spool {
                 try journal.compact()
                 break
             }
-            if isHalted { throw .isFull(bytes: journal.bytes) }
+            // No outcome will come that gives room.
+            if isHalted || journal.state.held.keys.allSatisfy(abandoned.contains) {
+                throw .isFull(bytes: journal.bytes)
+            }
             await withCheckedContinuation { waiting.append($0) }
         }
         return try journal.seal(draft, target: target, createdAt: createdAt)
@@ -103,6 +108,7 @@ public actor Spool {
 
     package func settle(_ sequence: UInt64, _ outcome: SpoolOutcome) throws(SpoolError) {
         defer { wake() }
+        abandoned.remove(sequence)
         try journal.settle(sequence, outcome)
     }
 
@@ -123,8 +129,15 @@ public actor Spool {
         wake()
     }
 
+    /// A batch stays here, and is not sent again until `resume`.
+    package func abandon(_ sequence: UInt64) {
+        abandoned.insert(sequence)
+        wake()
+    }
+
     package func resume() {
         isHalted = false
+        abandoned = []
     }
 
     private func wake() {

@@ -11,12 +11,9 @@ package final class SpoolDirectory: SpoolFiles {
     /// Makes the directory where it is missing.
     package init(_ path: String) throws(SpoolError) {
         self.path = path
-        if mkdir(path, 0o700) == 0 {
-            try SpoolDirectory.sync(SpoolDirectory.parent(of: path))
-        } else if errno == ENOENT {
-            throw .noParent(directory: path)
-        } else if errno != EEXIST {
-            throw DiskCall.error("make", path)
+        if mkdir(path, 0o700) != 0 {
+            if errno == ENOENT { throw .noParent(directory: path) }
+            if errno != EEXIST { throw DiskCall.error("make", path) }
         }
         let name = "\(path)/\(SpoolDirectory.lockName)"
         let descriptor = DiskCall.retrying {
@@ -32,8 +29,10 @@ package final class SpoolDirectory: SpoolFiles {
         lock = descriptor
         let names = try entries()
         let others = names.filter { $0 != SpoolDirectory.lockName }
-        if !others.isEmpty, !others.contains(where: { SpoolJournal.number($0) != nil }) {
-            throw .foreign(directory: path)
+        if !others.contains(where: { SpoolJournal.number($0) != nil }) {
+            guard others.isEmpty else { throw .foreign(directory: path) }
+            // Whoever made the directory may have died before its name was durable.
+            try SpoolDirectory.sync(SpoolDirectory.parent(of: path))
         }
     }
 

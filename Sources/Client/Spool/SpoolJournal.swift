@@ -93,6 +93,8 @@ package struct SpoolJournal {
 
     /// The batch as it was sealed, read from disk.
     package func load(_ sequence: UInt64) throws(SpoolError) -> SealedBatch {
+        // What a failed fsync left behind may be read and not be durable.
+        if let failure { throw failure }
         guard let held = state.held[sequence],
             let segment = segments.first(where: { $0.number == held.segment })
         else { preconditionFailure("batch \(sequence) is not held") }
@@ -145,6 +147,8 @@ package struct SpoolJournal {
             throw .batchTooLarge(bytes: sealed.body.count, limit: SpoolLimits.batchMax)
         }
         if let input {
+            precondition(
+                input.number <= state.inputs.count, "input \(input.number) before those between")
             let preamble = sealed.cut?.end.preamble.count ?? 0
             guard state.size + input.size + preamble <= bounds.stateMax else {
                 throw .tooManyInputs(limit: bounds.stateMax)

@@ -16,6 +16,8 @@ package struct AdmissionWindow: Sendable {
     package static let target: Duration = .seconds(1)
     /// What is left of the limit when they do.
     package static let decrease = 0.75
+    /// What a round of answers, as many as the limit is, adds to it.
+    package static let increase = 8.0
 
     package private(set) var open = 0
     package private(set) var limit = first
@@ -33,16 +35,33 @@ package struct AdmissionWindow: Sendable {
     package mutating func leave(took: Duration, at now: Instant) {
         let used = Double(open)
         open -= 1
+        // What is not used says nothing: of what is carried, nor of what is too much.
+        guard used > limit / 2 else { return }
         if took > Self.target {
             // Once for all that were under way together.
             if let lastDecrease, now - lastDecrease < Self.target { return }
             lastDecrease = now
-            limit = max(Self.least, min(limit, max(used, Self.least)) * Self.decrease)
-        } else if took < Self.target / 2, used > limit / 2 {
-            // Only what is used is known to be carried.
-            limit = min(Self.most, limit + 1)
+            limit = max(Self.least, limit * Self.decrease)
+        } else {
+            limit = min(Self.most, limit + Self.increase / limit)
         }
     }
+}
+
+/// Lets one in.
+package final class OneAtATime: Sendable {
+    private let isTaken = Mutex(false)
+
+    package init() {}
+
+    package func enter() -> Bool {
+        isTaken.withLock { isTaken in
+            defer { isTaken = true }
+            return !isTaken
+        }
+    }
+
+    package func leave() { isTaken.withLock { $0 = false } }
 }
 
 /// The window of a node, shared by its requests.

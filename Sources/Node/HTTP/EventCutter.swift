@@ -32,7 +32,8 @@ struct EventCutter {
             buffer.insert(contentsOf: header ?? [], at: 0)
             return part
         case .jsonArray, .cloudEventBatch:
-            guard let comma = lastComma(buffer[..<(end - 1)]) else { return nil }
+            // Much may be sent that decodes to nothing.
+            guard end > 0, let comma = lastComma(buffer[..<(end - 1)]) else { return nil }
             var part = split(&buffer, at: comma)
             part.append(UInt8(ascii: "]"))
             buffer[0] = UInt8(ascii: "[")

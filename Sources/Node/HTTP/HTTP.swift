@@ -57,6 +57,8 @@ package enum HTTPLimits {
     package static let retireTimeMax: Duration = .seconds(8)
     package static let retirePage = 500
     package static let retiresAtOnce = 64
+    /// Between two looks at a queue of folds that is full.
+    package static let foldRetry: Duration = .milliseconds(50)
     package static let idempotencyKeyMax = 255
     package static let attributesBodyMax = 16 << 20
     package static let retryAfterSeconds = 1

@@ -21,13 +21,24 @@ extension HTTPAPI {
         let parts = EventParts(
             request: request, body: call.body, budget: bodies, metrics: metrics)
         var answer = WriteAnswer(request)
+        // One place for all parts: a stream that has no id cannot be sent again from its middle.
+        var hasPlace = false
+        var slowest = Duration.zero
+        defer { if hasPlace { admission.leave(took: slowest, at: clock().monotonic) } }
         // The client's own identity holds for one batch; without one, each part gets the next.
         while let bytes = try await next(parts, answer) {
+            if !hasPlace {
+                guard admission.enter() else { throw tooManyUnderWay() }
+                hasPlace = true
+            }
+            let began = clock().monotonic
+            defer { slowest = max(slowest, clock().monotonic - began) }
             let seal =
                 request.seal
                 ?? EventRequest.Seal(id: sealer.next(), createdAt: clock().wall)
             do throws(Problem) {
-                answer.add(try await count(bytes, seal, request))
+                answer.add(
+                    try await count(bytes, seal, request, isFirst: answer.parts.isEmpty))
             } catch {
                 throw answer.parts.isEmpty ? error : error.after(answer.parts)
             }
@@ -70,19 +81,13 @@ extension HTTPAPI {
     }
 
     private func count(
-        _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest
+        _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest, isFirst: Bool
     ) async throws(Problem) -> WriteAnswer.Part {
         let began = clock().monotonic
-        guard admission.enter() else { throw tooManyUnderWay() }
-        defer {
-            let now = clock().monotonic
-            admission.leave(took: now - began, at: now)
-            metrics.write.observe(now - began)
-        }
+        defer { metrics.write.observe(clock().monotonic - began) }
         let folded: FoldedRecord
         do throws(FoldFailure) {
-            folded = try await folds.fold(
-                bytes, id: seal.id, createdAt: seal.createdAt, parameters: request.parameters)
+            folded = try await fold(bytes, seal, request, isPatient: !isFirst)
         } catch {
             countOutcome(error.problem.outcome)
             throw error.problem
@@ -106,6 +111,27 @@ extension HTTPAPI {
         case .failure(let problem):
             countOutcome(problem.outcome)
             throw problem
+        }
+    }
+
+    /// Behind the first part of a body a full queue is waited for.
+    private func fold(
+        _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest, isPatient: Bool
+    ) async throws(FoldFailure) -> FoldedRecord {
+        let end = deadline
+        while true {
+            do throws(FoldFailure) {
+                return try await folds.fold(
+                    bytes, id: seal.id, createdAt: seal.createdAt,
+                    parameters: request.parameters)
+            } catch {
+                guard case .busy = error, isPatient, clock().monotonic < end else { throw error }
+            }
+            do {
+                try await Task.sleep(for: HTTPLimits.foldRetry)
+            } catch {
+                throw .busy
+            }
         }
     }
 
@@ -192,7 +218,7 @@ extension FoldFailure {
     var problem: Problem {
         switch self {
         case .busy:
-            return .overloaded("\(RuntimeLimits.foldsMax) batches wait to be read")
+            return .overloaded("as many batches as may be wait to be read")
         case .tooLarge(let bytes):
             return Problem(
                 413, "too-large", "The batch is too large",

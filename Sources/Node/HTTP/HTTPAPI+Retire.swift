@@ -12,7 +12,7 @@ extension HTTPAPI {
         try call.query.expect(only: HTTPAPI.letterFilters + ["limit", "page", "consistency"])
         let sealer = letterSealer
         let run = try await retire(call) { item, now in
-            .retire(sealer.purge(item.id, at: now))
+            .retire(sealer.purge(item.id, of: item.createdAt, at: now))
         }
         return .json { json in
             json.field("purged", run.retired)
@@ -95,7 +95,9 @@ extension HTTPAPI {
                 item.letter.reason, "it reads as \(folded.record.totals.events) events")
         }
         do throws(DecodeError) {
-            return .retire(try sealer.replay(item.id, as: folded.record, at: now))
+            return .retire(
+                try sealer.replay(
+                    item.id, of: item.createdAt, as: folded.record, at: now))
         } catch {
             throw .unexpectedAnswer
         }
@@ -109,7 +111,7 @@ extension HTTPAPI {
         case leave(DeadLetterReason, String)
     }
 
-    private enum Step {
+    enum Step {
         case retired
         /// Another batch retired it before.
         case already
@@ -124,8 +126,14 @@ extension HTTPAPI {
             Retirement
     ) async throws(Problem) -> LetterRun {
         try admit()
+        guard retiring.enter() else { throw .overloaded("another purge or replay is under way") }
+        defer { retiring.leave() }
         let filter = try letterFilter(call.query)
         let consistency = try call.query.consistency()
+        guard !consistency.isWeak else {
+            // Two batches of one id are the rule here, and one voter cannot tell which is bound.
+            throw .badRequest("letters are retired at QUORUM or ALL")
+        }
         let limit = try call.query.number(
             "limit", default: HTTPLimits.retireMax, in: 1...HTTPLimits.retireMax)
         var run = LetterRun(after: try PageToken.place(call.query["page"]))
@@ -143,23 +151,21 @@ extension HTTPAPI {
             } catch {
                 throw run.seen == 0 ? error : run.interrupted(by: error)
             }
-            for step in await steps(of: page.items, consistency, prepare) {
-                switch step {
-                case .retired: run.retired += 1
-                case .already: run.already += 1
-                case .left(let refusal): run.leave(refusal)
-                case .failed(let problem): throw run.interrupted(by: problem)
-                }
+            let steps = await steps(of: page.items, consistency, until: end, prepare)
+            for case .failed(let problem) in steps {
+                throw steps.reduce(into: run) { $0.take($1) }.interrupted(by: problem)
             }
-            run.seen += page.items.count
-            run.after = page.items.last?.place ?? run.after
-            if page.next == nil { return run }
+            for step in steps { run.take(step) }
+            run.seen += steps.count
+            run.after = steps.isEmpty ? run.after : page.items[steps.count - 1].place
+            if page.next == nil, steps.count == page.items.count { return run }
         }
     }
 
-    /// Retires the letters of a page, some at once; the answers in the order of the letters.
+    /// Retires the letters of a page, some at once, until one fails or the time is over: the
+    /// answers of the first of them, in their order.
     private func steps(
-        of items: [DeadLetterItem], _ consistency: Consistency,
+        of items: [DeadLetterItem], _ consistency: Consistency, until end: Instant,
         _ prepare:
             @Sendable @escaping (DeadLetterItem, WallTime) async throws(Problem) ->
             Retirement
@@ -167,8 +173,9 @@ extension HTTPAPI {
         await withTaskGroup(of: (Int, Step).self) { group in
             var steps: [Step?] = Array(repeating: nil, count: items.count)
             var next = 0
+            var hasFailed = false
             func addNext() {
-                guard next < items.count else { return }
+                guard next < items.count, !hasFailed, clock().monotonic < end else { return }
                 let place = next
                 next += 1
                 group.addTask { (place, await step(items[place], consistency, prepare)) }
@@ -176,6 +183,7 @@ extension HTTPAPI {
             for _ in 0..<HTTPLimits.retiresAtOnce { addNext() }
             for await (place, step) in group {
                 steps[place] = step
+                if case .failed = step { hasFailed = true }
                 addNext()
             }
             return steps.compactMap(\.self)
@@ -242,6 +250,15 @@ struct LetterRun {
     mutating func leave(_ refusal: LetterRefusal) {
         refused += 1
         if refusals.count < Limits.errorsInAnswerMax { refusals.append(refusal) }
+    }
+
+    mutating func take(_ step: HTTPAPI.Step) {
+        switch step {
+        case .retired: retired += 1
+        case .already: already += 1
+        case .left(let refusal): leave(refusal)
+        case .failed: break
+        }
     }
 
     func write(to json: inout JSONWriter) {

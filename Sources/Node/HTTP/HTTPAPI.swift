@@ -58,6 +58,8 @@ package struct HTTPAPI: Sendable {
     let keeper: SnapshotService?
     let bodies: ByteBudget
     package let admission = AdmissionLimit()
+    /// Of purges and replays one at a time: each writes as much as it can.
+    let retiring = OneAtATime()
     /// Whether writes must wait for room on the disk, and what operators see of queues.
     let gauges: @Sendable () -> MetricGauges
     let state: ServingState

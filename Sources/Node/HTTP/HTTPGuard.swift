@@ -11,10 +11,12 @@ package import NIOHTTPTypes
 /// for a moment. A close at once would reset the connection, and the client might never see the
 /// answer.
 ///
-/// The pace is measured against the server's own reading: while the node does not read
-/// (backpressure), a client is not to blame, but then nothing is read for at most a request's
-/// deadline, which is far shorter than `HTTPLimits.stallMax`.
+/// The pace is measured while the node reads: in an interval in which it did not for a while
+/// (backpressure), a client is not to blame.
 package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
+    /// Reading that begins again sooner was never paused.
+    private static let pauseMin = TimeAmount.seconds(1)
+
     package typealias InboundIn = HTTPRequestPart
     package typealias InboundOut = HTTPRequestPart
     package typealias OutboundIn = HTTPResponsePart
@@ -25,6 +27,12 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var isInBody = false
     /// Of the body, since the last look.
     private var bytes = 0
+    /// Whether the node wants bytes, and since when it does not.
+    private var isReading = false
+    private var pausedSince: NIODeadline?
+    private var wasPaused = false
+    /// Requests that have no answer yet: clients may send the next before.
+    private var unanswered = 0
     private var isClosing = false
     private var timer: RepeatedTask?
 
@@ -66,6 +74,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         switch unwrapInboundIn(data) {
         case .head(let head):
             connections.work(number)
+            unanswered += 1
             isInBody = true
             // The time until the next look is no whole interval.
             bytes = HTTPLimits.bodyBytesMin
@@ -98,15 +107,43 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
                 bound.value.close(promise: nil)
             }
         case .end:
-            connections.rest(number, close: Self.closing(context))
+            let promise = promise ?? context.eventLoop.makePromise()
+            let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            // It rests when its client has taken the answer, however slowly.
+            promise.futureResult.whenComplete { _ in
+                let (this, context) = bound.value
+                this.answered(context)
+            }
             context.write(data, promise: promise)
         case .head, .body:
             context.write(data, promise: promise)
         }
     }
 
+    private func answered(_ context: ChannelHandlerContext) {
+        unanswered -= 1
+        if unanswered <= 0 { connections.rest(number, close: Self.closing(context)) }
+    }
+
+    package func read(context: ChannelHandlerContext) {
+        if let since = pausedSince, NIODeadline.now() - since > HTTPGuard.pauseMin {
+            wasPaused = true
+        }
+        pausedSince = nil
+        isReading = true
+        context.read()
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        isReading = false
+        pausedSince = .now()
+        context.fireChannelReadComplete()
+    }
+
     private func check(_ context: ChannelHandlerContext) {
-        if isInBody, bytes < HTTPLimits.bodyBytesMin { context.close(promise: nil) }
+        let isFair = isReading && !wasPaused
+        if isInBody, isFair, bytes < HTTPLimits.bodyBytesMin { context.close(promise: nil) }
+        wasPaused = !isReading
         bytes = 0
     }
 }

@@ -3,7 +3,7 @@ internal import Synchronization
 /// The open connections of the API, and which of them wait for their client's next request, or for
 /// the rest of its first. Where nearly as many are open as may be, each new one closes the one that
 /// has waited longest: a client that works is never locked out by clients that do nothing, however
-/// many they are.
+/// many they are. One that sends a body at a fair pace works.
 package final class IdleConnections: Sendable {
     private struct State {
         var next: UInt64 = 0

@@ -27,14 +27,16 @@ package struct LetterSealer: Sendable {
 
     private static func key(_ letter: LetterID) -> [UInt8] { RetirementMark.key(of: letter) }
 
-    /// The batch that retires a letter and counts nothing else.
-    package func purge(_ letter: LetterID, at now: WallTime) -> BatchRecord {
-        seal(letter, [mark(of: letter, at: now)], content: "purge", at: now)
+    /// The batch that retires a letter, of a batch created at `createdAt`, and counts nothing else.
+    package func purge(
+        _ letter: LetterID, of createdAt: WallTime, at now: WallTime
+    ) -> BatchRecord {
+        seal(letter, [mark(of: letter, since: createdAt, at: now)], content: "purge", at: now)
     }
 
     /// The batch that retires a letter and counts what its event was folded to.
     package func replay(
-        _ letter: LetterID, as event: BatchRecord, at now: WallTime
+        _ letter: LetterID, of createdAt: WallTime, as event: BatchRecord, at now: WallTime
     ) throws(DecodeError) -> BatchRecord {
         let body = try event.body()
         var parts = event.slices.map { slice in
@@ -42,7 +44,7 @@ package struct LetterSealer: Sendable {
                 partition: slice.partition, cells: slice.cells,
                 bytes: Array(body[slice.offset..<slice.offset + slice.length]))
         }
-        let mark = mark(of: letter, at: now)
+        let mark = mark(of: letter, since: createdAt, at: now)
         if let place = parts.firstIndex(where: { $0.partition == mark.partition }) {
             parts[place].cells += mark.cells
             parts[place].bytes += mark.bytes
@@ -59,14 +61,16 @@ package struct LetterSealer: Sendable {
         var bytes: [UInt8]
     }
 
-    private func mark(of letter: LetterID, at now: WallTime) -> Part {
+    /// Never in a window before its letter's: it must not expire earlier, and producers' clocks may
+    /// be ahead of this one.
+    private func mark(of letter: LetterID, since createdAt: WallTime, at now: WallTime) -> Part {
         var writer = SliceWriter(capacity: 64)
         Self.key(letter).withUnsafeBytes { key in
             RetirementMark.type.withUnsafeBytes { type in
                 writer.beginSeries(key: key, type: type, cells: 1)
             }
         }
-        writer.append(window: window.window(of: now), count: 1)
+        writer.append(window: window.window(of: max(now, createdAt)), count: 1)
         return Part(
             partition: partitioning.home(of: letter.batch), cells: 1, bytes: writer.bytes())
     }

@@ -62,6 +62,8 @@ extension VirtualCluster {
 
     /// Only what a majority can do, for a client that does not give up.
     private func isOwed(_ effort: Workload.Effort) -> Bool {
+        // Of contents of one id each home voter may hold another: then all are needed.
         !effort.isOver && effort.level != .all && effort.patience == .max
+            && ledger.rivals(of: ledger.contents[effort.content].id).count == 1
     }
 }

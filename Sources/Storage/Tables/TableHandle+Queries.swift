@@ -24,8 +24,10 @@ extension TableHandle {
     /// Adds what the aggregate's spec selects.
     package func scan(into aggregate: inout ScanAggregate) throws(StorageError) {
         guard aggregate.spec.windows.overlaps(meta.firstWindow, meta.lastWindow) else { return }
-        aggregate.reserve(keys: keys(of: aggregate.spec.partitions))
-        for number in index.entries.indices where isWanted(number, aggregate.spec.partitions) {
+        let isOfMarks = aggregate.spec.type == RetirementMark.type
+        if !isOfMarks { aggregate.reserve(keys: keys(of: aggregate.spec.partitions)) }
+        for number in isOfMarks ? blocksOfMarks(aggregate.spec.partitions) : blocks(aggregate.spec)
+        {
             var block = try block(number)
             try source.decoded(at: index.entries[number].offset) { () throws(DecodeError) in
                 try Self.collect(from: &block, into: &aggregate)
@@ -34,6 +36,28 @@ extension TableHandle {
                 throw .scanTooLarge(bytes: aggregate.byteCount)
             }
         }
+    }
+
+    private func blocks(_ spec: ScanSpec) -> [Int] {
+        index.entries.indices.filter { isWanted($0, spec.partitions) }
+    }
+
+    /// The keys of marks are the last ones of their partition: of a table of millions of keys a few
+    /// blocks hold them all.
+    private func blocksOfMarks(_ partitions: PartitionSet) -> [Int] {
+        var numbers: Set<Int> = []
+        for held in footer.partitions where partitions.contains(held.partition) {
+            var number = index.block(
+                of: TablePoint(
+                    partition: held.partition, key: [RetirementMark.lead], type: [], window: .min))
+            while number < index.entries.count,
+                index.entries[number].first.partition <= held.partition
+            {
+                numbers.insert(number)
+                number += 1
+            }
+        }
+        return numbers.sorted()
     }
 
     /// Reads every cell and holds what they add up to against the footer: what the scrubber does,

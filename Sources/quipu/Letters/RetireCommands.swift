@@ -70,7 +70,8 @@ struct DeadLettersPurgeCommand: AsyncParsableCommand {
         commandName: "purge",
         abstract: "Take dead letters off the list, for good.",
         discussion: """
-            The totals of their batches stay as they are. On a terminal it asks first.
+            All that the options select: without any, all there are. The totals of their batches \
+            stay as they are. On a terminal it asks first; a script is taken at its word.
 
             Example: quipu dlq purge --reason bad-json --to -30d --yes
             """)
