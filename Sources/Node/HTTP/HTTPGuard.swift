@@ -73,7 +73,6 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            connections.work(number)
             unanswered += 1
             isInBody = true
             // The time until the next look is no whole interval.
@@ -85,6 +84,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         case .body(let piece):
             bytes += piece.readableBytes
         case .end:
+            connections.work(number)
             isInBody = false
             if isClosing { context.close(promise: nil) }
         }

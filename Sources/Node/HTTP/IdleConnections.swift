@@ -1,9 +1,10 @@
 internal import Synchronization
 
-/// The open connections of the API, and which of them wait for their client's next request, or for
-/// the rest of its first. Where nearly as many are open as may be, each new one closes the one that
-/// has waited longest: a client that works is never locked out by clients that do nothing, however
-/// many they are. One that sends a body at a fair pace works.
+/// The open connections of the API, and which of them wait for their client: for its next request,
+/// or for the rest of one. Where nearly as many are open as may be, each new one closes the one
+/// that has waited longest: a client that works is never locked out by clients that do nothing,
+/// however many they are. Who sends a body waits as well, since the request before: the node has
+/// nothing to do yet.
 package final class IdleConnections: Sendable {
     private struct State {
         var next: UInt64 = 0
@@ -36,7 +37,7 @@ package final class IdleConnections: Sendable {
         return number
     }
 
-    /// Its request began.
+    /// Its request is whole: the node works for it.
     package func work(_ number: UInt64) {
         state.withLock { $0.idle[number] = nil }
     }
