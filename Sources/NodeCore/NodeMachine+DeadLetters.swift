@@ -15,16 +15,28 @@ struct DeadLetterScan {
     /// The query's, without letters of batches that have expired: the marks of those that were
     /// retired expire as well, and would not hide them any more.
     var filter: LetterFilter
+    /// Home records with letters that it may select, and history files, as of the step of its
+    /// digest: they may be forgotten meanwhile, and others come.
+    var candidates: [Candidate] = []
+    var files: [HistoryHandle] = []
+    /// Letters of all batches, retired ones as well.
+    var all: UInt64 = 0
     /// What is left out; known once the first job is done.
     var retired = RetiredLetters()
-    /// Home records still to be read: where they lie, since their batches may be forgotten
-    /// meanwhile.
+    /// Where the home records lie that are still to be read.
     var rest: [LogPosition] = []
     /// Letters of batches that were forgotten before it began.
     var older: [DeadLetterItem] = []
     var items: [DeadLetterItem] = []
     /// Letters that match, whether listed or not.
     var total: UInt64 = 0
+
+    struct Candidate {
+        var segment: Segment
+        var id: BatchID
+        var dead: Int
+        var position: LogPosition
+    }
 
     /// Only the records tell how many letters match; without a filter the totals do.
     var isFiltered: Bool { filter != .all }
@@ -34,8 +46,8 @@ extension NodeMachine {
     /// Home records read in one job.
     private static let recordsPerJob = 64
 
-    /// First what is retired, then the letters: a letter is there before its mark, and so at most a
-    /// letter that is retired in between is still listed.
+    /// Marks and letters are of one step, that of the digest: with another step's, equal digests
+    /// would not mean equal lists.
     mutating func beginDeadLetters(
         _ read: ServedRead, _ query: DeadLetterQuery, _ partitions: PartitionSet,
         into effects: inout [Effect]
@@ -45,7 +57,7 @@ extension NodeMachine {
             let edge = configuration.window.start(of: read.floor.expired)
             filter.from = max(filter.from ?? edge, edge)
         }
-        let scan = DeadLetterScan(
+        var scan = DeadLetterScan(
             read: read, query: query, partitions: partitions, began: nextJob, filter: filter)
         var marks = ScanAggregate(
             ScanSpec(
@@ -55,7 +67,11 @@ extension NodeMachine {
             frozen: flush.frozen.map { [$0] } ?? [],
             // Keys of marks are the last ones of any table.
             tables: tables.filter { $0.meta.lastKey.first == RetirementMark.lead })
-        if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
+        let isKnown = snapshot.frozen.isEmpty && snapshot.tables.isEmpty
+        scan.candidates = candidates(scan, marks: isKnown ? marks.count : nil)
+        scan.files = forgetting.files.filter { $0.meta.letters > 0 }
+        scan.all = index.letters(of: partitions)
+        if isKnown {
             listLetters(scan, marks, into: &effects)
         } else {
             run(.scan(snapshot, base: marks), .deadLetters(scan), into: &effects)
@@ -70,15 +86,10 @@ extension NodeMachine {
             guard let letter = RetirementMark.letter(ofKey: row.key) else { continue }
             scan.retired.insert(letter)
         }
-        // The rows are of this step, and so must be what they are said to be the fold of.
-        scan.read.state.digest = letterDigest(of: scan.partitions)
-        scan.rest = places(scan)
-        if !scan.isFiltered {
-            let all = index.letters(of: scan.partitions)
-            scan.total = all - min(all, scan.retired.count)
-        }
-        let files = forgetting.files.filter { $0.meta.letters > 0 }
-        guard !files.isEmpty else {
+        scan.rest = Self.places(scan)
+        scan.candidates = []
+        if !scan.isFiltered { scan.total = scan.all - min(scan.all, scan.retired.count) }
+        guard !scan.files.isEmpty else {
             continueDeadLetters(scan, into: &effects)
             return
         }
@@ -89,15 +100,16 @@ extension NodeMachine {
             .letters(
                 LetterQuery(
                     homes: scan.partitions, filter: scan.filter, retired: scan.retired,
-                    after: after, limit: scan.query.limit), files), .deadLetters(scan),
+                    after: after, limit: scan.query.limit), scan.files), .deadLetters(scan),
             into: &effects)
     }
 
-    /// The home records that a page is made of; with a filter all that it may select, since it
-    /// needs their number.
-    private func places(_ scan: DeadLetterScan) -> [LogPosition] {
-        var places: [LogPosition] = []
+    /// The home records with letters behind the page before. Where the number of marks is known, no
+    /// more than a page needs.
+    private func candidates(_ scan: DeadLetterScan, marks: Int?) -> [DeadLetterScan.Candidate] {
+        var found: [DeadLetterScan.Candidate] = []
         var letters = 0
+        let enough = scan.isFiltered ? nil : marks.map { scan.query.limit + $0 }
         for segment in index.heldSegments {
             let after = scan.isFiltered ? nil : scan.query.after
             if let after, segment < after.segment { continue }
@@ -107,14 +119,33 @@ extension NodeMachine {
                     scan.filter.selects(entry.header)
                 else { continue }
                 if let after, (segment, id) < (after.segment, after.id) { continue }
-                let left = Int(entry.totals.dead) - scan.retired.count(of: id)
-                guard left > 0 else { continue }
-                places.append(position)
+                let dead = Int(entry.totals.dead)
+                found.append(
+                    .init(segment: segment, id: id, dead: dead, position: position))
                 // That in which the page before ended may have none left.
                 if let after, (segment, id) == (after.segment, after.id) { continue }
-                letters += left
-                if !scan.isFiltered, letters >= scan.query.limit { return places }
+                letters += dead
+                if let enough, letters >= enough { return found }
             }
+        }
+        return found
+    }
+
+    /// Those that a page is made of; with a filter all, since it needs the number of letters.
+    private static func places(_ scan: DeadLetterScan) -> [LogPosition] {
+        var places: [LogPosition] = []
+        var letters = 0
+        for candidate in scan.candidates {
+            let left = candidate.dead - scan.retired.count(of: candidate.id)
+            guard left > 0 else { continue }
+            places.append(candidate.position)
+            if let after = scan.query.after,
+                (candidate.segment, candidate.id) == (after.segment, after.id)
+            {
+                continue
+            }
+            letters += left
+            if !scan.isFiltered, letters >= scan.query.limit { break }
         }
         return places
     }

@@ -48,7 +48,7 @@ struct MutantTests {
         .positionsForgotten: [268, 279, 311, 453],
         .supersededCounts: [1, 2, 4, 5],
         .recoveringVotes: [2, 4, 13, 17],
-        .copyFromOne: [111, 219, 252, 281],
+        .copyFromOne: [252],
         .damageCut: [9, 13, 28, 32],
         .indexLost: [1, 2, 5, 6],
     ]
