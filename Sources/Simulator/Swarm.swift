@@ -321,6 +321,14 @@ package struct Swarm: Sendable, CustomStringConvertible {
             base: keeps[0], hours: count > 1 ? keeps[1] : nil, days: count > 2 ? keeps[2] : nil)
     }
 
+    /// Two who retire one letter make two contents of one id: with them nothing may be lost that
+    /// would tell which is decided, and all must come back, as with rogues.
+    package var retiresTwice: Bool {
+        let losses: Set<FaultClass> = [.wipes, .oldDisks, .rot]
+        return retires && !healsCore && budget != .beyond && absenceMax == nil && !restores
+            && copyInterruptions == 0 && !wipesLate && losses.isDisjoint(with: faults)
+    }
+
     /// Drawn apart from the rest: in a third of the seeds dead letters are purged.
     package mutating func drawRetirement(_ random: inout RandomSource) {
         retires = random.chance(1, in: 3)

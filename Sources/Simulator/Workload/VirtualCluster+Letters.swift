@@ -15,8 +15,9 @@ extension VirtualCluster {
         let maker = ledger.contents[letterRandom.pick(known)]
         let letter = LetterID(
             batch: maker.id, line: letterRandom.pick(maker.deadLetters).line)
+        guard swarm.retiresTwice || ledger.retirers(of: letter).isEmpty else { return }
         retire(letter, of: maker.number)
-        if letterRandom.chance(1, in: 3) { retire(letter, of: maker.number) }
+        if swarm.retiresTwice, letterRandom.chance(1, in: 3) { retire(letter, of: maker.number) }
     }
 
     /// What was retired is on no list any more, whoever is asked.
