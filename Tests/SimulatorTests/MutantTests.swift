@@ -40,7 +40,7 @@ struct MutantTests {
         .compactionLosesCell: [3, 4, 5, 6],
         .coldSourceFirst: [69, 97, 234, 244],
         .expiryForgetsSums: [6, 11, 16, 20],
-        .answersRolled: [16, 28, 49, 96],
+        .answersRolled: [161, 168, 181, 201],
         .lettersByHomes: [111, 134, 150, 151],
         .boundlessSessions: [13, 24, 31, 40],
         .bindWithOne: [5, 12, 26, 44],
@@ -49,7 +49,7 @@ struct MutantTests {
         .supersededCounts: [1, 2, 4, 5],
         .recoveringVotes: [2, 4, 13, 17],
         .copyFromOne: [252],
-        .damageCut: [9, 13, 28, 32],
+        .damageCut: [49, 58, 63, 129],
         .indexLost: [1, 2, 5, 6],
     ]
 
