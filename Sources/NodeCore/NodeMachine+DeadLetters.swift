@@ -93,14 +93,12 @@ extension NodeMachine {
             continueDeadLetters(scan, into: &effects)
             return
         }
-        let after = scan.query.after.map {
-            LetterPlace(segment: $0.segment, id: $0.id, line: $0.line)
-        }
         run(
             .letters(
                 LetterQuery(
                     homes: scan.partitions, filter: scan.filter, retired: scan.retired,
-                    after: after, limit: scan.query.limit), scan.files), .deadLetters(scan),
+                    after: scan.query.after, limit: scan.query.limit), scan.files),
+            .deadLetters(scan),
             into: &effects)
     }
 
@@ -156,12 +154,7 @@ extension NodeMachine {
     ) {
         var scan = scan
         if scan.isFiltered { scan.total += total }
-        scan.older = items.map { item in
-            DeadLetterItem(
-                place: DeadLetterQuery.Place(
-                    segment: item.place.segment, id: item.place.id, line: item.place.line),
-                createdAt: item.createdAt, letter: item.letter)
-        }
+        scan.older = items
         continueDeadLetters(scan, into: &effects)
     }
 

@@ -83,21 +83,7 @@ package struct DeadLetterQuery: Hashable, Sendable {
     /// Letters behind this place, nil from the beginning.
     package var after: Place?
 
-    package struct Place: Hashable, Comparable, Sendable {
-        package var segment: Segment
-        package var id: BatchID
-        package var line: UInt32
-
-        package init(segment: Segment, id: BatchID, line: UInt32) {
-            self.segment = segment
-            self.id = id
-            self.line = line
-        }
-
-        package static func < (left: Place, right: Place) -> Bool {
-            (left.segment, left.id, left.line) < (right.segment, right.id, right.line)
-        }
-    }
+    package typealias Place = LetterPlace
 
     package init(filter: LetterFilter = .all, limit: Int, after: Place? = nil) {
         self.filter = filter
@@ -204,20 +190,7 @@ package enum ScanRows: Hashable, Sendable {
     }
 }
 
-package struct DeadLetterItem: Hashable, Sendable {
-    package var place: DeadLetterQuery.Place
-    /// Of its batch.
-    package var createdAt: WallTime
-    package var letter: DeadLetter
-
-    package init(place: DeadLetterQuery.Place, createdAt: WallTime, letter: DeadLetter) {
-        self.place = place
-        self.createdAt = createdAt
-        self.letter = letter
-    }
-
-    package var id: LetterID { LetterID(batch: place.id, line: place.line) }
-}
+package typealias DeadLetterItem = LetterItem
 
 package enum RequestFailure: Hashable, Sendable {
     /// Too few voting replicas can be reached for the asked level.

@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from arguments import count, port
+
 PARTS = ("peers", "latency", "flood")
 
 
@@ -28,20 +30,6 @@ class Options:
     missed: Path | None
 
 
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number greater than 0")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 1024 <= number <= 65000:
-        raise argparse.ArgumentTypeError(f"{text} is no port from 1024 to 65000")
-    return number
-
-
 def read_options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="scripts/bench --only PART",
@@ -53,18 +41,18 @@ def read_options(arguments: list[str]) -> Options:
     )
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument(
-        "--events", type=_positive, default=5_000_000, help="peers: events (default 5000000)"
+        "--events", type=count, default=5_000_000, help="peers: events (default 5000000)"
     )
-    parser.add_argument("--turns", type=_positive, default=3, help="peers: turns (default 3)")
+    parser.add_argument("--turns", type=count, default=3, help="peers: turns (default 3)")
     parser.add_argument(
-        "--batches", type=_positive, default=3000, help="latency: batches (default 3000)"
+        "--batches", type=count, default=3000, help="latency: batches (default 3000)"
     )
     parser.add_argument(
-        "--seconds", type=_positive, default=60, help="flood: how long it lasts (default 60)"
+        "--seconds", type=count, default=60, help="flood: how long it lasts (default 60)"
     )
-    parser.add_argument("--http-port", type=_port, default=8701, help="first of three")
-    parser.add_argument("--peer-port", type=_port, default=7701, help="first of three")
-    parser.add_argument("--other-port", type=_port, default=8710, help="of Redis and PostgreSQL")
+    parser.add_argument("--http-port", type=port, default=8701, help="first of three")
+    parser.add_argument("--peer-port", type=port, default=7701, help="first of three")
+    parser.add_argument("--other-port", type=port, default=8710, help="of Redis and PostgreSQL")
     parser.add_argument("--binary", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument(
         "--cache",

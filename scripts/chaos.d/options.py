@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from arguments import port, positive
+
 
 @dataclass(frozen=True)
 class Options:
@@ -38,23 +40,6 @@ class Options:
             words.append(f"--kills-min {self.kills_min}")
         words.append(f"--faults {','.join(sorted(self.faults))}")
         return " ".join(words)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number greater than 0")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 1024 <= number <= 65000:
-        raise argparse.ArgumentTypeError(f"{text} is no port from 1024 to 65000")
-    return number
 
 
 def _mode(values: argparse.Namespace) -> str:
@@ -94,17 +79,17 @@ def read_options(
     )
     parser.add_argument(
         "--each",
-        type=_positive,
+        type=positive,
         default=20,
         help="--hostile: seconds that each act goes on (default 20)",
     )
     parser.add_argument("--seed", type=int, default=1, help="chooses acts, times and victims")
     parser.add_argument(
-        "--seconds", type=_positive, default=180, help="how long faults happen (default 180)"
+        "--seconds", type=positive, default=180, help="how long faults happen (default 180)"
     )
     parser.add_argument(
         "--interval",
-        type=_positive,
+        type=positive,
         default=1.5,
         help="seconds between two acts, on average (default 1.5)",
     )
@@ -117,7 +102,7 @@ def read_options(
     )
     parser.add_argument(
         "--load",
-        type=_positive,
+        type=positive,
         default=1.0,
         help="how fast producers and readers are; 1 is about 40 batches and 40 reads a second",
     )
@@ -129,17 +114,17 @@ def read_options(
     )
     parser.add_argument(
         "--away",
-        type=_positive,
+        type=positive,
         default=60,
         help="--absence: seconds that the node is away (default 60)",
     )
     parser.add_argument(
         "--rate", type=int, default=100_000, help="--absence: events a second (default 100000)"
     )
-    parser.add_argument("--http-port", type=_port, default=8501, help="first of six (default 8501)")
-    parser.add_argument("--peer-port", type=_port, default=7501, help="first of six (default 7501)")
+    parser.add_argument("--http-port", type=port, default=8501, help="first of six (default 8501)")
+    parser.add_argument("--peer-port", type=port, default=7501, help="first of six (default 7501)")
     parser.add_argument(
-        "--proxy-port", type=_port, default=7600, help="first of twenty-five (default 7600)"
+        "--proxy-port", type=port, default=7600, help="first of twenty-five (default 7600)"
     )
     parser.add_argument("--binary", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument(

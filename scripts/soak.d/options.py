@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from arguments import count, port, positive
+
 
 @dataclass(frozen=True)
 class Options:
@@ -25,30 +27,6 @@ class Options:
     output: Path
 
 
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number greater than 0")
-    return number
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number greater than 0")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 1024 <= number <= 65000:
-        raise argparse.ArgumentTypeError(f"{text} is no port from 1024 to 65000")
-    return number
-
-
 def read_options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="scripts/soak",
@@ -57,26 +35,26 @@ def read_options(arguments: list[str]) -> Options:
         epilog="Exit status: 0 every count is right and nothing grows that should not, 1 "
         "otherwise (data and logs are kept), 2 wrong usage. QUIPU_BIN names another binary.",
     )
-    parser.add_argument("--hours", type=_positive, default=1.0, help="how long (default 1)")
+    parser.add_argument("--hours", type=positive, default=1.0, help="how long (default 1)")
     parser.add_argument(
-        "--rate", type=_count, default=20_000, help="events a second of the stream (default 20000)"
+        "--rate", type=count, default=20_000, help="events a second of the stream (default 20000)"
     )
     parser.add_argument(
         "--kill-every",
-        type=_positive,
+        type=positive,
         default=60,
         metavar="SECONDS",
         help="between two kills, of n2 and n3 by turns (default 60); n1 is never killed",
     )
     parser.add_argument(
         "--warm-up",
-        type=_positive,
+        type=positive,
         metavar="SECONDS",
         help="before slopes are taken (default: half of the run, at most 30 minutes)",
     )
     parser.add_argument(
         "--sample-every",
-        type=_positive,
+        type=positive,
         default=5,
         metavar="SECONDS",
         help="between two samples (default 5)",
@@ -90,8 +68,8 @@ def read_options(arguments: list[str]) -> Options:
         "--memtable", default="16MiB", help="the nodes' memtable_size (default 16MiB)"
     )
     parser.add_argument("--seed", type=int, default=1, help="chooses the batches of the probers")
-    parser.add_argument("--http-port", type=_port, default=8601, help="first of three")
-    parser.add_argument("--peer-port", type=_port, default=7601, help="first of three")
+    parser.add_argument("--http-port", type=port, default=8601, help="first of three")
+    parser.add_argument("--peer-port", type=port, default=7601, help="first of three")
     parser.add_argument("--binary", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument(
         "--out",

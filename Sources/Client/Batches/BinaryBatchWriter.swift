@@ -7,7 +7,7 @@ internal import Wire
 /// ```swift
 /// var writer = BinaryBatchWriter()
 /// writer.append(type: "view", key: "abc", time: Timestamp(milliseconds: 1_767_225_600_000))
-/// await producer.send(writer.finish())
+/// try await producer.send(writer.finish())
 /// ```
 ///
 /// The same events in the same order give the same bytes. Events are not judged here: one that a

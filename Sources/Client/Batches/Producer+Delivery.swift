@@ -63,9 +63,9 @@ extension Producer {
                 // Its answer stands all the same: the next process hears it again.
                 await fail(error)
             }
+            if case .unknown = delivery.outcome { doubtful.insert(sequence) }
             if delivery.isOutOfTime, options.failureRule != .stop, !isFinishing {
                 timeouts += 1
-                if case .unknown = delivery.outcome { doubtful.insert(sequence) }
                 queue.append(sequence)
                 return
             }
@@ -73,7 +73,6 @@ extension Producer {
             if delivery.outcome.isSuccess {
                 doubtful.remove(sequence)
             } else {
-                if case .unknown = delivery.outcome { doubtful.insert(sequence) }
                 await spool.abandon(sequence)
             }
         }

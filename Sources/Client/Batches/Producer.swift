@@ -94,9 +94,7 @@ public actor Producer {
 
     /// Adds one event, a JSON object on one line. Seals the batch when it is full.
     ///
-    /// - Throws: Only with a spool, when the batch cannot be written down; its events stay with
-    /// this
-    ///   object then.
+    /// - Throws: Only with a spool, when the batch cannot be written down. Its events stay here.
     public func append(_ event: some StringProtocol & Sendable) async throws(SpoolError) {
         let bytes = event.utf8.count + 1
         if spool != nil {

@@ -48,22 +48,6 @@ package struct AdmissionWindow: Sendable {
     }
 }
 
-/// Lets one in.
-package final class OneAtATime: Sendable {
-    private let isTaken = Mutex(false)
-
-    package init() {}
-
-    package func enter() -> Bool {
-        isTaken.withLock { isTaken in
-            defer { isTaken = true }
-            return !isTaken
-        }
-    }
-
-    package func leave() { isTaken.withLock { $0 = false } }
-}
-
 /// The window of a node, shared by its requests.
 package final class AdmissionLimit: Sendable {
     private let window = Mutex(AdmissionWindow())
@@ -71,7 +55,6 @@ package final class AdmissionLimit: Sendable {
     package init() {}
 
     package var open: Int { window.withLock(\.open) }
-    package var limit: Int { window.withLock { Int($0.limit) } }
 
     /// Whether one more would be turned away now: asked before its body is read.
     package var isFull: Bool { window.withLock { $0.open >= Int($0.limit) } }

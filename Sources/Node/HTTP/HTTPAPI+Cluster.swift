@@ -205,8 +205,6 @@ extension HTTPAPI {
         }
     }
 
-    static let drainedReason = "the node was drained: start it again"
-
     /// What comes before a planned stop: no more batches from clients, and what is in memory goes
     /// to files, so that the next start has little to replay.
     func drain(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
@@ -240,10 +238,8 @@ extension HTTPAPI {
 
     func ready(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
         try allow(call, ["GET", "HEAD"])
-        var reasons = await core.view().map(\.notReady) ?? ["the node is shutting down"]
-        if state.isDraining { reasons.append("the node is shutting down") }
-        if state.isDrained { reasons.append(HTTPAPI.drainedReason) }
-        if let reason = state.readOnlyReason { reasons.append(reason) }
+        let reasons =
+            (await core.view().map(\.notReady) ?? ["the node is shutting down"]) + state.reasons
         return .json(status: reasons.isEmpty ? 200 : 503) { json in
             json.field("ready", reasons.isEmpty)
             json.field("reasons", strings: reasons)
@@ -258,9 +254,7 @@ extension HTTPAPI {
         gauges.uptimeSeconds =
             Int((clock().monotonic - settings.startedAt.monotonic).milliseconds / 1000)
         if let view = await core.view() {
-            gauges.isReady =
-                view.notReady.isEmpty && !state.isDraining && !state.isDrained
-                && state.readOnlyReason == nil
+            gauges.isReady = view.notReady.isEmpty && state.reasons.isEmpty
             gauges.isVoting = view.members.first { $0.node == view.node }?.isVoting ?? false
             gauges.peers = view.members.map { ($0.node.name, $0.isUp) }
             gauges.core =

@@ -67,11 +67,8 @@ extension HTTPAPI {
 
     /// Turns writes away before their bodies are read.
     func admit() throws(Problem) {
-        if state.isDraining {
-            throw Problem.notReadyToWrite("the node is shutting down; send to another node")
-        }
-        if state.isDrained {
-            throw Problem.notReadyToWrite("\(HTTPAPI.drainedReason); send to another node")
+        if let reason = state.endReasons.first {
+            throw Problem.notReadyToWrite("\(reason); send to another node")
         }
         if let reason = state.readOnlyReason {
             var problem = Problem.notReadyToWrite("\(reason); send to another node")

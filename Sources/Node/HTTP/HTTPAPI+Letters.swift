@@ -1,5 +1,6 @@
 internal import Core
 internal import Replication
+internal import Storage
 
 /// Listing dead letters.
 extension HTTPAPI {

@@ -1,6 +1,7 @@
 internal import Core
 internal import Ingest
 internal import Replication
+internal import Storage
 internal import Wire
 
 /// Purging and replaying dead letters: each letter is retired by a batch of its own, once
@@ -73,11 +74,11 @@ extension HTTPAPI {
     private func prepare(
         _ item: DeadLetterItem, _ replay: LetterReplay, _ sealer: LetterSealer, _ now: WallTime
     ) async throws(Problem) -> Retirement {
-        guard case .event(let bytes, let parameters) = replay.body(of: item.letter) else {
-            guard case .unreadable(let why) = replay.body(of: item.letter) else {
-                throw .unexpectedAnswer
-            }
-            return .leave(item.letter.reason, why)
+        let bytes: [UInt8]
+        let parameters: ParseParameters
+        switch replay.body(of: item.letter) {
+        case .unreadable(let why): return .leave(item.letter.reason, why)
+        case .event(let body, let mapping): (bytes, parameters) = (body, mapping)
         }
         let folded: FoldedRecord
         do throws(FoldFailure) {

@@ -1,5 +1,6 @@
 internal import Core
 package import Replication
+internal import Storage
 internal import Wire
 
 /// Where a list goes on: opaque to clients, safe in a URL, checked when it comes back.

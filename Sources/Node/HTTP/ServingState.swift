@@ -12,17 +12,24 @@ package final class ServingState: Sendable {
 
     package init() {}
 
-    /// From SIGTERM on: requests under way are finished, new ones are turned away.
-    package var isDraining: Bool { state.withLock(\.isDraining) }
+    /// Why the node takes no writes and will not before it is started again; empty where it does.
+    package var endReasons: [String] {
+        state.withLock { state in
+            (state.isDraining ? ["the node is shutting down"] : [])
+                + (state.isDrained ? ["the node was drained: start it again"] : [])
+        }
+    }
 
+    /// All that keeps the node from being sent requests.
+    package var reasons: [String] { endReasons + (readOnlyReason.map { [$0] } ?? []) }
+
+    /// From SIGTERM on: requests under way are finished, new ones are turned away.
     package func drain() {
         state.withLock { $0.isDraining = true }
     }
 
     /// An operator wants it to be stopped: it answers queries and its peers, and takes no batch
     /// from clients until it is started again.
-    package var isDrained: Bool { state.withLock(\.isDrained) }
-
     package func setDrained() {
         state.withLock { $0.isDrained = true }
     }

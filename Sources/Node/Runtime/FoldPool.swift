@@ -30,7 +30,8 @@ package final class FoldPool: Sendable {
     private let rules: FoldRules
     private let partitioning: Partitioning
     private let metrics: NodeMetrics
-    /// Folders that rest: their tables are kept from batch to batch. As many as there are threads.
+    /// Folders that rest: their tables are kept from batch to batch. At most as many as there are
+    /// threads, of both pools.
     private let folders = Mutex<[Folder]>([])
 
     /// A folder that is used by one thread at a time: whoever took it from the list.

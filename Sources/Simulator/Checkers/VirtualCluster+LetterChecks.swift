@@ -1,5 +1,6 @@
 import Core
 import Replication
+import Storage
 
 /// S14: the letters of a content are there all or none, as they were made, but for those that were
 /// retired: these are gone once that is acknowledged, and only then may one be missing.

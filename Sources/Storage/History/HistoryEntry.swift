@@ -125,4 +125,6 @@ package struct LetterItem: Hashable, Sendable {
         self.createdAt = createdAt
         self.letter = letter
     }
+
+    package var id: LetterID { LetterID(batch: place.id, line: place.line) }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Client
-import Core
 
 struct DeadLettersShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,11 +12,7 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
     /// Of one batch, on one page.
     private static let limit = 1000
 
-    @Argument(help: "The producer's UUID.")
-    var producer: String
-
-    @Argument(help: "The batch's sequence.")
-    var sequence: UInt64
+    @OptionGroup var batch: BatchName
 
     @Argument(help: "The line; all of the batch without it.")
     var line: UInt32?
@@ -25,15 +20,10 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
-    func validate() throws {
-        guard UUIDText.parse(producer) != nil else {
-            throw ValidationError("\(producer) is no UUID: give the producer's, then the sequence")
-        }
-    }
-
     func run() async throws {
         let query: [(String, String?)] = [
-            ("producer", producer), ("sequence", String(sequence)), ("line", line.map { "\($0)" }),
+            ("producer", batch.producer), ("sequence", String(batch.sequence)),
+            ("line", line.map { "\($0)" }),
         ]
         let call = QueryCall.deadLetters(
             query, limit: DeadLettersShowCommand.limit, page: nil)
@@ -46,7 +36,7 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
         guard !answer.items.isEmpty else {
             let place = line.map { " in line \($0)" } ?? ""
             throw CommandFailure(
-                "dlq show: \(producer)/\(sequence) has no dead letter\(place); it may be purged or "
+                "dlq show: \(batch.text) has no dead letter\(place); it may be purged or "
                     + "replayed: see 'quipu dlq list' and 'quipu batch'")
         }
         for item in answer.items { show(item) }

@@ -26,17 +26,7 @@ struct DeadLettersReplayCommand: AsyncParsableCommand {
     @Option(help: "The type of events that name none; else the one that the letter shows.")
     var defaultType: String?
 
-    @Option(help: "The field with the key, as a dotted path.")
-    var keyField: String?
-
-    @Option(help: "The field with the time.")
-    var timeField: String?
-
-    @Option(help: "The field with the type.")
-    var typeField: String?
-
-    @Option(help: "The field with the value.")
-    var valueField: String?
+    @OptionGroup var fields: FieldOptions
 
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
@@ -45,8 +35,8 @@ struct DeadLettersReplayCommand: AsyncParsableCommand {
         let query =
             filter.query + [
                 ("format", format), ("columns", columns), ("default_type", defaultType),
-                ("key_field", keyField), ("time_field", timeField), ("type_field", typeField),
-                ("value_field", valueField),
+                ("key_field", fields.keyField), ("time_field", fields.timeField),
+                ("type_field", fields.typeField), ("value_field", fields.valueField),
             ]
         var run = RetireRun(counts: ["replayed", "already", "still_dead"], json: result.json)
         try await connection.withClient { client in

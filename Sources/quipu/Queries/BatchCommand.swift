@@ -1,6 +1,5 @@
 import ArgumentParser
 import Client
-import Core
 
 struct BatchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,11 +12,7 @@ struct BatchCommand: AsyncParsableCommand {
             Example: quipu batch 0190e1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b 7 --created 1424639820000
             """)
 
-    @Argument(help: "The producer's UUID.")
-    var producer: String
-
-    @Argument(help: "The batch's sequence.")
-    var sequence: UInt64
+    @OptionGroup var batch: BatchName
 
     @Option(help: "The time the batch was sealed with.")
     var created: Timestamp?
@@ -25,21 +20,16 @@ struct BatchCommand: AsyncParsableCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
-    func validate() throws {
-        guard UUIDText.parse(producer) != nil else {
-            throw ValidationError("\(producer) is no UUID: give the producer's, then the sequence")
-        }
-    }
-
     func run() async throws {
-        let call = QueryCall.batch(producer: producer, sequence: sequence, createdAt: created)
+        let call = QueryCall.batch(
+            producer: batch.producer, sequence: batch.sequence, createdAt: created)
         let reply = try await connection.withClient { try await $0.perform(call) }
         if result.json {
             Output.body(reply.body)
             return
         }
         let answer = try reply.reading(BatchAnswer.init(json:))
-        var text = "\(producer)/\(sequence): \(answer.outcome)\(answer.isFinal ? " (final)" : "")"
+        var text = "\(batch.text): \(answer.outcome)\(answer.isFinal ? " (final)" : "")"
         if let counts = answer.counts {
             text += ", \(counts.events) events: \(counts.counted) counted, \(counts.dead) dead"
         }

@@ -13,17 +13,7 @@ struct SendOptions: ParsableArguments {
     @Option(help: "The type of events that name none.")
     var type: String?
 
-    @Option(help: "The field with the key, as a dotted path (clf: path, host, status, method).")
-    var keyField: String?
-
-    @Option(help: "The field with the time.")
-    var timeField: String?
-
-    @Option(help: "The field with the type.")
-    var typeField: String?
-
-    @Option(help: "The field with the value.")
-    var valueField: String?
+    @OptionGroup var fields: FieldOptions
 
     @Option(help: "ONE, QUORUM, ALL, ANY, LOCAL_ONE or LOCAL_QUORUM.")
     var consistency = ConsistencyLevel.quorum
@@ -125,10 +115,10 @@ struct SendOptions: ParsableArguments {
         // A pipe's bytes come once: the spool takes them up while the cluster is away.
         options.failureRule = files.contains("-") ? .stopWhenRefused : .stop
         options.type = type
-        options.keyField = keyField
-        options.timeField = timeField
-        options.typeField = typeField
-        options.valueField = valueField
+        options.keyField = fields.keyField
+        options.timeField = fields.timeField
+        options.typeField = fields.typeField
+        options.valueField = fields.valueField
         return options
     }
 
