@@ -159,7 +159,7 @@ extension NodeMachine {
     private var emptyMemtable: Memtable {
         Memtable(
             partitions: configuration.partitions, digestKey: configuration.digestKey,
-            window: configuration.window)
+            window: configuration.window, bytesMax: configuration.memtableBytesMax)
     }
 
     // MARK: - Pulling
@@ -236,10 +236,8 @@ extension NodeMachine {
         {
             target.isWriting = true
             copying.phase = .copying(target)
-            var full = emptyMemtable
-            swap(&full, &copyTable)
             run(
-                .writeTables(full.freeze(through: .zero), firstID: flush.nextTableID),
+                .writeTables(copyTable.freeze(through: .zero), firstID: flush.nextTableID),
                 .copyTables, into: &effects)
         } else if isDone && !target.huskDrafts.isEmpty
             || !target.drafts.isEmpty && (isDone || target.drafts.count >= Self.draftsMax)

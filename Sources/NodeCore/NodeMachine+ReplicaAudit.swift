@@ -26,9 +26,12 @@ extension NodeMachine {
                 home: index.digests.homeTotal(partition), state: state))
     }
 
-    private func auditLines(_ partitions: PartitionSet) -> [AuditLine] {
+    private mutating func auditLines(_ partitions: PartitionSet) -> [AuditLine] {
         var lines: [AuditLine] = []
-        for partition in partitions { lines.append(auditLine(partition)) }
+        for partition in partitions {
+            memtable.settle(partition)
+            lines.append(auditLine(partition))
+        }
         return lines
     }
 

@@ -302,12 +302,8 @@ extension NodeMachine {
             for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
             return
         }
-        var full = Memtable(
-            partitions: configuration.partitions, digestKey: configuration.digestKey,
-            window: configuration.window, room: memtable.size)
-        swap(&full, &memtable)
         memtableSince = nil
-        let frozen = full.freeze(through: lastMark)
+        let frozen = memtable.freeze(through: lastMark)
         flush.frozen = frozen
         flush.phase = .writing
         // The marks that it covers go to disk while the files are written.

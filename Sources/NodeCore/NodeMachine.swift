@@ -212,7 +212,7 @@ package struct NodeMachine {
         absence = AbsenceState(start.replay.register, now: now.monotonic)
         copyTable = Memtable(
             partitions: configuration.partitions, digestKey: configuration.digestKey,
-            window: configuration.window)
+            window: configuration.window, bytesMax: configuration.memtableBytesMax)
         memtable = start.replay.takeMemtable()
         if !memtable.isEmpty { memtableSince = now.monotonic }
         beginRun(into: &effects)

@@ -41,6 +41,15 @@ package import Core
 
 /// The bounds of this module, by name. A test reaches each.
 package enum StorageLimits {
+    /// Where a memtable's greatest size is not configured.
+    package static let memtableBytesDefault = 64 << 20
+    /// Of a memtable's greatest size, the part that may wait as slices, which take less memory
+    /// than the cells that they become.
+    package static let pendingShare = 8
+    /// Slices that wait in one partition of a memtable: enough that what is known of the partition
+    /// is fetched once for some hundred cells, and few enough to be added in a fraction of a
+    /// millisecond.
+    package static let pendingBytesMax = 16 << 10
     /// A log record's payload: as much as a frame between peers.
     package static let logPayloadMax = 96 << 20
     /// How many bytes a recovery may checksum in search of a record behind a torn tail, in

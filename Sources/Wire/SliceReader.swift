@@ -56,6 +56,9 @@ package enum SliceError: Error, Hashable, CustomStringConvertible {
 package struct SliceReader {
     private let bytes: UnsafeRawBufferPointer
     private let windows: ClosedRange<Int64>
+    // Here, since each look at another module's constant asks whether it is made already.
+    private let keyMax = Limits.keyMax
+    private let typeMax = Limits.typeMax
     private var offset = 0
     private var cellsLeft: UInt64 = 0
     private var key = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -105,8 +108,8 @@ package struct SliceReader {
     }
 
     private mutating func readHead() throws(SliceError) {
-        key = try readText(max: Limits.keyMax, fault: .badKeyLength(offset: offset))
-        type = try readText(max: Limits.typeMax, fault: .badTypeLength(offset: offset))
+        key = try readText(max: keyMax, fault: .badKeyLength(offset: offset))
+        type = try readText(max: typeMax, fault: .badTypeLength(offset: offset))
         let start = offset
         let cells = try readNumber()
         // A cell takes at least two bytes: a false number ends here and not after a long walk.

@@ -14,18 +14,69 @@ import Wire
             try memtable.apply(slice)
             model.add(slice)
         }
+        func check() {
+            for query in Self.queries(&random, model) {
+                #expect(memtable.series(query) == model.rows(query))
+            }
+            for partition in PartitionSet.all {
+                #expect(memtable.stateDigest(of: partition) == model.digest(of: partition))
+            }
+        }
+        #expect(memtable.cells >= model.cells.count)
+        check()
+        for partition in PartitionSet.all { memtable.settle(partition) }
         #expect(memtable.cells == model.cells.count)
-        for query in Self.queries(&random, model) {
-            #expect(memtable.series(query) == model.rows(query))
-        }
-        for partition in PartitionSet.all {
-            #expect(memtable.stateDigest(of: partition) == model.digest(of: partition))
-        }
+        check()
         let frozen = memtable.freeze(through: LSN(7))
         #expect(frozen.through == LSN(7))
+        #expect(memtable.isEmpty && memtable.bytes == 0)
         for query in Self.queries(&random, model) {
             #expect(frozen.series(query) == model.rows(query))
         }
+    }
+
+    @Test(
+        "memtables that let slices wait for longer or not at all give the same answers and tables")
+    func pendingChangesNothing() throws {
+        var random = RandomSource(seed: 4)
+        // None wait; a few do; all do.
+        var memtables = [0, 16 << 10, 64 << 20].map { StorageModel.memtable(bytesMax: $0) }
+        var model = StorageModel()
+        for round in 0..<400 {
+            let slice = RandomSlice(&random)
+            for place in memtables.indices { try memtables[place].apply(slice) }
+            model.add(slice)
+            guard round % 40 == 39 else { continue }
+            for query in Self.queries(&random, model).prefix(20) {
+                for memtable in memtables { #expect(memtable.series(query) == model.rows(query)) }
+            }
+            for partition in PartitionSet.all {
+                let sums = Set(memtables.map { $0.sum(of: partition) })
+                #expect(sums.count == 1)
+            }
+        }
+        #expect(memtables[0].cells == model.cells.count)
+        #expect(memtables[2].cells > model.cells.count)
+        let tables = try memtables.indices.map { place in
+            try TableTests.flush(
+                memtables[place].freeze(through: LSN(1)), to: LogTests.fresh(), firstID: 1
+            ).map(\.meta)
+        }
+        #expect(tables[0] == tables[1] && tables[0] == tables[2])
+    }
+
+    @Test("no more slices wait in a partition than its bound")
+    func pendingIsBounded() throws {
+        var memtable = StorageModel.memtable()
+        var random = RandomSource(seed: 5)
+        let slice = RandomSlice(&random)
+        for _ in 0..<2 * StorageLimits.pendingBytesMax / slice.bytes.count {
+            try memtable.apply(slice)
+            #expect(
+                memtable.bytes <= StorageLimits.pendingBytesMax + slice.cells.count * 1024)
+        }
+        // What is the same cell over and over takes the memory of one.
+        #expect(memtable.bytes < StorageLimits.pendingBytesMax * 3 / 2)
     }
 
     /// All keys of the model in random cuts, and some that it lacks.
@@ -78,6 +129,7 @@ import Wire
             }
         }
         #expect(refused > bytes.count / 2)
+        for partition in PartitionSet.all { memtable.settle(partition) }
         #expect(memtable.cells == model.cells.count)
         for partition in PartitionSet.all {
             #expect(memtable.stateDigest(of: partition) == model.digest(of: partition))

@@ -61,8 +61,8 @@ struct StorageModel: Hashable {
         return digest
     }
 
-    static func memtable() -> Memtable {
-        Memtable(partitions: partitions, digestKey: key, window: .minute)
+    static func memtable(bytesMax: Int = StorageLimits.memtableBytesDefault) -> Memtable {
+        Memtable(partitions: partitions, digestKey: key, window: .minute, bytesMax: bytesMax)
     }
 
     static func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }

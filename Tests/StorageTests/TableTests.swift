@@ -255,7 +255,8 @@ import Testing
     @Test("an empty memtable makes no table")
     func emptyFlush() throws {
         let files = try LogTests.fresh()
-        let frozen = StorageModel.memtable().freeze(through: .zero)
+        var memtable = StorageModel.memtable()
+        let frozen = memtable.freeze(through: .zero)
         #expect(try Self.flush(frozen, to: files, firstID: 1).isEmpty)
         #expect(try files.list("sstables").isEmpty)
     }

@@ -7,8 +7,16 @@ struct HashIndex: Sendable {
     private var count = 0
     private var shift: UInt64
 
+    /// What all empty tables share, so that a table of nothing takes no memory of its own.
+    private static let empty: [UInt64] = Array(repeating: 0, count: 16)
+
+    init() {
+        slots = HashIndex.empty
+        shift = 28
+    }
+
     /// - Parameter room: so many entries fit without growing.
-    init(room: Int = 0) {
+    init(room: Int) {
         var bits: UInt64 = 4
         while room * 4 > 3 << bits { bits += 1 }
         slots = Array(repeating: 0, count: 1 << bits)
@@ -16,7 +24,11 @@ struct HashIndex: Sendable {
     }
 
     /// About what the entries take: slots that wait for entries are left out.
-    var byteCount: Int { max(16, count * 2) * 8 }
+    var byteCount: Int { count * 16 }
+
+    func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        slots.withUnsafeBytes(body)
+    }
 
     /// The index for which `matches` holds, among those with this hash.
     @inline(__always)
@@ -36,14 +48,6 @@ struct HashIndex: Sendable {
                 position = (position + 1) & mask
             }
         }
-    }
-
-    /// The index that `find` would look at first, if it looks at any: a guess that costs one
-    /// access to memory.
-    @inline(__always)
-    func guess(_ hash: UInt64) -> Int? {
-        let slot = slots[Int((hash >> 32) >> shift)]
-        return slot == 0 ? nil : Int(slot & 0xffff_ffff) - 1
     }
 
     /// Adds an index that `find` did not find.
@@ -147,7 +151,11 @@ enum ByteOrder {
     static func areEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
         let count = left.count
         guard count == right.count else { return false }
-        guard count >= 8 else { return compare(left, right) == 0 }
+        guard count >= 8 else {
+            var place = 0
+            while place < count, left[place] == right[place] { place += 1 }
+            return place == count
+        }
         var offset = 0
         while offset + 8 < count {
             if !areEqual(left, right, at: offset) { return false }

@@ -1,26 +1,6 @@
 package import Core
 package import Wire
 
-/// How much a memtable holds.
-package struct MemtableSize: Hashable, Sendable {
-    package var keys = 0
-    package var series = 0
-    package var cells = 0
-    package var values = 0
-    /// Of keys and types.
-    package var textBytes = 0
-
-    package init() {}
-
-    init(keys: Int, series: Int, cells: Int, values: Int, textBytes: Int) {
-        self.keys = keys
-        self.series = series
-        self.cells = cells
-        self.values = values
-        self.textBytes = textBytes
-    }
-}
-
 /// The sum of all slices that were applied since the last flush. It is moved, never copied: a flush
 /// takes it out whole, and a fresh one takes its place. (`~Copyable` would say so to the compiler,
 /// which then takes minutes to check a node's machine.)
@@ -30,17 +10,17 @@ package struct Memtable {
     /// - Parameters:
     ///   - partitions: how many the cluster has.
     ///   - digestKey: the cluster's.
-    ///   - room: what it will most likely hold, such as what the last one held.
+    ///   - bytesMax: about what it holds when it is flushed; a part of that may wait unsorted.
     package init(
         partitions: Int, digestKey: SipKey, window: WindowLength,
-        room: MemtableSize = MemtableSize()
+        bytesMax: Int = StorageLimits.memtableBytesDefault
     ) {
         store = CellStore(
             partitions: partitions, digestKey: digestKey, buckets: TimeBuckets(window: window),
-            room: room)
+            pendingMax: min(
+                bytesMax / StorageLimits.pendingShare / partitions,
+                StorageLimits.pendingBytesMax))
     }
-
-    package var size: MemtableSize { store.size }
 
     /// Adds a slice's cells, all of them or, if it is malformed, none. The caller has checked that
     /// the partition exists.
@@ -60,16 +40,27 @@ package struct Memtable {
     }
 
     /// About the memory held: what a flush by size looks at.
-    package var bytes: Int { store.byteCount }
+    package var bytes: Int { store.size.bytes }
 
-    package var cells: Int { store.cells.count }
+    /// At most: slices that wait may be of cells that are there.
+    package var cells: Int { store.size.cells }
 
-    package var isEmpty: Bool { store.cells.isEmpty }
+    package var isEmpty: Bool { store.size.cells == 0 }
 
-    /// The whole memtable, immutable from here on. `through` is the LSN of the last application in
-    /// it: what `coveredThrough` becomes when its tables are in the manifest.
-    package consuming func freeze(through: LSN) -> FrozenMemtable {
-        FrozenMemtable(store: store, through: through)
+    /// Adds what waits: no answer changes, but those that need the sums of many partitions come
+    /// faster.
+    package mutating func settle(_ partition: PartitionID) {
+        store.settle(partition)
+    }
+
+    /// Moves all that it holds out, immutable from here on, and is empty. `through` is the LSN of
+    /// the last application in it: what `coveredThrough` becomes when its tables are in the
+    /// manifest.
+    package mutating func freeze(through: LSN) -> FrozenMemtable {
+        store.settle()
+        var full = store.emptyCopy
+        swap(&full, &store)
+        return FrozenMemtable(store: full, through: through)
     }
 
     package func series(_ query: SeriesQuery) -> [SeriesRow] {
@@ -81,11 +72,11 @@ package struct Memtable {
     }
 
     package func stateDigest(of partition: PartitionID) -> StateDigest {
-        store.sums[Int(partition.index)].state
+        store.sum(of: partition).state
     }
 
     package func sum(of partition: PartitionID) -> PartitionSum {
-        store.sums[Int(partition.index)]
+        store.sum(of: partition)
     }
 
     /// Partitions whose cells do not add up to the sums kept beside them, ascending. A pass over
@@ -111,9 +102,9 @@ package final class FrozenMemtable: Sendable {
         self.through = through
     }
 
-    package var bytes: Int { store.byteCount }
+    package var bytes: Int { store.size.bytes }
 
-    package var cells: Int { store.cells.count }
+    package var cells: Int { store.size.cells }
 
     package func series(_ query: SeriesQuery) -> [SeriesRow] {
         store.rows(query)
@@ -124,10 +115,10 @@ package final class FrozenMemtable: Sendable {
     }
 
     package func stateDigest(of partition: PartitionID) -> StateDigest {
-        store.sums[Int(partition.index)].state
+        store.sum(of: partition).state
     }
 
     package func sum(of partition: PartitionID) -> PartitionSum {
-        store.sums[Int(partition.index)]
+        store.sum(of: partition)
     }
 }

@@ -37,7 +37,7 @@ struct TableFlush {
     ) throws(StorageError) {
         let store = memtable.store
         let sorted = store.sorted()
-        var found = Array(repeating: StateDigest.zero, count: store.sums.count)
+        var found = Array(repeating: StateDigest.zero, count: store.partitions.count)
         var start = 0
         while start < sorted.runs.count {
             let bucket = sorted.runs[start].bucket
@@ -56,7 +56,8 @@ struct TableFlush {
             }
             start = end
         }
-        for partition in found.indices where found[partition] != store.sums[partition].state {
+        for partition in found.indices
+        where found[partition] != store.partitions[partition].sum.state {
             try discard(drafts)
             throw .digestMismatch(
                 path: FileNames.tableDirectory, what: "the state digest of p\(partition) differs")
@@ -69,48 +70,62 @@ struct TableFlush {
     }
 
     /// The runs of one key follow one another.
-    private static func keys(of runs: ArraySlice<CellStore.Run>, in store: CellStore) -> Int {
+    private static func keys(of runs: ArraySlice<CellRun>, in store: CellStore) -> Int {
         var keys = 0
-        var last: UInt32?
-        for run in runs where store.series[run.series].key != last {
-            last = store.series[run.series].key
+        var last: (partition: Int, key: UInt32)?
+        for run in runs {
+            let key = store.partitions[run.partition].series[run.series].key
+            if let last, last == (run.partition, key) { continue }
+            last = (run.partition, key)
             keys += 1
         }
         return keys
     }
 
     private static func copy(
-        _ sorted: CellStore.SortedCells, _ runs: Range<Int>, of store: CellStore,
+        _ sorted: SortedCells, _ runs: Range<Int>, of store: CellStore,
         to writer: inout TableWriter
+    ) throws(StorageError) {
+        var start = runs.lowerBound
+        while start < runs.upperBound {
+            let partition = sorted.runs[start].partition
+            var end = start + 1
+            while end < runs.upperBound, sorted.runs[end].partition == partition { end += 1 }
+            try copy(
+                sorted.order, sorted.runs[start..<end], of: store.partitions[partition],
+                PartitionID(partition), to: &writer)
+            start = end
+        }
+    }
+
+    /// The runs of one partition.
+    private static func copy(
+        _ order: [UInt32], _ runs: ArraySlice<CellRun>, of store: PartitionCells,
+        _ partition: PartitionID, to writer: inout TableWriter
     ) throws(StorageError) {
         // Field by field, since the store is much to copy.
         let types = store.types.indices.map { store.typeBytes(UInt32($0)) }
         let cells = store.cells
         let values = store.values
         let series = store.series
-        // What they add up to is read back from the file and found anew.
-        func known(_ place: Int) -> DayTerms? {
-            series[place].day.map {
-                DayTerms(series[place].terms, day: $0, term: series[place].term)
-            }
-        }
-        for run in sorted.runs[runs] {
-            let held = store.keys[Int(store.series[run.series].key)]
+        for run in runs {
+            let held = store.keys[Int(series[run.series].key)]
+            let day = series[run.series].day
+            // What they add up to is read back from the file and found anew.
+            let known = DayTerms(series[run.series].terms, day: day.day, term: day.term)
             store.withBytes(held.offset, Int(held.length)) { key in
-                types[Int(store.series[run.series].type)].withUnsafeBytes { type in
-                    writer.begin(
-                        PartitionID(Int(held.partition)), key: key, type: type,
-                        known: known(run.series))
+                types[Int(series[run.series].type)].withUnsafeBytes { type in
+                    writer.begin(partition, key: key, type: type, known: known)
                 }
             }
             for position in run.cells {
-                let place = Int(sorted.order[position])
+                let place = Int(order[position])
                 let slot = cells[place].values
                 try writer.add(
                     window: cells[place].window,
                     Measure(
                         count: cells[place].count,
-                        values: slot == CellStore.none ? nil : values[Int(slot)]))
+                        values: slot == PartitionCells.none ? nil : values[Int(slot)]))
             }
         }
     }
