@@ -74,6 +74,16 @@ package struct PartitionSet: Hashable, Sendable {
         subtracting(other).isEmpty
     }
 
+    /// In how many of the sets that partition lies which lies in the fewest.
+    package func leastCount(among sets: [PartitionSet]) -> Int {
+        let whole = sets.count { $0.isSuperset(of: self, within: self) }
+        // Mostly a replica has applied all of its part of a batch, or has not answered.
+        if whole == sets.count { return whole }
+        var least = sets.count
+        for partition in self { least = Swift.min(least, sets.count { $0.contains(partition) }) }
+        return least
+    }
+
     /// Holds all that `other` has of `limits`.
     package func isSuperset(of other: PartitionSet, within limits: PartitionSet) -> Bool {
         for word in 0..<Swift.min(other.words.count, limits.words.count) {

@@ -71,31 +71,44 @@ extension NodeMachine {
                 .expiredWrite(record, consistency), deadline, now, into: &effects)
             return
         }
-        let reachable = reachableNodes
+        let voters = ring.groups.intersection(record.partitions)
         let local = consistency.isLocal ? localNodes : nil
-        for partition in [record.home] + record.slices.map(\.partition) {
-            var voters = ring.replicas(of: partition)
-            // The home decides by a majority of all its voters, wherever they are.
-            if let local, partition != record.home { voters.removeAll { !local.contains($0) } }
-            let level = has(.refusesWithoutAll) ? Consistency.all : consistency
-            let required = level.required(of: voters.count)
-            let isHome = partition == record.home
-            let alive = voters.count {
-                reachable.contains($0) && (!isHome || isThoughtAble($0, now))
-            }
-            guard alive >= required else {
-                return refuse(
-                    request, .tooFewReplicas(required: required, alive: alive), now,
-                    into: &effects)
-            }
+        if let missing = missingReplicas(record.home, voters, local, consistency, now) {
+            return refuse(request, missing, now, into: &effects)
         }
-        let ring = ring
         startWrite(
             WriteSession(
-                tag: newTag(), request: request, header: header, home: record.home,
-                touched: record.partitions, record: record, consistency: consistency, local: local,
-                replicas: { ring.replicas(of: $0) }, deadline: deadline, now: now.monotonic), now,
-            into: &effects)
+                tag: newTag(), request: request, header: header,
+                home: record.home, homeVoters: ring.replicas(of: record.home), voters: voters,
+                record: record,
+                consistency: consistency, local: local, deadline: deadline, now: now.monotonic),
+            now, into: &effects)
+    }
+
+    /// Whether too few replicas of the home or of any touched partition can be reached.
+    private func missingReplicas(
+        _ home: PartitionID, _ voters: [ReplicaGroup], _ local: Set<NodeID>?,
+        _ consistency: Consistency, _ now: Now
+    ) -> WriteOutcome.NotAttempted? {
+        let level = has(.refusesWithoutAll) ? Consistency.all : consistency
+        let reachable = reachableNodes
+        // The home decides by a majority of all its voters, wherever they are.
+        let atHome = ring.replicas(of: home)
+        var needs = [
+            (
+                level.required(of: atHome.count),
+                atHome.count { reachable.contains($0) && isThoughtAble($0, now) }
+            )
+        ]
+        for group in voters {
+            let nodes = local.map { local in group.nodes.filter(local.contains) } ?? group.nodes
+            needs.append(
+                (level.required(of: nodes.count), nodes.count(where: reachable.contains)))
+        }
+        for (required, alive) in needs where alive < required {
+            return .tooFewReplicas(required: required, alive: alive)
+        }
+        return nil
     }
 
     private mutating func refuse(
@@ -234,9 +247,9 @@ extension NodeMachine {
             startWrite(
                 WriteSession(
                     tag: newTag(), request: session.request, header: record.header,
-                    home: record.home, touched: record.partitions, record: record,
-                    consistency: consistency, isKnownBound: true,
-                    replicas: { ring.replicas(of: $0) }, deadline: session.deadline,
+                    home: record.home, homeVoters: ring.replicas(of: record.home),
+                    voters: ring.groups.intersection(record.partitions), record: record,
+                    consistency: consistency, isKnownBound: true, deadline: session.deadline,
                     now: now.monotonic), now, into: &effects)
         }
     }
@@ -287,20 +300,20 @@ extension NodeMachine {
         }
         counters.drivenOn += 1
         effects.append(.report(.drivenOn(id)))
-        let ring = ring
         startWrite(
             WriteSession(
-                tag: newTag(), request: nil, header: entry.header, home: entry.home,
-                touched: entry.touched, record: pending[id], consistency: .all,
-                replicas: { ring.replicas(of: $0) },
+                tag: newTag(), request: nil, header: entry.header,
+                home: entry.home, homeVoters: ring.replicas(of: entry.home),
+                voters: ring.groups.intersection(entry.touched), record: pending[id],
+                consistency: .all,
                 deadline: now.monotonic + configuration.requestTimeout, now: now.monotonic), now,
             into: &effects)
     }
 
     /// A drive without a majority to reach would only hold up the others.
     private func canBeDriven(_ entry: BatchEntry) -> Bool {
-        for partition in [entry.home] + entry.touched {
-            let voters = ring.replicas(of: partition)
+        let voters = ring.groups.intersection(entry.touched).map(\.nodes)
+        for voters in voters + [ring.replicas(of: entry.home)] {
             var reachable = 0
             for voter in voters where isReachable(voter) { reachable += 1 }
             if reachable < Consistency.quorum.required(of: voters.count) { return false }

@@ -27,11 +27,11 @@ package struct WriteSession: Sendable {
     package let request: RequestID?
     package let header: BatchHeader
     package let deadline: Instant
-    private let home: PartitionID
     private let consistency: Consistency
+    private let home: PartitionID
     private let homeVoters: [NodeID]
-    /// The voters of each touched partition, and the same by node.
-    private let voters: [PartitionID: [NodeID]]
+    /// The touched partitions by their voters, and the same by node.
+    private let voters: [ReplicaGroup]
     private let shares: [NodeID: PartitionSet]
     /// The fewest voters that any touched partition has.
     private let factorLeast: Int
@@ -77,34 +77,34 @@ package struct WriteSession: Sendable {
 
     package init(
         tag: Tag, request: RequestID?, header: BatchHeader, home: PartitionID,
-        touched: PartitionSet,
+        homeVoters: [NodeID],
+        voters: [ReplicaGroup],
         record: BatchRecord?, consistency: Consistency, isKnownBound: Bool = false,
-        local: Set<NodeID>? = nil, replicas: (PartitionID) -> [NodeID], deadline: Instant,
-        now: Instant
+        local: Set<NodeID>? = nil, deadline: Instant, now: Instant
     ) {
         self.tag = tag
         self.request = request
         self.header = header
         self.home = home
+        self.homeVoters = homeVoters
+        self.voters = voters
         self.record = record
         self.consistency = consistency
         self.deadline = deadline
         isBound = isKnownBound
         isDuplicate = isKnownBound
-        homeVoters = replicas(home)
-        var voters: [PartitionID: [NodeID]] = [:]
         var shares: [NodeID: PartitionSet] = [:]
-        for partition in touched {
-            let nodes = replicas(partition)
-            voters[partition] = nodes
-            for node in nodes { shares[node, default: PartitionSet()].insert(partition) }
+        for group in voters {
+            for node in group.nodes {
+                shares[node, default: PartitionSet()].formUnion(group.partitions)
+            }
         }
-        self.voters = voters
         self.shares = shares
-        factorLeast = voters.values.map(\.count).min() ?? homeVoters.count
+        factorLeast = voters.map(\.nodes.count).min() ?? homeVoters.count
         self.local = local
-        let counts = { (nodes: [NodeID]) in local.map { nodes.count(where: $0.contains) } }
-        localLeast = voters.values.compactMap(counts).min() ?? factorLeast
+        localLeast =
+            local.flatMap { local in voters.map { $0.nodes.count(where: local.contains) }.min() }
+            ?? factorLeast
         repeatAfter = min(Self.repeatAfterMax, (deadline - now) / 4)
         repeatAt = now + repeatAfter
         weakAt = now + Self.weakAfter
@@ -395,13 +395,13 @@ extension WriteSession {
     private func acknowledged(among wanted: Set<NodeID>?) -> Int {
         guard !voters.isEmpty else { return votes.count }
         var least = Int.max
-        // A minimum does not depend on the dictionary's order.
-        for (partition, nodes) in voters {
-            let count = nodes.count { node in
-                !nonVoting.contains(node) && applied[node]?.contains(partition) == true
-                    && wanted?.contains(node) != false
+        for group in voters {
+            var holders: [PartitionSet] = []
+            for node in group.nodes where !nonVoting.contains(node) {
+                guard wanted?.contains(node) != false, let held = applied[node] else { continue }
+                holders.append(held)
             }
-            least = min(least, count)
+            least = min(least, group.partitions.leastCount(among: holders))
         }
         return least
     }

@@ -10,6 +10,8 @@ package struct RingView: Hashable, Sendable {
     /// By partition, clockwise from its owner.
     private let replicaTable: [[NodeID]]
     private let held: [NodeID: PartitionSet]
+    /// All partitions by their replicas.
+    package let groups: [ReplicaGroup]
 
     package init(
         epoch: UInt64, ownership: Ownership, members: [RingMember], replication: ReplicationFactor
@@ -37,6 +39,7 @@ package struct RingView: Hashable, Sendable {
         }
         replicaTable = table
         self.held = held
+        groups = ReplicaGroup.groups(of: ownership.partitioning.all) { table[Int($0.index)] }
     }
 
     package var partitioning: Partitioning { ownership.partitioning }

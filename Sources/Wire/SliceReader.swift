@@ -72,13 +72,22 @@ package struct SliceReader {
     private static let times: ClosedRange<Int64> = -62_135_596_800_000...253_402_300_799_999
 
     /// - Parameter length: of the cluster's windows; nil where it is not known, and windows are
-    ///   then
-    ///   held against the widest range that any length allows.
+    ///   then held against the widest range that any length allows.
     package init(_ bytes: UnsafeRawBufferPointer, length: WindowLength? = nil) {
+        self.init(bytes, windows: SliceReader.windows(of: length))
+    }
+
+    /// For those who read many slices of one length.
+    package init(_ bytes: UnsafeRawBufferPointer, windows: ClosedRange<Int64>) {
         self.bytes = bytes
+        self.windows = windows
+    }
+
+    /// All windows of a length that a slice may name.
+    package static func windows(of length: WindowLength?) -> ClosedRange<Int64> {
         let milliseconds = length?.milliseconds ?? 1
         let first = floorDivide(SliceReader.times.lowerBound, milliseconds)
-        windows = first...floorDivide(SliceReader.times.upperBound, milliseconds)
+        return first...floorDivide(SliceReader.times.upperBound, milliseconds)
     }
 
     /// Reads all cells and forgets them; the number of cells.
@@ -86,7 +95,13 @@ package struct SliceReader {
     package static func validate(
         _ bytes: UnsafeRawBufferPointer, length: WindowLength? = nil
     ) throws(SliceError) -> Int {
-        var reader = SliceReader(bytes, length: length)
+        try validate(bytes, windows: windows(of: length))
+    }
+
+    package static func validate(
+        _ bytes: UnsafeRawBufferPointer, windows: ClosedRange<Int64>
+    ) throws(SliceError) -> Int {
+        var reader = SliceReader(bytes, windows: windows)
         var cells = 0
         while try reader.next() != nil { cells += 1 }
         return cells

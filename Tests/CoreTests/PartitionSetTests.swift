@@ -52,4 +52,47 @@ import Testing
         #expect(PartitionSet(bitmap: [2, 0, 0]) == set)
         #expect(set.hashValue == PartitionSet(bitmap: [2, 0]).hashValue)
     }
+
+    @Test("the least count over a set is that of its partitions taken one by one")
+    func leastCount() {
+        var random = RandomSource(seed: 11)
+        for _ in 0..<2_000 {
+            let span = random.pick([3, 64, 130])
+            func draw(_ chance: Int) -> PartitionSet {
+                PartitionSet(
+                    (0..<span).filter { _ in random.chance(chance, in: 8) }.map { PartitionID($0) })
+            }
+            let all = draw(4)
+            guard !all.isEmpty else { continue }
+            let sets = (0..<random.below(5)).map { _ in
+                random.chance(1, in: 2) ? draw(6) : all.union(draw(1))
+            }
+            let counts = all.map { partition in sets.count { $0.contains(partition) } }
+            #expect(all.leastCount(among: sets) == counts.min())
+        }
+    }
+
+    @Test("groups of replicas hold each partition once, with its replicas")
+    func groups() {
+        var random = RandomSource(seed: 12)
+        let nodes = (1...5).map { NodeID("n\($0)") }
+        for _ in 0..<200 {
+            let table = (0..<random.below(40)).map { _ in
+                var picked = nodes
+                random.shuffle(&picked)
+                return Array(picked.prefix(3))
+            }
+            let all = PartitionSet(table.indices.map { PartitionID($0) })
+            let groups = ReplicaGroup.groups(of: all) { table[Int($0.index)] }
+            #expect(Set(groups.map(\.nodes)).count == groups.count)
+            for (place, replicas) in table.enumerated() {
+                let mine = groups.filter { $0.partitions.contains(PartitionID(place)) }
+                #expect(mine.map(\.nodes) == [replicas.sorted()])
+            }
+            let some = PartitionSet(table.indices.filter { $0 % 3 == 0 }.map { PartitionID($0) })
+            let cut = groups.intersection(some)
+            #expect(cut.allSatisfy { !$0.partitions.isEmpty })
+            #expect(cut.reduce(PartitionSet()) { $0.union($1.partitions) } == some)
+        }
+    }
 }

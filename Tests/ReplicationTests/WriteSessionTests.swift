@@ -17,10 +17,11 @@ struct WriteSessionTests {
         replicas: @escaping (PartitionID) -> [NodeID] = { _ in WriteSessionTests.nodes }
     ) -> WriteSession {
         WriteSession(
-            tag: Tag(1), request: request, header: Self.record.header, home: Self.record.home,
-            touched: Self.record.partitions, record: record, consistency: consistency,
-            local: local, replicas: replicas, deadline: Instant(nanoseconds: 5_000_000_000),
-            now: .zero)
+            tag: Tag(1), request: request, header: Self.record.header,
+            home: Self.record.home, homeVoters: replicas(Self.record.home),
+            voters: ReplicaGroup.groups(of: Self.record.partitions, replicas), record: record,
+            consistency: consistency, local: local,
+            deadline: Instant(nanoseconds: 5_000_000_000), now: .zero)
     }
 
     private func bound(_ answer: BindAnswer, vote: Vote = voting) -> BindReply {

@@ -82,7 +82,7 @@ extension PartitionCells {
 
     private func forEachPending(_ body: (SliceCell) -> Void) {
         pending.withUnsafeBytes { bytes in
-            var reader = SliceReader(bytes, length: rules.buckets.window)
+            var reader = SliceReader(bytes, windows: rules.windows)
             while let cell = Self.next(&reader) { body(cell) }
         }
     }

@@ -93,7 +93,7 @@ struct PartitionCells: Sendable {
 
     /// Adds all cells of a slice or, if it is malformed, none; by how much the size grows.
     mutating func add(_ bytes: UnsafeRawBufferPointer) throws(SliceError) -> CellsSize {
-        let added = try SliceReader.validate(bytes, length: rules.buckets.window)
+        let added = try SliceReader.validate(bytes, windows: rules.windows)
         pending.append(contentsOf: bytes)
         pendingCells += added
         var growth = CellsSize(cells: added, bytes: bytes.count)
@@ -118,7 +118,7 @@ struct PartitionCells: Sendable {
 
     private mutating func settle(_ bytes: UnsafeRawBufferPointer) {
         if heldBytes < 8 * bytes.count { touch() }
-        var reader = SliceReader(bytes, length: rules.buckets.window)
+        var reader = SliceReader(bytes, windows: rules.windows)
         var current = 0
         var type: (name: UnsafeRawBufferPointer, index: Int)?
         var added = PartitionSum.zero
@@ -335,6 +335,8 @@ struct CellRules: Sendable {
     let buckets: TimeBuckets
     let digestKey: SipKey
     let seed: UInt64
+    /// All that a slice may name.
+    let windows: ClosedRange<Int64>
     /// So many bytes of slices wait at most in one partition.
     let pendingMax: Int
 
@@ -342,6 +344,7 @@ struct CellRules: Sendable {
         self.buckets = buckets
         self.digestKey = digestKey
         self.pendingMax = pendingMax
+        windows = SliceReader.windows(of: buckets.window)
         seed = digestKey.low ^ 0x6d65_6d74_6162_6c65
     }
 }
