@@ -168,6 +168,25 @@ struct CommandLineTests {
             ])
     }
 
+    @Test("each version of the rules has a line of a node's own report")
+    func rules() throws {
+        let body = """
+            {"rule_version": 1, "rules": [
+            {"version": 1, "from": null, "future_limit_ms": 86400000, "lateness_ms": null,
+            "state": "holds", "standing": null},
+            {"version": 2, "from": "2026-12-01T00:00:00Z", "future_limit_ms": 600000,
+            "lateness_ms": 2592000000, "state": "ahead", "standing": "confirmed"}]}
+            """
+        #expect(
+            NodeInfo.lines(try JSONValue(parsing: Array(body.utf8))) == [
+                "Rule version          : 1",
+                "Rules 1               : holds, from the beginning: future_limit 1d, "
+                    + "lateness unlimited",
+                "Rules 2               : ahead, from 2026-12-01T00:00:00Z, confirmed: "
+                    + "future_limit 10m, lateness 30d",
+            ])
+    }
+
     @Test("any list of objects becomes a table in the order of its names")
     func objects() throws {
         let body = #"{"items": [{"p": 0, "r": ["a", "b"]}, {"p": 10, "x": true}], "next": null}"#

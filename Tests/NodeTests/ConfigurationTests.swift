@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Ingest
 import Node
 import Ring
 import Testing
@@ -98,6 +99,76 @@ private func complaint(
         #expect(configuration.dataDirectory(of: NodeID("n1")) == root.path + "/data/n1")
         #expect(
             configuration.peers(of: NodeID("n1")).keys.sorted() == [NodeID("n2"), NodeID("n3")])
+    }
+
+    @Test("Versions of the rules are read in their order; what one does not name stays as it was")
+    func rules() throws {
+        let configuration = try parse(
+            """
+            cluster_name: demo
+            lateness: 7d
+            rules:
+              - {from: 2026-12-01T00:00:00Z, future_limit: 10m}
+              - from: 2026-12-01T01:00:10+01:00
+                lateness: unlimited
+            \(nodes)
+            """)
+        let first = WallTime(milliseconds: 1_796_083_200_000)
+        #expect(
+            configuration.rules == [
+                RuleEntry(from: first, futureLimit: .seconds(600), lateness: .seconds(604_800)),
+                RuleEntry(
+                    from: first + .seconds(10), futureLimit: .seconds(600), lateness: nil),
+            ])
+        let table = configuration.ruleTable
+        #expect(table.versions.map(\.rules.version.number) == [1, 2, 3])
+        #expect(table.rules(at: first - .milliseconds(1)).futureLimit == .seconds(86_400))
+        // They are compared apart, since one node after the other gets the file.
+        let plain = try parse("cluster_name: demo\nlateness: 7d\n" + nodes)
+        #expect(plain.fingerprint == configuration.fingerprint)
+    }
+
+    @Test("The lateness of every version is bounded by what is kept")
+    func rulesAndRetention() throws {
+        let configuration = try parse(
+            """
+            cluster_name: demo
+            retention: {1m: 1d, 1h: 1d, 1d: 90d}
+            rules: [{from: 2026-12-01, lateness: 30d}, {from: 2026-12-02, lateness: unlimited}]
+            \(nodes)
+            """)
+        #expect(
+            configuration.ruleTable.versions.map(\.rules.lateness)
+                == [90, 30, 90].map {
+                    .seconds($0 * 86_400)
+                })
+    }
+
+    @Test(
+        "An entry of the rules that cannot hold is refused with the reason",
+        arguments: [
+            ("[{lateness: 1d}]", "rules.2.from: is missing"),
+            ("[{from: now, lateness: 1d}]", "rules.2.from: \"now\" is no time"),
+            ("[{from: -1d}]", "rules.2.from: \"-1d\" is no time"),
+            (
+                "[{from: 2026-12-01T00:00:01Z}]",
+                "within a segment of 10s: write 2026-12-01T00:00:10Z"
+            ),
+            ("[{from: 2026-12-01}, {from: 2026-12-01}]", "rules.3.from: 2026-12-01 is not after"),
+            ("[{from: 2026-12-01, latenes: 1d}]", "unknown"),
+            ("[{from: 2026-12-01, lateness: 1}]", "rules.2.lateness: \"1\" is no duration"),
+            ("{from: 2026-12-01}", "rules: is no list"),
+            ("[2026-12-01]", "rules.2: needs keys of its own"),
+            (
+                "[" + (0..<33).map { "{from: \(2000 + $0)-01-01}" }.joined(separator: ",") + "]",
+                "33 versions: write at most 32"
+            ),
+        ])
+    func badRules(text: String, problem: String) throws {
+        let error = #expect(throws: ConfigurationError.self) {
+            try parse("cluster_name: demo\nrules: \(text)\n" + nodes)
+        }
+        #expect(error?.description.contains(problem) == true, "\(error?.description ?? "")")
     }
 
     @Test("Every setting can be given")

@@ -85,13 +85,15 @@ struct APIFixture {
         }
         var settings = HTTPSettings(
             node: NodeID("n1"), clusterName: "test", version: "1", window: .minute,
-            requestTimeout: .seconds(5), horizon: .seconds(3600), ring: ring,
+            requestTimeout: .seconds(5), horizon: .seconds(3600),
+            rules: RuleTable(FoldRules()), ring: ring,
             replication: .everywhere(3), members: members, startedAt: APIFixture.now)
         settings.parksAny = parksAny
         api = HTTPAPI(
             settings: settings, core: core,
             folds: FoldPool(
-                threads: 1, rules: FoldRules(), partitioning: ring.partitioning, metrics: metrics),
+                threads: 1, rules: RuleTable(FoldRules()), partitioning: ring.partitioning,
+                metrics: metrics),
             sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
             keeper: keeper, state: state, clock: { APIFixture.now })
     }

@@ -124,12 +124,13 @@ import Wire
     func contentHash() {
         func hash(
             _ text: String, _ parameters: ParseParameters, _ created: Int64, _ rule: UInt16 = 1,
-            lateness: Duration? = nil
+            lateness: Duration? = nil, future: Duration = .seconds(60)
         ) -> Hash128 {
             Array(text.utf8).withUnsafeBytes {
                 ContentHash.of(
                     $0, parameters: parameters, createdAt: WallTime(milliseconds: created),
-                    rule: RuleVersion(rule), lateness: lateness)
+                    rules: FoldRules(
+                        version: RuleVersion(rule), futureLimit: future, lateness: lateness))
             }
         }
         let plain = ParseParameters(format: .ndjson)
@@ -140,6 +141,11 @@ import Wire
         #expect(base != hash("{}", plain, 1, 2))
         let late = hash("{}", plain, 1, lateness: .seconds(60))
         #expect(base != late && late != hash("{}", plain, 1, lateness: .seconds(61)))
+        // Of later versions all that they fix, so that two tables never share a hash.
+        let later = hash("{}", plain, 1, 2)
+        #expect(later != hash("{}", plain, 1, 3))
+        #expect(later != hash("{}", plain, 1, 2, lateness: .seconds(60)))
+        #expect(later != hash("{}", plain, 1, 2, future: .seconds(61)))
         #expect(base != hash("{}", ParseParameters(format: .csv), 1))
         #expect(base != hash("{}", ParseParameters(format: .ndjson, defaultType: "view"), 1))
         #expect(base != hash("{}", ParseParameters(format: .ndjson, keyField: "view"), 1))

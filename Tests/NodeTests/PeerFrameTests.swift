@@ -154,6 +154,24 @@ private func feed(
         #expect(try PeerGreeting.decode(greeting.encoded) == greeting)
     }
 
+    @Test("Versions of the rules travel in their order; one that cannot be read differs")
+    func rules() throws {
+        var other = greeting
+        let from = WallTime(milliseconds: 1_800_000_000_000)
+        let entry = RuleEntry(from: from, futureLimit: .seconds(1), lateness: nil)
+        other.fingerprint.rules = [
+            RuleNotice(entry, .confirmed),
+            RuleNotice(
+                RuleEntry(from: from + .seconds(10), futureLimit: .zero, lateness: .zero), .late),
+        ]
+        #expect(try PeerGreeting.decode(other.encoded) == other)
+        var unknown = greeting
+        unknown.fingerprint.fields.append(.init("rules.2", "from=1 moon=full"))
+        let decoded = try PeerGreeting.decode(unknown.encoded)
+        #expect(decoded.fingerprint.rules.isEmpty)
+        #expect(greeting.fingerprint.difference(from: decoded.fingerprint)?.field == "rules.2")
+    }
+
     @Test("Another version is told by its number, whatever follows")
     func version() {
         var other = greeting.encoded

@@ -21,13 +21,15 @@ private struct Pair {
 
     init(
         from one: PeerIdentity = identity("n1"), to two: PeerIdentity = identity("n2"),
-        dialled: String = "n2", theirs: ClusterFingerprint = fingerprint
+        dialled: String = "n2", ours: ClusterFingerprint = fingerprint,
+        theirs: ClusterFingerprint = fingerprint, wall: WallTime = WallTime(milliseconds: 0)
     ) {
+        let clock = Now(monotonic: at(0), wall: wall)
         dialler = PeerSession(
-            role: .dialler(of: NodeID(dialled)), identity: one, fingerprint: fingerprint,
-            timing: PeerTiming(), at: at(0), into: &diallerEffects)
+            role: .dialler(of: NodeID(dialled)), identity: one, fingerprint: ours,
+            timing: PeerTiming(), at: clock, into: &diallerEffects)
         acceptor = PeerSession(
-            role: .acceptor, identity: two, fingerprint: theirs, timing: PeerTiming(), at: at(0),
+            role: .acceptor, identity: two, fingerprint: theirs, timing: PeerTiming(), at: clock,
             into: &acceptorEffects)
     }
 
@@ -120,6 +122,39 @@ private struct Pair {
         #expect(pair.dialler.isClosed && pair.acceptor.isClosed)
     }
 
+    @Test("Rules that differ about times to come only are no reason to refuse, until they near")
+    func rules() {
+        let from = WallTime(milliseconds: 1_800_000_000_000)
+        let entry = RuleEntry(from: from, futureLimit: .seconds(60), lateness: nil)
+        let newer = ClusterFingerprint(
+            fingerprint.fields, rules: [RuleNotice(entry, .early)])
+        let border = from - RuleLimits.guardTime
+        for (ours, theirs) in [(fingerprint, newer), (newer, fingerprint)] {
+            var early = Pair(ours: ours, theirs: theirs, wall: border - .milliseconds(1))
+            _ = early.settle()
+            #expect(early.dialler.peer == identity("n2"))
+            #expect(early.dialler.peerRules == theirs.rules)
+            #expect(early.acceptor.peerRules == ours.rules)
+            #expect(early.dialler.divergence?.end == border)
+            #expect(early.acceptor.divergence?.end == border)
+            var late = Pair(ours: ours, theirs: theirs, wall: border)
+            guard case .close(.refused(let rejection)) = late.settle().acceptor.last else {
+                Issue.record("it was not refused")
+                return
+            }
+            #expect(rejection.isAboutRules)
+            #expect(rejection.field == "rules.2")
+            #expect(rejection.sentence(heard: false).contains("give the node that is behind"))
+        }
+        var same = Pair(
+            ours: newer,
+            theirs: ClusterFingerprint(fingerprint.fields, rules: [RuleNotice(entry, .late)]),
+            wall: from)
+        _ = same.settle()
+        #expect(same.dialler.peer == identity("n2"))
+        #expect(same.dialler.divergence == nil)
+    }
+
     @Test("An address that belongs to another node is found out by the node that was dialled")
     func wrongAddress() {
         var pair = Pair(to: identity("n3"))
@@ -133,7 +168,8 @@ private struct Pair {
         var effects: [PeerSession.Effect] = []
         var dialler = PeerSession(
             role: .dialler(of: NodeID("n2")), identity: identity("n1"), fingerprint: fingerprint,
-            timing: PeerTiming(), at: at(0), into: &effects)
+            timing: PeerTiming(), at: Now(monotonic: at(0), wall: WallTime(milliseconds: 0)),
+            into: &effects)
         let welcome = PeerGreeting(
             identity: identity("n3"), target: NodeID("n1"), fingerprint: fingerprint)
         dialler.receive(

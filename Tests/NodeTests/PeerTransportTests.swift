@@ -62,6 +62,10 @@ private struct Station {
 
     init(
         _ name: String, nonce: UInt64 = 1, fingerprint: ClusterFingerprint = fingerprint,
+        rules: RuleService? = nil,
+        wall: @escaping @Sendable () -> WallTime = {
+            WallTime(milliseconds: 0)
+        },
         timing: PeerTiming = PeerTiming(), port: Int = 0
     ) async throws {
         self.name = name
@@ -71,7 +75,8 @@ private struct Station {
         transport = PeerTransport(
             identity: PeerIdentity(
                 node: NodeID(name), incarnation: Incarnation(1), startNonce: nonce),
-            fingerprint: fingerprint, group: MultiThreadedEventLoopGroup.singleton,
+            fingerprint: fingerprint, rules: rules, wall: wall,
+            group: MultiThreadedEventLoopGroup.singleton,
             timing: timing, seed: nonce, logger: logger,
             onFrame: { journal.add(.frame($0, $1)) }, onState: { journal.add(.state($0, $1)) })
         let bound = try await transport.bind(to: Endpoint(host: "127.0.0.1", port: port))
@@ -88,6 +93,41 @@ private struct Station {
     }
 }
 
+/// The rules of a node of two that keeps them in memory, and what kept it from taking batches.
+private final class RuleJournal: Sendable {
+    let service: RuleService
+    private let heard: RefusalList
+
+    init(_ memory: RuleMemory) {
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let heard = RefusalList()
+        self.heard = heard
+        service = RuleService(
+            RuleWatch(memory, members: 2), logger: logger, store: { _ in .success(()) },
+            onHalt: { _ in }, onRefusal: { heard.add($0) })
+    }
+
+    var refusals: [String] { heard.all }
+
+    func wait(until isMet: @Sendable ([String]) -> Bool) async -> Bool {
+        for _ in 0..<2_000 {
+            if isMet(refusals) { return true }
+            do { try await Task.sleep(for: .milliseconds(10)) } catch { return false }
+        }
+        return isMet(refusals)
+    }
+}
+
+private final class RefusalList: Sendable {
+    private let entries = Mutex<[String]>([])
+    var all: [String] { entries.withLock { $0 } }
+
+    func add(_ reason: String?) {
+        entries.withLock { $0.append(reason ?? "none") }
+    }
+}
+
 /// A bare client of a peer port.
 private func rawClient(to endpoint: Endpoint) async throws -> any Channel {
     try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -95,6 +135,41 @@ private func rawClient(to endpoint: Endpoint) async throws -> any Channel {
 }
 
 @Suite struct PeerTransportTests {
+    @Test("Nodes whose rules part are cut off as the time comes, and say what to do")
+    func rules() async throws {
+        let from = WallTime(milliseconds: 1_800_000_000_000)
+        let wall = Mutex(from - .seconds(86_400))
+        var memory = RuleMemory(futureLimit: .seconds(86_400), lateness: nil)
+        let clock: @Sendable () -> WallTime = { wall.withLock(\.self) }
+        let old = RuleJournal(memory)
+        memory.entries = [
+            RuleNotice(RuleEntry(from: from, futureLimit: .seconds(60), lateness: nil), .early)
+        ]
+        let new = RuleJournal(memory)
+        let one = try await Station("n1", rules: new.service, wall: clock)
+        let two = try await Station("n2", rules: old.service, wall: clock)
+        one.connect(to: two)
+        two.connect(to: one)
+        #expect(await one.journal.waitForConnection("n2"))
+        #expect(await two.journal.waitForConnection("n1"))
+        #expect(new.refusals.isEmpty && old.refusals.isEmpty)
+        wall.withLock { $0 = from - RuleLimits.guardTime }
+        for (station, peer) in [(one, "n2"), (two, "n1")] {
+            #expect(
+                await station.journal.waitForState(peer) { state in
+                    switch state {
+                    case .rejected(let rejection), .rejectedByPeer(let rejection):
+                        rejection.isAboutRules
+                    case .connected, .refused, .lost: false
+                    }
+                })
+        }
+        // Half of two is not most of them: neither takes batches.
+        #expect(await new.wait { $0.last?.contains("version 2") == true })
+        #expect(await old.wait { $0.last?.hasPrefix("n1: rules.2 is from 2027-") == true })
+        #expect(!one.transport.isConnected(to: NodeID("n2")))
+    }
+
     @Test("Two nodes connect both ways and messages of all sizes arrive whole")
     func messages() async throws {
         let one = try await Station("n1")

@@ -14,7 +14,7 @@ extension ClusterConfiguration {
             .init("token", "murmur3"),
             .init("replication_factor", replicationFactor.description),
             .init("window", "\(window.milliseconds) ms"),
-            .init("rules", rules),
+            .init("rules", firstRules),
             .init("digest_key", digestCheck),
             .init("nodes", memberList),
         ]
@@ -30,9 +30,9 @@ extension ClusterConfiguration {
         }.joined(separator: ", ")
     }
 
-    /// The table of rule versions with their first segments: everything that decides what a batch's
-    /// bytes fold to.
-    private var rules: String {
+    /// The first version of the rules: what decides what a batch's bytes fold to. Later versions
+    /// are compared apart, since they may be put into one file after the other (`RuleWatch`).
+    private var firstRules: String {
         let late = latenessInForce.map { "\($0.milliseconds) ms" } ?? "unlimited"
         return "\(RuleVersion.first.number) from the beginning "
             + "(future_limit \(futureLimit.milliseconds) ms, lateness \(late), "

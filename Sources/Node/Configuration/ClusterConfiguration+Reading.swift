@@ -47,6 +47,7 @@ extension ClusterConfiguration {
             retention: try readRetention(top, window: window),
             seeds: try readSeeds(top, nodes: nodes), logLevel: .info, nodes: nodes, warnings: [])
         try configuration.readTimes(top)
+        try configuration.readRules(top)
         try configuration.readRest(top)
         try configuration.readCold(top, file: file)
         configuration.warnings = warnings(nodes: nodes, environment: environment)
@@ -54,7 +55,7 @@ extension ClusterConfiguration {
     }
 
     static let keys =
-        scalarKeys + ["replication_factor", "retention", "seeds", "nodes"]
+        scalarKeys + ["replication_factor", "retention", "rules", "seeds", "nodes"]
 
     private static let scalarKeys = [
         "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",

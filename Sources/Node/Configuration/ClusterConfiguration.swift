@@ -34,6 +34,8 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var futureLimit: Duration
     /// How far before its batch an event may lie; nil (the default) is any distance.
     package var lateness: Duration?
+    /// Later versions of these two, ascending by the time from which they hold. Default none.
+    package var rules: [RuleEntry] = []
     /// A memtable of this size is flushed. Default 64MiB. Larger: fewer files, a longer restart.
     package var memtableSize: Int
     /// The share of one processor, in percent, that compactions may have while nobody waits for
@@ -124,7 +126,10 @@ package struct ClusterConfiguration: Hashable, Sendable {
 
     /// How far before its batch's creation an event may lie: what would be gone at once is a dead
     /// letter.
-    package var latenessInForce: Duration? {
+    package var latenessInForce: Duration? { inForce(lateness) }
+
+    /// The same for the lateness of another version of the rules.
+    func inForce(_ lateness: Duration?) -> Duration? {
         guard let total = retentionPolicy.total else { return lateness }
         return min(total, lateness ?? total)
     }

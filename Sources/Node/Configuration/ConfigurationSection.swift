@@ -107,6 +107,26 @@ struct ConfigurationSection {
         return settings
     }
 
+    /// A list of mappings; nil where the file has none. They are named by numbers, from `first` on.
+    func sections(
+        _ name: String, from first: Int
+    ) throws(ConfigurationError) -> [ConfigurationSection]? {
+        guard let entry = entry(name) else { return nil }
+        guard case .sequence(let sequence) = entry.node else {
+            throw .badValue(
+                key: key(name), at: .line(entry.line, file: file), problem: "is no list",
+                remedy: "write \(name): and below it a line that begins with - for each entry")
+        }
+        var sections: [ConfigurationSection] = []
+        for (index, node) in sequence.enumerated() {
+            sections.append(
+                try ConfigurationSection(
+                    node, path: path + [name, "\(first + index)"],
+                    line: node.mark?.line ?? entry.line, file: file, environment: environment))
+        }
+        return sections
+    }
+
     func place(of name: String) -> SettingPlace {
         let variable = Self.variable(path + [name])
         if environment[variable] != nil { return .environment(variable) }

@@ -72,6 +72,17 @@ struct Setting {
         words.contains(text) ? nil : try duration(in: range)
     }
 
+    /// A point in time: none that is relative to the moment at which the file is read.
+    func time() throws(ConfigurationError) -> WallTime {
+        guard text.first.map({ $0.isASCII && $0.isNumber }) ?? false,
+            let time = TimeText.parse(text, now: WallTime(milliseconds: 0))
+        else {
+            throw bad(
+                "\"\(text)\" is no time", remedy: "write one in UTC, as 2026-12-01T00:00:00Z")
+        }
+        return time
+    }
+
     func bytes(in range: ClosedRange<Int>) throws(ConfigurationError) -> Int {
         guard let bytes = QuantityText.bytes(text) else {
             throw bad(

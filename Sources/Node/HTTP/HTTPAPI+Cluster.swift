@@ -1,5 +1,6 @@
 internal import Core
 internal import Gossip
+internal import Ingest
 internal import NodeCore
 internal import Replication
 internal import Ring
@@ -129,7 +130,42 @@ extension HTTPAPI {
             json.field("conflicts", view.counters.conflicts)
             json.field("window_ms", settings.window.milliseconds)
             json.field("horizon_ms", settings.horizon.milliseconds)
+            let now = clock().wall
+            json.field("rule_version", settings.rules.rules(at: now).version.number)
+            json.field(
+                "rules",
+                array: { json in
+                    for version in ruleVersions { json.object { write(version, at: now, to: &$0) } }
+                })
         }
+    }
+
+    private typealias ShownVersion = (from: WallTime?, rules: FoldRules, standing: RuleStanding?)
+
+    private var ruleVersions: [ShownVersion] {
+        let notices = settings.ruleNotices()
+        return settings.rules.versions.enumerated().map { index, version in
+            (
+                version.from, version.rules,
+                notices.indices.contains(index - 1) ? notices[index - 1].standing : nil
+            )
+        }
+    }
+
+    private func write(_ shown: ShownVersion, at now: WallTime, to json: inout JSONWriter) {
+        let holding = settings.rules.rules(at: now).version
+        json.field("version", shown.rules.version.number)
+        json.field("from", shown.from.map { TimeText.format($0) })
+        json.field("future_limit_ms", shown.rules.futureLimit.milliseconds)
+        json.key("lateness_ms")
+        if let lateness = shown.rules.lateness {
+            json.number(lateness.milliseconds)
+        } else {
+            json.null()
+        }
+        let version = shown.rules.version
+        json.field("state", version == holding ? "holds" : version < holding ? "past" : "ahead")
+        json.field("standing", shown.standing?.name)
     }
 
     func ring(_ call: HTTPCall) throws(Problem) -> HTTPReply {

@@ -1,4 +1,5 @@
 package import Core
+internal import Ingest
 internal import Replication
 internal import Ring
 package import Storage
@@ -41,12 +42,7 @@ extension HTTPAPI {
 extension HTTPAPI {
     /// Windows that end by then get no more events: every batch that could bring one is decided.
     private func finalBefore(_ frontier: WallTime?) -> WallTime? {
-        // Beyond this nothing has become final since the epoch.
-        let latenessMax: Duration = .seconds(100 * 366 * 86_400)
-        guard let frontier, let lateness = settings.lateness, lateness < latenessMax else {
-            return nil
-        }
-        return frontier - lateness
+        frontier.flatMap { settings.rules.earliestEvent(after: $0) }
     }
 
     /// A range of which nothing is kept has no count, not even nought; nor has one that lies within

@@ -70,6 +70,9 @@ extension HTTPAPI {
         if let reason = state.endReasons.first {
             throw Problem.notReadyToWrite("\(reason); send to another node")
         }
+        if let reason = state.rulesReason {
+            throw Problem.notReadyToWrite("\(reason); send to another node")
+        }
         if let reason = state.readOnlyReason {
             var problem = Problem.notReadyToWrite("\(reason); send to another node")
             problem.retryAfter = HTTPLimits.retryAfterDiskSeconds
@@ -82,6 +85,11 @@ extension HTTPAPI {
     ) async throws(Problem) -> WriteAnswer.Part {
         let began = clock().monotonic
         defer { metrics.write.observe(clock().monotonic - began) }
+        // A body may stream for longer than the node takes batches under its rules.
+        if let reason = state.rulesReason {
+            countOutcome(.notAttempted)
+            throw Problem.notReadyToWrite("\(reason); send to another node")
+        }
         let folded: FoldedRecord
         do throws(FoldFailure) {
             folded = try await fold(bytes, seal, request, isPatient: !isFirst)

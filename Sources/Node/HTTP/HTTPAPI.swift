@@ -1,4 +1,5 @@
 package import Core
+package import Ingest
 package import NodeCore
 package import Replication
 package import Ring
@@ -17,18 +18,20 @@ package struct HTTPSettings: Sendable {
     package var window: WindowLength
     package var requestTimeout: Duration
     package var horizon: Duration
-    /// How long after a window batches may still count in it; nil: for ever.
-    package var lateness: Duration?
+    /// How long after a window batches may still count in it follows from them.
+    package var rules: RuleTable
     package var ring: RingView
     package var replication: ReplicationFactor
     package var members: [CoreConfiguration.Member]
     package var startedAt: Now
+    /// What the node knows of each version of the rules after the first.
+    package var ruleNotices: @Sendable () -> [RuleNotice] = { [] }
     /// Level ANY is on.
     package var parksAny = false
 
     package init(
         node: NodeID, clusterName: String, version: String, window: WindowLength,
-        requestTimeout: Duration, horizon: Duration, lateness: Duration? = nil, ring: RingView,
+        requestTimeout: Duration, horizon: Duration, rules: RuleTable, ring: RingView,
         replication: ReplicationFactor, members: [CoreConfiguration.Member], startedAt: Now
     ) {
         self.node = node
@@ -37,7 +40,7 @@ package struct HTTPSettings: Sendable {
         self.window = window
         self.requestTimeout = requestTimeout
         self.horizon = horizon
-        self.lateness = lateness
+        self.rules = rules
         self.ring = ring
         self.replication = replication
         self.members = members

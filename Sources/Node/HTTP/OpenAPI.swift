@@ -136,7 +136,7 @@ package enum OpenAPI {
         "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
         "/v1/gossip":{"get":{"summary":"What gossip spread","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},
-        "/v1/info":{"get":{"summary":"This node","responses":{
+        "/v1/info":{"get":{"summary":"This node, and its versions of the rules","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},
         "/v1/audit":{"get":{"summary":"Replicas, disks, and input against output",
         "parameters":[{"name":"since","in":"query","schema":{"type":"string"},

@@ -6,6 +6,7 @@ package final class ServingState: Sendable {
         var isDraining = false
         var isDrained = false
         var diskReason: String?
+        var rulesReason: String?
     }
 
     private let state = Mutex(State())
@@ -21,7 +22,7 @@ package final class ServingState: Sendable {
     }
 
     /// All that keeps the node from being sent requests.
-    package var reasons: [String] { endReasons + (readOnlyReason.map { [$0] } ?? []) }
+    package var reasons: [String] { endReasons + [rulesReason, readOnlyReason].compactMap(\.self) }
 
     /// From SIGTERM on: requests under way are finished, new ones are turned away.
     package func drain() {
@@ -36,6 +37,13 @@ package final class ServingState: Sendable {
 
     /// Why the node takes no writes at the moment although it answers queries; nil where it does.
     package var readOnlyReason: String? { state.withLock(\.diskReason) }
+
+    /// Why the node takes no batches under the rules that it has; nil where it does.
+    package var rulesReason: String? { state.withLock(\.rulesReason) }
+
+    package func setRules(_ reason: String?) {
+        state.withLock { $0.rulesReason = reason }
+    }
 
     package func setReadOnly(_ reason: String?) {
         state.withLock { $0.diskReason = reason }

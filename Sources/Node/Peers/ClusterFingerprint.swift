@@ -21,13 +21,16 @@ package struct ClusterFingerprint: Hashable, Sendable {
 
     /// In the order in which they are compared.
     package var fields: [Field]
+    /// Later versions of the rules: they may differ about times to come (`RuleDivergence`).
+    package var rules: [RuleNotice]
 
-    package init(_ fields: [Field]) {
+    package init(_ fields: [Field], rules: [RuleNotice] = []) {
         self.fields = fields
+        self.rules = rules
     }
 
     /// The first field that differs, or that only one side has. Bytes are compared: equal letters
-    /// in another Unicode form are another value.
+    /// in another Unicode form are another value. Versions of the rules are not among them.
     package func difference(from theirs: ClusterFingerprint) -> Difference? {
         for field in fields {
             let other = theirs.value(of: field.name)

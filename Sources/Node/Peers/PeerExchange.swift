@@ -8,9 +8,11 @@ import NIOPosix
 final class PeerExchange {
     let loop: any EventLoop
     let timing: PeerTiming
-    let fingerprint: ClusterFingerprint
     let logger: Logger
     private(set) var identity: PeerIdentity
+    private let fields: ClusterFingerprint
+    private let rules: RuleService?
+    private let wall: @Sendable () -> WallTime
     private let onFrame: @Sendable (NodeID, [UInt8]) -> Void
     private let onState: @Sendable (NodeID, PeerConnectionState) -> Void
 
@@ -28,13 +30,16 @@ final class PeerExchange {
 
     init(
         loop: any EventLoop, identity: PeerIdentity, fingerprint: ClusterFingerprint,
-        timing: PeerTiming, seed: UInt64, logger: Logger,
+        rules: RuleService?, wall: @escaping @Sendable () -> WallTime, timing: PeerTiming,
+        seed: UInt64, logger: Logger,
         onFrame: @escaping @Sendable (NodeID, [UInt8]) -> Void,
         onState: @escaping @Sendable (NodeID, PeerConnectionState) -> Void
     ) {
         self.loop = loop
         self.identity = identity
-        self.fingerprint = fingerprint
+        fields = fingerprint
+        self.rules = rules
+        self.wall = wall
         self.timing = timing
         self.logger = logger
         self.onFrame = onFrame
@@ -44,6 +49,15 @@ final class PeerExchange {
 
     func now() -> Instant {
         Instant(nanoseconds: Int64(NIODeadline.now().uptimeNanoseconds))
+    }
+
+    func clock() -> Now { Now(monotonic: now(), wall: wall()) }
+
+    /// With what the rules are known to be by now.
+    var fingerprint: ClusterFingerprint {
+        var fingerprint = fields
+        if let rules { fingerprint.rules = rules.notices }
+        return fingerprint
     }
 
     // MARK: From the transport
@@ -158,6 +172,7 @@ final class PeerExchange {
 
     func opened(_ link: PeerLink, _ peer: PeerIdentity) {
         guard let dial = dials[peer.node] else { return }
+        rules?.heard(link.peerRules, of: peer.node, at: clock())
         switch link.role {
         case .dialler:
             dial.opened()
@@ -189,6 +204,7 @@ final class PeerExchange {
             dial.link = nil
             dial.outbox.disconnect()
             if isShutDown { return }
+            noteRules(closing, of: node)
             report(dial, dial.state(after: closing, timing: timing, at: now()))
             scheduleRedial(dial)
         }
@@ -233,8 +249,30 @@ final class PeerExchange {
         }
     }
 
+    /// A refusal because of the rules, by either side.
+    private func noteRules(_ closing: PeerClosing, of node: NodeID) {
+        switch closing {
+        case .refused(let rejection) where rejection.isAboutRules:
+            rules?.refused(rejection, heard: false, by: node, at: clock())
+        case .refusedByPeer(let rejection) where rejection.isAboutRules:
+            rules?.refused(rejection, heard: true, by: node, at: clock())
+        case .handshakeTimeout, .silent, .badFrame, .refused, .refusedByPeer, .endedByPeer,
+            .transport, .crowdedOut, .shutdown:
+            break
+        }
+    }
+
     private func advance() {
+        let now = clock()
+        rules?.advance(to: now)
         for link in links {
+            if let divergence = link.divergence, divergence.end <= now.wall {
+                if let peer = link.peer {
+                    rules?.refused(divergence.rejection, heard: false, by: peer.node, at: now)
+                }
+                link.dismiss(divergence.rejection)
+                continue
+            }
             // What is not read on purpose is no silence.
             if !isReading, link.role == .acceptor, link.peer != nil { link.moved() }
             link.advance()

@@ -44,10 +44,14 @@ package struct PeerGreeting: Hashable, Sendable {
         writer.write(fixed: identity.incarnation.number)
         writer.write(fixed: identity.startNonce)
         writer.write(target)
-        writer.write(count: fingerprint.fields.count)
+        writer.write(count: fingerprint.fields.count + fingerprint.rules.count)
         for field in fingerprint.fields {
             writer.write(sized: field.name)
             writer.write(sized: field.value)
+        }
+        for (index, notice) in fingerprint.rules.enumerated() {
+            writer.write(sized: "\(RuleNotice.prefix)\(ruleVersion(at: index).number)")
+            writer.write(sized: notice.text)
         }
         return writer.bytes
     }
@@ -75,22 +79,29 @@ package struct PeerGreeting: Hashable, Sendable {
             node: try reader.node(), incarnation: Incarnation(try reader.fixed()),
             startNonce: try reader.fixed())
         let target = try reader.node()
-        let fields = try fields(&reader)
+        let fingerprint = try fingerprint(&reader)
         try reader.finish()
-        return PeerGreeting(
-            identity: identity, target: target, fingerprint: ClusterFingerprint(fields))
+        return PeerGreeting(identity: identity, target: target, fingerprint: fingerprint)
     }
 
-    private static func fields(
+    private static func fingerprint(
         _ reader: inout ByteReader
-    ) throws(DecodeError) -> [ClusterFingerprint.Field] {
+    ) throws(DecodeError) -> ClusterFingerprint {
         let count = try reader.count(ofSize: 2)
         guard count <= PeerLimits.fingerprintFieldsMax else { throw reader.fail("\(count) fields") }
-        var fields: [ClusterFingerprint.Field] = []
+        var fingerprint = ClusterFingerprint([])
         for _ in 0..<count {
-            fields.append(ClusterFingerprint.Field(try reader.text(), try reader.text()))
+            let name = try reader.text()
+            let value = try reader.text()
+            let next = "\(RuleNotice.prefix)\(ruleVersion(at: fingerprint.rules.count).number)"
+            // A version that cannot be read is a field like any other: it differs.
+            if name == next, let notice = RuleNotice(text: value) {
+                fingerprint.rules.append(notice)
+            } else {
+                fingerprint.fields.append(ClusterFingerprint.Field(name, value))
+            }
         }
-        return fields
+        return fingerprint
     }
 }
 
@@ -143,6 +154,9 @@ package struct PeerRejection: Error, Hashable, Sendable, CustomStringConvertible
         case .version:
             return "the peer protocol is version \(there) there and \(here) here: "
                 + "run one release on all nodes"
+        case .fingerprint where isAboutRules:
+            return "\(field) is \(there) there and \(here) here, and is in force or nearly so: "
+                + "give the node that is behind the cluster.conf of the others and start it again"
         case .fingerprint:
             return "another cluster: \(field) is \(there) there and \(here) here; "
                 + "give all nodes the same cluster.conf"
@@ -157,6 +171,11 @@ package struct PeerRejection: Error, Hashable, Sendable, CustomStringConvertible
         case .superseded:
             return "a newer connection of the same process took its place"
         }
+    }
+
+    /// The clusters are the same, and their rules part.
+    package var isAboutRules: Bool {
+        reason == .fingerprint && field.hasPrefix(RuleNotice.prefix)
     }
 
     package var encoded: [UInt8] {

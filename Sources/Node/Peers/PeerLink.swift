@@ -21,6 +21,8 @@ final class PeerLink: ChannelInboundHandler {
 
     var peer: PeerIdentity? { session?.peer }
     var lastHeard: Instant? { session?.lastHeard }
+    var peerRules: [RuleNotice] { session?.peerRules ?? [] }
+    var divergence: RuleDivergence? { session?.divergence }
     var remoteAddress: String {
         channel?.remoteAddress.map { "\($0)" } ?? "an address that is gone"
     }
@@ -36,7 +38,7 @@ final class PeerLink: ChannelInboundHandler {
         var effects: [PeerSession.Effect] = []
         session = PeerSession(
             role: role, identity: exchange.identity, fingerprint: exchange.fingerprint,
-            timing: exchange.timing, at: exchange.now(), into: &effects)
+            timing: exchange.timing, at: exchange.clock(), into: &effects)
         perform(effects)
     }
 

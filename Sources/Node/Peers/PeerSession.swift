@@ -40,6 +40,12 @@ package struct PeerSession: Sendable {
     package let role: Role
     private var greeting: PeerGreeting
     private let timing: PeerTiming
+    /// The wall clock at the beginning: a handshake is short.
+    private let wall: WallTime
+    /// What the other side said of its versions of the rules.
+    package private(set) var peerRules: [RuleNotice] = []
+    /// Where the two tables part, in times to come.
+    package private(set) var divergence: RuleDivergence?
     private var phase: Phase
     private var lastAdvance: Instant
     private var nextPing: Instant
@@ -54,10 +60,12 @@ package struct PeerSession: Sendable {
     /// `identity` and `fingerprint` are this node's own.
     package init(
         role: Role, identity: PeerIdentity, fingerprint: ClusterFingerprint, timing: PeerTiming,
-        at now: Instant, into effects: inout [Effect]
+        at now: Now, into effects: inout [Effect]
     ) {
         self.role = role
         self.timing = timing
+        wall = now.wall
+        let now = now.monotonic
         phase = .greeting(deadline: now + timing.handshakeDeadline)
         lastAdvance = now
         lastMoved = now
@@ -194,6 +202,8 @@ package struct PeerSession: Sendable {
         if let rejection = mismatch(theirs) {
             refuse(rejection, into: &effects)
         } else {
+            peerRules = theirs.fingerprint.rules
+            divergence = RuleDivergence(greeting.fingerprint.rules, peerRules)
             phase = .consulting(theirs.identity, deadline: deadline)
             effects.append(.consult(theirs.identity))
         }
@@ -205,6 +215,11 @@ package struct PeerSession: Sendable {
             return PeerRejection(
                 .fingerprint, field: difference.field, theirs: difference.theirs,
                 ours: difference.ours)
+        }
+        if let divergence = RuleDivergence(greeting.fingerprint.rules, theirs.fingerprint.rules),
+            divergence.end <= wall
+        {
+            return divergence.rejection
         }
         if theirs.target != greeting.identity.node {
             return PeerRejection(

@@ -15,10 +15,13 @@ package final class PeerTransport: Sendable {
     private let outboxes = Mutex<[NodeID: PeerOutbox]>([:])
     private let logger: Logger
 
+    /// `rules` compares versions of the rules by the `wall` clock; without it there are none.
     /// `seed` drives the jitter of reconnecting. All of the transport runs on one loop of `group`;
     /// an event loop is a group of itself.
     package init(
-        identity: PeerIdentity, fingerprint: ClusterFingerprint, group: any EventLoopGroup,
+        identity: PeerIdentity, fingerprint: ClusterFingerprint, rules: RuleService? = nil,
+        wall: @escaping @Sendable () -> WallTime = { SystemClock.wall },
+        group: any EventLoopGroup,
         timing: PeerTiming = PeerTiming(), seed: UInt64, logger: Logger,
         onFrame: @escaping @Sendable (NodeID, [UInt8]) -> Void,
         onState: @escaping @Sendable (NodeID, PeerConnectionState) -> Void
@@ -28,8 +31,9 @@ package final class PeerTransport: Sendable {
         self.logger = logger
         exchange = NIOLoopBoundBox.makeBoxSendingValue(
             PeerExchange(
-                loop: loop, identity: identity, fingerprint: fingerprint, timing: timing,
-                seed: seed, logger: logger, onFrame: onFrame, onState: onState),
+                loop: loop, identity: identity, fingerprint: fingerprint, rules: rules,
+                wall: wall, timing: timing, seed: seed, logger: logger, onFrame: onFrame,
+                onState: onState),
             eventLoop: loop)
     }
 

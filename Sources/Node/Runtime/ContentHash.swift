@@ -4,12 +4,13 @@ package import Ingest
 
 /// The hash that names a batch's content: the first 128 bits of SHA-256 over
 ///
-///     1 byte   version of this layout: 1, or 2 where lateness is limited
+///     1 byte   version of this layout: 1, or 2 where lateness is limited; 3 of later rules
 ///     2 bytes  rule version, little-endian
 ///     8 bytes  createdAt in epoch milliseconds, little-endian
 ///     4 bytes  length of the parse parameters, little-endian
 ///     …        the parse parameters, canonical
-///     8 bytes  layout 2: the lateness in milliseconds, little-endian
+///     8 bytes  layout 2 and 3: the lateness in milliseconds, little-endian; -1: unlimited
+///     8 bytes  layout 3: the future limit in milliseconds, little-endian
 ///     …        the decoded bytes
 ///
 /// All that decides what is counted is in it, and nothing else: two attempts with the same hash
@@ -18,15 +19,19 @@ package import Ingest
 package enum ContentHash {
     package static func of(
         _ bytes: UnsafeRawBufferPointer, parameters: ParseParameters, createdAt: WallTime,
-        rule: RuleVersion, lateness: Duration? = nil
+        rules: FoldRules
     ) -> Hash128 {
         let canonical = parameters.canonicalBytes
-        var prefix: [UInt8] = [lateness == nil ? 1 : 2]
-        append(rule.number, to: &prefix)
+        let isLater = rules.version > .first
+        var prefix: [UInt8] = [isLater ? 3 : rules.lateness == nil ? 1 : 2]
+        append(rules.version.number, to: &prefix)
         append(createdAt.milliseconds, to: &prefix)
         append(UInt32(canonical.count), to: &prefix)
         prefix.append(contentsOf: canonical)
-        if let lateness { append(lateness.milliseconds, to: &prefix) }
+        if isLater || rules.lateness != nil {
+            append(rules.lateness?.milliseconds ?? -1, to: &prefix)
+        }
+        if isLater { append(rules.futureLimit.milliseconds, to: &prefix) }
         var hasher = SHA256()
         hasher.update(data: prefix)
         hasher.update(bufferPointer: bytes)

@@ -27,7 +27,7 @@ package final class FoldPool: Sendable {
     private let workers: WorkerPool
     /// Of large batches, which take up to a second each: small ones never wait behind them.
     private let largeWorkers: WorkerPool
-    private let rules: FoldRules
+    private let table: RuleTable
     private let partitioning: Partitioning
     private let metrics: NodeMetrics
     /// Folders that rest: their tables are kept from batch to batch. At most as many as there are
@@ -44,14 +44,14 @@ package final class FoldPool: Sendable {
     }
 
     package init(
-        threads: Int, rules: FoldRules, partitioning: Partitioning, metrics: NodeMetrics,
+        threads: Int, rules: RuleTable, partitioning: Partitioning, metrics: NodeMetrics,
         queueMax: Int = RuntimeLimits.foldsMax
     ) {
         workers = WorkerPool(name: "fold", threads: threads, queueMax: queueMax)
         largeWorkers = WorkerPool(
             name: "fold-large", threads: max(1, threads - 1),
             queueMax: min(queueMax, RuntimeLimits.largeFoldsMax))
-        self.rules = rules
+        table = rules
         self.partitioning = partitioning
         self.metrics = metrics
     }
@@ -84,10 +84,10 @@ package final class FoldPool: Sendable {
     ) throws(FoldFailure) -> FoldedRecord {
         let worker = folders.withLock { $0.popLast() } ?? Folder(seed: .random(in: .min ... .max))
         defer { folders.withLock { $0.append(worker) } }
+        let rules = table.rules(at: createdAt)
         let outcome = bytes.withUnsafeBytes { buffer in
             let hash = ContentHash.of(
-                buffer, parameters: parameters, createdAt: createdAt, rule: rules.version,
-                lateness: rules.lateness)
+                buffer, parameters: parameters, createdAt: createdAt, rules: rules)
             return Result { () throws(IngestError) in
                 (
                     hash,

@@ -34,6 +34,8 @@ struct RunningNode: Sendable {
         let cold = configuration.coldDirectory(of: entry.node)
         let files = try DirectoryFileSystem.creating(root: directory, cold: cold)
         let lock = try DirectoryLock(root: directory)
+        let rules = try rules(
+            configuration, files, acceptsLoss: acceptsLoss, at: SystemClock.wall, logger)
         var core = configuration.core(for: entry.node)
         core.acceptsLoss = acceptsLoss
         let ring = try core.ring()
@@ -69,14 +71,15 @@ struct RunningNode: Sendable {
             metadata: ["generation": "\(identity.generation)"]
         )
         return try await assemble(
-            configuration, entry, core, consume start, identity, files, lock, directory, group,
-            logger)
+            configuration, entry, core, consume start, identity, rules, files, lock, directory,
+            group, logger)
     }
 
     private static func assemble(
         _ configuration: ClusterConfiguration, _ entry: ClusterConfiguration.NodeEntry,
         _ core: CoreConfiguration, _ start: consuming sending NodeStart, _ identity: NodeIdentity,
-        _ files: DirectoryFileSystem, _ lock: DirectoryLock, _ directory: String,
+        _ rules: RuleMemory, _ files: DirectoryFileSystem, _ lock: DirectoryLock,
+        _ directory: String,
         _ group: any EventLoopGroup, _ logger: Logger
     ) async throws -> RunningNode {
         let ring = start.ring
@@ -87,12 +90,15 @@ struct RunningNode: Sendable {
             inbox: inbox, metrics: metrics, logger: logger,
             onAttributes: { mailbox.deliver($0, from: $1) },
             onTwin: { NodeService.halt("this process must stop: \($0)") })
+        let state = ServingState()
+        let rules = ruleService(rules, configuration, files, state, logger)
         let transport = PeerTransport(
             identity: PeerIdentity(
                 node: entry.node, incarnation: identity.incarnation,
                 startNonce: identity.startNonce),
-            fingerprint: configuration.fingerprint, group: group, seed: .random(in: .min ... .max),
-            logger: logger, onFrame: { bridge.received($1, from: $0) },
+            fingerprint: configuration.fingerprint, rules: rules, group: group,
+            seed: .random(in: .min ... .max), logger: logger,
+            onFrame: { bridge.received($1, from: $0) },
             onState: { bridge.changed($0, $1) })
         bridge.attach(transport)
         let parking = ParkingService(directory: directory, logger: logger)
@@ -109,16 +115,15 @@ struct RunningNode: Sendable {
         if let attributes { mailbox.connect(attributes) }
         let snapshots = SnapshotService(
             files: files, runner: start.runner, root: directory,
-            databases: databases(catalog, parking), logger: logger)
+            databases: databases(catalog, parking, rules), logger: logger)
         snapshots.start()
         let folds = foldPool(configuration, ring, metrics)
-        let state = ServingState()
         let free = FreeDisk()
         let disk = DiskWatch(path: directory, reserve: configuration.diskReserve)
         let watch = watchDisk(disk, state, free, inbox, group, logger)
         let coldWatch = coldWatch(configuration, inbox)
         let api = HTTPAPI(
-            settings: settings(configuration, core, ring), core: runtime, folds: folds,
+            settings: settings(configuration, core, ring, rules), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
             attributes: attributes ?? NoCatalog(), metrics: metrics, keeper: snapshots,
             state: state, gauges: { gauges(runtime, attributes, parking, free, coldWatch) })
@@ -174,20 +179,20 @@ struct RunningNode: Sendable {
     ) -> FoldPool {
         FoldPool(
             threads: max(1, System.coreCount),
-            rules: FoldRules(
-                version: .first, window: configuration.window,
-                futureLimit: configuration.futureLimit, lateness: configuration.latenessInForce),
-            partitioning: ring.partitioning, metrics: metrics)
+            rules: configuration.ruleTable, partitioning: ring.partitioning,
+            metrics: metrics)
     }
 
     private static func settings(
-        _ configuration: ClusterConfiguration, _ core: CoreConfiguration, _ ring: RingView
+        _ configuration: ClusterConfiguration, _ core: CoreConfiguration, _ ring: RingView,
+        _ rules: RuleService
     ) -> HTTPSettings {
         var settings = HTTPSettings(
             node: core.node, clusterName: configuration.clusterName, version: Release.version,
             window: configuration.window, requestTimeout: configuration.requestTimeout,
-            horizon: configuration.horizon, lateness: configuration.latenessInForce, ring: ring,
+            horizon: configuration.horizon, rules: configuration.ruleTable, ring: ring,
             replication: core.replication, members: core.members, startedAt: SystemClock.now)
+        settings.ruleNotices = { rules.notices }
         settings.parksAny = core.parking.bytesMax > 0
         return settings
     }
@@ -228,12 +233,19 @@ struct RunningNode: Sendable {
     }
 
     private static func databases(
-        _ catalog: AttributeCatalog?, _ parking: ParkingService
+        _ catalog: AttributeCatalog?, _ parking: ParkingService, _ rules: RuleService
     ) -> [SnapshotService.Database] {
         let attributes = catalog.map { catalog in
             SnapshotService.Database(NodeFiles.catalog) { try catalog.copy(to: $0) }
         }
-        return [attributes, parking.database].compactMap { $0 }
+        // Without later versions there is nothing that a node could not know again.
+        let remembered = SnapshotService.Database(NodeFiles.rules) { target in
+            let folder = String(target.dropLast(NodeFiles.rules.count + 1))
+            try rules.memory.store(in: DirectoryFileSystem(root: folder))
+        }
+        return [attributes, parking.database, rules.notices.isEmpty ? nil : remembered].compactMap {
+            $0
+        }
     }
 
     private static func coldWatch(

@@ -1,5 +1,8 @@
-/// The names of databases in a node's directory.
+/// The names of what the shell keeps in a node's directory, beside the files of the storage engine.
 enum NodeFiles {
     static let catalog = "catalog.sqlite"
     static let parked = "parked.sqlite"
+    /// The rules that the node has run with.
+    static let rules = "RULES"
+    static let rulesDraft = "RULES.new"
 }

@@ -162,7 +162,7 @@ package struct SnapshotRestore {
         return label
     }
 
-    private static let databases: Set = [NodeFiles.catalog, NodeFiles.parked]
+    private static let databases: Set = [NodeFiles.catalog, NodeFiles.parked, NodeFiles.rules]
 
     // MARK: - Files
 

@@ -12,7 +12,7 @@ extension FileSystem {
     ///
     /// - Returns: the new file.
     @discardableResult
-    func rewrite(
+    package func rewrite(
         _ path: String, as draft: String, in directory: String, _ bytes: [UInt8]
     ) throws(StorageError) -> any StoredFile {
         let file = try open(draft, .replace)

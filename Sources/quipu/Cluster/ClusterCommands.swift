@@ -1,5 +1,6 @@
 import ArgumentParser
 package import Client
+import Node
 
 struct InfoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -30,12 +31,30 @@ package enum NodeInfo {
     ]
 
     package static func lines(_ json: JSONValue) -> [String] {
-        (json.members ?? []).map { member in
+        (json.members ?? []).flatMap { member in
+            if member.name == "rules" { return rules(member.value) }
             let title = titles[member.name] ?? words(member.name)
             let space = String(repeating: " ", count: max(1, titleColumns - title.count))
             let value =
                 member.name == "load" ? ClusterStatus.load(member.value) : text(member.value)
-            return TextTable.printable("\(title)\(space): \(value)")
+            return [TextTable.printable("\(title)\(space): \(value)")]
+        }
+    }
+
+    /// A line for each version of the rules.
+    private static func rules(_ value: JSONValue) -> [String] {
+        (value.array ?? []).map { rule in
+            let text = { (name: String) in rule[name]?.plain ?? "" }
+            let duration = { (name: String) in
+                Int64(text(name)).map { QuantityText.format(.milliseconds($0)) } ?? "unlimited"
+            }
+            let title = "Rules " + text("version")
+            let from = text("from").isEmpty ? "the beginning" : text("from")
+            let standing = text("standing").isEmpty ? "" : ", \(text("standing"))"
+            let space = String(repeating: " ", count: max(1, titleColumns - title.count))
+            return TextTable.printable(
+                "\(title)\(space): \(text("state")), from \(from)\(standing): future_limit "
+                    + "\(duration("future_limit_ms")), lateness \(duration("lateness_ms"))")
         }
     }
 
