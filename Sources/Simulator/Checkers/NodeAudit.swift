@@ -10,6 +10,7 @@ package struct NodeAudit {
     package struct Held: Hashable, Sendable {
         var id: BatchID
         var hash: Hash128
+        var rule: RuleVersion
         var hasRecord: Bool
         var isBound: Bool
         var isFinished: Bool
@@ -48,7 +49,8 @@ package struct NodeAudit {
         held = index.ids.compactMap { id in
             index[id].map { entry in
                 Held(
-                    id: id, hash: entry.header.contentHash, hasRecord: entry.record != nil,
+                    id: id, hash: entry.header.contentHash, rule: entry.header.rule,
+                    hasRecord: entry.record != nil,
                     isBound: entry.isBound, isFinished: entry.isFinished,
                     applied: entry.applied)
             }
@@ -66,7 +68,8 @@ package struct NodeAudit {
     ) {
         let header = record.header
         var entry = Held(
-            id: header.id, hash: header.contentHash, hasRecord: home, isBound: true,
+            id: header.id, hash: header.contentHash, rule: header.rule, hasRecord: home,
+            isBound: true,
             isFinished: true, applied: partitions)
         if let place = held.firstIndex(where: { $0.id == header.id }) {
             entry.hasRecord = entry.hasRecord || held[place].hasRecord

@@ -62,8 +62,11 @@ extension VirtualCluster {
     private func checkHeld(_ audit: NodeAudit, _ node: VirtualNode) throws(Violation) {
         for held in audit.held {
             guard let number = ledger.number(of: held.hash),
-                ledger.record(held.id, held.hash) != nil
+                let record = ledger.record(held.id, held.hash)
             else { throw Violation("S1", "\(node.id) holds \(held.id), which nobody made") }
+            guard held.rule == record.header.rule else {
+                throw Violation("S1", "\(node.id) holds c\(number) under rules \(held.rule.number)")
+            }
             guard ledger.submitted.contains(number) else {
                 throw Violation("S1", "\(node.id) holds c\(number), which was never sent")
             }

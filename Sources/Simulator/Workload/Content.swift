@@ -63,6 +63,13 @@ package final class Content: Sendable {
     /// The first window of 2005: the time bucket that retention comes to.
     package static let longAgo: Int64 = 18_408_960
 
+    /// Every half minute the rules have another version: a function of the segment, whose length
+    /// divides it. Batches are folded before they come here; that nobody mistakes the version, or
+    /// loses it, is what is left to see.
+    package static func rule(at createdAt: WallTime) -> RuleVersion {
+        RuleVersion(UInt16(1 + (floorDivide(createdAt.milliseconds, 30_000) & 3)))
+    }
+
     package static func bit(_ number: Int) -> UInt64 { 1 << UInt64(number % groupSize) }
 }
 
@@ -86,7 +93,8 @@ package struct ContentMaker {
         let dead = shape == 0 ? 0 : (shape < 6 ? 1 + random.below(3) : 0)
         var letters: [DeadLetter] = []
         for line in 0..<dead { letters.append(makeLetter(line, of: number, createdAt)) }
-        let record = encode(number, id: id, createdAt: createdAt, cells, letters)
+        let record = encode(
+            number, id: id, createdAt: createdAt, cells, letters, Content.rule(at: createdAt))
         return Content(number: number, record: record, cells: cells, deadLetters: letters)
     }
 
