@@ -32,9 +32,9 @@ def standings(stage: Stage) -> list[str]:
     return said
 
 
-def restart(stage: Stage, claim: Claims, node: str, rules: str) -> None:
+def restart(stage: Stage, claim: Claims, node: str, *rules: str) -> None:
     stage.stop(node)
-    stage.configure(node, rules)
+    stage.configure(node, *rules)
     stage.start(node)
     claim(stage.wait_ready(node), f"{node} is ready again", stage.reasons(node))
 
@@ -51,7 +51,7 @@ def roll_out(stage: Stage, claim: Claims, rules: str) -> None:
 
 def come_late(stage: Stage, claim: Claims, rules: str, start: int) -> None:
     """n3 has the old file again when the time comes."""
-    restart(stage, claim, "n3", "")
+    restart(stage, claim, "n3")
     stage.clock.forward_to(start - 10 * MINUTE + 1000)
     is_behind = stage.wait(
         "n3", lambda reasons: any("rules.2" in reason for reason in reasons))
@@ -59,7 +59,7 @@ def come_late(stage: Stage, claim: Claims, rules: str, start: int) -> None:
     for node in ("n1", "n2"):
         claim(stage.wait_ready(node), f"{node} goes on", stage.reasons(node))
     stage.stop("n1")
-    stage.configure("n1", "")
+    stage.configure("n1")
     stage.start("n1")
     code = stage.processes["n1"].wait(20)
     stage.processes.pop("n1")
@@ -72,6 +72,21 @@ def come_late(stage: Stage, claim: Claims, rules: str, start: int) -> None:
     claim(stage.wait_ready("n1"), "n1 is ready again", stage.reasons("n1"))
     restart(stage, claim, "n3", rules)
     claim(standings(stage)[2] == "confirmed", "it comes late and is told so by the others")
+
+
+def come_too_near(stage: Stage, claim: Claims, rules: str) -> None:
+    """n2 is given one more version that holds in five minutes."""
+    near = (stage.clock.now() + 5 * MINUTE) // 10_000 * 10_000
+    stage.stop("n2")
+    stage.configure("n2", rules, f"{{from: {text(near)}, lateness: 2h}}")
+    stage.start("n2")
+    is_held = stage.wait(
+        "n2", lambda reasons: any("version 3 begins" in reason for reason in reasons))
+    claim(is_held, "an entry that comes too near holds back the node that has it",
+          stage.reasons("n2"))
+    for node in ("n1", "n3"):
+        claim(stage.wait_ready(node), f"{node} goes on", stage.reasons(node))
+    restart(stage, claim, "n2", rules)
 
 
 def check(stage: Stage, claim: Claims, load: Load, start: int) -> None:
@@ -113,7 +128,9 @@ def run(stage: Stage, claim: Claims) -> None:
             return
         come_late(stage, claim, rules, start)
         stage.clock.forward_to(start - 2000)
-        time.sleep(6)
+        time.sleep(4)
+        come_too_near(stage, claim, rules)
+        time.sleep(1)
     finally:
         load.stop()
     version = stage.get("n1", "/v1/info")[1].get("rule_version")

@@ -51,14 +51,14 @@ class Stage:
     def http(self, node: str) -> str:
         return f"http://127.0.0.1:{self.port + NODES.index(node)}"
 
-    def configure(self, node: str, rules: str = "") -> None:
+    def configure(self, node: str, *rules: str) -> None:
         """Writes the node's own copy of cluster.conf."""
         lines = [
             "cluster_name: rules", "partitions: 16", "replication_factor: 3",
             "gossip_interval: 200ms", f"data_directory: {self.directory}/data",
         ]
         if rules:
-            lines += ["rules:", f"  - {rules}"]
+            lines += ["rules:", *(f"  - {entry}" for entry in rules)]
         lines.append("nodes:")
         for index, name in enumerate(NODES):
             http, peer = self.port + index, self.port + 3 + index
