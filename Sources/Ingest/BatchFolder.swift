@@ -13,6 +13,10 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     var texts = BinaryTexts()
     private var writer = SliceWriter(capacity: 1 << 16)
     private let bounds: FoldBounds
+    // Here they cost a load for each event, in their module a call.
+    private let lineMax = Limits.lineMax
+    private let keyMax = Limits.keyMax
+    private let typeMax = Limits.typeMax
 
     // Of the batch in hand.
     var plan: FieldPlan
@@ -29,6 +33,8 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     ///   from
     ///   choosing keys that collide.
     package init(seed: UInt64 = 0, bounds: FoldBounds = .standard) {
+        // One more than that is in the table when the batch is refused.
+        precondition(bounds.cellsMax < CellTable.numberMax, "more cells than a slot can number")
         table = CellTable(seed: seed)
         self.bounds = bounds
         plan = FieldPlan()
@@ -128,7 +134,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     /// - Parameter isText: true where the scanner has proved that all text is UTF-8.
     @inline(__always)
     mutating func admit(_ raw: Raw, isText: Bool) throws(IngestError) {
-        guard raw.count <= Limits.lineMax else { return try buryLong(raw) }
+        guard raw.count <= lineMax else { return try buryLong(raw) }
         if !plan.attributes.isEmpty, let fault = attributeFault() {
             return try buryRead(raw, .badJSON, fault)
         }
@@ -136,7 +142,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
             return try buryRead(raw, .missingKey, "no \(FoldDetail.wanted(plan, plan.keyMask))")
         }
         guard let key = fields.plain(keyField) else { return try buryLong(raw) }
-        if let fault = BatchFolder.fault(key, max: Limits.keyMax, isText: isText) {
+        if let fault = BatchFolder.fault(key, max: keyMax, isText: isText) {
             return try buryRead(
                 raw, FoldDetail.keyReason(fault), FoldDetail.name("key", fault, key, Limits.keyMax))
         }
@@ -144,7 +150,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
             return try admitDefaultType(raw, key: key)
         }
         guard let type = fields.plain(type) else { return try buryLong(raw) }
-        if let fault = BatchFolder.fault(type, max: Limits.typeMax, isText: isText) {
+        if let fault = BatchFolder.fault(type, max: typeMax, isText: isText) {
             return try buryRead(
                 raw, FoldDetail.typeReason(fault),
                 FoldDetail.name("type", fault, type, Limits.typeMax))

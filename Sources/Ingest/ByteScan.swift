@@ -98,32 +98,56 @@ enum ByteScan {
         return true
     }
 
+    /// Both ends of a text: its first and its last eight bytes, which overlap in a shorter one.
+    /// Together with the count they are the whole text where that has at most `Ends.wholeMax`
+    /// bytes.
+    struct Ends: BitwiseCopyable {
+        static let wholeMax = 16
+
+        var head: UInt64
+        var tail: UInt64
+    }
+
+    @inline(__always)
+    static func ends(_ start: UnsafePointer<UInt8>, _ count: Int) -> Ends {
+        if count >= 8 { return Ends(head: word(start), tail: word(start + count - 8)) }
+        if count >= 4 {
+            return Ends(
+                head: UInt64(halfWord(start)), tail: UInt64(halfWord(start + count - 4)))
+        }
+        if count == 0 { return Ends(head: 0, tail: 0) }
+        let head = UInt64(start[0]) << 16 | UInt64(start[count &>> 1]) << 8
+        return Ends(head: head | UInt64(start[count &- 1]), tail: 0)
+    }
+
     /// The hash of the cell table, after wyhash (Wang Yi): the bytes as two words per step, joined
     /// by a multiplication of 64 by 64 bits. It is never stored and never sent.
+    ///
+    /// - Parameter ends: of the same bytes.
     @inline(__always)
-    static func hash(_ start: UnsafePointer<UInt8>, _ count: Int, seed: UInt64) -> UInt64 {
+    static func hash(
+        _ start: UnsafePointer<UInt8>, _ count: Int, ends: Ends, seed: UInt64
+    ) -> UInt64 {
         var state = seed ^ 0xa076_1d64_78bd_642f
-        var first: UInt64 = 0
-        var second: UInt64 = 0
-        if count >= 8 {
-            var offset = 0
-            while count &- offset > 16 {
-                state = mix(
-                    word(start + offset) ^ 0xe703_7ed1_a0b4_28db, word(start + offset + 8) ^ state)
-                offset &+= 16
-            }
-            // One or two words are left; they overlap what went before if fewer bytes are.
-            first = word(start + min(offset, count &- 8))
-            second = word(start + count - 8)
-        } else if count >= 4 {
-            first = UInt64(halfWord(start))
-            second = UInt64(halfWord(start + count - 4))
-        } else if count > 0 {
-            first = UInt64(start[0]) << 16 | UInt64(start[count &>> 1]) << 8
-            first |= UInt64(start[count &- 1])
-        }
-        let folded = mix(first ^ 0x8ebc_6af0_9c88_c6e3, second ^ state)
+        if count > Ends.wholeMax { state = middle(start, count, state) }
+        let folded = mix(ends.head ^ 0x8ebc_6af0_9c88_c6e3, ends.tail ^ state)
         return mix(folded ^ 0x5899_65cc_7537_4cc3, UInt64(truncatingIfNeeded: count) ^ state)
+    }
+
+    /// All between the first eight bytes and the last eight, and perhaps some of those.
+    private static func middle(
+        _ start: UnsafePointer<UInt8>, _ count: Int, _ seed: UInt64
+    ) -> UInt64 {
+        var state = seed
+        var offset = 8
+        while offset < count &- 8 {
+            // In bounds: offset < count - 8, so that eight bytes follow; the second word ends with
+            // the text where less than two are left.
+            let second = word(start + min(offset &+ 8, count &- 8))
+            state = mix(word(start + offset) ^ 0xe703_7ed1_a0b4_28db, second ^ state)
+            offset &+= 16
+        }
+        return state
     }
 
     @inline(__always)

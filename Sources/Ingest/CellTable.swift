@@ -3,25 +3,68 @@ import Wire
 
 /// The cells of one batch, in the order of their first appearance.
 ///
-/// Two open-addressing tables with linear probing, at most half full. A slot holds 32 bits of the
+/// Two open-addressing tables with linear probing, at most half full. A slot holds some bits of the
 /// hash and the number of its entry plus one, so that a probe leaves the slot only for a likely
-/// hit. The first cell of a series is found through the series; only further ones are in the second
+/// hit: ten bits in the first table, so that the slots of most batches stay in the nearest cache.
+///
+/// An event that meets the latest cell of a series touches a slot and the series, one cache line:
+/// the ends of the key stand in it, and the count is kept there until the series turns to another
+/// cell. A series has no cells in memory before it turns or an event carries a value. Those that it
+/// has are a list. It is walked while it is short, and not even that for a window beyond all before
+/// it, as events in the order of time bring them; the cells of longer lists are in the second
 /// table.
 struct CellTable: ~Copyable {
+    /// 64 bytes: see `GrowableBuffer`.
     struct Series: BitwiseCopyable {
         var hash: UInt64
-        /// The window and number of the cell that was met last.
+        /// Of the key; with its count they are all of most keys.
+        var ends: ByteScan.Ends
+        /// The window and number of the cell that was met last, and the events since then, which
+        /// the cell does not have yet.
         var latestWindow: Int64
-        var latest: UInt32
-        var first: UInt32
-        var last: UInt32
-        var cells: UInt32
-        /// Key and type in the arena, the key first.
+        var latest = CellTable.none
+        var pending: UInt32 = 0
+        /// `none` while the only cell is not in memory, like `latest`.
+        var first = CellTable.none
+        var last = CellTable.none
+        /// How many, and the two marks.
+        private var cells: UInt32 = 1
+        /// In the arena.
         var keyStart: UInt32
-        var typeStart: UInt32
+        var type: UInt32
         var keyCount: UInt16
-        var typeCount: UInt16
-        var partition: UInt16
+        var partition: UInt16 = 0
+
+        private static let unordered: UInt32 = 1 << 31
+        private static let indexed: UInt32 = 1 << 30
+
+        /// A series of one cell.
+        init(
+            hash: UInt64, ends: ByteScan.Ends, keyStart: UInt32, keyCount: UInt16, type: UInt32,
+            window: Int64
+        ) {
+            self.hash = hash
+            self.ends = ends
+            latestWindow = window
+            self.keyStart = keyStart
+            self.type = type
+            self.keyCount = keyCount
+        }
+
+        /// At most `FoldBounds.cellsMax` of them, far below the marks.
+        var cellCount: Int { Int(cells & (Series.indexed - 1)) }
+
+        mutating func addCell() { cells += 1 }
+
+        /// No cell's window lies below that of one before it.
+        var isOrdered: Bool { cells & Series.unordered == 0 }
+
+        mutating func loseOrder() { cells |= Series.unordered }
+
+        /// Its cells are in the second table.
+        var isIndexed: Bool { cells & Series.indexed != 0 }
+
+        mutating func markIndexed() { cells |= Series.indexed }
     }
 
     struct Cell: BitwiseCopyable {
@@ -46,34 +89,40 @@ struct CellTable: ~Copyable {
         }
     }
 
-    private static let none = UInt32.max
+    static let none = UInt32.max
+    /// The greatest number of a series, plus one: a slot has so many bits for it.
+    static let numberMax: UInt32 = 1 << 22 - 1
     private static let slotsMin = 1 << 10
+    /// Longer lists of cells are looked up in the second table.
+    private static let walkMax = 8
     /// Memory beyond this many cells is given back after a batch.
     private static let cellsKept = 1 << 18
     private static let arenaKept = 1 << 23
 
     private let seed: UInt64
+    private var types: TypeTable
     private var entries = GrowableBuffer<Series>(capacity: 1 << 10)
     private var cells = GrowableBuffer<Cell>(capacity: 1 << 10)
     private var values = GrowableBuffer<Values>()
     private var arena = GrowableBuffer<UInt8>(capacity: 1 << 14)
-    private var seriesSlots = GrowableBuffer<UInt64>(capacity: slotsMin)
+    private var seriesSlots = GrowableBuffer<UInt32>(capacity: slotsMin)
     private var cellSlots = GrowableBuffer<UInt64>(capacity: slotsMin)
     private var order = GrowableBuffer<UInt32>()
+    /// Of all series, in memory or not.
+    private(set) var cellCount = 0
     /// How many cells are in the second table.
-    private var furtherCells = 0
+    private var indexedCells = 0
 
     init(seed: UInt64) {
         self.seed = seed
+        types = TypeTable(seed: seed)
     }
-
-    var cellCount: Int { cells.count }
 
     /// Empties the table for the next batch, with slots for as many series as the last one had.
     mutating func reset() {
         let slots = max(CellTable.slotsMin, CellTable.power(above: entries.count &* 2))
-        let further = max(CellTable.slotsMin, CellTable.power(above: furtherCells &* 2))
-        if cells.count > CellTable.cellsKept {
+        let further = max(CellTable.slotsMin, CellTable.power(above: indexedCells &* 2))
+        if cellCount > CellTable.cellsKept {
             entries.shrink(to: CellTable.slotsMin)
             cells.shrink(to: CellTable.slotsMin)
             values.shrink(to: CellTable.slotsMin)
@@ -85,12 +134,14 @@ struct CellTable: ~Copyable {
         let isLarge = max(slots, further) > CellTable.cellsKept * 2
         seriesSlots.refill(0, count: isLarge ? CellTable.slotsMin : slots)
         cellSlots.refill(0, count: isLarge ? CellTable.slotsMin : further)
+        types.reset()
         entries.removeAll()
         cells.removeAll()
         values.removeAll()
         arena.removeAll()
         order.removeAll()
-        furtherCells = 0
+        cellCount = 0
+        indexedCells = 0
     }
 
     private static func power(above count: Int) -> Int {
@@ -102,17 +153,14 @@ struct CellTable: ~Copyable {
     /// Counts one event in a series, whose number stays what it is until `reset`.
     @inline(__always)
     mutating func add(to number: Int, window: Int64, value: Int64?) {
-        let cell: Int
-        if entries[number].latestWindow == window {
-            cell = Int(entries[number].latest)
-        } else {
-            cell = findCell(of: number, window: window)
-        }
-        cells[cell].count &+= 1
-        if let value { add(value: value, to: cell) }
+        if entries[number].latestWindow != window { turn(number, to: window) }
+        entries[number].pending &+= 1
+        if let value { add(value: value, toLatestOf: number) }
     }
 
-    private mutating func add(value: Int64, to cell: Int) {
+    private mutating func add(value: Int64, toLatestOf number: Int) {
+        keepFirstCell(of: number)
+        let cell = Int(entries[number].latest)
         let place = cells[cell].values
         if place == CellTable.none {
             cells[cell].values = UInt32(values.count)
@@ -129,114 +177,58 @@ struct CellTable: ~Copyable {
     /// The series of key and type; a new one has a first cell, of `window`.
     @inline(__always)
     mutating func series(key: FieldText, type: FieldText, window: Int64) -> Int {
-        let typeHash = ByteScan.hash(type.start, type.count, seed: seed)
-        let hash = ByteScan.hash(key.start, key.count, seed: typeHash)
-        let tag = hash & 0xffff_ffff_0000_0000
+        let type = types.number(of: type)
+        let ends = ByteScan.ends(key.start, key.count)
+        let hash = ByteScan.hash(key.start, key.count, ends: ends, seed: type.hash)
+        let tag = CellTable.tag(hash)
         let mask = seriesSlots.count &- 1
         var position = Int(truncatingIfNeeded: hash) & mask
         while true {
             let slot = seriesSlots[position]
             if slot == 0 { break }
-            if slot & 0xffff_ffff_0000_0000 == tag {
-                let number = Int(slot & 0xffff_ffff) &- 1
-                if isSeries(number, key: key, type: type) { return number }
+            if (slot ^ tag) <= CellTable.numberMax {
+                let number = Int(slot & CellTable.numberMax) &- 1
+                if isSeries(number, key: key, ends: ends, type: type.number) { return number }
             }
             position = (position &+ 1) & mask
         }
-        return insertSeries(key: key, type: type, window: window, hash: hash, at: position)
-    }
-
-    @inline(__always)
-    private func isSeries(_ number: Int, key: FieldText, type: FieldText) -> Bool {
-        let entry = entries[number]
-        // The arena holds all bytes of an entry from the moment it is inserted.
-        return Int(entry.keyCount) == key.count && Int(entry.typeCount) == type.count
-            && ByteScan.areEqual(arena.base + Int(entry.keyStart), key.start, key.count)
-            && ByteScan.areEqual(arena.base + Int(entry.typeStart), type.start, type.count)
-    }
-
-    /// Bytes of keys and types that are held.
-    var textBytes: Int { arena.count }
-
-    private mutating func insertSeries(
-        key: FieldText, type: FieldText, window: Int64, hash: UInt64, at position: Int
-    ) -> Int {
         let number = entries.count
-        let cell = UInt32(cells.count)
-        let keyStart = UInt32(arena.count)
-        arena.append(from: key.start, count: key.count)
-        var typeStart = UInt32(arena.count)
-        // Neighbours mostly share their type.
-        if number > 0, entries[number - 1].typeCount == UInt16(type.count),
-            ByteScan.areEqual(
-                arena.base + Int(entries[number - 1].typeStart), type.start, type.count)
-        {
-            typeStart = entries[number - 1].typeStart
-        } else {
-            arena.append(from: type.start, count: type.count)
-        }
-        entries.append(
+        insertSeries(
             Series(
-                hash: hash, latestWindow: window, latest: cell, first: cell, last: cell, cells: 1,
-                keyStart: keyStart, typeStart: typeStart, keyCount: UInt16(key.count),
-                typeCount: UInt16(type.count), partition: 0))
-        cells.append(
-            Cell(
-                window: window, count: 0, series: UInt32(number), next: CellTable.none,
-                values: CellTable.none))
-        seriesSlots[position] = hash & 0xffff_ffff_0000_0000 | UInt64(number + 1)
-        if entries.count &* 2 > seriesSlots.count { growSeriesSlots() }
+                hash: hash, ends: ends, keyStart: UInt32(arena.count),
+                keyCount: UInt16(key.count), type: type.number, window: window),
+            key: key, at: position)
         return number
     }
 
-    private mutating func findCell(of number: Int, window: Int64) -> Int {
-        let first = Int(entries[number].first)
-        if cells[first].window == window {
-            entries[number].latest = UInt32(first)
-            entries[number].latestWindow = window
-            return first
-        }
-        let hash = CellTable.cellHash(entries[number].hash, window)
-        let tag = hash & 0xffff_ffff_0000_0000
-        let mask = cellSlots.count &- 1
-        var position = Int(truncatingIfNeeded: hash) & mask
-        var found = -1
-        while found < 0 {
-            let slot = cellSlots[position]
-            if slot == 0 { break }
-            if slot & 0xffff_ffff_0000_0000 == tag {
-                let cell = Int(slot & 0xffff_ffff) &- 1
-                if cells[cell].window == window, Int(cells[cell].series) == number { found = cell }
-            }
-            position = (position &+ 1) & mask
-        }
-        if found < 0 { found = insertCell(of: number, window: window, tag: tag, at: position) }
-        entries[number].latest = UInt32(found)
-        entries[number].latestWindow = window
-        return found
-    }
-
-    private mutating func insertCell(
-        of number: Int, window: Int64, tag: UInt64, at position: Int
-    ) -> Int {
-        let cell = cells.count
-        cells.append(
-            Cell(
-                window: window, count: 0, series: UInt32(number), next: CellTable.none,
-                values: CellTable.none))
-        cells[Int(entries[number].last)].next = UInt32(cell)
-        entries[number].last = UInt32(cell)
-        entries[number].cells &+= 1
-        cellSlots[position] = tag | UInt64(cell + 1)
-        furtherCells &+= 1
-        if furtherCells &* 2 > cellSlots.count { growCellSlots() }
-        return cell
-    }
-
     @inline(__always)
-    private static func cellHash(_ series: UInt64, _ window: Int64) -> UInt64 {
-        ByteScan.mix(
-            series ^ 0x2d35_8dcc_aa6c_78a5, UInt64(bitPattern: window) ^ 0x8bb8_4b93_962e_acc9)
+    private func isSeries(
+        _ number: Int, key: FieldText, ends: ByteScan.Ends, type: UInt32
+    ) -> Bool {
+        guard Int(entries[number].keyCount) == key.count, entries[number].type == type,
+            entries[number].ends.head == ends.head, entries[number].ends.tail == ends.tail
+        else { return false }
+        // The arena holds all bytes of a key from the moment it is inserted.
+        return key.count <= ByteScan.Ends.wholeMax
+            || ByteScan.areEqual(arena.base + Int(entries[number].keyStart), key.start, key.count)
+    }
+
+    /// Bytes of keys and types that are held.
+    var textBytes: Int { arena.count &+ types.textBytes }
+
+    private mutating func insertSeries(_ series: Series, key: FieldText, at position: Int) {
+        let number = entries.count
+        arena.append(from: key.start, count: key.count)
+        entries.append(series)
+        cellCount &+= 1
+        seriesSlots[position] = CellTable.tag(series.hash) | UInt32(number + 1)
+        if entries.count &* 2 > seriesSlots.count { growSeriesSlots() }
+    }
+
+    /// What a slot of the first table has beside the number.
+    @inline(__always)
+    private static func tag(_ hash: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: hash >> 32) & ~numberMax
     }
 
     private mutating func growSeriesSlots() {
@@ -246,20 +238,125 @@ struct CellTable: ~Copyable {
             let hash = entries[number].hash
             var position = Int(truncatingIfNeeded: hash) & (count - 1)
             while seriesSlots[position] != 0 { position = (position + 1) & (count - 1) }
-            seriesSlots[position] = hash & 0xffff_ffff_0000_0000 | UInt64(number + 1)
+            seriesSlots[position] = CellTable.tag(hash) | UInt32(number + 1)
         }
     }
 
+    // MARK: - Further cells
+
+    /// Makes the cell of `window` the latest of a series, a new one if there is none.
+    private mutating func turn(_ number: Int, to window: Int64) {
+        keepFirstCell(of: number)
+        let latest = Int(entries[number].latest)
+        cells[latest].count &+= entries[number].pending
+        let cell = findCell(of: number, window: window)
+        entries[number].pending = 0
+        entries[number].latest = UInt32(cell)
+        entries[number].latestWindow = window
+    }
+
+    private mutating func keepFirstCell(of number: Int) {
+        guard entries[number].first == CellTable.none else { return }
+        let cell = UInt32(cells.count)
+        cells.append(
+            Cell(
+                window: entries[number].latestWindow, count: 0, series: UInt32(number),
+                next: CellTable.none, values: CellTable.none))
+        entries[number].first = cell
+        entries[number].last = cell
+        entries[number].latest = cell
+    }
+
+    private mutating func findCell(of number: Int, window: Int64) -> Int {
+        let entry = entries[number]
+        let lastWindow =
+            entry.latest == entry.last ? entry.latestWindow : cells[Int(entry.last)].window
+        if entry.isOrdered, window > lastWindow {
+            let cell = appendCell(to: number, window: window)
+            if entry.isIndexed { index(cell) }
+            return cell
+        }
+        if entry.isIndexed || entry.cellCount > CellTable.walkMax {
+            if !entry.isIndexed { indexCells(of: number) }
+            if let cell = lookUp(window, of: number) { return cell }
+        } else {
+            var next = entry.first
+            while next != CellTable.none {
+                if cells[Int(next)].window == window { return Int(next) }
+                next = cells[Int(next)].next
+            }
+        }
+        entries[number].loseOrder()
+        let cell = appendCell(to: number, window: window)
+        if entries[number].isIndexed { index(cell) }
+        return cell
+    }
+
+    private mutating func appendCell(to number: Int, window: Int64) -> Int {
+        let cell = cells.count
+        cells.append(
+            Cell(
+                window: window, count: 0, series: UInt32(number), next: CellTable.none,
+                values: CellTable.none))
+        cells[Int(entries[number].last)].next = UInt32(cell)
+        entries[number].last = UInt32(cell)
+        entries[number].addCell()
+        cellCount &+= 1
+        return cell
+    }
+
+    private func lookUp(_ window: Int64, of number: Int) -> Int? {
+        let hash = CellTable.cellHash(entries[number].hash, window)
+        let mask = cellSlots.count &- 1
+        var position = Int(truncatingIfNeeded: hash) & mask
+        while cellSlots[position] != 0 {
+            let slot = cellSlots[position]
+            if (slot ^ hash) & 0xffff_ffff_0000_0000 == 0 {
+                let cell = Int(slot & 0xffff_ffff) &- 1
+                if cells[cell].window == window, Int(cells[cell].series) == number { return cell }
+            }
+            position = (position &+ 1) & mask
+        }
+        return nil
+    }
+
+    private mutating func indexCells(of number: Int) {
+        entries[number].markIndexed()
+        var next = entries[number].first
+        while next != CellTable.none {
+            index(Int(next))
+            next = cells[Int(next)].next
+        }
+    }
+
+    /// Puts a cell, which is not there yet, into the second table.
+    private mutating func index(_ cell: Int) {
+        if (indexedCells &+ 1) &* 2 > cellSlots.count { growCellSlots() }
+        place(cell)
+        indexedCells &+= 1
+    }
+
+    private mutating func place(_ cell: Int) {
+        let hash = CellTable.cellHash(
+            entries[Int(cells[cell].series)].hash, cells[cell].window)
+        let mask = cellSlots.count &- 1
+        var position = Int(truncatingIfNeeded: hash) & mask
+        while cellSlots[position] != 0 { position = (position &+ 1) & mask }
+        cellSlots[position] = hash & 0xffff_ffff_0000_0000 | UInt64(cell + 1)
+    }
+
+    @inline(__always)
+    private static func cellHash(_ series: UInt64, _ window: Int64) -> UInt64 {
+        ByteScan.mix(
+            series ^ 0x2d35_8dcc_aa6c_78a5, UInt64(bitPattern: window) ^ 0x8bb8_4b93_962e_acc9)
+    }
+
     private mutating func growCellSlots() {
-        let count = cellSlots.count * 2
-        cellSlots.refill(0, count: count)
-        for cell in 0..<cells.count {
-            let owner = Int(cells[cell].series)
-            if Int(entries[owner].first) == cell { continue }
-            let hash = CellTable.cellHash(entries[owner].hash, cells[cell].window)
-            var position = Int(truncatingIfNeeded: hash) & (count - 1)
-            while cellSlots[position] != 0 { position = (position + 1) & (count - 1) }
-            cellSlots[position] = hash & 0xffff_ffff_0000_0000 | UInt64(cell + 1)
+        var kept = GrowableBuffer<UInt64>(capacity: cellSlots.count * 2)
+        kept.refill(0, count: cellSlots.count * 2)
+        swap(&kept, &cellSlots)
+        for position in 0..<kept.count where kept[position] != 0 {
+            place(Int(kept[position] & 0xffff_ffff) - 1)
         }
     }
 
@@ -271,7 +368,7 @@ struct CellTable: ~Copyable {
         partitioner: (UnsafeRawBufferPointer) -> PartitionID
     ) -> [SliceEntry]? {
         writer.removeAll()
-        if max(entries.count, furtherCells) > CellTable.cellsKept {
+        if max(entries.count, indexedCells) > CellTable.cellsKept {
             // Nothing is looked up any more, and the slices of so many cells need the memory.
             seriesSlots.shrink(to: CellTable.slotsMin)
             cellSlots.shrink(to: CellTable.slotsMin)
@@ -284,11 +381,11 @@ struct CellTable: ~Copyable {
             let offset = writer.count
             var cellCount = 0
             while position < order.count {
-                let entry = entries[Int(order[position])]
-                guard entry.partition == partition else { break }
-                write(entry, into: &writer)
+                let number = Int(order[position])
+                guard entries[number].partition == partition else { break }
+                write(number, into: &writer)
                 guard writer.count <= bytesMax else { return nil }
-                cellCount += Int(entry.cells)
+                cellCount += entries[number].cellCount
                 position += 1
             }
             slices.append(
@@ -303,10 +400,10 @@ struct CellTable: ~Copyable {
     private mutating func sort(_ partitioner: (UnsafeRawBufferPointer) -> PartitionID) {
         var starts = [Int](repeating: 0, count: Limits.partitionsMax + 1)
         for number in 0..<entries.count {
-            let entry = entries[number]
             // The arena holds the key.
             let key = UnsafeRawBufferPointer(
-                start: arena.base + Int(entry.keyStart), count: Int(entry.keyCount))
+                start: arena.base + Int(entries[number].keyStart),
+                count: Int(entries[number].keyCount))
             let partition = partitioner(key).index
             precondition(Int(partition) < Limits.partitionsMax, "a partition beyond the ring")
             entries[number].partition = partition
@@ -321,22 +418,27 @@ struct CellTable: ~Copyable {
         }
     }
 
-    private func write(_ entry: Series, into writer: inout SliceWriter) {
-        // The arena holds key and type.
+    private func write(_ number: Int, into writer: inout SliceWriter) {
+        let entry = entries[number]
+        // The arena holds the key, the types their texts.
         writer.beginSeries(
             key: UnsafeRawBufferPointer(
                 start: arena.base + Int(entry.keyStart), count: Int(entry.keyCount)),
-            type: UnsafeRawBufferPointer(
-                start: arena.base + Int(entry.typeStart), count: Int(entry.typeCount)),
-            cells: Int(entry.cells))
+            type: types.text(of: entry.type), cells: entry.cellCount)
+        if entry.first == CellTable.none {
+            // Most: all of its events are those since it began.
+            writer.append(window: entry.latestWindow, count: UInt64(entry.pending))
+            return
+        }
         var next = entry.first
         while next != CellTable.none {
             let cell = cells[Int(next)]
+            let count = UInt64(cell.count) + UInt64(next == entry.latest ? entry.pending : 0)
             if cell.values == CellTable.none {
-                writer.append(window: cell.window, count: UInt64(cell.count))
+                writer.append(window: cell.window, count: count)
             } else {
                 writer.append(
-                    window: cell.window, count: UInt64(cell.count),
+                    window: cell.window, count: count,
                     values: values[Int(cell.values)].measure)
             }
             next = cell.next

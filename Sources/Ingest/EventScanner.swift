@@ -13,10 +13,12 @@ struct EventScanner: ~Copyable {
 
     private static let membersRemembered = 32
     private var members = GrowableBuffer<Member>(capacity: membersRemembered)
+    private var shape = EventShape()
 
     /// Before another batch: what is remembered points into the bytes of the last one.
     mutating func forget() {
         members.removeAll()
+        shape.forget()
     }
 
     /// Reads one event. The scanner stands at its first byte, and afterwards behind its last.
@@ -24,9 +26,60 @@ struct EventScanner: ~Copyable {
     mutating func scanEvent(
         _ json: inout JSONScanner, plan: FieldPlan, into fields: inout EventFields
     ) throws(JSONFault) {
+        if shape.members >= 0, scanLikeBefore(&json, plan: plan, into: &fields) { return }
         fields.clear()
         guard json.byte == UInt8(ascii: "{") else { throw .notAnObject }
+        let start = json.cursor
         try scanObject(&json, plan: plan, into: &fields, level: 0, active: plan.allMask)
+        shape.differs(start, json.cursor, plan: plan)
+    }
+
+    /// Reads an event of the shape that is known; false, with the scanner where it stood, if it has
+    /// another, or where a value is not right: what is wrong is for the general way to say.
+    private mutating func scanLikeBefore(
+        _ json: inout JSONScanner, plan: FieldPlan, into fields: inout EventFields
+    ) -> Bool {
+        fields.clear()
+        let start = json.cursor
+        let end = json.end
+        var cursor = start
+        let members = shape.members
+        var position = 0
+        while true {
+            let piece = shape[position]
+            guard shape.stands(piece, at: cursor, end) else { break }
+            cursor += Int(piece.count)
+            if position == members {
+                json.cursor = cursor
+                return true
+            }
+            position &+= 1
+            if cursor < end, cursor.pointee == UInt8(ascii: "\"") {
+                let text = cursor + 1
+                let stop = ByteScan.plainEnd(text, end)
+                if stop < end, stop.pointee == UInt8(ascii: "\"") {
+                    fields.unset(piece.match.inner)
+                    fields.set(
+                        piece.match.leaf,
+                        FieldText(start: text, count: stop - text, kind: .text))
+                    cursor = stop + 1
+                    continue
+                }
+            }
+            json.cursor = cursor
+            do throws(JSONFault) {
+                if piece.match.leaf | piece.match.inner == 0 {
+                    try json.skipValue(depth: 1)
+                } else {
+                    try scanField(&json, piece.match, plan: plan, into: &fields, level: 0)
+                }
+            } catch {
+                break
+            }
+            cursor = json.cursor
+        }
+        json.cursor = start
+        return false
     }
 
     /// `level` objects lie around this one; `active` are the candidates whose path leads here.
@@ -108,7 +161,6 @@ struct EventScanner: ~Copyable {
     }
 
     /// The value of a member that is a field, or that has one inside.
-    @inline(__always)
     private mutating func scanField(
         _ json: inout JSONScanner, _ match: FieldMatch, plan: FieldPlan,
         into fields: inout EventFields, level: Int

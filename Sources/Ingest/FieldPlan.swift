@@ -26,6 +26,8 @@ struct FieldPlan {
     private(set) var valueMask: UInt32 = 0
     /// What an event must have beside its roles: a CloudEvent its id, source and version.
     private(set) var attributes: [Attribute] = []
+    /// All candidates: every event begins with it, so that it is not put together for each.
+    private(set) var allMask: UInt32 = 0
     /// The type of events that name none.
     let defaultType: [UInt8]?
 
@@ -69,6 +71,7 @@ struct FieldPlan {
             }
         }
         precondition(candidates.count <= FieldPlan.candidatesMax, "a role gained candidates")
+        allMask = attributes.reduce(keyMask | typeMask | timeMask | valueMask) { $0 | $1.mask }
     }
 
     /// The fields of each role where no parameter names one.
@@ -199,9 +202,5 @@ extension FieldPlan {
             }
         }
         return match
-    }
-
-    var allMask: UInt32 {
-        attributes.reduce(keyMask | typeMask | timeMask | valueMask) { $0 | $1.mask }
     }
 }

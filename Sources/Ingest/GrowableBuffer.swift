@@ -1,6 +1,8 @@
 /// A growable array of plain values with one owner. It does what `Array` does without the test for
 /// shared storage before each write, and it keeps its memory when it is emptied, which is what the
 /// tables of a folder need between batches.
+///
+/// It begins at a cache line, so that elements of 64 bytes lie in one each.
 struct GrowableBuffer<Element: BitwiseCopyable>: ~Copyable {
     /// Valid for `capacity` elements, of which `count` are initialised; replaced when it grows.
     private(set) var base: UnsafeMutablePointer<Element>
@@ -9,7 +11,13 @@ struct GrowableBuffer<Element: BitwiseCopyable>: ~Copyable {
 
     init(capacity: Int = 16) {
         self.capacity = Swift.max(capacity, 1)
-        base = .allocate(capacity: self.capacity)
+        base = GrowableBuffer.allocate(self.capacity)
+    }
+
+    private static func allocate(_ capacity: Int) -> UnsafeMutablePointer<Element> {
+        UnsafeMutableRawPointer.allocate(
+            byteCount: capacity * MemoryLayout<Element>.stride, alignment: 64
+        ).bindMemory(to: Element.self, capacity: capacity)
     }
 
     deinit {
@@ -61,12 +69,12 @@ struct GrowableBuffer<Element: BitwiseCopyable>: ~Copyable {
         base.deallocate()
         capacity = kept
         count = 0
-        base = .allocate(capacity: kept)
+        base = GrowableBuffer.allocate(kept)
     }
 
     private mutating func grow(toHold needed: Int) {
         let larger = Swift.max(capacity * 2, needed)
-        let moved = UnsafeMutablePointer<Element>.allocate(capacity: larger)
+        let moved = GrowableBuffer.allocate(larger)
         moved.initialize(from: base, count: count)
         base.deallocate()
         base = moved

@@ -71,6 +71,7 @@ package struct SliceWriter: ~Copyable, @unchecked Sendable {
 
     // Each `write` stays inside the room that the caller reserved.
 
+    @inline(__always)
     private mutating func write(_ number: UInt64) {
         var rest = number
         while rest >= 0x80 {
@@ -94,8 +95,17 @@ package struct SliceWriter: ~Copyable, @unchecked Sendable {
 
     private mutating func write(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return }
-        UnsafeMutableRawPointer(base + count).copyMemory(from: start, byteCount: bytes.count)
+        let target = UnsafeMutableRawPointer(base + count)
         count &+= bytes.count
+        guard bytes.count >= 8, bytes.count <= 16 else {
+            return target.copyMemory(from: start, byteCount: bytes.count)
+        }
+        // Most keys are so long: their first and last eight bytes, which overlap, are all of them,
+        // and cost less than a call.
+        let tail = bytes.count &- 8
+        target.storeBytes(of: start.loadUnaligned(as: UInt64.self), as: UInt64.self)
+        (target + tail).storeBytes(
+            of: (start + tail).loadUnaligned(as: UInt64.self), as: UInt64.self)
     }
 
     private mutating func reserve(_ room: Int) {
