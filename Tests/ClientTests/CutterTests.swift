@@ -42,6 +42,39 @@ struct CutterTests {
         }
     }
 
+    @Test("lines are cut alike, whether many come at once or few")
+    func countedLines() throws {
+        var random = RandomSource(seed: 9)
+        for round in 0..<40 {
+            var bytes: [UInt8] = random.chance(1, in: 3) ? [0x0a] : []
+            let blanks = [3, 50, 2000][round % 3]
+            while bytes.count < 40_000 {
+                // Bytes that differ from a line feed in one bit are none.
+                let byte: UInt8 = random.pick([0x61, 0x0b, 0x8a, 0x1a, 0x08, 0x0d])
+                let length = random.chance(1, in: blanks) ? 0 : random.below(130)
+                bytes += [UInt8](repeating: byte, count: length) + [0x0a]
+            }
+            if random.chance(1, in: 2) { bytes.removeLast() }
+            let limits = CutLimits(
+                events: 1 + random.below(700), bytes: 1 + random.below(100_000))
+            for framing in [RecordCutter.Framing.lines, .linesAfterHeader] {
+                let whole = try cut(bytes, with: RecordCutter(framing: framing, limits: limits))
+                let torn = try cut(bytes, with: RecordCutter(framing: framing, limits: limits)) {
+                    1 + random.below(900)
+                }
+                #expect(whole == torn, "round \(round)")
+                if case .lines = framing {
+                    let lines = bytes.split(separator: 0x0a).count
+                    #expect(whole.reduce(0) { $0 + $1.events } == lines)
+                    #expect(
+                        whole.dropLast().allSatisfy {
+                            $0.events == limits.events || $0.bytes.count >= limits.bytes
+                        })
+                }
+            }
+        }
+    }
+
     @Test("lines are cut at their ends, blank ones are no events")
     func lines() throws {
         #expect(try cut("a\nb\nc\n", .lines, events: 2) == ["a\nb\n", "c\n"])

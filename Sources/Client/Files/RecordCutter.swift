@@ -35,6 +35,8 @@ package struct RecordCutter: BatchCutter {
 
     private let limits: CutLimits
     private let quotes: Bool
+    // Here it costs a load for each line, in its module a call.
+    private let lineMax = Limits.lineMax
     private var header: Header
     private var quote = Quote.fieldStart
     private var body: [UInt8] = []
@@ -58,15 +60,19 @@ package struct RecordCutter: BatchCutter {
         // line.
         var start = 0
         while position < input.count, !isFull {
+            if let end = skipPiece(input, from: start, at: position) {
+                position = end
+                continue
+            }
             // memchr reads `input.count - position` bytes from `position`: all within `input`.
             let found = memchr(base + position, 0x0a, input.count - position)
             let newline = found.map { UnsafeRawPointer($0) - base }
             let end = newline ?? input.count
-            let room = Limits.lineMax + 1 - lineLength
+            let room = lineMax + 1 - lineLength
             if end - position > room {
                 body.append(contentsOf: input[start..<(position + room)])
                 start = end
-                lineLength = Limits.lineMax + 1
+                lineLength = lineMax + 1
             } else {
                 lineLength += end - position
             }
@@ -76,7 +82,7 @@ package struct RecordCutter: BatchCutter {
                 break
             }
             position = newline + 1
-            if quote == .quoted, linesBefore + lineLength <= Limits.lineMax {
+            if quote == .quoted, linesBefore + lineLength <= lineMax {
                 linesBefore += lineLength + 1
                 lineLength = 0
                 continue
@@ -85,6 +91,42 @@ package struct RecordCutter: BatchCutter {
         }
         body.append(contentsOf: input[start..<position])
         return position
+    }
+
+    /// Bytes that are looked at together.
+    private static let pieceBytes = 1 << 10
+
+    /// Takes a piece of the input whole, where no limit can be reached and no empty line lies in
+    /// it: then its lines need only be counted. Nil where each must be looked at.
+    private mutating func skipPiece(
+        _ input: UnsafeRawBufferPointer, from start: Int, at position: Int
+    ) -> Int? {
+        let size = RecordCutter.pieceBytes
+        guard !quotes, !isAwaitingHeader, input.count - position >= size,
+            lineLength + size <= lineMax,
+            body.count + position - start + size < limits.bytes,
+            let base = input.baseAddress
+        else { return nil }
+        let piece = base + position
+        // A line feed at once would end an empty line, or begin no event.
+        if lineLength == 0, piece.load(as: UInt8.self) == 0x0a { return nil }
+        let count = LineCount(piece, count: size)
+        guard !count.hasEmpty, events + count.lines < limits.events else { return nil }
+        events += count.lines
+        if count.lines == 0 {
+            lineLength += size
+        } else {
+            lineLength = 0
+            // A line feed is in the piece, and ends the walk.
+            while piece.load(fromByteOffset: size - lineLength - 1, as: UInt8.self) != 0x0a {
+                lineLength += 1
+            }
+        }
+        return position + size
+    }
+
+    private var isAwaitingHeader: Bool {
+        if case .awaited = header { true } else { false }
     }
 
     /// A record ends before `position`; its bytes from `start` on are not copied yet.
@@ -105,7 +147,7 @@ package struct RecordCutter: BatchCutter {
             events += 1
             isFull =
                 events >= limits.events || body.count + position - start >= limits.bytes
-                || (quotes && length > Limits.lineMax)
+                || (quotes && length > lineMax)
         }
     }
 
