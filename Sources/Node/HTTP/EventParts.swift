@@ -17,6 +17,8 @@ package final class EventParts {
     private let limits: EventPartLimits
     private var chunks: RequestBody.AsyncIterator
     private let inflater: BodyInflater?
+    /// As announced, where the bytes are taken as they are.
+    private let length: Int?
     /// Decoded and not handed out.
     private var buffer: [UInt8] = []
     private var sentOfPart = 0
@@ -27,8 +29,8 @@ package final class EventParts {
     private var cutter: EventCutter
 
     package init(
-        request: EventRequest, body: RequestBody, budget: ByteBudget, metrics: NodeMetrics,
-        limits: EventPartLimits = EventPartLimits()
+        request: EventRequest, body: RequestBody, length: Int? = nil, budget: ByteBudget,
+        metrics: NodeMetrics, limits: EventPartLimits = EventPartLimits()
     ) {
         self.request = request
         self.budget = budget
@@ -36,6 +38,7 @@ package final class EventParts {
         self.limits = limits
         chunks = body.makeAsyncIterator()
         inflater = request.encoding.map { BodyInflater($0) }
+        self.length = request.isWhole && request.encoding == nil ? length : nil
         cutter = EventCutter(format: request.parameters.format)
     }
 
@@ -89,7 +92,8 @@ package final class EventParts {
     private func take(_ chunk: ByteBuffer) throws(Problem) {
         var chunk = chunk
         // Small pieces, so that what one of them decodes to stays small as well.
-        while let piece = chunk.readSlice(length: min(chunk.readableBytes, limits.piece)),
+        let pieceMax = inflater == nil ? chunk.readableBytes : limits.piece
+        while let piece = chunk.readSlice(length: min(chunk.readableBytes, pieceMax)),
             piece.readableBytes > 0
         {
             sentOfPart += piece.readableBytes
@@ -116,6 +120,7 @@ package final class EventParts {
 
     private func append(_ piece: ByteBuffer) throws(Problem) {
         guard let inflater else {
+            makeRoom(for: piece.readableBytes)
             piece.withUnsafeReadableBytes { buffer.append(contentsOf: $0) }
             return
         }
@@ -127,6 +132,14 @@ package final class EventParts {
             }
         }
         if case .failure(let failure) = result { throw failure.problem }
+    }
+
+    /// An array that grows is moved each time it doubles: with the length in hand it moves less
+    /// often. But a length costs its sender nothing, and so gets no more memory than four times
+    /// what came.
+    private func makeRoom(for bytes: Int) {
+        guard let length, buffer.count + bytes > buffer.capacity else { return }
+        buffer.reserveCapacity(max(buffer.count + bytes, min(length, buffer.count * 4)))
     }
 
     private func end() throws(Problem) {

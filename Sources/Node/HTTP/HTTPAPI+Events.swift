@@ -13,13 +13,12 @@ extension HTTPAPI {
         try admit()
         // Before the body is read: it would be read in vain.
         if admission.isFull { throw tooManyUnderWay() }
-        if let length = call.header("Content-Length").flatMap(Int.init), request.isWhole,
-            length > Limits.bodySentMax
-        {
+        let length = call.header("Content-Length").flatMap(Int.init)
+        if let length, request.isWhole, length > Limits.bodySentMax {
             throw .bodyTooLarge("\(length) bytes are sent, the limit is \(Limits.bodySentMax)")
         }
         let parts = EventParts(
-            request: request, body: call.body, budget: bodies, metrics: metrics)
+            request: request, body: call.body, length: length, budget: bodies, metrics: metrics)
         var answer = WriteAnswer(request)
         // One place for all parts: a stream that has no id cannot be sent again from its middle.
         var hasPlace = false
