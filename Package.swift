@@ -58,6 +58,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLZ4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .target(name: "CRC32C"),
         room("Core", []),
         room("Ring", ["Core"]),
@@ -84,7 +85,7 @@ let package = Package(
             name: "quipu",
             dependencies: [
                 "Core", "Client", "Ingest", "Node", "NodeCore", "Simulator", "Storage", "Wire",
-                argumentParser,
+                "CMalloc", argumentParser,
                 yams,
             ],
             swiftSettings: strict),

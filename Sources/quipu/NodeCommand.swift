@@ -30,6 +30,7 @@ struct NodeCommand: AsyncParsableCommand {
     var acceptLoss = false
 
     func run() async throws {
+        ProcessMemory.keepFreedBuffers()
         try await NodeService.run(
             configurationPath: config, name: name, dataDirectory: data, acceptsLoss: acceptLoss)
     }

@@ -35,7 +35,7 @@ enum House {
     ]
 
     static let everything: Set<String> = core.union([
-        "NodeCore", "Simulator", "Catalog", "Node", "Client", "CLZ4", "CZlib", "CRC32C",
+        "NodeCore", "Simulator", "Catalog", "Node", "Client", "CLZ4", "CZlib", "CRC32C", "CMalloc",
     ])
 
     /// Modules of others that are as pure as ours; `Core` does without.

@@ -27,6 +27,7 @@ struct SendCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
+        ProcessMemory.keepFreedBuffers()
         let producerOptions = try options.producerOptions()
         let limits = try options.cutLimits(producerOptions)
         let format = try options.eventFormat()
