@@ -20,6 +20,7 @@ extension BatchFolder {
                 json.cursor += 1
                 continue
             }
+            if scanner.shape.isPlain, try admitPlain(&json, from: first) { continue }
             var fault: JSONFault?
             do throws(JSONFault) {
                 try scanner.scanEvent(&json, plan: plan, into: &fields)
@@ -38,6 +39,30 @@ extension BatchFolder {
             }
             if json.cursor < end { json.cursor += 1 }
         }
+    }
+
+    /// Counts the line under the cursor, if it is put together like those before it and nothing is
+    /// wrong with it; false, and nothing is done, where it is for `admit` to say.
+    @inline(__always)
+    private mutating func admitPlain(
+        _ json: inout JSONScanner, from first: UnsafePointer<UInt8>
+    ) throws(IngestError) -> Bool {
+        guard var cursor = scanner.shape.readPlain(json.cursor, json.end) else { return false }
+        if cursor < json.end, cursor.pointee == 0x0d { cursor += 1 }
+        guard cursor == json.end || cursor.pointee == 0x0a, cursor - first <= lineMax else {
+            return false
+        }
+        let key = scanner.shape.text(of: .key)
+        let type = scanner.shape.text(of: .type)
+        let text = scanner.shape.text(of: .time)
+        guard key.count > 0, key.count <= keyMax, type.count > 0, type.count <= typeMax,
+            text.count > 0, let time = times.parse(text.start, text.count), time >= earliest,
+            time <= latest
+        else { return false }
+        let window = window(of: time)
+        try count(table.series(key: key.field, type: type.field, window: window), in: window, nil)
+        json.cursor = cursor < json.end ? cursor + 1 : cursor
+        return true
     }
 
     /// A line without the carriage return before its line feed.

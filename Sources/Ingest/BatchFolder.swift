@@ -14,9 +14,9 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     private var writer = SliceWriter(capacity: 1 << 16)
     private let bounds: FoldBounds
     // Here they cost a load for each event, in their module a call.
-    private let lineMax = Limits.lineMax
-    private let keyMax = Limits.keyMax
-    private let typeMax = Limits.typeMax
+    let lineMax = Limits.lineMax
+    let keyMax = Limits.keyMax
+    let typeMax = Limits.typeMax
 
     // Of the batch in hand.
     var plan: FieldPlan

@@ -13,7 +13,7 @@ struct EventScanner: ~Copyable {
 
     private static let membersRemembered = 32
     private var members = GrowableBuffer<Member>(capacity: membersRemembered)
-    private var shape = EventShape()
+    var shape = EventShape()
 
     /// Before another batch: what is remembered points into the bytes of the last one.
     mutating func forget() {

@@ -16,6 +16,25 @@ struct EventShape: ~Copyable {
         var count: UInt32
         /// What the value that follows is.
         var match: FieldMatch
+        /// The same in a plain shape.
+        var role = Role.none
+    }
+
+    /// Of a value in a plain shape: the only one for its role, and nothing else.
+    enum Role: Int {
+        case none
+        case key
+        case type
+        case time
+    }
+
+    /// A value's text between its quotation marks.
+    struct Text: BitwiseCopyable {
+        var start: UnsafePointer<UInt8>
+        var count: Int
+
+        @inline(__always)
+        var field: FieldText { FieldText(start: start, count: count, kind: .text) }
     }
 
     private static let membersMax = 32
@@ -30,6 +49,11 @@ struct EventShape: ~Copyable {
     private var bytes = GrowableBuffer<UInt8>(capacity: bytesMax)
     private var misses = 0
     private var patience = 1
+    /// All values are strings, one each for key, type and time and none for any other role: such an
+    /// event is counted without the choice between candidates.
+    private(set) var isPlain = false
+    /// The texts of a plain event, by role.
+    private var texts = GrowableBuffer<Text>(capacity: 4)
 
     /// Of the event's values; the piece behind the last one follows. Negative: no shape is known.
     var members: Int { pieces.count - 1 }
@@ -48,6 +72,7 @@ struct EventShape: ~Copyable {
     private mutating func clear() {
         pieces.removeAll()
         bytes.removeAll()
+        isPlain = false
     }
 
     /// Whether a piece stands at `cursor`.
@@ -63,6 +88,74 @@ struct EventShape: ~Copyable {
         // `bytes` holds all of each piece.
         return count <= 8
             || ByteScan.areEqual(bytes.base + Int(piece.start) + 8, cursor + 8, count - 8)
+    }
+
+    // MARK: - Plain events
+
+    /// Of the event that was read last.
+    @inline(__always)
+    func text(of role: Role) -> Text { texts[role.rawValue] }
+
+    /// Reads an event of the plain shape that is known: its texts, and where it ends. Nil if it has
+    /// another shape, or a value that is no string or one with escapes.
+    @inline(__always)
+    mutating func readPlain(
+        _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>
+    ) -> UnsafePointer<UInt8>? {
+        let members = members
+        var cursor = start
+        var position = 0
+        while true {
+            let piece = pieces[position]
+            guard stands(piece, at: cursor, end) else { return nil }
+            cursor += Int(piece.count)
+            if position == members { return cursor }
+            guard cursor < end, cursor.pointee == UInt8(ascii: "\"") else { return nil }
+            let text = cursor + 1
+            var stop = ByteScan.plainEnd(text, end)
+            if stop < end, stop.pointee != UInt8(ascii: "\"") {
+                guard let found = EventShape.endBeyondASCII(text, end) else { return nil }
+                stop = found
+            }
+            guard stop < end else { return nil }
+            texts[piece.role.rawValue] = Text(start: text, count: stop - text)
+            cursor = stop + 1
+            position &+= 1
+        }
+    }
+
+    /// The closing quotation mark of a string that may have more than ASCII; nil if it has escapes,
+    /// or is none.
+    private static func endBeyondASCII(
+        _ text: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>
+    ) -> UnsafePointer<UInt8>? {
+        var json = JSONScanner(cursor: text - 1, end: end, acrossLines: false)
+        do throws(JSONFault) {
+            return try json.scanString().isEscaped ? nil : json.cursor - 1
+        } catch {
+            return nil
+        }
+    }
+
+    /// Finds out whether the shape that was learnt is plain.
+    private mutating func assignRoles(_ plan: FieldPlan) -> Bool {
+        var keys = 0
+        var types = 0
+        var times = 0
+        for position in 0..<members {
+            let match = pieces[position].match
+            let isKey = match.leaf & plan.keyMask != 0
+            let isType = match.leaf & plan.typeMask != 0
+            let isTime = match.leaf & plan.timeMask != 0
+            keys += isKey ? 1 : 0
+            types += isType ? 1 : 0
+            times += isTime ? 1 : 0
+            pieces[position].role = isKey ? .key : isType ? .type : isTime ? .time : .none
+            // One value may be that of two roles.
+            let roles = (isKey ? 1 : 0) + (isType ? 1 : 0) + (isTime ? 1 : 0)
+            if roles > 1 || match.leaf & plan.valueMask | match.inner != 0 { return false }
+        }
+        return keys == 1 && types == 1 && times == 1 && plan.attributes.isEmpty
     }
 
     // MARK: - Learning
@@ -90,6 +183,7 @@ struct EventShape: ~Copyable {
         // The event was read before, with line feeds only where they may be.
         var json = JSONScanner(cursor: start, end: end, acrossLines: true)
         var from = start
+        var areStrings = true
         json.cursor += 1
         json.skipSpace()
         while json.byte == UInt8(ascii: "\"") {
@@ -100,6 +194,7 @@ struct EventShape: ~Copyable {
             json.skipSpace()
             let match = plan.match(name.start, name.count, level: 0, active: plan.allMask)
             try append(from, json.cursor, match)
+            areStrings = areStrings && json.byte == UInt8(ascii: "\"")
             try json.skipValue(depth: 1)
             from = json.cursor
             json.skipSpace()
@@ -108,6 +203,8 @@ struct EventShape: ~Copyable {
             json.skipSpace()
         }
         try append(from, end, FieldMatch())
+        texts.refill(Text(start: start, count: 0), count: 4)
+        isPlain = areStrings && assignRoles(plan)
     }
 
     private mutating func append(
