@@ -48,7 +48,7 @@ struct MutantTests {
         .positionsForgotten: [268, 279, 311, 453],
         .supersededCounts: [1, 2, 4, 5],
         .recoveringVotes: [2, 4, 13, 17],
-        .copyFromOne: [252],
+        .copyFromOne: [161, 467],
         .damageCut: [49, 58, 63, 129],
         .indexLost: [1, 2, 5, 6],
     ]
@@ -102,18 +102,15 @@ struct MutantTests {
 
     @Test("are found on their recorded seeds", arguments: Mutant.allCases)
     func found(mutant: Mutant) throws {
-        let runs = (Self.recorded[mutant] ?? []).map { SeedRun(seed: $0, mutant: mutant) }
+        // One of the first 500 seeds: whoever hunts for it finds it with as many.
+        let recorded = Self.recorded[mutant] ?? []
+        #expect(recorded.allSatisfy { $0 <= 500 })
+        let runs = recorded.map { SeedRun(seed: $0, mutant: mutant) }
         let violations = runs.compactMap(\.violation)
         // Any change of the node moves some of them: one that is left is enough.
         #expect(!violations.isEmpty, "record anew: none of \(runs.count) finds \(mutant.rawValue)")
         let expected = try #require(Self.broken[mutant])
         #expect(violations.contains { expected.contains($0.invariant) })
-    }
-
-    @Test("are found by a hunt of at most 500 seeds", arguments: Mutant.allCases)
-    func hunted(mutant: Mutant) {
-        let finder = (UInt64(1)...500).first { SeedRun(seed: $0, mutant: mutant).violation != nil }
-        #expect(finder != nil, "\(mutant.rawValue) survives five hundred seeds")
     }
 
     @Test("make the command fail with a seed, an invariant and a replay line")

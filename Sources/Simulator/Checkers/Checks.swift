@@ -97,6 +97,8 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case readContributed = "read-contributed"
     case crash
     case wipe
+    /// The same, with nobody in reach but a node that lacks what was counted last.
+    case wipeBehindLag = "wipe-behind-lag"
     case recovered
     case inDoubt = "in-doubt"
     case drivenOn = "driven-on"

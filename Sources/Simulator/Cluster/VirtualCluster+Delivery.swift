@@ -48,6 +48,8 @@ extension VirtualCluster {
             strikeHard()
         case .wipeLate:
             wipeLate()
+        case .wipeBehindLag(let node, let behind, let apart):
+            wipe(nodes[node], behind: behind, apart: apart)
         case .produceExtra:
             produceExtra()
         case .interruptCopy(let node):

@@ -96,7 +96,10 @@ extension VirtualCluster {
     /// A new, empty disk.
     private func wipe(_ node: VirtualNode) {
         guard mayLoseData else { return }
-        loseAll(node)
+        guard nodes.count >= 3, swarm.budget != .oneNode, nemesisRandom.chance(1, in: 2) else {
+            return loseAll(node)
+        }
+        wipeBehindLag(node)
     }
 
     func loseAll(_ node: VirtualNode) {

@@ -30,6 +30,35 @@ extension VirtualCluster {
         }
     }
 
+    /// One node hears nothing for a while. Then another loses its disk, and can reach that one
+    /// alone: what both would vote for lacks what was counted meanwhile.
+    func wipeBehindLag(_ node: VirtualNode) {
+        let others = nodes.filter { $0.index != node.index }
+        let behind = nemesisRandom.pick(others)
+        let length = Duration.milliseconds(500 + nemesisRandom.below(2500))
+        let apart = Duration.milliseconds(3000 + nemesisRandom.below(5000))
+        isolate([behind.index], length)
+        put(.wipeBehindLag(node: node.index, behind: behind.index, apart: apart), after: length)
+    }
+
+    func wipe(_ node: VirtualNode, behind: Int, apart: Duration) {
+        guard !isHealed, mayLoseData else { return }
+        checks.hit(.wipeBehindLag)
+        loseAll(node)
+        isolate([node.index, behind], apart)
+    }
+
+    /// These hear each other and nobody else.
+    private func isolate(_ island: Set<Int>, _ length: Duration) {
+        checks.hit(.cut)
+        for from in nodes where island.contains(from.index) {
+            for to in nodes where !island.contains(to.index) {
+                sever(from, to, length)
+                sever(to, from, length)
+            }
+        }
+    }
+
     private func sever(_ from: VirtualNode, _ to: VirtualNode, _ length: Duration) {
         log("cut: \(from.id) ⇢ \(to.id) for \(length)")
         network.setCut(true, from: from.index, to: to.index)

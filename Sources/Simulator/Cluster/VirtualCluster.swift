@@ -179,6 +179,8 @@ package enum VirtualEvent {
     /// The nemesis strikes.
     case strike
     case catastrophe
+    /// A disk is lost while the only node in reach lacks what was counted last.
+    case wipeBehindLag(node: Int, behind: Int, apart: Duration)
     /// A disk is lost whose history was forgotten; a side of a whole copy dies.
     case wipeLate
     case interruptCopy(node: Int)
