@@ -122,6 +122,35 @@ extension AttributeCatalog {
         }
     }
 
+    /// The keys whose attribute `name` has the plain value `value`, ascending, at most `limit`. A
+    /// pass over all rows that hold the value's text anywhere.
+    package func keys(
+        with value: [UInt8], of name: [UInt8], limit: Int
+    ) throws(CatalogError) -> [[UInt8]] {
+        // In canonical JSON a string has one form; numbers, lists and the rest stand as they are.
+        let quoted = Data(JSONCanonical.string(value).dropFirst().dropLast())
+        return try read { db in
+            let cursor = try Row.fetchCursor(
+                db,
+                sql: """
+                    SELECT key, json FROM attributes
+                    WHERE deleted = 0 AND instr(CAST(json AS BLOB), ?) > 0
+                        AND (instr(CAST(json AS BLOB), ?) > 0 OR instr(CAST(json AS BLOB), ?) > 0)
+                    ORDER BY key
+                    """,
+                arguments: [Data(JSONCanonical.string(name)), quoted, Data(value)])
+            var keys: [[UInt8]] = []
+            while keys.count < limit, let row = try cursor.next() {
+                let key: Data = row[0]
+                let json: String = row[1]
+                if JSONCanonical.plainValue(of: name, in: Array(json.utf8)) == value {
+                    keys.append(Array(key))
+                }
+            }
+            return keys
+        }
+    }
+
     /// The row of a key, a tombstone included.
     package func row(of key: [UInt8]) throws(CatalogError) -> AttributeRow? {
         try read { db in try Self.row(key, db) }

@@ -36,6 +36,10 @@ public struct CountsAnswer: Hashable, Sendable {
         public let step: String?
     }
 
+    /// The attribute by which keys were counted together; nil for one key.
+    public let by: String?
+    /// How many keys have its value.
+    public let keys: Int?
     /// How long the windows are, as asked or else the cluster's own: `1m`, `10s`, `all`.
     public let step: String
     /// The key's attributes (title, channel…), empty where none are known.
@@ -56,6 +60,8 @@ public struct CountsAnswer: Hashable, Sendable {
             let windows = json["windows"]?.array
         else { return nil }
         self.total = total
+        by = json["by"]?.string
+        keys = (json["keys"]?.plain).flatMap { Int($0) }
         step = json["step"]?.string ?? ""
         self.windows = windows.compactMap { window in
             guard let start = window["start"]?.string, let measure = MeasureAnswer(json: window)

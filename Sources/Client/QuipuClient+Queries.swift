@@ -18,11 +18,14 @@ public struct TimeRange: Hashable, Sendable {
 /// prints bodies unchanged.
 package enum QueryCall {
     package static func counts(
-        type: String, key: String, range: TimeRange, step: String?, consistency: ConsistencyLevel
+        type: String, key: String, by: String?, range: TimeRange, step: String?,
+        consistency: ConsistencyLevel
     ) -> HTTPCall {
         get(
             "/v1/counts/\(PercentEncoding.encode(type))/\(PercentEncoding.encode(key))",
-            ends(range) + [("step", step), ("consistency", consistency.rawValue)])
+            ends(range) + [
+                ("step", step), ("by", by), ("consistency", consistency.rawValue),
+            ])
     }
 
     package static func top(
@@ -145,16 +148,17 @@ extension QuipuClient {
     ///
     /// - Parameters:
     ///   - type: The events' type; `*` sums all types.
-    ///   - key: The key, as it was sent.
+    ///   - key: The key, as it was sent; with `by` a value of that attribute.
+    ///   - by: An attribute: all keys count whose value of it is `key`. At most 10,000 keys.
     ///   - range: Selects windows whose start lies in it.
     ///   - step: The length of the windows: `1m`, `1h`, `1d` or `all`.
     ///   - consistency: How many voters must agree.
     public func counts(
-        type: String, key: String, range: TimeRange = TimeRange(), step: String = "1m",
-        consistency: ConsistencyLevel = .quorum
+        type: String, key: String, by: String? = nil, range: TimeRange = TimeRange(),
+        step: String = "1m", consistency: ConsistencyLevel = .quorum
     ) async throws(ClientError) -> CountsAnswer {
         let call = QueryCall.counts(
-            type: type, key: key, range: range, step: step, consistency: consistency)
+            type: type, key: key, by: by, range: range, step: step, consistency: consistency)
         return try await ask(call, CountsAnswer.init(json:))
     }
 

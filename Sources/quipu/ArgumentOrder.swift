@@ -21,7 +21,7 @@ package enum ArgumentOrder {
     private static let commands = [
         Command(
             path: ["query"], words: 2,
-            valued: ["--from", "--to", "--step", "--consistency", "--format"]),
+            valued: ["--from", "--to", "--step", "--by", "--consistency", "--format"]),
         Command(
             path: ["top"], words: 1,
             valued: ["--from", "--to", "-k", "--by", "--measure", "--consistency"]),

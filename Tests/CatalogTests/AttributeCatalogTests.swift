@@ -255,6 +255,32 @@ private func open(_ folder: TemporaryFolder, nonce: UInt64 = 1) throws -> Attrib
         }
     }
 
+    @Test("The keys of a group are those whose attribute is the value, not those that contain it")
+    func keysOfGroup() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try AttributeCatalog(file: folder.file("catalog.sqlite")) { 1 }
+        _ = try catalog.put(
+            [
+                entry("d", #"{"c":"Rock & \"Roll\"","t":"x"}"#), entry("b", #"{"c":"Rock"}"#),
+                entry("a", #"{"c":"Rock","n":12}"#), entry("c", #"{"c":"Rocky","t":"Rock"}"#),
+                entry("e", #"{"n":12.0}"#), entry("f", #"{"c":"Ελλάς"}"#), entry("g", "{}"),
+                entry("h", #"{"c":["Rock",{"a":1}]}"#), entry("i", #"{"c":true}"#),
+            ], at: noon)
+        func keys(_ value: String, _ name: String, limit: Int = 9) throws -> [String] {
+            try catalog.keys(with: Array(value.utf8), of: Array(name.utf8), limit: limit)
+                .map { String(decoding: $0, as: UTF8.self) }
+        }
+        #expect(try keys("Rock", "c") == ["a", "b"])
+        #expect(try keys("Rock", "c", limit: 1) == ["a"])
+        #expect(try keys(#"Rock & "Roll""#, "c") == ["d"])
+        #expect(try keys("Ελλάς", "c") == ["f"])
+        #expect(try keys("12", "n") == ["a"])
+        #expect(try keys("", "c") == [])
+        #expect(try keys(#"["Rock",{"a":1}]"#, "c") == ["h"])
+        #expect(try keys("true", "c") == ["i"])
+        #expect(try keys("Rock", "absent") == [])
+    }
+
     @Test("A write that meets another process's lock is an error with that name, and passes later")
     func locked() throws {
         let folder = try TemporaryFolder()

@@ -46,6 +46,13 @@ final class ScriptedAttributes: AttributeServing {
         isBroken ? nil : known.filter { keys.contains($0.key) }
     }
 
+    func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]? {
+        if isBroken { return nil }
+        let found = known.filter { JSONCanonical.plainValue(of: name, in: $0.value) == value }
+        let sorted = found.keys.sorted { $0.lexicographicallyPrecedes($1) }
+        return Array(sorted.prefix(limit))
+    }
+
     func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
         if isBroken { throw .busy }
         return AttributesPut(written: entries.count, unchanged: 0)

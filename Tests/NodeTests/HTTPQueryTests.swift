@@ -241,6 +241,40 @@ import Testing
         }
     }
 
+    @Test("Windows by an attribute are the sum over its keys, each of which is read by itself")
+    func countsByAttribute() async throws {
+        let attributes = ["a": #"{"c":"x"}"#, "b": #"{"c":"x"}"#, "d": #"{"c":"y"}"#]
+        let fixture = try APIFixture(attributes: ScriptedAttributes(attributes)) { request in
+            guard case .read(.series(let query), _) = request else { return .flushed }
+            let count = UInt64(query.key[0])
+            let rows = [0, 60].map { offset in
+                SeriesRow(
+                    type: query.type ?? [], window: Self.start + offset,
+                    measure: Measure(count: offset == 0 ? count : 1))
+            }
+            return .read(
+                ReadAnswer(
+                    result: .series(rows), replicas: [NodeID("n\(query.key[0] % 2 + 1)")],
+                    consistency: .quorum))
+        }
+        let text = await fixture.get("/v1/counts/view/x?by=c&step=1h").text
+        #expect(text.contains(#""key":"x","by":"c","keys":2,"attributes":{}"#), "\(text)")
+        // The bytes of "a" and "b".
+        #expect(text.contains(#""total":{"count":\#(97 + 98 + 2)}"#))
+        #expect(text.contains(#""count":\#(97 + 98),"#))
+        #expect(text.contains(#""replicas":["n1","n2"]"#))
+        let asked = fixture.core.requests.compactMap { request in
+            if case .read(.series(let query), _) = request { query.key } else { nil }
+        }
+        #expect(Set(asked) == [Array("a".utf8), Array("b".utf8)])
+        let none = await fixture.get("/v1/counts/view/z?by=c")
+        #expect(none.status == 200 && none.text.contains(#""keys":0"#))
+        let one = await fixture.get("/v1/counts/view/a?by=key").text
+        #expect(one.contains(#""key":"a","attributes":{"c":"x"}"#))
+        let broken = try APIFixture(attributes: ScriptedAttributes(isBroken: true))
+        #expect(await broken.get("/v1/counts/view/x?by=c").status == 503)
+    }
+
     @Test("The top is ranked, joined and exact")
     func top() async throws {
         let fixture = try Self.scan(

@@ -25,6 +25,8 @@ package final class AttributeService: AttributeServing {
     private let metrics: NodeMetrics
     private let logger: Logger
     private let calls: WorkerPool
+    /// Passes over all rows, which nothing else waits for.
+    private let passes: WorkerPool
     private let mailbox = Monitor(Mailbox())
 
     package init(
@@ -37,6 +39,9 @@ package final class AttributeService: AttributeServing {
         self.logger = logger
         self.send = send
         calls = WorkerPool(name: "catalog", threads: 1, queueMax: RuntimeLimits.catalogJobsMax)
+        passes = WorkerPool(
+            name: "catalog-pass", threads: 1, queueMax: RuntimeLimits.catalogPassesMax,
+            nice: RuntimeLimits.fileNice)
     }
 
     package var waiting: Int { calls.waiting }
@@ -51,8 +56,8 @@ package final class AttributeService: AttributeServing {
     package func stop(by deadline: Instant) {
         mailbox.broadcast { $0.events.append(.stop) }
         let hasEnded: Bool? = mailbox.wait(until: deadline) { $0.hasEnded ? true : nil }
-        let isIdle = calls.stop(by: deadline)
-        guard hasEnded == true, isIdle else {
+        let areIdle = [calls.stop(by: deadline), passes.stop(by: deadline)]
+        guard hasEnded == true, !areIdle.contains(false) else {
             logger.warning("the catalog is still busy and is left open")
             return
         }
@@ -78,11 +83,24 @@ package final class AttributeService: AttributeServing {
         let result = await call { catalog throws(CatalogError) in
             try catalog.attributes(of: keys)
         }
+        return found(result, "an answer goes out without attributes")
+    }
+
+    package func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]? {
+        let result = await call(on: passes) { catalog throws(CatalogError) in
+            try catalog.keys(with: value, of: name, limit: limit)
+        }
+        return found(result, "a question by an attribute is refused")
+    }
+
+    private func found<Value>(
+        _ result: Result<Value, AttributeFailure>, _ consequence: String
+    ) -> Value? {
         switch result {
-        case .success(let found):
-            return found
+        case .success(let value):
+            return value
         case .failure(let failure):
-            logger.warning("an answer goes out without attributes: \(failure.problem.detail)")
+            logger.warning("\(consequence): \(failure.problem.detail)")
             return nil
         }
     }
@@ -104,10 +122,11 @@ package final class AttributeService: AttributeServing {
     }
 
     private func call<Value: Sendable>(
+        on pool: WorkerPool? = nil,
         _ body: @escaping @Sendable (AttributeCatalog) throws(CatalogError) -> Value
     ) async -> Result<Value, AttributeFailure> {
         let catalog = catalog
-        let result: Result<Value, CatalogError>? = await calls.run {
+        let result: Result<Value, CatalogError>? = await (pool ?? calls).run {
             Result { () throws(CatalogError) in try body(catalog) }
         }
         guard let result else { return .failure(.busy) }
@@ -196,6 +215,10 @@ package struct NoCatalog: AttributeServing {
 
     package func attributes(of keys: [[UInt8]]) async -> [[UInt8]: [UInt8]]? {
         keys.isEmpty ? [:] : nil
+    }
+
+    package func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]? {
+        nil
     }
 
     package func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {

@@ -47,6 +47,9 @@ package enum HTTPLimits {
     package static let lingerMax: Duration = .seconds(1)
     package static let topDefault = 10
     package static let topMax = 1_000_000
+    /// Keys that are read for the windows of a group; at most so many at once.
+    package static let groupKeysMax = 10_000
+    package static let groupReadsMax = 32
     package static let pageDefault = 100
     package static let pageMax = 10_000
     /// Windows in one answer; a query for more must choose a coarser step or a shorter range.

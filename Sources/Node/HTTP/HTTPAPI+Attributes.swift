@@ -8,6 +8,9 @@ internal import Wire
 package protocol AttributeServing: Sendable {
     /// The attributes of those keys that have any; nil where the catalog cannot be read.
     func attributes(of keys: [[UInt8]]) async -> [[UInt8]: [UInt8]]?
+    /// The keys whose attribute has a plain value, ascending, at most `limit`; nil where the
+    /// catalog cannot be read.
+    func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]?
     func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut
     func row(of key: [UInt8]) async throws(AttributeFailure) -> AttributeRow?
 }

@@ -1,31 +1,33 @@
 package import Core
 internal import Ingest
 internal import Replication
-internal import Ring
 package import Storage
 
-/// `GET /v1/counts/{type}/{key}`
+/// `GET /v1/counts/{type}/{key}`, and with `by` `GET /v1/counts/{type}/{value of an attribute}`
 extension HTTPAPI {
     func counts(_ call: HTTPCall, type: String, key: String) async throws(Problem) -> HTTPReply {
         try allow(call, ["GET", "HEAD"])
-        try call.query.expect(only: ["from", "to", "step", "consistency"])
-        let now = clock()
-        let bounds = try WindowBounds(call.query, window: settings.window, now: now.wall)
+        try call.query.expect(only: ["from", "to", "step", "consistency", "by"])
+        let now = clock().wall
+        let bounds = try WindowBounds(call.query, window: settings.window, now: now)
         let step = try WindowStep(call.query["step"], base: settings.window)
         let consistency = try call.query.consistency()
-        let keyBytes = try self.key(key)
-        let partition = partitioning.partition(of: Murmur3.token(of: keyBytes))
-        let query = SeriesQuery(
-            partition: partition, key: keyBytes, type: try self.type(type), from: bounds.first,
-            to: bounds.end)
-        let answer = try await read(.series(query), consistency)
-        guard case .series(let rows) = answer.result else { throw .unexpectedAnswer }
-        try allow(bounds, above: answer.floor)
+        let wanted = try self.type(type)
+        var group: GroupName?
+        var keys: [[UInt8]]
+        if let by = call.query["by"], by != "key" {
+            keys = try await self.keys(with: key, of: by)
+            group = GroupName(by: by, keys: keys.count)
+        } else {
+            keys = [try self.key(key)]
+        }
+        let read = try await read(keys, wanted, bounds, consistency)
+        try allow(bounds, above: read.floor)
         let counts = CountsAnswer(
-            type: type, key: key, rows: rows, bounds: bounds, step: step, base: settings.window,
-            floor: answer.floor, now: now.wall, finalBefore: finalBefore(answer.frontier),
-            replicas: answer.replicas,
-            consistency: answer.consistency)
+            type: type, key: key, rows: read.rows, bounds: bounds, step: step,
+            base: settings.window, floor: read.floor, now: now,
+            finalBefore: finalBefore(read.frontier), replicas: read.replicas.sorted(),
+            consistency: consistency, group: group)
         guard counts.windows.count <= HTTPLimits.windowsMax else {
             throw .badRequest(
                 "the answer has \(counts.windows.count) windows, the limit is "
@@ -34,8 +36,9 @@ extension HTTPAPI {
         if call.header("Accept").map({ $0.lowercased().hasPrefix("text/csv") }) == true {
             return counts.csv
         }
-        let known = await attributes.attributes(of: [keyBytes])
-        return counts.json(attributes: known.map { $0[keyBytes] })
+        if group != nil { return counts.json(attributes: .some(nil)) }
+        let known = await attributes.attributes(of: keys)
+        return counts.json(attributes: known.map { $0[keys[0]] })
     }
 }
 
@@ -123,6 +126,7 @@ package struct CountsAnswer: Sendable {
     package let consistency: Consistency
     private let base: WindowLength
     private let floor: RetentionFloor
+    private let group: GroupName?
     package private(set) var total = Measure.zero
     package private(set) var windows: [Window] = []
 
@@ -131,9 +135,10 @@ package struct CountsAnswer: Sendable {
     package init(
         type: String, key: String, rows: [SeriesRow], bounds: WindowBounds, step: WindowStep,
         base: WindowLength, floor: RetentionFloor = .none, now: WallTime, finalBefore: WallTime?,
-        replicas: [NodeID], consistency: Consistency
+        replicas: [NodeID], consistency: Consistency, group: GroupName? = nil
     ) {
         self.base = base
+        self.group = group
         self.floor = floor
         self.type = type
         self.key = key
@@ -179,6 +184,10 @@ package struct CountsAnswer: Sendable {
         .json { json in
             json.field("type", type)
             json.field("key", key)
+            if let group {
+                json.field("by", group.by)
+                json.field("keys", group.keys)
+            }
             json.attributes(attributes)
             bounds.write(to: &json)
             json.field("step", step.name)

@@ -25,11 +25,7 @@ extension HTTPAPI {
         let known = await attributes.attributes(of: totals.map(\.key))
         var groups: [TopGroup] = []
         if by != "key" {
-            guard let known else {
-                throw Problem(
-                    503, "catalog", "The attributes cannot be read",
-                    "this node's catalog does not answer; ask by=key, or ask another node")
-            }
+            guard let known else { throw .noCatalog }
             groups = TopGroup.group(totals, by: by, attributes: known, k: k, order: order)
         }
         return .json { json in

@@ -183,12 +183,14 @@ package struct HTTPAPI: Sendable {
     var deadline: Instant { clock().monotonic + settings.requestTimeout }
 
     /// Asks a question of the core; failures become problems.
-    func read(_ query: ReadQuery, _ consistency: Consistency) async throws(Problem) -> ReadAnswer {
+    func read(
+        _ query: ReadQuery, _ consistency: Consistency, by end: Instant? = nil
+    ) async throws(Problem) -> ReadAnswer {
         metrics.queries.increment()
         let began = clock().monotonic
         defer { metrics.read.observe(clock().monotonic - began) }
         let response = await core.request(
-            .read(query, consistency: consistency), deadline: deadline)
+            .read(query, consistency: consistency), deadline: end ?? deadline)
         switch response {
         case .read(let answer): return answer
         case .failed(let failure): throw failure.problem(consistency: consistency)
@@ -257,4 +259,8 @@ extension Problem {
     static let unexpectedAnswer = Problem(
         500, "internal", "The node made a mistake",
         "the core gave an answer of another kind; see the node's log")
+
+    static let noCatalog = Problem(
+        503, "catalog", "The attributes cannot be read",
+        "this node's catalog does not answer; ask another node, or without by")
 }

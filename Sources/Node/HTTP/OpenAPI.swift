@@ -62,6 +62,8 @@ package enum OpenAPI {
         {"$ref":"#/components/parameters/key"},{"$ref":"#/components/parameters/from"},
         {"$ref":"#/components/parameters/to"},{"name":"step","in":"query",
         "schema":{"type":"string"},"description":"1m, 1h, 1d, all or the cluster's window"},
+        {"name":"by","in":"query","schema":{"type":"string","default":"key"},
+        "description":"an attribute, whose value then stands in place of the key"},
         {"$ref":"#/components/parameters/consistency"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "default":{"$ref":"#/components/responses/problem"}}}},

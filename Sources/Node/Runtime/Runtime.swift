@@ -56,6 +56,8 @@ package enum RuntimeLimits {
     package static let fileThreads = 2
     /// The background yields: at 5 a thread gets a third of the time of one at 0, never none.
     package static let fileNice: Int32 = 5
+    /// Questions for the keys of an attribute's value that may wait.
+    package static let catalogPassesMax = 8
     /// How long after its deadline a request that the core forgot is ended by the shell.
     package static let replyGrace: Duration = .seconds(2)
     /// The exit status after a failure of the disk (EX_SOFTWARE of sysexits.h).

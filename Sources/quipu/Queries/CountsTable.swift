@@ -44,6 +44,10 @@ package struct CountsTable {
     }
 
     static func heading(_ answer: CountsAnswer, type: String, key: String) -> String {
+        if let by = answer.by, let keys = answer.keys {
+            let count = keys == 1 ? "1 key" : "\(keys) keys"
+            return TextTable.printable("\(type)  \(by) = \(key)  (\(count))")
+        }
         let attributes = answer.attributes.map { "\($0.name): \($0.value.plain)" }
         let names = attributes.isEmpty ? "" : "  (\(attributes.joined(separator: ", ")))"
         return TextTable.printable("\(type)  \(key)\(names)")

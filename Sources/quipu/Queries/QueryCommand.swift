@@ -8,6 +8,7 @@ struct QueryCommand: AsyncParsableCommand {
         discussion: """
             Examples: quipu query watch BurntSushi/xsv --from 2015-02-22 --step 1h
                       quipu query '*' -2-9ZncFOHk --from -15m --format chart
+                      quipu query view kurzgesagt --by channel --step 1d
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable {
@@ -20,8 +21,15 @@ struct QueryCommand: AsyncParsableCommand {
     @Argument(help: "The events' type; '*' sums all types.")
     var type: String
 
-    @Argument(help: "The key.")
+    @Argument(help: "The key; with --by a value of that attribute.")
     var key: String
+
+    @Option(
+        help: """
+            An attribute that was loaded by 'quipu attributes load': counts all keys together \
+            whose value of it is KEY (of a number or true its text).
+            """)
+    var by: String?
 
     @OptionGroup var range: RangeOptions
 
@@ -39,7 +47,7 @@ struct QueryCommand: AsyncParsableCommand {
 
     func run() async throws {
         let call = QueryCall.counts(
-            type: type, key: key, range: range.range, step: step,
+            type: type, key: key, by: by, range: range.range, step: step,
             consistency: consistency)
         let reply = try await connection.withClient { try await $0.perform(call) }
         switch result.json ? .json : format {
