@@ -33,7 +33,7 @@ extension ClusterConfiguration {
         guard let setting = try section.setting("from") else {
             throw .missing(
                 key: (section.path + ["from"]).joined(separator: "."), at: section.place,
-                remedy: "write from: 2026-12-01T00:00:00Z, the time from which it holds")
+                remedy: "write the time from which it holds, as from: 2030-01-01T00:00:00Z")
         }
         let from = try setting.time()
         let length = Segment.lengthDefault.milliseconds

@@ -78,7 +78,7 @@ struct Setting {
             let time = TimeText.parse(text, now: WallTime(milliseconds: 0))
         else {
             throw bad(
-                "\"\(text)\" is no time", remedy: "write one in UTC, as 2026-12-01T00:00:00Z")
+                "\"\(text)\" is no time", remedy: "write one in UTC, as 2030-01-01T00:00:00Z")
         }
         return time
     }

@@ -69,14 +69,17 @@ extension HTTPAPI {
         if let reason = state.endReasons.first {
             throw Problem.notReadyToWrite("\(reason); send to another node")
         }
-        if let reason = state.rulesReason {
-            throw Problem.notReadyToWrite("\(reason); send to another node")
-        }
+        try admitByRules()
         if let reason = state.readOnlyReason {
             var problem = Problem.notReadyToWrite("\(reason); send to another node")
             problem.retryAfter = HTTPLimits.retryAfterDiskSeconds
             throw problem
         }
+    }
+
+    private func admitByRules() throws(Problem) {
+        guard let reason = state.rulesReason else { return }
+        throw Problem.notReadyToWrite("\(reason); send to another node")
     }
 
     private func count(
@@ -85,9 +88,11 @@ extension HTTPAPI {
         let began = clock().monotonic
         defer { metrics.write.observe(clock().monotonic - began) }
         // A body may stream for longer than the node takes batches under its rules.
-        if let reason = state.rulesReason {
+        do {
+            try admitByRules()
+        } catch {
             countOutcome(.notAttempted)
-            throw Problem.notReadyToWrite("\(reason); send to another node")
+            throw error
         }
         let folded: FoldedRecord
         do throws(FoldFailure) {

@@ -199,28 +199,27 @@ package struct PeerSession: Sendable {
             refuse(error, into: &effects)
             return
         }
-        if let rejection = mismatch(theirs) {
+        let parting = RuleDivergence(greeting.fingerprint.rules, theirs.fingerprint.rules)
+        if let rejection = mismatch(theirs, parting) {
             refuse(rejection, into: &effects)
         } else {
             peerRules = theirs.fingerprint.rules
-            divergence = RuleDivergence(greeting.fingerprint.rules, peerRules)
+            divergence = parting
             phase = .consulting(theirs.identity, deadline: deadline)
             effects.append(.consult(theirs.identity))
         }
     }
 
     /// The cluster first: in another cluster, names mean nothing.
-    private func mismatch(_ theirs: PeerGreeting) -> PeerRejection? {
+    private func mismatch(
+        _ theirs: PeerGreeting, _ divergence: RuleDivergence?
+    ) -> PeerRejection? {
         if let difference = greeting.fingerprint.difference(from: theirs.fingerprint) {
             return PeerRejection(
                 .fingerprint, field: difference.field, theirs: difference.theirs,
                 ours: difference.ours)
         }
-        if let divergence = RuleDivergence(greeting.fingerprint.rules, theirs.fingerprint.rules),
-            divergence.end <= wall
-        {
-            return divergence.rejection
-        }
+        if let divergence, divergence.end <= wall { return divergence.rejection }
         if theirs.target != greeting.identity.node {
             return PeerRejection(
                 .wrongAddress, field: "node", theirs: theirs.target.name,

@@ -20,17 +20,19 @@ extension RuleMemory {
         else {
             throw .damaged(
                 path: NodeFiles.rules, offset: 0,
-                what: "the rules that this node ran with cannot be read; remove the file, then the "
-                    + "peers say which rules were in force")
+                what: "the rules that this node ran with cannot be read; put back the file of a "
+                    + "snapshot, or, where it has peers, remove it: they say which were in force")
         }
         var reader = ByteReader(bytes, from: magic.count, to: bytes.count - checksumBytes)
+        let found: UInt16
         do throws(DecodeError) {
             let version: UInt16 = try reader.fixed()
             if version == formatVersion { return try body(&reader) }
-            throw reader.fail("version \(version)")
+            found = version
         } catch {
             throw .damaged(path: NodeFiles.rules, offset: 0, what: "\(error)")
         }
+        throw .newerFormat(path: NodeFiles.rules, version: found, known: formatVersion)
     }
 
     /// Returns when it is durable.

@@ -101,7 +101,8 @@ package enum RuleError: Error, Hashable, Sendable, CustomStringConvertible {
             let first = RuleError.segmentStart(after: now + RuleLimits.leadMin + .seconds(60))
             return "cluster.conf: rules: version \(version.number) begins at "
                 + "\(TimeText.format(entry.from)), which is past or too near for a node that has "
-                + "run without it: choose \(TimeText.format(first)) or later"
+                + "run without it: choose \(TimeText.format(first)) or later; if it was in force "
+                + "here, put back the RULES of a snapshot instead"
         }
     }
 

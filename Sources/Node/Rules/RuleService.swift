@@ -7,6 +7,8 @@ internal import Synchronization
 package final class RuleService: Sendable {
     private let watch: Mutex<RuleWatch>
     private let refusal = Mutex<String?>(nil)
+    /// One attempt at a time writes the file.
+    private let isWriting = Mutex(false)
     private let store: @Sendable (RuleMemory) -> Result<Void, StorageError>
     private let onRefusal: @Sendable (String?) -> Void
     private let onHalt: @Sendable (String) -> Void
@@ -44,7 +46,7 @@ package final class RuleService: Sendable {
         let (next, reason) = watch.withLock {
             ($0.toStore(at: now.monotonic), $0.refusal(at: now.wall))
         }
-        if let next { NamedThread.start("rules") { [self] in store(now: next) } }
+        if let next { begin(next) }
         let hasChanged = refusal.withLock { refusal in
             defer { refusal = reason }
             return refusal != reason
@@ -58,7 +60,20 @@ package final class RuleService: Sendable {
         onRefusal(reason)
     }
 
-    private func store(now memory: RuleMemory) {
+    private func begin(_ next: RuleMemory) {
+        let isFirst = isWriting.withLock { isWriting in
+            defer { isWriting = true }
+            return !isWriting
+        }
+        // Whoever is not first is asked again.
+        guard isFirst else { return }
+        NamedThread.start("rules") { [self] in
+            write(next)
+            isWriting.withLock { $0 = false }
+        }
+    }
+
+    private func write(_ memory: RuleMemory) {
         do throws(StorageError) {
             try store(memory).get()
         } catch {

@@ -84,8 +84,8 @@ package struct RuleWatch: Sendable {
         where notice.standing != .confirmed && notice.entry.from - RuleLimits.guardTime <= now {
             let version = ruleVersion(at: index).number
             return "rules: version \(version) begins at \(TimeText.format(notice.entry.from)), "
-                + "and most of the \(members) nodes are not known to have had it in time: write a "
-                + "later time on all nodes, or wait for those that had it"
+                + "and most of the \(members) nodes are not known to have had it in time: start "
+                + "those that had it, or write a later time on all nodes and restart them"
         }
         let others = peers.sorted { $0.key < $1.key }.compactMap { node, peer in
             difference(from: peer, at: now).map { "\(node): \($0)" }
