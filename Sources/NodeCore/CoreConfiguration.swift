@@ -23,7 +23,7 @@ package struct CoreConfiguration: Sendable {
     /// How often peers are asked whether segments can be closed and sealed.
     package var closeInterval: Duration = .seconds(1)
     /// A memtable of this size is flushed.
-    package var memtableBytesMax = 64 << 20
+    package var memtableBytesMax = StorageLimits.memtableBytesDefault
     /// A memtable whose first cell is this old is flushed.
     package var memtableAgeMax: Duration = .seconds(600)
     package var compaction = CompactionLimits()

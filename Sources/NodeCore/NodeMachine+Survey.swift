@@ -74,6 +74,7 @@ extension NodeMachine {
         var lines: [SurveyLine] = []
         if ask.round > 0 {
             for partition in mine {
+                memtable.settle(partition)
                 lines.append(
                     SurveyLine(
                         line: auditLine(partition), events: heldSum(of: partition).events,

@@ -103,6 +103,7 @@ package struct NodeStart: ~Copyable {
                 mine: ring.partitions(of: configuration.node),
                 digestKey: configuration.digestKey, window: configuration.window,
                 segmentLength: configuration.segmentLength,
+                memtableBytesMax: configuration.memtableBytesMax,
                 replaysCovered: configuration.mutants.contains(.replayIgnoresCoverage),
                 forgetsCovered: configuration.mutants.contains(.indexLost),
                 combinesByXor: configuration.mutants.contains(.xorDigest))

@@ -10,6 +10,7 @@ package struct RecoveredLog: ~Copyable {
     package private(set) var runs = RunHistory()
     package private(set) var register = AbsenceRegister()
     package private(set) var marks = Watermarks()
+    private let memtableBytesMax: Int
     private var memtable: Memtable
     /// The last mark of the log, whether its cells are in a file or in the memtable.
     package private(set) var lastMark = LSN.zero
@@ -50,7 +51,8 @@ package struct RecoveredLog: ~Copyable {
     ///   - combinesByXor: the mutant whose set digests cannot see what comes twice.
     package init(
         partitions: Int, mine: PartitionSet, digestKey: SipKey, window: WindowLength,
-        segmentLength: Duration, replaysCovered: Bool = false, forgetsCovered: Bool = false,
+        segmentLength: Duration, memtableBytesMax: Int, replaysCovered: Bool = false,
+        forgetsCovered: Bool = false,
         combinesByXor: Bool = false
     ) {
         self.segmentLength = segmentLength
@@ -58,11 +60,14 @@ package struct RecoveredLog: ~Copyable {
         self.partitions = partitions
         self.digestKey = digestKey
         self.window = window
+        self.memtableBytesMax = memtableBytesMax
         index = BatchIndex(
             partitions: partitions, mine: mine, key: digestKey, segmentLength: segmentLength,
             combinesByXor: combinesByXor)
         self.mine = mine
-        memtable = Memtable(partitions: partitions, digestKey: digestKey, window: window)
+        memtable = Memtable(
+            partitions: partitions, digestKey: digestKey, window: window,
+            bytesMax: memtableBytesMax)
         self.replaysCovered = replaysCovered
         self.forgetsCovered = forgetsCovered
     }
@@ -258,7 +263,9 @@ package struct RecoveredLog: ~Copyable {
 
     /// Moves the memtable out; an empty one stays.
     package mutating func takeMemtable() -> Memtable {
-        var taken = Memtable(partitions: partitions, digestKey: digestKey, window: window)
+        var taken = Memtable(
+            partitions: partitions, digestKey: digestKey, window: window,
+            bytesMax: memtableBytesMax)
         swap(&taken, &memtable)
         return taken
     }

@@ -111,7 +111,8 @@ struct MeasureTablesCommand: ParsableCommand {
         _ counts: [UInt32], _ id: UInt64, _ runner: StorageRunner
     ) throws -> (table: TableHandle, seconds: Double) {
         var memtable = Memtable(
-            partitions: Self.partitions, digestKey: Self.digestKey, window: .minute)
+            partitions: Self.partitions, digestKey: Self.digestKey, window: .minute,
+            bytesMax: StorageLimits.memtableBytesDefault)
         for key in 0..<Self.keys { try Self.add(key, counts, to: &memtable) }
         let frozen = memtable.freeze(through: LSN(1))
         let began = Self.processorSeconds

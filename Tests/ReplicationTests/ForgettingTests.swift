@@ -107,7 +107,8 @@ struct ForgettingTests {
         _ manifest: ManifestState, _ records: [(LogKind, [UInt8])]
     ) -> (index: BatchIndex, malformed: [String]) {
         var log = RecoveredLog(
-            partitions: 8, mine: mine, digestKey: key, window: .minute, segmentLength: length)
+            partitions: 8, mine: mine, digestKey: key, window: .minute, segmentLength: length,
+            memtableBytesMax: 1 << 20)
         log.begin(manifest)
         for (place, record) in records.enumerated() {
             log.visit(

@@ -163,7 +163,7 @@ struct ReleaseTests {
         }
         var log = RecoveredLog(
             partitions: 8, mine: Self.mine, digestKey: ForgettingTests.key, window: .minute,
-            segmentLength: ForgettingTests.length)
+            segmentLength: ForgettingTests.length, memtableBytesMax: 1 << 20)
         log.begin(manifest)
         for husk in Self.husks(whole, before: 3) { log.take(husk) }
         let ids = log.index.ids

@@ -16,7 +16,11 @@ struct CellStore: Sendable {
 
     private init(_ rules: CellRules, _ count: Int) {
         self.rules = rules
-        partitions = Array(repeating: PartitionCells(rules), count: count)
+        // Batches bring about as much to each partition: they begin out of step, so that not all
+        // of them are full at once.
+        partitions = (0..<count).map { place in
+            PartitionCells(rules, firstAt: rules.pendingMax * (place % 64 + 1) / 64)
+        }
     }
 
     /// Without any cell.

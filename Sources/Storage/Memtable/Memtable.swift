@@ -13,7 +13,7 @@ package struct Memtable {
     ///   - bytesMax: about what it holds when it is flushed; a part of that may wait unsorted.
     package init(
         partitions: Int, digestKey: SipKey, window: WindowLength,
-        bytesMax: Int = StorageLimits.memtableBytesDefault
+        bytesMax: Int
     ) {
         store = CellStore(
             partitions: partitions, digestKey: digestKey, buckets: TimeBuckets(window: window),

@@ -99,7 +99,7 @@ extension PartitionCells {
             }
             var shared = bytes(0).count
             for key in keys.indices {
-                shared = Self.commonPrefix(bytes(0), bytes(key), atMost: shared)
+                shared = min(shared, ByteOrder.commonPrefix(bytes(0), bytes(key)))
             }
             var entries = keys.indices.map {
                 (lead: Self.lead(bytes($0), skipping: shared), key: $0)
@@ -111,15 +111,6 @@ extension PartitionCells {
             }
             return entries.map(\.key)
         }
-    }
-
-    private static func commonPrefix(
-        _ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer, atMost limit: Int
-    ) -> Int {
-        let limit = min(limit, right.count)
-        var length = 0
-        while length < limit, left[length] == right[length] { length += 1 }
-        return length
     }
 
     /// Eight bytes from `offset` on as a big-endian number, zeroes behind the end.

@@ -71,12 +71,16 @@ struct PartitionCells: Sendable {
     /// Valid slices, one behind the other, which is again a valid slice.
     private(set) var pending: [UInt8] = []
     private(set) var pendingCells = 0
+    /// At so many bytes what waits is added.
+    private var settleAt: Int
     private var typeIndex = HashIndex()
     private var keyIndex = HashIndex()
     private var seriesIndex = HashIndex()
     private var cellIndex = HashIndex()
-    init(_ rules: CellRules) {
+    /// - Parameter firstAt: at how many bytes what waits is added for the first time.
+    init(_ rules: CellRules, firstAt: Int) {
         self.rules = rules
+        settleAt = firstAt
     }
 
     var size: CellsSize {
@@ -97,7 +101,7 @@ struct PartitionCells: Sendable {
         pending.append(contentsOf: bytes)
         pendingCells += added
         var growth = CellsSize(cells: added, bytes: bytes.count)
-        if pending.count >= rules.pendingMax {
+        if pending.count >= settleAt || pendingCells >= StorageLimits.pendingCellsMax {
             let before = size
             settle()
             growth.replace(before, by: size)
@@ -114,6 +118,7 @@ struct PartitionCells: Sendable {
         slices.removeAll(keepingCapacity: true)
         swap(&slices, &pending)
         pendingCells = 0
+        settleAt = rules.pendingMax
     }
 
     private mutating func settle(_ bytes: UnsafeRawBufferPointer) {
