@@ -10,6 +10,11 @@ package enum Limits {
     /// A record's decompressed body: cells and dead letters of one batch. With its directory it
     /// fits into a frame and a log record even where nothing can be compressed.
     package static let recordBodyMax = 80 << 20
+    /// Up to so many bytes a body stays uncompressed beside the record that was made of it, until
+    /// it is applied where it was made.
+    package static let madeBodyMax = 1 << 20
+    /// Of so many batches one is read back where it was made, as others read it.
+    package static let madeBodyReadBack: UInt64 = 64
 
     // Requests
     package static let bodySentMax = 16 << 20

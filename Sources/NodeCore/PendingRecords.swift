@@ -27,7 +27,9 @@ struct PendingRecords {
     mutating func retire(_ id: BatchID, limit: Int) {
         guard let record = records[id], isRetired.insert(id).inserted else { return }
         byteCount -= record.footprint
-        retiredBytes += record.footprint
+        let rest = record.withoutMadeBody
+        records[id] = rest
+        retiredBytes += rest.footprint
         retired.append(id)
         while retiredBytes > limit, head < retired.count {
             let oldest = retired[head]
@@ -53,7 +55,7 @@ struct PendingRecords {
 extension BatchRecord {
     /// What it takes in memory: of a small batch its directory is the larger part.
     fileprivate var footprint: Int {
-        bytes.count + slices.count * MemoryLayout<Slice>.stride
+        bytes.count + madeBytes + slices.count * MemoryLayout<Slice>.stride
             + MemoryLayout<BatchRecord>.stride * 2
     }
 }

@@ -122,6 +122,7 @@ package struct WriteSession: Sendable {
 
     package mutating func start(into effects: inout [Effect]) {
         for node in homeVoters { effects.append(.send(.bind(bind()), to: node)) }
+        record = record?.withoutMadeBody
     }
 
     package mutating func receive(

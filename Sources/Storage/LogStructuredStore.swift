@@ -49,9 +49,9 @@ package enum StorageLimits {
     /// Slices that wait in one partition of a memtable: enough that what is known of the partition
     /// is fetched once for some hundred cells, and few enough to be added in a fraction of a
     /// millisecond.
-    package static let pendingBytesMax = 8 << 10
+    package static let pendingBytesMax = 16 << 10
     /// The same in cells, of which a long series may have three in eight bytes.
-    package static let pendingCellsMax = 512
+    package static let pendingCellsMax = 1024
     /// A log record's payload: as much as a frame between peers.
     package static let logPayloadMax = 96 << 20
     /// How many bytes a recovery may checksum in search of a record behind a torn tail, in

@@ -49,6 +49,9 @@ package struct BatchRecord: Sendable, Hashable {
     private let bodyOffset: Int
     private let bodyStored: Int
     private let bodyLength: Int
+    /// The body as it was before it was compressed, where it was made here a moment ago. Not of
+    /// each batch: what a compressor got wrong is found here too, and soon.
+    private var madeBody: [UInt8]?
 
     package static func == (left: BatchRecord, right: BatchRecord) -> Bool {
         left.bytes == right.bytes
@@ -172,8 +175,21 @@ extension BatchRecord {
         bodyOffset = writer.bytes.count
         bodyStored = stored.count
         bodyLength = body.count
+        let isReadBack =
+            UInt64(truncatingIfNeeded: header.contentHash.value) % Limits.madeBodyReadBack == 0
+        madeBody = body.count <= Limits.madeBodyMax && !isReadBack ? body : nil
         writer.write(raw: stored)
         bytes = writer.bytes
+    }
+
+    /// Bytes of the body that is kept beside the record.
+    package var madeBytes: Int { madeBody?.count ?? 0 }
+
+    /// For those who keep it longer than until it is applied.
+    package var withoutMadeBody: BatchRecord {
+        var record = self
+        record.madeBody = nil
+        return record
     }
 }
 
@@ -251,6 +267,8 @@ extension BatchRecord {
 
     /// The same with the hashes of these partitions' slices checked: nothing else may be read.
     package func body(of partitions: PartitionSet) throws(DecodeError) -> [UInt8] {
+        // The hashes were made of these very bytes.
+        if let madeBody { return madeBody }
         let body = try decompressed()
         for slice in slices where partitions.contains(slice.partition) {
             try check(slice, in: body)

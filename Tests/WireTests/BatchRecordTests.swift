@@ -37,6 +37,36 @@ struct BatchRecordTests {
         #expect(record.bytes.count < 2000)
     }
 
+    @Test("a body that is kept where the record was made is the one that others read")
+    func madeBody() throws {
+        let record = Self.record()
+        let decoded = try BatchRecord(decoding: record.bytes)
+        #expect(try decoded.body().count == record.madeBytes)
+        #expect(decoded.madeBytes == 0)
+        #expect(record.withoutMadeBody.madeBytes == 0)
+        #expect(record.withoutMadeBody == record)
+        #expect(try record.body() == decoded.body())
+        #expect(try record.withoutMadeBody.body() == decoded.body())
+        let large = BatchRecord.home(
+            header: Self.header, home: PartitionID(3),
+            totals: BatchTotals(events: 1, counted: 1, dead: 0),
+            slices: [
+                (partition: PartitionID(1), offset: 0, length: Limits.madeBodyMax + 1, cells: 1)
+            ], cells: Array(repeating: 7, count: Limits.madeBodyMax + 1), deadLetters: [])
+        #expect(large.madeBytes == 0)
+        let kept = (0..<256).count { number in
+            var header = Self.header
+            header.contentHash = Hash128(UInt128(number))
+            return BatchRecord.home(
+                header: header, home: PartitionID(3),
+                totals: BatchTotals(events: 1, counted: 1, dead: 0),
+                slices: [(partition: PartitionID(1), offset: 0, length: 9, cells: 1)],
+                cells: Array(repeating: 7, count: 9), deadLetters: []
+            ).madeBytes > 0
+        }
+        #expect(kept == 252)
+    }
+
     @Test("a subset names its slices by the same hashes")
     func subset() throws {
         let record = Self.record()
