@@ -36,6 +36,8 @@ package struct CoreConfiguration: Sendable {
     package var compactionRestAge: Duration = .seconds(30)
     /// Cells of a batch that are counted in one step; of one partition all are.
     package var applyCellsMax = 1024
+    /// Bytes that wait in the memtable and are added in one step, for a flush or an audit.
+    package var settleBytesMax = StorageLimits.settleBytesMax
     /// How long a home voter waits for the coordinator before it drives a batch on itself.
     package var driveAfter: Duration = .seconds(3)
     package var catchUpInterval: Duration = .seconds(1)

@@ -54,7 +54,8 @@ extension NodeMachine {
             retention.isIdle, yieldRelease()
         else { return }
         copying.source = snapshot(of: partitions, tag, for: peer, now)
-        beginFlush(now, into: &effects)
+        // In this step: what the tables hold is what the snapshot says.
+        freezeMemtable(into: &effects)
         if flush.frozen == nil { copySourceFlushed(into: &effects) }
     }
 

@@ -38,7 +38,7 @@ extension NodeMachine {
             partitions: partitions, consistency: consistency, options: options)
         readOfRequest[request] = tag
         var steps: [ReadSession.Effect] = []
-        let choice = choice(consistency)
+        let choice = choice(query, consistency, now)
         reads[tag]?.start(choice, now: now.monotonic, into: &steps)
         carry(steps, of: tag, now, into: &effects)
         if case .series = query, !consistency.isWeak {
@@ -55,12 +55,18 @@ extension NodeMachine {
     }
 
     /// The ring and the liveness as they are now.
-    private func choice(_ consistency: Consistency) -> ReadSession.Choice {
+    private func choice(
+        _ query: ReadQuery, _ consistency: Consistency, _ now: Now
+    ) -> ReadSession.Choice {
         let ring = ring
         let reachable = reachableNodes
         let own = configuration.node
         let latency = latency
         let local = consistency.isLocal ? localNodes : nil
+        var ownState: ReadState?
+        if case .series(let query) = query, !consistency.isWeak, mine.contains(query.partition) {
+            ownState = state(of: query, wantsRecent: true, now)
+        }
         return ReadSession.Choice(
             replicas: { partition in
                 ring.replicas(of: partition).filter { local?.contains($0) != false }
@@ -71,7 +77,7 @@ extension NodeMachine {
                 guard node != own else { return -1 }
                 let isBefore = node < own
                 return 2 * latency.rank(node) + (isBefore ? 1 : 0)
-            }, patience: latency.patience)
+            }, patience: latency.patience, ownState: ownState)
     }
 
     /// The nodes of this node's data centre.
@@ -112,7 +118,7 @@ extension NodeMachine {
             }
             reply.answer = .failed("it tells of windows by \(floor), which is no floor")
         }
-        let choice = choice(session.consistency)
+        let choice = choice(session.query, session.consistency, now)
         var steps: [ReadSession.Effect] = []
         reads[tag]?.receive(reply, from: peer, choice: choice, now: now.monotonic, into: &steps)
         carry(steps, of: tag, now, into: &effects)
@@ -138,6 +144,8 @@ extension NodeMachine {
                 counters.readsSpeculated += 1
             case .noted(.united):
                 counters.readsUnited += 1
+            case .noted(.met):
+                counters.readsMet += 1
             case .noted(.fellBack):
                 counters.readsFellBack += 1
             case .answer(let response, let roundTrips):
@@ -161,7 +169,7 @@ extension NodeMachine {
         guard now.monotonic >= readDeadline else { return }
         for tag in reads.keys.sorted() {
             guard let session = reads[tag], session.nextDeadline <= now.monotonic else { continue }
-            let choice = choice(session.consistency)
+            let choice = choice(session.query, session.consistency, now)
             var steps: [ReadSession.Effect] = []
             reads[tag]?.advance(to: now.monotonic, choice: choice, into: &steps)
             carry(steps, of: tag, now, into: &effects)

@@ -127,7 +127,7 @@ extension NodeMachine {
             return
         }
         let isCovered = coveredThrough >= plan.through || has(.releasesUnflushed)
-        if !isCovered { beginFlush(now, into: &effects) }
+        if !isCovered { beginFlush() }
         let out = absentees
         let isProven =
             has(.releasesUnproven) || plan.below == nil

@@ -16,7 +16,8 @@ extension NodeMachine {
         return sum
     }
 
-    func auditLine(_ partition: PartitionID) -> AuditLine {
+    mutating func auditLine(_ partition: PartitionID) -> AuditLine {
+        memtable.settle(partition)
         var state = heldSum(of: partition).state
         if has(.auditTorn), let earlier = audit.earlierStates[partition] { state = earlier }
         return AuditLine(
@@ -28,10 +29,7 @@ extension NodeMachine {
 
     private mutating func auditLines(_ partitions: PartitionSet) -> [AuditLine] {
         var lines: [AuditLine] = []
-        for partition in partitions {
-            memtable.settle(partition)
-            lines.append(auditLine(partition))
-        }
+        for partition in partitions { lines.append(auditLine(partition)) }
         return lines
     }
 
@@ -56,10 +54,11 @@ extension NodeMachine {
         }
         guard !candidates.isEmpty, isVotingOnReads else { return }
         audit.turn += 1
-        compare(with: candidates[audit.turn % candidates.count], into: &effects)
+        settling.comparesWith = candidates[audit.turn % candidates.count]
     }
 
-    private mutating func compare(with peer: NodeID, into effects: inout [Effect]) {
+    mutating func compare(with peer: NodeID, into effects: inout [Effect]) {
+        guard isReachable(peer), isVotingOnReads else { return }
         let shared = ring.partitions(of: peer).intersection(mine)
         let lines = auditLines(shared)
         let tag = newTag()
@@ -80,7 +79,7 @@ extension NodeMachine {
         _ message: AuditMessage, from peer: NodeID, _ now: Now, into effects: inout [Effect]
     ) {
         switch message {
-        case .ask(let ask): answer(ask, to: peer, into: &effects)
+        case .ask(let ask): if peers.contains(peer) { settling.asks[peer] = ask }
         case .reply(let reply): receive(reply, from: peer, now, into: &effects)
         case .suspect(let line): receiveSuspicion(line, from: peer, now, into: &effects)
         case .survey(let ask): answerSurvey(ask, to: peer, now, into: &effects)
@@ -88,7 +87,7 @@ extension NodeMachine {
         }
     }
 
-    private mutating func answer(
+    mutating func answer(
         _ ask: AuditAsk, to peer: NodeID, into effects: inout [Effect]
     ) {
         guard ask.partitions.isSubset(of: mine) else { return }

@@ -52,6 +52,8 @@ extension NodeMachine {
                 ServedRead(
                     peer: peer, tag: ask.tag, query: ask.query, floor: ask.floor,
                     state: state(ask, now), convergence: nil), ask.partitions, into: &effects)
+        case .meet(let base):
+            meet(ask, base, from: peer, now, into: &effects)
         case .unite(let union):
             unite(ask, union, from: peer, now, into: &effects)
         case .converge(let partners):
@@ -86,20 +88,25 @@ extension NodeMachine {
     }
 
     /// The set that this node stands for in this step.
-    private func state(_ ask: ReadAsk, _ now: Now) -> ReadState {
+    func state(_ ask: ReadAsk, _ now: Now) -> ReadState {
         var state = ReadState(digest: .empty, start: identity.startNonce)
         switch ask.query {
         case .series(let query):
-            state.digest = index.digests.appliedSum(of: ask.partitions)
-            if ask.wantsRecent {
-                state.recent = index.recent(
-                    query.partition, since: now.monotonic - ReplicationLimits.recentAge)
-            }
+            return self.state(of: query, wantsRecent: ask.wantsRecent, now)
         case .scan: state.digest = index.digests.appliedSum(of: ask.partitions)
         case .deadLetters:
             state.digest = letterDigest(of: ask.partitions)
         }
         return state
+    }
+
+    func state(of query: SeriesQuery, wantsRecent: Bool, _ now: Now) -> ReadState {
+        ReadState(
+            digest: index.digests.appliedSum(of: PartitionSet([query.partition])),
+            start: identity.startNonce,
+            recent: wantsRecent
+                ? index.recent(
+                    query.partition, since: now.monotonic - ReplicationLimits.recentAge) : [])
     }
 
     /// Letters are of home records, and what is retired is of applied slices.
@@ -113,7 +120,7 @@ extension NodeMachine {
     ) {
         var answer = answer
         switch answer {
-        case .read, .united:
+        case .read, .united, .met:
             // It may have lost its vote while files were read.
             if !isVoting { answer = .notVoting("it lost its vote since the read began") }
         default: break

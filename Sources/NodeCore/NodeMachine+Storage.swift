@@ -275,7 +275,7 @@ extension NodeMachine {
         let isLarge = memtable.bytes >= configuration.memtableBytesMax
         let isOld =
             memtableSince.map { now.monotonic >= $0 + configuration.memtableAgeMax } ?? false
-        if isLarge || isOld { beginFlush(now, into: &effects) }
+        if isLarge || isOld { beginFlush() }
     }
 
     /// A disk without room may keep a flush waiting for as long as it is full.
@@ -292,7 +292,12 @@ extension NodeMachine {
         }
     }
 
-    mutating func beginFlush(_ now: Now, into effects: inout [Effect]) {
+    /// Once all that waits in the memtable is settled.
+    mutating func beginFlush() {
+        if flush.frozen == nil { settling.wantsFlush = true }
+    }
+
+    mutating func freezeMemtable(into effects: inout [Effect]) {
         guard flush.frozen == nil else { return }
         // What is being set aside goes to no table any more.
         if case .clearing = copying.phase { return }
@@ -347,6 +352,6 @@ extension NodeMachine {
         for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
         flush.requests = []
         copySourceFlushed(into: &effects)
-        if !flushRequests.isEmpty { beginFlush(now, into: &effects) }
+        if !flushRequests.isEmpty { beginFlush() }
     }
 }

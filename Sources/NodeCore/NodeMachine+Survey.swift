@@ -74,7 +74,6 @@ extension NodeMachine {
         var lines: [SurveyLine] = []
         if ask.round > 0 {
             for partition in mine {
-                memtable.settle(partition)
                 lines.append(
                     SurveyLine(
                         line: auditLine(partition), events: heldSum(of: partition).events,

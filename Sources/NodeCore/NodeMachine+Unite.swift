@@ -5,7 +5,7 @@ import Ring
 import Storage
 import Wire
 
-/// A second round of a read at one of its voters.
+/// A second round of a read at one of its voters, or a first one that makes it needless.
 struct UniteState {
     var peer: NodeID
     var tag: Tag
@@ -15,6 +15,9 @@ struct UniteState {
     /// What the batches that others lack add.
     var rows: [SeriesRow] = []
     var isLoading = false
+    /// What is told of the first round where this is a part of it: the set that this voter held,
+    /// and what the coordinator lacks of it.
+    var meeting: (state: ReadState, lacked: [BatchHeader])?
     /// Records of `open` that come from other voters.
     var fetches: [Tag] = []
     var deadline: Instant
@@ -37,10 +40,44 @@ extension NodeMachine {
             answer(ask.tag, .failed("too many reads unite here"), to: peer, into: &effects)
             return
         }
-        let tag = newTag()
-        unites[tag] = UniteState(
+        begin(
+            union,
+            UniteState(
+                peer: peer, tag: ask.tag, query: query,
+                deadline: now.monotonic + configuration.requestTimeout), now, into: &effects)
+    }
+
+    /// The first round at the partner of a coordinator that votes. Where the newest batches do not
+    /// explain how the two sets differ, or there is no room, this is a digest like any other.
+    mutating func meet(
+        _ ask: ReadAsk, _ base: ReadState, from peer: NodeID, _ now: Now,
+        into effects: inout [Effect]
+    ) {
+        let own = state(ask, now)
+        guard case .series(let query) = ask.query, own.digest != base.digest,
+            unites.count < ReplicationLimits.unitesMax,
+            let union = ReadUnion(
+                base: ReadUnion.Voter(node: peer, state: base),
+                partners: [ReadUnion.Voter(node: configuration.node, state: own)])
+        else {
+            answer(ask.tag, .read(nil, own), to: peer, into: &effects)
+            return
+        }
+        let share = union.shares.first { $0.node == configuration.node }?.unite
+        var unite = share ?? ReadUnite(start: own.start, lacks: [], gives: [])
+        if has(.unionWithoutWriteBack) { unite.lacks = [] }
+        var state = UniteState(
             peer: peer, tag: ask.tag, query: query,
             deadline: now.monotonic + configuration.requestTimeout)
+        state.meeting = (state: own, lacked: unite.gives)
+        begin(unite, state, now, into: &effects)
+    }
+
+    private mutating func begin(
+        _ union: ReadUnite, _ state: UniteState, _ now: Now, into effects: inout [Effect]
+    ) {
+        let tag = newTag()
+        unites[tag] = state
         give(union.gives, tag, into: &effects)
         ensure(union.lacks, tag, now, into: &effects)
         endUniteIfDone(tag, into: &effects)
@@ -171,16 +208,24 @@ extension NodeMachine {
     private mutating func endUniteIfDone(_ tag: Tag, into effects: inout [Effect]) {
         guard let state = unites[tag], state.open.isEmpty, !state.isLoading else { return }
         forgetUnite(tag)
-        answer(
-            state.tag,
-            .united(SeriesRow.merge(state.rows), hasFetched: !state.fetches.isEmpty),
-            to: state.peer, into: &effects)
+        let rows = SeriesRow.merge(state.rows)
+        let hasFetched = !state.fetches.isEmpty
+        let told: ReadReply.Answer
+        if let (first, lacked) = state.meeting {
+            told = .met(
+                first, ReadMeeting(lacked: lacked, rows: rows, hasFetched: hasFetched))
+        } else {
+            told = .united(rows, hasFetched: hasFetched)
+        }
+        answer(state.tag, told, to: state.peer, into: &effects)
     }
 
     mutating func failUnite(_ tag: Tag, _ why: String, into effects: inout [Effect]) {
         guard let state = unites[tag] else { return }
         forgetUnite(tag)
-        answer(state.tag, .failed(why), to: state.peer, into: &effects)
+        // A first round has its digest to tell, whatever became of the rest.
+        let told = state.meeting.map { ReadReply.Answer.read(nil, $0.state) } ?? .failed(why)
+        answer(state.tag, told, to: state.peer, into: &effects)
     }
 
     /// The peer no longer gives what it named.

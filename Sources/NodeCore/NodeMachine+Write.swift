@@ -41,7 +41,7 @@ extension NodeMachine {
             beginCompaction(for: request, deadline, now, into: &effects)
         case .flush:
             flushRequests.append(FlushRequest(id: request, deadline: deadline))
-            beginFlush(now, into: &effects)
+            beginFlush()
         }
     }
 

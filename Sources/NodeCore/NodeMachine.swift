@@ -25,6 +25,7 @@ import Wire
 //     +Life         first start, restart, lost disk: when this node votes
 //     +Lives        what peers know of each other's disks
 //     +Parking      level ANY: what is parked here until its voters are back
+//     +Settle       what waits in the memtable is added before a flush or an audit
 //     +Storage      log positions, flushes, jobs
 //     +Compact      merging tables
 //     +Retention    old windows become hours and days, and expire
@@ -97,6 +98,7 @@ package struct NodeMachine {
     var applies: [BatchID: ApplyWork] = [:]
     /// Batches that are counted by portions, in turns.
     var applyQueue: [BatchID] = []
+    var settling = SettleState()
 
     // Sessions
     var nextTag: UInt64
@@ -263,6 +265,7 @@ package struct NodeMachine {
         drainInbox(now, into: &effects)
         if !input.isOfRead { advanceApplies(now, into: &effects) }
         advance(to: now, into: &effects)
+        if !input.isOfRead { advanceSettling(now, into: &effects) }
         drainInbox(now, into: &effects)
     }
 
@@ -285,7 +288,8 @@ package struct NodeMachine {
 
     /// When `.tick` wants to come.
     package var nextDeadline: Instant {
-        applyQueue.isEmpty ? min(gossip.nextDeadline, sweepAt, readDeadline) : .zero
+        applyQueue.isEmpty && !settling.isWanted
+            ? min(gossip.nextDeadline, sweepAt, readDeadline) : .zero
     }
 
     /// Sessions, rounds and ages are looked at this often: cheaper than a heap of timers, and their

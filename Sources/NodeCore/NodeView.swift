@@ -12,6 +12,7 @@ package struct Counters: Hashable, Sendable {
     package var readsInOne: UInt64 = 0
     package var readsInTwo: UInt64 = 0
     package var readsInMore: UInt64 = 0
+    package var readsMet: UInt64 = 0
     package var readsUnited: UInt64 = 0
     package var readsFellBack: UInt64 = 0
     /// A replica's tables were coarser than the coordinator knew.

@@ -21,8 +21,28 @@ extension ByteWriter {
         case .unite(let unite):
             write(4)
             write(unite)
+        case .meet(let state):
+            write(5)
+            write(state)
         }
         write(ask.query)
+    }
+
+    private mutating func write(_ state: ReadState) {
+        write(state.digest)
+        write(fixed: state.start)
+        write(count: state.recent.count)
+        for batch in state.recent {
+            write(batch.header)
+            write(fixed: batch.term)
+        }
+    }
+
+    private mutating func write(_ meeting: ReadMeeting) {
+        write(count: meeting.lacked.count)
+        for header in meeting.lacked { write(header) }
+        write(flag: meeting.hasFetched)
+        write(meeting.rows)
     }
 
     private mutating func write(_ unite: ReadUnite) {
@@ -41,13 +61,7 @@ extension ByteWriter {
         switch reply.answer {
         case .read(let result, let state):
             write(1)
-            write(state.digest)
-            write(fixed: state.start)
-            write(count: state.recent.count)
-            for batch in state.recent {
-                write(batch.header)
-                write(fixed: batch.term)
-            }
+            write(state)
             write(flag: result != nil)
             if let result { write(result) }
         case .notVoting(let why):
@@ -63,6 +77,10 @@ extension ByteWriter {
         case .rolled(let floor):
             write(5)
             write(floor)
+        case .met(let state, let meeting):
+            write(6)
+            write(state)
+            write(meeting)
         }
     }
 }
@@ -83,6 +101,7 @@ extension ByteReader {
             for _ in 0..<(try count(ofSize: 1)) { partners.append(try node()) }
             role = .converge(with: partners)
         case 4: role = .unite(try readUnite())
+        case 5: role = .meet(try readState())
         default: throw fail("a role in a read")
         }
         return ReadAsk(
@@ -97,10 +116,22 @@ extension ByteReader {
         for _ in 0..<lacks {
             unite.lacks.append(ReadUnite.Lack(header: try header(), source: try node()))
         }
-        let gives = try count(ofSize: 50)
-        guard gives <= ReplicationLimits.uniteMax else { throw fail("a union of \(gives)") }
-        for _ in 0..<gives { unite.gives.append(try header()) }
+        unite.gives = try unionHeaders()
         return unite
+    }
+
+    private mutating func unionHeaders() throws(DecodeError) -> [BatchHeader] {
+        let count = try count(ofSize: 50)
+        guard count <= ReplicationLimits.uniteMax else { throw fail("a union of \(count)") }
+        var headers: [BatchHeader] = []
+        for _ in 0..<count { headers.append(try header()) }
+        return headers
+    }
+
+    private mutating func readMeeting() throws(DecodeError) -> ReadMeeting {
+        let lacked = try unionHeaders()
+        let hasFetched = try flag()
+        return ReadMeeting(lacked: lacked, rows: try seriesRows(), hasFetched: hasFetched)
     }
 
     mutating func readReply() throws(DecodeError) -> ReadReply {
@@ -117,6 +148,9 @@ extension ByteReader {
             return ReadReply(
                 tag: tag, answer: .united(try seriesRows(), hasFetched: hasFetched))
         case 5: return ReadReply(tag: tag, answer: .rolled(try retentionFloor()))
+        case 6:
+            let state = try readState()
+            return ReadReply(tag: tag, answer: .met(state, try readMeeting()))
         default: throw fail("an answer to a read")
         }
     }

@@ -8,6 +8,9 @@ package struct ReadAsk: Hashable, Sendable {
         case data
         /// Digests alone.
         case digest
+        /// Digests alone, from the partner of a coordinator that votes: the asker, who has the
+        /// rows, holds this set. What the two lack of each other is closed in the same round.
+        case meet(ReadState)
         /// Second round of a union: make batches part of yourself, give what others add to the
         /// rows.
         case unite(ReadUnite)
@@ -68,6 +71,22 @@ package struct ReadUnite: Hashable, Sendable {
     }
 }
 
+/// What the partner of a coordinator found that the two lack of each other, when it had made what
+/// itself lacked part of itself.
+package struct ReadMeeting: Hashable, Sendable {
+    /// Batches that the coordinator lacks, and what they add to its rows.
+    package var lacked: [BatchHeader]
+    package var rows: [SeriesRow]
+    /// A record had to come from another voter first.
+    package var hasFetched: Bool
+
+    package init(lacked: [BatchHeader], rows: [SeriesRow], hasFetched: Bool) {
+        self.lacked = lacked
+        self.rows = rows
+        self.hasFetched = hasFetched
+    }
+}
+
 package struct ReadReply: Hashable, Sendable {
     package enum Answer: Hashable, Sendable {
         /// Rows (nil for a digest), and the set that they are the fold of.
@@ -75,6 +94,9 @@ package struct ReadReply: Hashable, Sendable {
         /// The batches of `ReadUnite.lacks` are part of this voter, and these rows are what those
         /// of `gives` add. `hasFetched`: a record had to come from another voter first.
         case united([SeriesRow], hasFetched: Bool)
+        /// The answer to `meet` where the sets differ by a few batches: the set of this voter, as
+        /// in `read`, and what follows from it.
+        case met(ReadState, ReadMeeting)
         /// Recovering, in doubt, restarted between two rounds, or not a replica.
         case notVoting(String)
         case failed(String)

@@ -11,7 +11,9 @@ extension ReadSession {
         guard !hasEnded, let group = groups[reply.tag], group.silent.contains(node) else { return }
         switch reply.answer {
         case .read(let result, let state):
-            takeRead(reply.tag, result, state, from: node, now: now, into: &effects)
+            takeRead(reply.tag, result, state, nil, from: node, now: now, into: &effects)
+        case .met(let state, let meeting):
+            takeRead(reply.tag, nil, state, meeting, from: node, now: now, into: &effects)
         case .united(let rows, let hasFetched):
             takeUnited(reply.tag, rows, hasFetched, from: node)
         case .notVoting:
@@ -53,8 +55,8 @@ extension ReadSession {
     // MARK: - First round
 
     private mutating func takeRead(
-        _ tag: Tag, _ result: ReadResult?, _ state: ReadState, from node: NodeID, now: Instant,
-        into effects: inout [Effect]
+        _ tag: Tag, _ result: ReadResult?, _ state: ReadState, _ meeting: ReadMeeting?,
+        from node: NodeID, now: Instant, into effects: inout [Effect]
     ) {
         guard var group = groups[tag] else { return }
         switch group.phase {
@@ -62,7 +64,7 @@ extension ReadSession {
             if let asked = group.asked.first(where: { $0.node == node }) {
                 effects.append(.observed(node, now - asked.at))
             }
-            answers[node] = Group.Answer(result: result, state: state)
+            answers[node] = Group.Answer(result: result, state: state, meeting: meeting)
             group.phase = .asking(answers: answers)
             groups[tag] = group
             compare(tag, now: now, into: &effects)
@@ -98,6 +100,11 @@ extension ReadSession {
             groups[tag] = group
             return
         }
+        if base == options.coordinator, group.met == state.digest, nodes.count == 2,
+            let meeting = answers[nodes[1]]?.meeting, case .series(let rows) = rows
+        {
+            return meet(tag, meeting, nodes, rows, state, now: now, into: &effects)
+        }
         let voters = nodes.compactMap { node in
             answers[node].map { ReadUnion.Voter(node: node, state: $0.state) }
         }
@@ -108,6 +115,32 @@ extension ReadSession {
         } else {
             converge(tag, nodes, now: now, into: &effects)
         }
+    }
+
+    /// The partner holds what the coordinator named, and gave what the coordinator lacks. That
+    /// needs no trip but where a record must be fetched.
+    private mutating func meet(
+        _ tag: Tag, _ meeting: ReadMeeting, _ nodes: [NodeID], _ rows: [SeriesRow],
+        _ state: ReadState, now: Instant, into effects: inout [Effect]
+    ) {
+        guard var group = groups.removeValue(forKey: tag) else { return }
+        effects.append(.noted(.met))
+        let rows = SeriesRow.merge(rows + meeting.rows)
+        let next = takeTag()
+        group.startedAt = now
+        group.speculateAt = nil
+        if meeting.hasFetched { group.roundTrips += 1 }
+        guard !meeting.lacked.isEmpty, !options.forgetsUnion else {
+            group.phase = .done(.series(rows), nodes: nodes)
+            groups[next] = group
+            return
+        }
+        group.phase = .uniting(nodes: nodes, rows: rows, open: [nodes[0]])
+        groups[next] = group
+        let lacks = meeting.lacked.map { ReadUnite.Lack(header: $0, source: nodes[1]) }
+        let share = ReadUnite(start: state.start, lacks: lacks, gives: [])
+        let ask = ask(next, group.partitions, .unite(share), of: group.required)
+        effects.append(.send(.read(ask), to: nodes[0]))
     }
 
     // MARK: - Second round
@@ -126,6 +159,7 @@ extension ReadSession {
             shares.removeAll { $0.unite.gives.isEmpty }
         }
         let next = takeTag()
+        group.met = nil
         group.startedAt = now
         group.speculateAt = nil
         group.roundTrips += 1
@@ -149,8 +183,10 @@ extension ReadSession {
         else { return }
         open.remove(node)
         rows.append(contentsOf: added)
-        // What the coordinator itself fetches is on its way beside what it asks of the others.
-        if hasFetched, node != options.coordinator, !group.hasFetched {
+        // What the coordinator itself fetches is on its way beside what it asks of the others, if
+        // it asks them anything.
+        let isBeside = node == options.coordinator && group.met == nil
+        if hasFetched, !isBeside, !group.hasFetched {
             group.hasFetched = true
             group.roundTrips += 1
         }

@@ -22,6 +22,8 @@ package struct ReadSession: Sendable {
         case speculated
         /// A second round adds up what the voters lack.
         case united
+        /// The coordinator and its partner closed their difference in the first round.
+        case met
         /// The newest batches did not explain the difference.
         case fellBack
     }
@@ -36,6 +38,7 @@ package struct ReadSession: Sendable {
         struct Answer: Sendable {
             var result: ReadResult?
             var state: ReadState
+            var meeting: ReadMeeting?
         }
 
         enum Phase: Sendable {
@@ -58,8 +61,10 @@ package struct ReadSession: Sendable {
         var startedAt: Instant
         /// Round trips so far, those of earlier attempts and this phase included.
         var roundTrips: Int
-        /// Another voter had to fetch a record before it united: a trip behind a trip.
+        /// A record had to be fetched before a voter united: a trip behind a trip.
         var hasFetched = false
+        /// The set of the coordinator that its partner was asked to meet.
+        var met: SetDigest?
         var phase = Phase.asking(answers: [:])
 
         var isDone: Bool {
@@ -167,12 +172,16 @@ package struct ReadSession: Sendable {
         package var rank: (NodeID) -> Int
         /// A voter that has not answered for this long is late: a spare one is asked.
         package var patience: Duration
+        /// What this coordinator holds of the one partition that is read; nil where it is no
+        /// replica of it, or more are read.
+        package var ownState: ReadState?
 
         package init(
             replicas: @escaping (PartitionID) -> [NodeID],
             isReachable: @escaping (NodeID) -> Bool, rank: @escaping (NodeID) -> Int,
-            patience: Duration
+            patience: Duration, ownState: ReadState? = nil
         ) {
+            self.ownState = ownState
             self.replicas = replicas
             self.isReachable = isReachable
             self.rank = rank
@@ -221,7 +230,7 @@ package struct ReadSession: Sendable {
         }
         for (nodes, share) in plan.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
             launch(
-                nodes, share.partitions, share.spares, choice.patience, now: now, into: &effects)
+                nodes, share.partitions, share.spares, choice, now: now, into: &effects)
         }
         waiting = isStuck
         if !isStuck.isEmpty {
@@ -290,19 +299,30 @@ package struct ReadSession: Sendable {
     }
 
     private mutating func launch(
-        _ nodes: [NodeID], _ partitions: PartitionSet, _ spares: [NodeID], _ patience: Duration,
+        _ nodes: [NodeID], _ partitions: PartitionSet, _ spares: [NodeID], _ choice: Choice,
         now: Instant, into effects: inout [Effect]
     ) {
         let tag = takeTag()
         groups[tag] = Group(
             partitions: partitions, required: nodes.count,
             asked: nodes.map { Group.Asked(node: $0, at: now) }, spares: spares,
-            speculateAt: spares.isEmpty ? nil : now + patience, startedAt: now,
+            speculateAt: spares.isEmpty ? nil : now + choice.patience, startedAt: now,
             roundTrips: lostRoundTrips + 1)
+        let meeting = meets(nodes) ? choice.ownState : nil
+        groups[tag]?.met = meeting?.digest
         for node in nodes {
-            let role: ReadAsk.Role = node == nodes[0] || options.isMaximumRead ? .data : .digest
+            let role: ReadAsk.Role =
+                node == nodes[0] || options.isMaximumRead
+                ? .data : meeting.map { .meet($0) } ?? .digest
             effects.append(.send(.read(ask(tag, partitions, role, of: nodes.count)), to: node))
         }
+    }
+
+    /// A coordinator that is the base knows its set before it asks, and tells it: most differences
+    /// need no second round. Two sets can be compared by one partner; of three the coordinator has
+    /// to know all.
+    private func meets(_ nodes: [NodeID]) -> Bool {
+        isOfOneKey && nodes.count == 2 && nodes[0] == options.coordinator
     }
 
     /// The first spare voter is asked for rows, so that it can stand in for any of the others.

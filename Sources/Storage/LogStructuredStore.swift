@@ -52,6 +52,8 @@ package enum StorageLimits {
     package static let pendingBytesMax = 16 << 10
     /// The same in cells, of which a long series may have three in eight bytes.
     package static let pendingCellsMax = 1024
+    /// Of what waits, so much is added in one step where all is wanted: about half a millisecond.
+    package static let settleBytesMax = 32 << 10
     /// A log record's payload: as much as a frame between peers.
     package static let logPayloadMax = 96 << 20
     /// How many bytes a recovery may checksum in search of a record behind a torn tail, in

@@ -133,9 +133,16 @@ struct MessageCodecTests {
         }
         let state = ReadState(
             digest: digest, start: 6, recent: [RecentBatch(header: header, term: .max)])
+        messages.append(
+            .read(
+                ReadAsk(
+                    tag: tag, query: queries[0], partitions: partitions, role: .meet(state),
+                    isWeak: false, wantsRecent: true)))
         messages += results.map { .readReply(ReadReply(tag: tag, answer: .read($0, state))) }
         let row = SeriesRow(type: [1], window: -3, measure: measure)
         messages.append(.readReply(ReadReply(tag: tag, answer: .united([row], hasFetched: true))))
+        let meeting = ReadMeeting(lacked: [header], rows: [row], hasFetched: true)
+        messages.append(.readReply(ReadReply(tag: tag, answer: .met(state, meeting))))
         messages += scopes.map {
             .syncAsk(
                 SyncAsk(

@@ -16,8 +16,14 @@ struct ReadSessionTests {
         var effects: [ReadSession.Effect] = []
         var now = Instant.zero
         var reachable = Set(ReadSessionTests.nodes)
+        /// What the coordinator tells its partner that it holds.
+        var own: ReadState?
 
-        init(_ consistency: Consistency = .quorum, _ query: ReadQuery = ReadSessionTests.query) {
+        init(
+            _ consistency: Consistency = .quorum, _ query: ReadQuery = ReadSessionTests.query,
+            own applied: [Int]? = nil
+        ) {
+            own = applied.map { ReadUnionTests.voter(0, $0).state }
             session = ReadSession(
                 tag: ReadSessionTests.tag, request: RequestID(1), query: query,
                 partitions: PartitionSet([ReadSessionTests.partition]), consistency: consistency,
@@ -33,7 +39,7 @@ struct ReadSessionTests {
             return ReadSession.Choice(
                 replicas: { _ in ReadSessionTests.nodes },
                 isReachable: { reachable.contains($0) }, rank: { _ in 0 },
-                patience: .milliseconds(7))
+                patience: .milliseconds(7), ownState: own)
         }
 
         var asks: [(node: NodeID, ask: ReadAsk)] {

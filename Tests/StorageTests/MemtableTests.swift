@@ -79,6 +79,58 @@ import Wire
         #expect(memtable.bytes < StorageLimits.pendingBytesMax * 3 / 2)
     }
 
+    @Test("what waits in all partitions is added piece by piece, and no answer changes")
+    func settlesInSteps() throws {
+        var memtable = StorageModel.memtable()
+        var model = StorageModel()
+        var random = RandomSource(seed: 6)
+        for _ in 0..<64 {
+            let slice = RandomSlice(&random)
+            try memtable.apply(slice)
+            model.add(slice)
+        }
+        let sums = PartitionSet.all.map { memtable.sum(of: $0) }
+        var place = 0
+        var steps = 1
+        while !memtable.settle(from: &place, bytesMax: 1) { steps += 1 }
+        #expect(steps > 1)
+        #expect(PartitionSet.all.map { memtable.sum(of: $0) } == sums)
+        #expect(memtable.cells == model.cells.count)
+        #expect(memtable.recount().isEmpty)
+        for query in Self.queries(&random, model) {
+            #expect(memtable.series(query) == model.rows(query))
+        }
+        // Nothing waits any more: one step looks at all.
+        place = 0
+        #expect(memtable.settle(from: &place, bytesMax: 1))
+    }
+
+    @Test("a step of it adds no more than its bound and a partition")
+    func settlingIsBounded() throws {
+        var memtable = StorageModel.memtable()
+        var random = RandomSource(seed: 7)
+        var given = 0
+        // All settle for the first time at a 64th, an eighth at most of their bound.
+        while given < 4 * StorageLimits.settleBytesMax {
+            let slice = RandomSlice(&random)
+            given += slice.bytes.count
+            try memtable.apply(slice)
+        }
+        var waiting = memtable.cells
+        var place = 0
+        var isDone = false
+        while !isDone {
+            let before = memtable
+            isDone = memtable.settle(from: &place, bytesMax: StorageLimits.settleBytesMax)
+            #expect(waiting >= memtable.cells)
+            #expect(
+                before.bytes - memtable.bytes
+                    <= StorageLimits.settleBytesMax + StorageLimits.pendingBytesMax)
+            waiting = memtable.cells
+        }
+        #expect(place == Int(StorageModel.partitions))
+    }
+
     /// All keys of the model in random cuts, and some that it lacks.
     static func queries(_ random: inout RandomSource, _ model: StorageModel) -> [SeriesQuery] {
         var queries: [SeriesQuery] = []

@@ -8,7 +8,13 @@ extension MetricGauges {
         ]
         counters += [
             (
-                "quipu_reads_united_total", "Reads whose voters differed by their newest batches.",
+                "quipu_reads_met_total",
+                "Reads whose voters differed by their newest batches, closed in the first round.",
+                counted.readsMet
+            ),
+            (
+                "quipu_reads_united_total",
+                "Reads whose voters differed by their newest batches, closed in a second round.",
                 counted.readsUnited
             ),
             (

@@ -180,8 +180,10 @@ extension NodeRuntime {
     ) {
         let urgent = inbox.takeUrgent()
         if urgent.isEmpty { return }
-        for entry in urgent { handle(entry, at: SystemClock.now, &machine, &effects) }
-        carryOut(&effects)
+        for entry in urgent {
+            handle(entry, at: SystemClock.now, &machine, &effects)
+            carryOut(&effects)
+        }
         metrics.coreInputs.increment(by: urgent.count)
     }
 

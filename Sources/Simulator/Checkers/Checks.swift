@@ -90,6 +90,7 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case unknown
     case readFailed = "read-failed"
     case quorumRead = "quorum-read"
+    case readMet = "read-met"
     case readUnited = "read-united"
     case readFellBack = "read-fell-back"
     case readSpeculated = "read-speculated"

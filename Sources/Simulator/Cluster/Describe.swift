@@ -237,6 +237,9 @@ enum Describe {
         switch answer {
         case .read(let result, let state):
             "\(result == nil ? "digest" : "rows") over \(state.digest.count)"
+        case .met(let state, let meeting):
+            "digest over \(state.digest.count), met: lacked "
+                + meeting.lacked.map { name($0) }.joined(separator: " ")
         case .united(let rows, _): "united, \(rows.count) rows more"
         case .notVoting(let why): "not voting: \(why)"
         case .failed(let why): "failed: \(why)"
@@ -248,6 +251,7 @@ enum Describe {
         switch role {
         case .data: "rows"
         case .digest: "digest"
+        case .meet(let state): "digest, to meet \(state.digest.count)"
         case .unite(let unite):
             "union: lacks " + unite.lacks.map { name($0.header) }.joined(separator: " ")
                 + ", gives " + unite.gives.map { name($0) }.joined(separator: " ")

@@ -108,6 +108,7 @@ extension VirtualCluster {
         let before = process.counted
         let counted = process.core.counters
         process.counted = counted
+        if counted.readsMet > before.readsMet { checks.hit(.readMet) }
         if counted.readsUnited > before.readsUnited { checks.hit(.readUnited) }
         if counted.readsFellBack > before.readsFellBack { checks.hit(.readFellBack) }
         if counted.readsSpeculated > before.readsSpeculated { checks.hit(.readSpeculated) }

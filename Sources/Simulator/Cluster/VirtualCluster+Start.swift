@@ -158,6 +158,7 @@ extension VirtualCluster {
         configuration.compactionRestAge = swarm.compactionRestAge
         // Small flushes and small portions: everything is done in pieces.
         configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 1024
+        if swarm.memtableBytesMax <= 8 << 10 { configuration.settleBytesMax = 1 }
         configuration.driveAfter = swarm.driveAfter
         configuration.catchUpInterval = swarm.catchUpInterval
         configuration.catchUpAge = swarm.catchUpAge

@@ -54,6 +54,16 @@ struct CellStore: Sendable {
         for place in partitions.indices { change(place) { $0.settle() } }
     }
 
+    mutating func settle(from place: inout Int, bytesMax: Int) -> Bool {
+        var bytes = 0
+        while place < partitions.count, bytes < bytesMax {
+            bytes += partitions[place].pending.count
+            change(place) { $0.settle() }
+            place += 1
+        }
+        return place >= partitions.count
+    }
+
     /// Keeps the size, which is asked for at every step, as the sum of all.
     private mutating func change(_ place: Int, _ body: (inout PartitionCells) -> Void) {
         let before = partitions[place].size

@@ -53,6 +53,12 @@ package struct Memtable {
         store.settle(partition)
     }
 
+    /// Adds what waits in the partitions from a place on, until as many bytes as given are added:
+    /// some milliseconds for a megabyte. True where it was the last.
+    package mutating func settle(from place: inout Int, bytesMax: Int) -> Bool {
+        store.settle(from: &place, bytesMax: bytesMax)
+    }
+
     /// Moves all that it holds out, immutable from here on, and is empty. `through` is the LSN of
     /// the last application in it: what `coveredThrough` becomes when its tables are in the
     /// manifest.
