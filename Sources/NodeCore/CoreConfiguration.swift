@@ -103,6 +103,12 @@ package struct CoreConfiguration: Sendable {
         self.replication = replication
         self.digestKey = digestKey
     }
+
+    var emptyMemtable: Memtable {
+        Memtable(
+            partitions: partitions, digestKey: digestKey, window: window,
+            bytesMax: memtableBytesMax)
+    }
 }
 
 /// What moves to the cold disk (docs/decisions/0029-cold-tier.md).
@@ -155,6 +161,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case maximumRead = "max-read"
     /// A quorum read adds up what its voters lack and makes nobody hold it.
     case unionWithoutWriteBack = "union-without-write-back"
+    /// A coordinator whose partner gave it what it lacked does not hold that itself.
+    case meetsWithoutHolding = "meet-without-holding"
     /// Replay applies marks that a file covers.
     case replayIgnoresCoverage = "replay-ignores-coverage"
     /// Catch-up drops one slice of what it fetched, and marks it applied.

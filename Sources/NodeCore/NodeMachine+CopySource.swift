@@ -55,7 +55,7 @@ extension NodeMachine {
         else { return }
         copying.source = snapshot(of: partitions, tag, for: peer, now)
         // In this step: what the tables hold is what the snapshot says.
-        freezeMemtable(into: &effects)
+        beginFlush(into: &effects)
         if flush.frozen == nil { copySourceFlushed(into: &effects) }
     }
 

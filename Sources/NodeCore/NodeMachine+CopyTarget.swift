@@ -129,9 +129,11 @@ extension NodeMachine {
             partitions: configuration.partitions, mine: mine, key: configuration.digestKey,
             segmentLength: configuration.segmentLength, combinesByXor: has(.xorDigest))
         index.release(before: logStart, through: .zero)
-        memtable = emptyMemtable
+        memtable = configuration.emptyMemtable
         memtableSince = nil
-        copyTable = emptyMemtable
+        settling = SettleState()
+        if !flushRequests.isEmpty { wantFlush() }
+        copyTable = configuration.emptyMemtable
         retention.durable.dropped = [:]
         tables = []
         forgetting.files = []
@@ -154,12 +156,6 @@ extension NodeMachine {
         }
         copying.phase = .probing(since: now.monotonic, newTag())
         copying.marks = [:]
-    }
-
-    private var emptyMemtable: Memtable {
-        Memtable(
-            partitions: configuration.partitions, digestKey: configuration.digestKey,
-            window: configuration.window, bytesMax: configuration.memtableBytesMax)
     }
 
     // MARK: - Pulling
@@ -325,7 +321,7 @@ extension NodeMachine {
     /// The copy is given up, and with it what came: another one begins.
     mutating func abandonCopy(_ why: String, _ now: Now, _ effects: inout [Effect]) {
         guard let target = copying.target else { return }
-        copyTable = emptyMemtable
+        copyTable = configuration.emptyMemtable
         for work in target.works { fetches[work.fetch] = nil }
         if !target.tables.isEmpty {
             removeTables(target.tables.map(\.meta.path), into: &effects)

@@ -63,7 +63,7 @@ extension NodeMachine {
             if coveredThrough >= through {
                 writeHistory(below: below, now, into: &effects)
             } else {
-                beginFlush()
+                wantFlush()
             }
         case .writing, .syncing, .committing:
             break
@@ -82,7 +82,7 @@ extension NodeMachine {
             writeHistory(below: below, now, into: &effects)
         } else {
             forgetting.phase = .flushing(below: below, through: lastMark)
-            beginFlush()
+            wantFlush()
         }
     }
 

@@ -32,6 +32,7 @@ extension NodeMachine {
         options.floor = floor
         options.isMaximumRead = has(.maximumRead)
         options.forgetsUnion = has(.unionWithoutWriteBack)
+        options.forgetsOwn = has(.meetsWithoutHolding)
         options.frontier = frontierTime
         reads[tag] = ReadSession(
             tag: tag, request: request, query: translated(query, by: options.floor),
@@ -55,8 +56,11 @@ extension NodeMachine {
     }
 
     /// The ring and the liveness as they are now.
+    ///
+    /// - Parameter asksAnew: voters may be asked by it, and told what this one holds: no more than
+    ///   what it would answer with.
     private func choice(
-        _ query: ReadQuery, _ consistency: Consistency, _ now: Now
+        _ query: ReadQuery, _ consistency: Consistency, asksAnew: Bool = true, _ now: Now
     ) -> ReadSession.Choice {
         let ring = ring
         let reachable = reachableNodes
@@ -64,7 +68,9 @@ extension NodeMachine {
         let latency = latency
         let local = consistency.isLocal ? localNodes : nil
         var ownState: ReadState?
-        if case .series(let query) = query, !consistency.isWeak, mine.contains(query.partition) {
+        if case .series(let query) = query, asksAnew, !consistency.isWeak, isVotingOnReads,
+            mine.contains(query.partition)
+        {
             ownState = state(of: query, wantsRecent: true, now)
         }
         return ReadSession.Choice(
@@ -118,7 +124,12 @@ extension NodeMachine {
             }
             reply.answer = .failed("it tells of windows by \(floor), which is no floor")
         }
-        let choice = choice(session.query, session.consistency, now)
+        let asksAnew =
+            switch reply.answer {
+            case .notVoting, .failed: true
+            case .read, .met, .united, .rolled: false
+            }
+        let choice = choice(session.query, session.consistency, asksAnew: asksAnew, now)
         var steps: [ReadSession.Effect] = []
         reads[tag]?.receive(reply, from: peer, choice: choice, now: now.monotonic, into: &steps)
         carry(steps, of: tag, now, into: &effects)

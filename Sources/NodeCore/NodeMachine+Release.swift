@@ -127,7 +127,7 @@ extension NodeMachine {
             return
         }
         let isCovered = coveredThrough >= plan.through || has(.releasesUnflushed)
-        if !isCovered { beginFlush() }
+        if !isCovered { wantFlush() }
         let out = absentees
         let isProven =
             has(.releasesUnproven) || plan.below == nil

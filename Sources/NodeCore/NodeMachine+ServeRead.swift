@@ -89,7 +89,7 @@ extension NodeMachine {
 
     /// The set that this node stands for in this step.
     func state(_ ask: ReadAsk, _ now: Now) -> ReadState {
-        var state = ReadState(digest: .empty, start: identity.startNonce)
+        var state = ReadState(digest: .empty, start: lifeNonce)
         switch ask.query {
         case .series(let query):
             return self.state(of: query, wantsRecent: ask.wantsRecent, now)
@@ -100,10 +100,13 @@ extension NodeMachine {
         return state
     }
 
+    /// Names this process and its life: what an earlier one of either held may be lost.
+    var lifeNonce: UInt64 { identity.startNonce &+ UInt64(identity.incarnation.number) }
+
     func state(of query: SeriesQuery, wantsRecent: Bool, _ now: Now) -> ReadState {
         ReadState(
             digest: index.digests.appliedSum(of: PartitionSet([query.partition])),
-            start: identity.startNonce,
+            start: lifeNonce,
             recent: wantsRecent
                 ? index.recent(
                     query.partition, since: now.monotonic - ReplicationLimits.recentAge) : [])

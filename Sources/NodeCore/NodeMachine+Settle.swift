@@ -5,10 +5,11 @@ import Storage
 
 /// What needs that the memtable has added all that waits in it. Adding it takes tens of
 /// milliseconds of a busy node: a few partitions are settled in each step, so that reads come in
-/// between, and what is wanted is done when the last was.
+/// between, and what is wanted is done when little waits any more.
 struct SettleState {
-    /// The next partition. What comes in behind it meanwhile is little.
+    /// The next partition of this pass.
     var place = 0
+    var passes = 0
     var wantsFlush = false
     /// A peer to compare sums with.
     var comparesWith: NodeID?
@@ -16,20 +17,43 @@ struct SettleState {
     var asks: [NodeID: AuditAsk] = [:]
 
     var isWanted: Bool { wantsFlush || comparesWith != nil || !asks.isEmpty }
+
+    /// What comes in behind a pass is less than the pass found; then it is as good as nothing, or
+    /// more comes in than is settled.
+    static let passesMax = 3
 }
 
 extension NodeMachine {
+    /// A flush as soon as the memtable is settled; none while one is under way.
+    mutating func wantFlush() {
+        if flush.frozen == nil { settling.wantsFlush = true }
+    }
+
     /// Between any two inputs but those of reads; without inputs ticks are asked for at once.
     mutating func advanceSettling(_ now: Now, into effects: inout [Effect]) {
-        guard settling.isWanted,
-            memtable.settle(from: &settling.place, bytesMax: configuration.settleBytesMax)
-        else { return }
-        var wanted = SettleState()
-        swap(&wanted, &settling)
-        for (peer, ask) in wanted.asks.sorted(by: { $0.key < $1.key }) {
-            answer(ask, to: peer, into: &effects)
+        guard settling.isWanted, settleStep() else { return }
+        // One thing a step: each of them looks at all partitions.
+        if let peer = settling.asks.keys.min() {
+            let ask = settling.asks.removeValue(forKey: peer)
+            if let ask { answer(ask, to: peer, into: &effects) }
+        } else if let peer = settling.comparesWith {
+            settling.comparesWith = nil
+            compare(with: peer, into: &effects)
+        } else {
+            settling.wantsFlush = false
+            beginFlush(into: &effects)
         }
-        if let peer = wanted.comparesWith { compare(with: peer, into: &effects) }
-        if wanted.wantsFlush { freezeMemtable(into: &effects) }
+        if !settling.isWanted { settling = SettleState() }
+    }
+
+    /// Settles a few partitions more, and says whether that is enough.
+    private mutating func settleStep() -> Bool {
+        guard settling.passes < SettleState.passesMax else { return true }
+        let step = configuration.settleBytesMax
+        guard memtable.settle(from: &settling.place, bytesMax: step) else { return false }
+        let isEnough = memtable.pendingBytes <= step
+        settling.passes = isEnough ? SettleState.passesMax : settling.passes + 1
+        settling.place = 0
+        return settling.passes == SettleState.passesMax
     }
 }

@@ -225,7 +225,7 @@ extension NodeMachine {
             finish(scan.read, .failed("\(error)"), into: &effects)
             noteDamage(error, into: &effects)
         case .unite(let tag):
-            failUnite(tag, "\(error)", into: &effects)
+            failUnite(tag, "\(error)", isDamage: true, into: &effects)
         case .fetch(let fetch):
             send(.fetched(fetch.tag, [], isLast: true), to: fetch.peer, into: &effects)
         case .scrub, .verify, .recount:
@@ -275,7 +275,7 @@ extension NodeMachine {
         let isLarge = memtable.bytes >= configuration.memtableBytesMax
         let isOld =
             memtableSince.map { now.monotonic >= $0 + configuration.memtableAgeMax } ?? false
-        if isLarge || isOld { beginFlush() }
+        if isLarge || isOld { wantFlush() }
     }
 
     /// A disk without room may keep a flush waiting for as long as it is full.
@@ -292,12 +292,7 @@ extension NodeMachine {
         }
     }
 
-    /// Once all that waits in the memtable is settled.
-    mutating func beginFlush() {
-        if flush.frozen == nil { settling.wantsFlush = true }
-    }
-
-    mutating func freezeMemtable(into effects: inout [Effect]) {
+    mutating func beginFlush(into effects: inout [Effect]) {
         guard flush.frozen == nil else { return }
         // What is being set aside goes to no table any more.
         if case .clearing = copying.phase { return }
@@ -305,6 +300,7 @@ extension NodeMachine {
         flushRequests = []
         guard !memtable.isEmpty else {
             for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
+            flush.requests = []
             return
         }
         memtableSince = nil
@@ -352,6 +348,6 @@ extension NodeMachine {
         for request in flush.requests { effects.append(.reply(request.id, .flushed)) }
         flush.requests = []
         copySourceFlushed(into: &effects)
-        if !flushRequests.isEmpty { beginFlush() }
+        if !flushRequests.isEmpty { wantFlush() }
     }
 }

@@ -23,7 +23,7 @@ struct UniteState {
     var deadline: Instant
 }
 
-// The second round of a quorum read whose voters held different sets
+// Closing the difference of a quorum read's voters, in its first round or a second one
 // (docs/decisions/0013-union-reads.md). What is asked for here was applied elsewhere: it is bound.
 
 extension NodeMachine {
@@ -31,7 +31,7 @@ extension NodeMachine {
         _ ask: ReadAsk, _ union: ReadUnite, from peer: NodeID, _ now: Now,
         into effects: inout [Effect]
     ) {
-        guard case .series(let query) = ask.query, union.start == identity.startNonce else {
+        guard case .series(let query) = ask.query, union.start == lifeNonce else {
             answer(
                 ask.tag, .notVoting("it began anew since the read did"), to: peer, into: &effects)
             return
@@ -55,16 +55,15 @@ extension NodeMachine {
     ) {
         let own = state(ask, now)
         guard case .series(let query) = ask.query, own.digest != base.digest,
-            unites.count < ReplicationLimits.unitesMax,
+            unites.count < ReplicationLimits.meetingsMax,
             let union = ReadUnion(
                 base: ReadUnion.Voter(node: peer, state: base),
-                partners: [ReadUnion.Voter(node: configuration.node, state: own)])
+                partners: [ReadUnion.Voter(node: configuration.node, state: own)]),
+            var unite = union.shares.first(where: { $0.node == configuration.node })?.unite
         else {
             answer(ask.tag, .read(nil, own), to: peer, into: &effects)
             return
         }
-        let share = union.shares.first { $0.node == configuration.node }?.unite
-        var unite = share ?? ReadUnite(start: own.start, lacks: [], gives: [])
         if has(.unionWithoutWriteBack) { unite.lacks = [] }
         var state = UniteState(
             peer: peer, tag: ask.tag, query: query,
@@ -220,12 +219,18 @@ extension NodeMachine {
         answer(state.tag, told, to: state.peer, into: &effects)
     }
 
-    mutating func failUnite(_ tag: Tag, _ why: String, into effects: inout [Effect]) {
+    /// - Parameter isDamage: it cannot read what it holds; others may.
+    mutating func failUnite(
+        _ tag: Tag, _ why: String, isDamage: Bool = false, into effects: inout [Effect]
+    ) {
         guard let state = unites[tag] else { return }
         forgetUnite(tag)
-        // A first round has its digest to tell, whatever became of the rest.
-        let told = state.meeting.map { ReadReply.Answer.read(nil, $0.state) } ?? .failed(why)
-        answer(state.tag, told, to: state.peer, into: &effects)
+        if let meeting = state.meeting, !isDamage {
+            // A first round has its digest to tell, whatever became of the rest.
+            answer(state.tag, .read(nil, meeting.state), to: state.peer, into: &effects)
+        } else {
+            answer(state.tag, .failed(why), to: state.peer, into: &effects)
+        }
     }
 
     /// The peer no longer gives what it named.

@@ -41,7 +41,7 @@ extension NodeMachine {
             beginCompaction(for: request, deadline, now, into: &effects)
         case .flush:
             flushRequests.append(FlushRequest(id: request, deadline: deadline))
-            beginFlush()
+            wantFlush()
         }
     }
 
@@ -71,36 +71,35 @@ extension NodeMachine {
                 .expiredWrite(record, consistency), deadline, now, into: &effects)
             return
         }
-        let voters = ring.groups.intersection(record.partitions)
+        let placement = ring.placement(home: record.home, touched: record.partitions)
         let local = consistency.isLocal ? localNodes : nil
-        if let missing = missingReplicas(record.home, voters, local, consistency, now) {
+        if let missing = tooFewReplicas(placement, local, consistency, now) {
             return refuse(request, missing, now, into: &effects)
         }
         startWrite(
             WriteSession(
-                tag: newTag(), request: request, header: header,
-                home: record.home, homeVoters: ring.replicas(of: record.home), voters: voters,
-                record: record,
-                consistency: consistency, local: local, deadline: deadline, now: now.monotonic),
+                tag: newTag(), request: request, header: header, placement: placement,
+                record: record, consistency: consistency, local: local, deadline: deadline,
+                now: now.monotonic),
             now, into: &effects)
     }
 
-    /// Whether too few replicas of the home or of any touched partition can be reached.
-    private func missingReplicas(
-        _ home: PartitionID, _ voters: [ReplicaGroup], _ local: Set<NodeID>?,
-        _ consistency: Consistency, _ now: Now
+    /// The first of the home and the touched partitions of which too few replicas can be reached;
+    /// nil where there are enough of all.
+    private func tooFewReplicas(
+        _ placement: BatchPlacement, _ local: Set<NodeID>?, _ consistency: Consistency, _ now: Now
     ) -> WriteOutcome.NotAttempted? {
         let level = has(.refusesWithoutAll) ? Consistency.all : consistency
         let reachable = reachableNodes
         // The home decides by a majority of all its voters, wherever they are.
-        let atHome = ring.replicas(of: home)
+        let atHome = placement.homeVoters
         var needs = [
             (
                 level.required(of: atHome.count),
                 atHome.count { reachable.contains($0) && isThoughtAble($0, now) }
             )
         ]
-        for group in voters {
+        for group in placement.groups {
             let nodes = local.map { local in group.nodes.filter(local.contains) } ?? group.nodes
             needs.append(
                 (level.required(of: nodes.count), nodes.count(where: reachable.contains)))
@@ -247,9 +246,9 @@ extension NodeMachine {
             startWrite(
                 WriteSession(
                     tag: newTag(), request: session.request, header: record.header,
-                    home: record.home, homeVoters: ring.replicas(of: record.home),
-                    voters: ring.groups.intersection(record.partitions), record: record,
-                    consistency: consistency, isKnownBound: true, deadline: session.deadline,
+                    placement: ring.placement(home: record.home, touched: record.partitions),
+                    record: record, consistency: consistency, isKnownBound: true,
+                    deadline: session.deadline,
                     now: now.monotonic), now, into: &effects)
         }
     }
@@ -303,17 +302,16 @@ extension NodeMachine {
         startWrite(
             WriteSession(
                 tag: newTag(), request: nil, header: entry.header,
-                home: entry.home, homeVoters: ring.replicas(of: entry.home),
-                voters: ring.groups.intersection(entry.touched), record: pending[id],
-                consistency: .all,
+                placement: ring.placement(home: entry.home, touched: entry.touched),
+                record: pending[id], consistency: .all,
                 deadline: now.monotonic + configuration.requestTimeout, now: now.monotonic), now,
             into: &effects)
     }
 
     /// A drive without a majority to reach would only hold up the others.
     private func canBeDriven(_ entry: BatchEntry) -> Bool {
-        let voters = ring.groups.intersection(entry.touched).map(\.nodes)
-        for voters in voters + [ring.replicas(of: entry.home)] {
+        let placement = ring.placement(home: entry.home, touched: entry.touched)
+        for voters in placement.groups.map(\.nodes) + [placement.homeVoters] {
             var reachable = 0
             for voter in voters where isReachable(voter) { reachable += 1 }
             if reachable < Consistency.quorum.required(of: voters.count) { return false }

@@ -18,7 +18,7 @@ import Wire
 //     +Apply        counting a bound batch: from the home record, from slices, from the log
 //     +Read         coordinating reads
 //     +ServeRead    answering them as a replica; converging before an answer
-//     +Unite        the second round of a read: what this replica lacked, what others lack
+//     +Unite        what a reader's voters lack of each other: held here, or given
 //     +Sync         comparing sets with a peer and pulling what is missing
 //     +Close        freezing, closing and sealing segments: what is decided for good
 //     +Absence      who is away for long is left out
@@ -212,9 +212,7 @@ package struct NodeMachine {
         }
         closing = ClosingState(start.replay.marks, shared: shared, now: now.monotonic)
         absence = AbsenceState(start.replay.register, now: now.monotonic)
-        copyTable = Memtable(
-            partitions: configuration.partitions, digestKey: configuration.digestKey,
-            window: configuration.window, bytesMax: configuration.memtableBytesMax)
+        copyTable = configuration.emptyMemtable
         memtable = start.replay.takeMemtable()
         if !memtable.isEmpty { memtableSince = now.monotonic }
         beginRun(into: &effects)

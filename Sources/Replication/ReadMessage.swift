@@ -43,7 +43,7 @@ package struct ReadAsk: Hashable, Sendable {
     }
 }
 
-/// What one voter does in the second round of a union.
+/// What one voter does for a union.
 package struct ReadUnite: Hashable, Sendable {
     /// A batch that the asked voter lacked in the first round, and a voter that has it.
     package struct Lack: Hashable, Sendable {
@@ -117,7 +117,7 @@ package struct ReadReply: Hashable, Sendable {
 package struct ReadState: Hashable, Sendable {
     /// Over the asked partitions: of applied slices, or of home records for dead letters.
     package var digest: SetDigest
-    /// Names the process that answered.
+    /// Names the process that answered, and its life.
     package var start: UInt64
     /// The newest members of the set, the last applied one last; empty unless asked for.
     package var recent: [RecentBatch]

@@ -61,7 +61,9 @@ extension ReadSession {
         guard var group = groups[tag] else { return }
         switch group.phase {
         case .asking(var answers):
-            if let asked = group.asked.first(where: { $0.node == node }) {
+            // How long it took to fetch a record says nothing of how quick this voter is.
+            let hasFetched = meeting?.hasFetched == true
+            if let asked = group.asked.first(where: { $0.node == node }), !hasFetched {
                 effects.append(.observed(node, now - asked.at))
             }
             answers[node] = Group.Answer(result: result, state: state, meeting: meeting)
@@ -100,7 +102,7 @@ extension ReadSession {
             groups[tag] = group
             return
         }
-        if base == options.coordinator, group.met == state.digest, nodes.count == 2,
+        if base == options.coordinator, group.told == state.digest, nodes.count == 2,
             let meeting = answers[nodes[1]]?.meeting, case .series(let rows) = rows
         {
             return meet(tag, meeting, nodes, rows, state, now: now, into: &effects)
@@ -117,8 +119,9 @@ extension ReadSession {
         }
     }
 
-    /// The partner holds what the coordinator named, and gave what the coordinator lacks. That
-    /// needs no trip but where a record must be fetched.
+    /// The partner holds what the coordinator named, and gave what the coordinator lacks. To hold
+    /// that too needs no trip, but where a record must be fetched. The coordinator is asked in any
+    /// case: by now it may have begun a life in which it holds less.
     private mutating func meet(
         _ tag: Tag, _ meeting: ReadMeeting, _ nodes: [NodeID], _ rows: [SeriesRow],
         _ state: ReadState, now: Instant, into effects: inout [Effect]
@@ -130,7 +133,7 @@ extension ReadSession {
         group.startedAt = now
         group.speculateAt = nil
         if meeting.hasFetched { group.roundTrips += 1 }
-        guard !meeting.lacked.isEmpty, !options.forgetsUnion else {
+        guard !options.forgetsUnion, !options.forgetsOwn else {
             group.phase = .done(.series(rows), nodes: nodes)
             groups[next] = group
             return
@@ -159,7 +162,7 @@ extension ReadSession {
             shares.removeAll { $0.unite.gives.isEmpty }
         }
         let next = takeTag()
-        group.met = nil
+        group.told = nil
         group.startedAt = now
         group.speculateAt = nil
         group.roundTrips += 1
@@ -185,7 +188,7 @@ extension ReadSession {
         rows.append(contentsOf: added)
         // What the coordinator itself fetches is on its way beside what it asks of the others, if
         // it asks them anything.
-        let isBeside = node == options.coordinator && group.met == nil
+        let isBeside = node == options.coordinator && group.told == nil
         if hasFetched, !isBeside, !group.hasFetched {
             group.hasFetched = true
             group.roundTrips += 1

@@ -63,8 +63,8 @@ package struct ReadSession: Sendable {
         var roundTrips: Int
         /// A record had to be fetched before a voter united: a trip behind a trip.
         var hasFetched = false
-        /// The set of the coordinator that its partner was asked to meet.
-        var met: SetDigest?
+        /// The set that the coordinator told its partner to meet.
+        var told: SetDigest?
         var phase = Phase.asking(answers: [:])
 
         var isDone: Bool {
@@ -95,9 +95,11 @@ package struct ReadSession: Sendable {
         /// What the client asked, and by which floor `query` is its translation.
         package var asked: ReadQuery
         package var floor = RetentionFloor.none
-        /// Planted bugs: the larger answer; a union that nobody is made to hold.
+        /// Planted bugs: the larger answer; a union that nobody is made to hold, or all but the
+        /// coordinator.
         package var isMaximumRead = false
         package var forgetsUnion = false
+        package var forgetsOwn = false
 
         package init(
             attemptTimeout: Duration, deadline: Instant, coordinator: NodeID, asked: ReadQuery
@@ -309,7 +311,7 @@ package struct ReadSession: Sendable {
             speculateAt: spares.isEmpty ? nil : now + choice.patience, startedAt: now,
             roundTrips: lostRoundTrips + 1)
         let meeting = meets(nodes) ? choice.ownState : nil
-        groups[tag]?.met = meeting?.digest
+        groups[tag]?.told = meeting?.digest
         for node in nodes {
             let role: ReadAsk.Role =
                 node == nodes[0] || options.isMaximumRead

@@ -95,12 +95,13 @@ package enum ReplicationLimits {
     /// none that is older than `recentAge`.
     package static let recentMax = 128
     package static let recentAge: Duration = .seconds(2)
-    /// Batches that the second round of a read makes part of one voter; beyond it the read
-    /// converges.
+    /// Batches that a read makes part of one voter; beyond it the read converges.
     package static let uniteMax = 1024
-    /// Second rounds of reads under way at one voter.
+    /// Second rounds of reads under way at one voter, and first ones that make them needless.
     package static let unitesMax = 4096
-    /// Bytes of records kept in memory behind their application, for the second round of a read.
+    /// From so many on a first round gives its digest only: a second one has no other way.
+    package static let meetingsMax = unitesMax / 2
+    /// Bytes of records kept in memory behind their application, for reads that unite.
     package static let retiredBytesMax = 32 << 20
     /// Newest segments that a sync compares one by one.
     package static let recentSegments: Int64 = 8

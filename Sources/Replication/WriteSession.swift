@@ -1,4 +1,5 @@
 package import Core
+package import Ring
 package import Wire
 
 /// One coordinator's run over one batch: bind it on its home, then have every touched partition
@@ -76,18 +77,16 @@ package struct WriteSession: Sendable {
     private static let weakAfter: Duration = .milliseconds(500)
 
     package init(
-        tag: Tag, request: RequestID?, header: BatchHeader, home: PartitionID,
-        homeVoters: [NodeID],
-        voters: [ReplicaGroup],
+        tag: Tag, request: RequestID?, header: BatchHeader, placement: BatchPlacement,
         record: BatchRecord?, consistency: Consistency, isKnownBound: Bool = false,
         local: Set<NodeID>? = nil, deadline: Instant, now: Instant
     ) {
         self.tag = tag
         self.request = request
         self.header = header
-        self.home = home
-        self.homeVoters = homeVoters
-        self.voters = voters
+        home = placement.home
+        homeVoters = placement.homeVoters
+        voters = placement.groups
         self.record = record
         self.consistency = consistency
         self.deadline = deadline
@@ -103,7 +102,9 @@ package struct WriteSession: Sendable {
         factorLeast = voters.map(\.nodes.count).min() ?? homeVoters.count
         self.local = local
         localLeast =
-            local.flatMap { local in voters.map { $0.nodes.count(where: local.contains) }.min() }
+            local.flatMap { local in
+                placement.groups.map { $0.nodes.count(where: local.contains) }.min()
+            }
             ?? factorLeast
         repeatAfter = min(Self.repeatAfterMax, (deadline - now) / 4)
         repeatAt = now + repeatAfter

@@ -91,13 +91,6 @@ package struct SliceReader {
     }
 
     /// Reads all cells and forgets them; the number of cells.
-    @discardableResult
-    package static func validate(
-        _ bytes: UnsafeRawBufferPointer, length: WindowLength? = nil
-    ) throws(SliceError) -> Int {
-        try validate(bytes, windows: windows(of: length))
-    }
-
     package static func validate(
         _ bytes: UnsafeRawBufferPointer, windows: ClosedRange<Int64>
     ) throws(SliceError) -> Int {

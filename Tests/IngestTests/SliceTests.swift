@@ -140,7 +140,10 @@ import Wire
         let body = good.batch.body
         let slice = try #require(good.batch.slices.first)
         let bytes = Array(body[slice.offset..<slice.offset + slice.length])
-        #expect(try bytes.withUnsafeBytes { try SliceReader.validate($0) } == slice.cells)
+        let windows = SliceReader.windows(of: nil)
+        #expect(
+            try bytes.withUnsafeBytes { try SliceReader.validate($0, windows: windows) }
+                == slice.cells)
         var ends: Set<Int> = [0]
         for cut in 0..<bytes.count where try error(Array(bytes[..<cut])) == nil { ends.insert(cut) }
         // Only at the ends of series does a prefix look whole.

@@ -275,6 +275,27 @@ import Testing
         #expect(await broken.get("/v1/counts/view/x?by=c").status == 503)
     }
 
+    @Test("More keys than are read at once are all read; a group beyond its bound is refused")
+    func countsByAttributeBounds() async throws {
+        func fixture(_ keys: Int) throws -> APIFixture {
+            let attributes = (0..<keys).map { ("k\($0)", #"{"c":"x"}"#) }
+            return try APIFixture(
+                attributes: ScriptedAttributes(Dictionary(uniqueKeysWithValues: attributes))
+            ) { _ in
+                let row = SeriesRow(type: [], window: Self.start, measure: Measure(count: 1))
+                return .read(
+                    ReadAnswer(
+                        result: .series([row]), replicas: [NodeID("n1")], consistency: .quorum))
+            }
+        }
+        let many = HTTPLimits.groupReadsMax * 2 + 1
+        let text = try await fixture(many).get("/v1/counts/view/x?by=c").text
+        #expect(text.contains(#""total":{"count":\#(many)}"#), "\(text)")
+        let beyond = try await fixture(HTTPLimits.groupKeysMax + 1).get("/v1/counts/view/x?by=c")
+        #expect(beyond.status == 400)
+        #expect(beyond.text.contains("quipu top TYPE --by c"))
+    }
+
     @Test("The top is ranked, joined and exact")
     func top() async throws {
         let fixture = try Self.scan(

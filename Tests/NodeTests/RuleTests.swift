@@ -253,8 +253,8 @@ private func memory(_ standings: RuleStanding?...) -> RuleMemory {
         var one = watch(.early)
         one.heard(notices(.early), of: NodeID("n2"))
         #expect(one.toStore(at: now) != nil)
-        #expect(one.toStore(at: now + .seconds(4)) == nil)
-        #expect(one.toStore(at: now + .seconds(5)) == memory(.confirmed))
+        #expect(one.toStore(at: now + RuleLimits.storeRetry - .seconds(1)) == nil)
+        #expect(one.toStore(at: now + RuleLimits.storeRetry) == memory(.confirmed))
     }
 }
 

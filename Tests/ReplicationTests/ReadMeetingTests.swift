@@ -45,6 +45,8 @@ struct ReadMeetingTests {
         run.reply(tag, read(0, [1, 2, 3], rows: [row(1, 4)]), from: 0)
         #expect(run.answer == nil)
         run.reply(tag, met([1, 2], lacked: []), from: 1)
+        #expect(run.answer == nil, "the coordinator says that it is the same still")
+        run.reply(run.asks.last?.ask.tag ?? tag, .united([], hasFetched: false), from: 0)
         #expect(run.rows == [row(1, 4)])
         #expect(run.answer?.roundTrips == 1)
         #expect(run.notes == [.met])
@@ -83,8 +85,33 @@ struct ReadMeetingTests {
             let tag = run.asks[0].ask.tag
             run.reply(tag, read(0, [1, 2], rows: []), from: 0)
             run.reply(tag, met([1, 3], lacked: [3], hasFetched: partner), from: 1)
-            run.reply(run.asks[2].ask.tag, .united([], hasFetched: true), from: 0)
+            run.reply(run.asks.last?.ask.tag ?? tag, .united([], hasFetched: true), from: 0)
             #expect(run.answer?.roundTrips == (partner ? 3 : 2))
+        }
+    }
+
+    @Test("a coordinator that began another life since it told its set begins anew")
+    func coordinatorBeganAnew() {
+        var run = Run(own: [1, 2, 3])
+        let tag = run.asks[0].ask.tag
+        run.reply(tag, read(0, [1, 2, 3], rows: [row(1, 4)]), from: 0)
+        run.reply(tag, met([1, 2], lacked: []), from: 1)
+        let own = run.asks.last?.ask.tag ?? tag
+        run.reply(own, .notVoting("it began anew since the read did"), from: 0)
+        #expect(run.answer == nil)
+        #expect(run.asks.dropFirst(3).map(\.node) == [Self.nodes[1], Self.nodes[2]])
+    }
+
+    @Test("how long a partner took is observed, unless it had to fetch a record")
+    func observed() {
+        for hasFetched in [false, true] {
+            var run = Run(own: [1, 2])
+            let tag = run.asks[0].ask.tag
+            run.reply(tag, met([1, 3], lacked: [3], hasFetched: hasFetched), from: 1)
+            let observed = run.effects.contains {
+                if case .observed(Self.nodes[1], _) = $0 { true } else { false }
+            }
+            #expect(observed == !hasFetched)
         }
     }
 

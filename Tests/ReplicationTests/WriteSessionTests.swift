@@ -1,5 +1,6 @@
 import Core
 import Replication
+import Ring
 import Testing
 import Wire
 
@@ -18,8 +19,10 @@ struct WriteSessionTests {
     ) -> WriteSession {
         WriteSession(
             tag: Tag(1), request: request, header: Self.record.header,
-            home: Self.record.home, homeVoters: replicas(Self.record.home),
-            voters: ReplicaGroup.groups(of: Self.record.partitions, replicas), record: record,
+            placement: BatchPlacement(
+                home: Self.record.home, homeVoters: replicas(Self.record.home),
+                groups: ReplicaGroup.groups(of: Self.record.partitions, replicas)),
+            record: record,
             consistency: consistency, local: local,
             deadline: Instant(nanoseconds: 5_000_000_000), now: .zero)
     }

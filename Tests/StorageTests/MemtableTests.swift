@@ -116,18 +116,17 @@ import Wire
             given += slice.bytes.count
             try memtable.apply(slice)
         }
-        var waiting = memtable.cells
+        let all = memtable.pendingBytes
+        let bound = StorageLimits.settleBytesMax + StorageLimits.pendingBytesMax
+        #expect(all > bound)
         var place = 0
         var isDone = false
         while !isDone {
-            let before = memtable
+            let before = memtable.pendingBytes
             isDone = memtable.settle(from: &place, bytesMax: StorageLimits.settleBytesMax)
-            #expect(waiting >= memtable.cells)
-            #expect(
-                before.bytes - memtable.bytes
-                    <= StorageLimits.settleBytesMax + StorageLimits.pendingBytesMax)
-            waiting = memtable.cells
+            #expect(before - memtable.pendingBytes <= bound)
         }
+        #expect(memtable.pendingBytes == 0)
         #expect(place == Int(StorageModel.partitions))
     }
 
@@ -170,7 +169,8 @@ import Wire
                 var cut = Array(bytes[0..<length])
                 if let bend, let last = cut.indices.last { cut[last] ^= bend }
                 let isValid = cut.withUnsafeBytes { buffer in
-                    (try? SliceReader.validate(buffer, length: .minute)) != nil
+                    (try? SliceReader.validate(
+                        buffer, windows: SliceReader.windows(of: .minute))) != nil
                 }
                 guard !isValid else { continue }
                 refused += 1

@@ -73,7 +73,6 @@ struct KeyRows {
     /// The earliest; nil where none is known for one of them.
     private(set) var frontier: WallTime?
     private(set) var replicas: Set<NodeID> = []
-    private var isFirst = true
 
     var rows: [SeriesRow] {
         measures.sorted { $0.key < $1.key }.map {
@@ -85,12 +84,12 @@ struct KeyRows {
         guard case .series(let rows) = answer.result else { throw .unexpectedAnswer }
         for row in rows { measures[row.window, default: .zero].add(row.measure) }
         floor = floor.merged(with: answer.floor)
-        replicas.formUnion(answer.replicas)
-        if isFirst {
+        // Every answer names its replicas.
+        if replicas.isEmpty {
             frontier = answer.frontier
         } else if let mine = frontier {
             frontier = answer.frontier.map { min(mine, $0) }
         }
-        isFirst = false
+        replicas.formUnion(answer.replicas)
     }
 }

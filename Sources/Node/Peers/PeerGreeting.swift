@@ -17,7 +17,7 @@ package struct PeerIdentity: Hashable, Sendable {
 /// What both sides say first.
 package struct PeerGreeting: Hashable, Sendable {
     /// Rises with every change of the frames or of what messages mean.
-    package static let protocolVersion: UInt16 = 1
+    package static let protocolVersion: UInt16 = 2
     static let magic: [UInt8] = Array("quipupp\n".utf8)
 
     package var version: UInt16

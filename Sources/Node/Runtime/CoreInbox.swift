@@ -16,6 +16,13 @@ package final class CoreInbox: Sendable {
         case leave(@Sendable () -> Void)
         /// Nothing is taken after this.
         case stop
+
+        var overtakes: Bool {
+            switch self {
+            case .input(let input), .awaited(let input, _): input.overtakes
+            case .view, .leave, .stop: false
+            }
+        }
     }
 
     private struct State {

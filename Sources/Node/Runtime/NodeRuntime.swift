@@ -145,6 +145,11 @@ extension NodeRuntime {
                 machine.handle(.tick, at: now, into: &effects)
             }
             for entry in entries {
+                if entry.overtakes {
+                    now = SystemClock.now
+                    serve(entry, at: now, &machine, &effects)
+                    continue
+                }
                 serveReads(&machine, &effects)
                 switch entry {
                 case .input, .awaited:
@@ -180,11 +185,15 @@ extension NodeRuntime {
     ) {
         let urgent = inbox.takeUrgent()
         if urgent.isEmpty { return }
-        for entry in urgent {
-            handle(entry, at: SystemClock.now, &machine, &effects)
-            carryOut(&effects)
-        }
+        for entry in urgent { serve(entry, at: SystemClock.now, &machine, &effects) }
         metrics.coreInputs.increment(by: urgent.count)
+    }
+
+    private func serve<Machine: CoreMachine & ~Copyable>(
+        _ entry: CoreInbox.Entry, at now: Now, _ machine: inout Machine, _ effects: inout [Effect]
+    ) {
+        handle(entry, at: now, &machine, &effects)
+        carryOut(&effects)
     }
 
     /// Work that nobody waits for any more is dropped, not done.

@@ -54,6 +54,8 @@ struct CellStore: Sendable {
         for place in partitions.indices { change(place) { $0.settle() } }
     }
 
+    var pendingBytes: Int { partitions.reduce(0) { $0 + $1.pending.count } }
+
     mutating func settle(from place: inout Int, bytesMax: Int) -> Bool {
         var bytes = 0
         while place < partitions.count, bytes < bytesMax {

@@ -42,6 +42,9 @@ package struct Memtable {
     /// About the memory held: what a flush by size looks at.
     package var bytes: Int { store.size.bytes }
 
+    /// Bytes of slices that wait to be added.
+    package var pendingBytes: Int { store.pendingBytes }
+
     /// At most: slices that wait may be of cells that are there.
     package var cells: Int { store.size.cells }
 

@@ -77,6 +77,7 @@ struct PartitionCells: Sendable {
     private var keyIndex = HashIndex()
     private var seriesIndex = HashIndex()
     private var cellIndex = HashIndex()
+
     /// - Parameter firstAt: at how many bytes what waits is added for the first time.
     init(_ rules: CellRules, firstAt: Int) {
         self.rules = rules
