@@ -1,7 +1,7 @@
 package import Core
 
-/// Whom a batch concerns: the voters of its home, who decide it, and those of the partitions that it
-/// touches, who count it.
+/// Whom a batch concerns: the voters of its home, who decide it, and those of the partitions that
+/// it touches, who count it.
 package struct BatchPlacement: Hashable, Sendable {
     package let home: PartitionID
     package let homeVoters: [NodeID]

@@ -177,7 +177,7 @@ private func feed(
         var other = greeting.encoded
         other[8] = 9
         other.removeLast(20)
-        #expect(throws: PeerRejection(.version, field: "protocol", theirs: "9", ours: "1")) {
+        #expect(throws: PeerRejection(.version, field: "protocol", theirs: "9", ours: "2")) {
             try PeerGreeting.decode(other)
         }
     }
