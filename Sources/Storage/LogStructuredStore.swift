@@ -69,6 +69,10 @@ package enum StorageLimits {
     package static let sectionRawMax = 256 << 20
     /// The most raw bytes of a block of history: a batch's dead letters lie in one.
     package static let historyBlockRawMax = Limits.recordBodyMax + blockRawMax
+    /// The most bytes of one key's attributes in a table of them.
+    package static let attributeRowMax = 64 << 10
+    /// The most raw bytes of a block of such a table: the target and one more row.
+    package static let attributeBlockRawMax = blockTarget + attributeRowMax + 2 * Limits.keyMax
     /// Bytes at which one piece of a whole copy is closed.
     package static let copyPartTarget = 256 << 10
     /// Files of one level at which they are merged into one of the next, if it would not hold more

@@ -9,7 +9,8 @@ struct InspectCommand: AsyncParsableCommand {
         abstract: "Show what is in a table, log or manifest file.",
         discussion: """
             Reads the file and changes nothing; exits 1 when something in it is damaged. With \
-            --config a table's cells are recounted against its digest as well.
+            --config a table's cells are recounted against its digest as well. A table of \
+            attributes (attributes/….att) is an sstable, too.
 
             Example: quipu inspect sstable data/n1/sstables/000001.sst
             """)

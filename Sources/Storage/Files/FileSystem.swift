@@ -46,6 +46,8 @@ package enum FileNames {
     package static let logDirectory = "log"
     package static let tableDirectory = "sstables"
     package static let historyDirectory = "history"
+    /// What is known of keys, beside the database: no manifest speaks of it.
+    package static let attributeDirectory = "attributes"
     /// Stands for another disk: no rename goes from here to a path outside.
     package static let coldDirectory = "cold"
     /// There: whose it is.
@@ -56,6 +58,7 @@ package enum FileNames {
     package static let manifestDraft = "MANIFEST.new"
     package static let tableSuffix = ".sst"
     package static let historySuffix = ".his"
+    package static let attributeSuffix = ".att"
     package static let draftSuffix = ".tmp"
 
     package static func log(_ number: UInt32) -> String {
@@ -79,6 +82,18 @@ package enum FileNames {
 
     package static func history(_ id: UInt64) -> String {
         "\(historyDirectory)/\(padded(id, to: 20))\(historySuffix)"
+    }
+
+    package static func attributes(_ id: UInt64) -> String {
+        "\(attributeDirectory)/\(padded(id, to: 20))\(attributeSuffix)"
+    }
+
+    /// The id in the name or path of a table of attributes, nil for any other.
+    package static func attributesID(_ path: String) -> UInt64? {
+        let name = path.split(separator: "/").last ?? ""
+        guard name.hasSuffix(attributeSuffix), name.utf8.count == 24 else { return nil }
+        // The last number is left out, so that there is always a next one.
+        return UInt64(name.dropLast(attributeSuffix.count)).flatMap { $0 < .max ? $0 : nil }
     }
 
     /// The number of a log file's name, nil for any other name.

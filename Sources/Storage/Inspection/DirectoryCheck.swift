@@ -59,9 +59,32 @@ package struct DirectoryCheck {
                 try HistoryHandle.open(meta, in: fileSystem).verify()
             }
         }
+        try checkAttributes()
         try checkLog(manifest)
         try checkSentence()
         return report
+    }
+
+    /// The copy of the catalog. What is wrong with it costs nothing that the database and the peers
+    /// do not have: a running node writes it anew.
+    private mutating func checkAttributes() throws(StorageError) {
+        let names: [String]
+        do throws(StorageError) {
+            names = try fileSystem.list(FileNames.attributeDirectory)
+        } catch {
+            // Nothing was copied yet.
+            guard case .notFound = error else { throw error }
+            return
+        }
+        let fileSystem = fileSystem
+        for name in names {
+            guard let id = FileNames.attributesID(name) else { continue }
+            let path = FileNames.attributes(id)
+            let size = try fileSystem.open(path, .read).size()
+            try check(path, size, "a copy of attributes") { () throws(StorageError) in
+                try AttributeTable(fileSystem.open(path, .read), id: id, as: path).verify()
+            }
+        }
     }
 
     private mutating func check(

@@ -1,13 +1,15 @@
 import Core
 
 extension Inspection {
-    /// A table's footer, partitions and blocks; every cell is read and recounted.
+    /// A table's footer, partitions and blocks; every cell is read and recounted. A table of
+    /// attributes, known by its name, is described as such.
     ///
     /// - Parameter options: of the cluster; without its digest key the recount cannot agree, and
     ///   only checksums and totals are compared.
     package static func table(
         _ path: String, in fileSystem: any FileSystem, options: StorageOptions?
     ) throws(StorageError) -> InspectReport {
+        if FileNames.attributesID(path) != nil { return try attributes(path, in: fileSystem) }
         let file = try fileSystem.open(path, .read)
         let id = tableID(path)
         let used = options ?? StorageOptions(digestKey: SipKey(low: 0, high: 0))

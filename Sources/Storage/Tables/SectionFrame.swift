@@ -32,6 +32,10 @@ enum SectionFrame {
         case historyFilter = 8
         case historyFooter = 9
         case husks = 10
+        // Of tables of attributes.
+        case attributes = 11
+        case attributeIndex = 12
+        case attributeFooter = 13
     }
 
     static func encode(_ kind: Kind, _ raw: [UInt8], table: UInt64, at offset: UInt64) -> [UInt8] {
