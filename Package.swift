@@ -101,7 +101,7 @@ let package = Package(
             "NodeTests",
             [
                 "Core", "Ring", "Ingest", "Wire", "Storage", "Replication", "NodeCore", "Catalog",
-                "Node", crypto, hummingbirdCore, logging, nio, nioCore, nioPosix,
+                "Node", crypto, grdb, hummingbirdCore, logging, nio, nioCore, nioPosix,
             ]),
         tests(
             "ClientTests",

@@ -110,44 +110,11 @@ extension AttributeCatalog {
         of keys: [[UInt8]]
     ) throws(CatalogError) -> [[UInt8]: [UInt8]] {
         try read { db in
-            let statement = try db.cachedStatement(
-                sql: "SELECT json FROM attributes WHERE key = ? AND deleted = 0")
             var found: [[UInt8]: [UInt8]] = [:]
             for key in keys {
-                if let json = try String.fetchOne(statement, arguments: [Data(key)]) {
-                    found[key] = Array(json.utf8)
-                }
+                if let json = try Self.row(key, db)?.json { found[key] = json }
             }
             return found
-        }
-    }
-
-    /// The keys whose attribute `name` has the plain value `value`, ascending, at most `limit`. A
-    /// pass over all rows that hold the value's text anywhere.
-    package func keys(
-        with value: [UInt8], of name: [UInt8], limit: Int
-    ) throws(CatalogError) -> [[UInt8]] {
-        // In canonical JSON a string has one form; numbers, lists and the rest stand as they are.
-        let quoted = Data(JSONCanonical.string(value).dropFirst().dropLast())
-        return try read { db in
-            let cursor = try Row.fetchCursor(
-                db,
-                sql: """
-                    SELECT key, json FROM attributes
-                    WHERE deleted = 0 AND instr(CAST(json AS BLOB), ?) > 0
-                        AND (instr(CAST(json AS BLOB), ?) > 0 OR instr(CAST(json AS BLOB), ?) > 0)
-                    ORDER BY key
-                    """,
-                arguments: [Data(JSONCanonical.string(name)), quoted, Data(value)])
-            var keys: [[UInt8]] = []
-            while keys.count < limit, let row = try cursor.next() {
-                let key: Data = row[0]
-                let json: String = row[1]
-                if JSONCanonical.plainValue(of: name, in: Array(json.utf8)) == value {
-                    keys.append(Array(key))
-                }
-            }
-            return keys
         }
     }
 
@@ -164,7 +131,7 @@ extension AttributeCatalog {
             let cursor = try Row.fetchCursor(
                 db,
                 sql: """
-                    SELECT key, version, json, change_seq FROM attributes
+                    SELECT \(Self.columns), change_seq FROM attributes
                     WHERE change_seq > ? ORDER BY change_seq
                     """,
                 arguments: [since])
@@ -178,9 +145,12 @@ extension AttributeCatalog {
                     break
                 }
                 let change = try Self.row(row)
+                guard let number = CatalogBytes.integer(row[4]) else {
+                    throw CatalogSchema.Damage(reason: "a row has no number")
+                }
                 size += change.key.count + (change.json?.count ?? 0) + 16
                 changes.rows.append(change)
-                changes.next = row["change_seq"]
+                changes.next = number
             }
             return changes
         }
@@ -207,29 +177,47 @@ extension AttributeCatalog {
             let row = try Row.fetchOne(
                 db, sql: "SELECT nonce, change_seq FROM progress WHERE peer = ?",
                 arguments: [peer.name])
-            guard let row, let nonce = CatalogBytes.number(row["nonce"]) else { return nil }
-            return CatalogProgress(peer: peer, nonce: nonce, sequence: row["change_seq"])
+            guard let row else { return nil }
+            guard let nonce = CatalogBytes.bytes(row[0]).flatMap({ CatalogBytes.number(Data($0)) }),
+                let sequence = CatalogBytes.integer(row[1])
+            else { throw CatalogSchema.Damage(reason: "what is known of \(peer) is malformed") }
+            return CatalogProgress(peer: peer, nonce: nonce, sequence: sequence)
         }
     }
 
     // MARK: Inside
 
     /// A row is replaced, never removed, so the greatest number is the last that was given.
-    private static func sequence(_ db: Database) throws -> Int64 {
+    static func sequence(_ db: Database) throws -> Int64 {
         try Int64.fetchOne(db, sql: "SELECT max(change_seq) FROM attributes") ?? 0
     }
 
-    private static func row(_ key: [UInt8], _ db: Database) throws -> AttributeRow? {
+    static func row(_ key: [UInt8], _ db: Database) throws -> AttributeRow? {
         let statement = try db.cachedStatement(
-            sql: "SELECT key, version, json FROM attributes WHERE key = ?")
-        return try Row.fetchOne(statement, arguments: [Data(key)]).map(row)
+            sql: "SELECT \(columns) FROM attributes WHERE key = ?")
+        guard let row = try Row.fetchOne(statement, arguments: [Data(key)]).map(row) else {
+            return nil
+        }
+        guard row.key == key else {
+            throw CatalogSchema.Damage(reason: "another row stands under a key")
+        }
+        return row
     }
 
-    private static func row(_ row: Row) throws -> AttributeRow {
-        let key: Data = row["key"]
-        let json: String? = row["json"]
-        return AttributeRow(
-            key: Array(key), version: row["version"], json: json.map { Array($0.utf8) })
+    /// In the order in which `row` reads them.
+    static let columns = "key, version, hash, json"
+
+    /// Reads a row, and holds it against its hash: SQLite's pages have no checksums, and a byte
+    /// that changed in a title is no damage to it.
+    static func row(_ row: Row) throws -> AttributeRow {
+        guard let key = CatalogBytes.bytes(row[0]), let version = CatalogBytes.integer(row[1]),
+            let hash = CatalogBytes.bytes(row[2])
+        else { throw CatalogSchema.Damage(reason: "a row is malformed") }
+        let found = AttributeRow(key: key, version: version, json: CatalogBytes.bytes(row[3]))
+        guard CatalogBytes.wideNumber(Data(hash)) == found.hash.value else {
+            throw CatalogSchema.Damage(reason: "a row does not fit its hash")
+        }
+        return found
     }
 
     /// True when the row is newer than what is there, and is there now.

@@ -9,7 +9,13 @@ package final class AttributeCatalog: Sendable {
     private struct State {
         var pool: DatabasePool
         var nonce: UInt64
+        /// The file stands in the place of a lost one, and may lack what that one held.
+        var isFilling: Bool
+        var identity: FileIdentity?
+        /// Of the file, in bytes, when it was last looked at.
+        var size: Int64 = 0
         var incidents: [CatalogIncident]
+        var losses: Int
     }
 
     private let file: String
@@ -17,20 +23,67 @@ package final class AttributeCatalog: Sendable {
     private let state: Mutex<State>
 
     /// Opens the file or makes it. A damaged one is set aside and reported by `incidents`.
-    /// `makeNonce` draws the number of a file that is made anew.
+    ///
+    /// - Parameters:
+    ///   - isFilling: a file that is made anew stands in the place of a lost one.
+    ///   - makeNonce: draws the number of a file that is made anew.
     package init(
-        file: String, makeNonce: @escaping @Sendable () -> UInt64
+        file: String, isFilling: Bool = false, makeNonce: @escaping @Sendable () -> UInt64
     ) throws(CatalogError) {
         self.file = file
         self.makeNonce = makeNonce
-        state = Mutex(try AttributeCatalog.open(file, makeNonce, incidents: []))
+        state = Mutex(
+            try AttributeCatalog.open(file, makeNonce, isFilling: isFilling))
     }
 
-    /// Files that were set aside since the start.
+    /// Files that were lost since the start, the last of them.
     package var incidents: [CatalogIncident] { state.withLock { $0.incidents } }
+
+    /// How many they were.
+    package var losses: Int { state.withLock { $0.losses } }
 
     /// Names this file: a file that was made anew has another.
     package var nonce: UInt64 { state.withLock { $0.nonce } }
+
+    /// The file stands in the place of a lost one until `filled`: what it lacks may be known
+    /// elsewhere.
+    package var isFilling: Bool { state.withLock { $0.isFilling } }
+
+    /// Nothing that is known elsewhere is lacking any more.
+    ///
+    /// - Parameter nonce: of the file that is meant; of another one nothing is said.
+    package func filled(_ nonce: UInt64) throws(CatalogError) {
+        guard self.nonce == nonce else { return }
+        try write { db in try db.execute(sql: "DELETE FROM meta WHERE name = 'filling'") }
+        state.withLock { if $0.nonce == nonce { $0.isFilling = false } }
+    }
+
+    /// Looks at the file from outside, as SQLite does not while it has it open: it must still have
+    /// its name, its header and its length. Else it is set aside, and the error says so.
+    package func check() throws(CatalogError) {
+        let (pool, known, size) = state.withLock { ($0.pool, $0.identity, $0.size) }
+        let found = FileIdentity(file)
+        let reason: String
+        switch found {
+        case nil:
+            reason = "it was removed while it was open"
+        case known:
+            guard let found, let what = found.fault(of: file, sizeBefore: size) else {
+                state.withLock { if $0.pool === pool { $0.size = found?.size ?? 0 } }
+                return
+            }
+            reason = what
+        default:
+            reason = "another file was put in its place"
+        }
+        try replace(pool, reason: reason)
+        throw .damaged(file: file, reason: reason)
+    }
+
+    /// Reads all pages of the file. Damage is set aside, and the error says so.
+    package func verify() throws(CatalogError) {
+        try read { db in try CatalogSchema.check(db) }
+    }
 
     /// Ends all work on the file, which holds everything by itself then, without its log. Later
     /// calls fail.
@@ -53,8 +106,15 @@ package final class AttributeCatalog: Sendable {
         try run { try $0.read(body) }
     }
 
+    /// What was written to a file that has no name any more is not durable, and an error.
     func write<Value>(_ body: (Database) throws -> Value) throws(CatalogError) -> Value {
-        try run { try $0.write(body) }
+        let known = state.withLock { $0.identity }
+        let value = try run { try $0.write(body) }
+        guard FileIdentity(file) == known else {
+            try check()
+            throw .damaged(file: file, reason: "it was replaced during a write")
+        }
+        return value
     }
 
     private func run<Value>(_ body: (DatabasePool) throws -> Value) throws(CatalogError) -> Value {
@@ -81,47 +141,59 @@ package final class AttributeCatalog: Sendable {
                 // Readers are still in it: they end on the renamed file, which no one else uses.
                 reason += "; set aside while it was being read"
             }
-            state = try AttributeCatalog.renew(
-                file, makeNonce, reason, incidents: state.incidents)
+            state = try AttributeCatalog.renew(file, makeNonce, reason, after: state)
         }
     }
 
     private static func open(
-        _ file: String, _ makeNonce: () -> UInt64, incidents: [CatalogIncident]
+        _ file: String, _ makeNonce: () -> UInt64, isFilling: Bool
     ) throws(CatalogError) -> State {
         do {
-            return try state(file, makeNonce, incidents: incidents)
+            return try state(file, makeNonce, isFilling: isFilling)
         } catch {
             guard let reason = CatalogSchema.damage(in: error) else {
                 throw Self.error(error, file, isOpening: true)
             }
-            return try renew(file, makeNonce, reason, incidents: incidents)
+            return try renew(file, makeNonce, reason, after: nil)
         }
     }
 
     private static func renew(
-        _ file: String, _ makeNonce: () -> UInt64, _ reason: String, incidents: [CatalogIncident]
+        _ file: String, _ makeNonce: () -> UInt64, _ reason: String, after lost: State?
     ) throws(CatalogError) -> State {
         do {
-            let aside = try CatalogSchema.setAside(file)
+            let aside = try CatalogSchema.setAside(
+                file, keptMax: CatalogLimits.corruptKeptMax)
             let incident = CatalogIncident(file: aside, reason: reason)
-            return try state(file, makeNonce, incidents: incidents + [incident])
+            let all = ((lost?.incidents ?? []) + [incident]).suffix(CatalogLimits.incidentsKept)
+            var state = try state(file, makeNonce, isFilling: true)
+            state.incidents = Array(all)
+            state.losses = (lost?.losses ?? 0) + 1
+            return state
         } catch {
             throw Self.error(error, file, isOpening: true)
         }
     }
 
     private static func state(
-        _ file: String, _ makeNonce: () -> UInt64, incidents: [CatalogIncident]
+        _ file: String, _ makeNonce: () -> UInt64, isFilling: Bool
     ) throws -> State {
-        let pool = try CatalogSchema.open(file, nonce: makeNonce())
-        let stored = try pool.read { db in
-            try Data.fetchOne(db, sql: "SELECT value FROM meta WHERE name = 'nonce'")
+        let drawn = makeNonce()
+        let pool = try CatalogSchema.open(file, nonce: drawn, isFilling: isFilling)
+        let (stored, filling) = try pool.read { db in
+            (
+                try Data.fetchOne(db, sql: "SELECT value FROM meta WHERE name = 'nonce'"),
+                try Data.fetchOne(db, sql: "SELECT value FROM meta WHERE name = 'filling'")
+            )
         }
         guard let nonce = stored.flatMap(CatalogBytes.number) else {
             throw CatalogSchema.Damage(reason: "the file has no nonce")
         }
-        return State(pool: pool, nonce: nonce, incidents: incidents)
+        let isLost = filling != nil && nonce == drawn
+        return State(
+            pool: pool, nonce: nonce, isFilling: filling != nil, identity: FileIdentity(file),
+            incidents: isLost ? [CatalogIncident(file: nil, reason: "it was missing")] : [],
+            losses: isLost ? 1 : 0)
     }
 
     static func error(

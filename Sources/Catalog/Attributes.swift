@@ -27,8 +27,10 @@ package import Core
 ///   neither keys nor values.
 /// - Content is one JSON object in canonical form: members sorted by their names' bytes, no blanks,
 ///   shortest escapes, numbers as they were written. Equal content has equal bytes on all nodes.
-/// - Losing this file loses nothing that the peers do not have: a damaged file is set aside under
-///   another name and a new one filled from them. No failure here touches a count.
+/// - A row is held against its hash whenever it is read: SQLite's pages have no checksums.
+/// - Losing this file loses nothing that the node's copy of it (docs/formats/attribute-table.md)
+///   and its peers do not have: a damaged file is set aside under another name and a new one filled
+///   from them, which says that it is being filled. No failure here touches a count.
 ///
 /// The tables are laid out in docs/formats/catalog.md.
 package enum CatalogLimits {
@@ -41,6 +43,12 @@ package enum CatalogLimits {
     /// up the start, and are found damaged when the damaged page is read.
     package static let checkedAtOpenMax = 256 << 20
     package static let busyTimeout: Duration = .seconds(2)
+    /// Files that were set aside, of one database: each may be as large as the catalog.
+    package static let corruptKeptMax = 2
+    /// From one key in so many rows on all rows are passed over, instead of looking up each.
+    package static let passShare = 8
+    /// Of files that were lost since the start, those that can still be asked for.
+    package static let incidentsKept = 16
     /// Rows per answer to `changes` when the caller's limit in bytes would allow more.
     package static let changesMax = 10_000
 }
@@ -73,7 +81,9 @@ package struct AttributeRow: Hashable, Sendable {
 
     /// Breaks ties between rows of one version, alike on all nodes.
     package var hash: Hash128 {
-        var bytes: [UInt8] = [json == nil ? 1 : 0]
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(5 + key.count + (json?.count ?? 0))
+        bytes.append(json == nil ? 1 : 0)
         withUnsafeBytes(of: UInt32(key.count).littleEndian) { bytes.append(contentsOf: $0) }
         bytes.append(contentsOf: key)
         bytes.append(contentsOf: json ?? [])

@@ -22,19 +22,21 @@ package enum CatalogError: Error, Hashable, Sendable, CustomStringConvertible {
             "\(file): has layout \(version), this release knows \(CatalogSchema.version): "
                 + "run the later release, or move the file away (peers refill it)"
         case .damaged(let file, let reason):
-            "\(file): damaged (\(reason)): set aside, a new one is filled from the peers"
+            "\(file): lost (\(reason)): a new one is filled from this node's copy and the peers"
         case .failed(let file, let reason):
             "\(file): \(reason): check the disk's space and health"
         }
     }
 }
 
-/// A damaged file that was set aside, for the log and the status.
+/// A damaged or lost file, for the log and the status.
 package struct CatalogIncident: Hashable, Sendable, CustomStringConvertible {
-    package var file: String
+    /// Where it was set aside; nil where it was gone.
+    package var file: String?
     package var reason: String
 
     package var description: String {
-        "the catalog was damaged (\(reason)) and set aside as \(file); it is filled from the peers"
+        "the catalog was lost (\(reason))" + (file.map { " and set aside as \($0)" } ?? "")
+            + "; a new one is filled from the node's copy and the peers"
     }
 }

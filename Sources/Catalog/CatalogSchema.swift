@@ -8,7 +8,11 @@ enum CatalogSchema {
     static let version = 1
 
     /// Opens the file, makes its tables where it is new, and gives it a nonce.
-    static func open(_ file: String, nonce: UInt64) throws -> DatabasePool {
+    ///
+    /// - Parameter isFilling: of a new file: it stands in the place of a lost one.
+    static func open(
+        _ file: String, nonce: UInt64, isFilling: Bool
+    ) throws -> DatabasePool {
         var configuration = Configuration()
         configuration.label = "catalog"
         configuration.busyMode = .timeout(
@@ -23,7 +27,11 @@ enum CatalogSchema {
         let pool = try DatabasePool(path: file, configuration: configuration)
         let found = try pool.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
         guard found <= version else { throw LaterVersion(version: found) }
-        if found == version { try check(pool, file) } else { try make(pool, nonce: nonce) }
+        if found == version {
+            try check(pool, file)
+        } else {
+            try make(pool, nonce: nonce, isFilling: isFilling)
+        }
         return pool
     }
 
@@ -39,13 +47,16 @@ enum CatalogSchema {
     private static func check(_ pool: DatabasePool, _ file: String) throws {
         let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int ?? 0
         guard size <= CatalogLimits.checkedAtOpenMax else { return }
-        let word = try pool.read { db in
-            try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "no answer"
-        }
+        try pool.read { db in try check(db) }
+    }
+
+    /// Reads all pages; not what is in the rows.
+    static func check(_ db: Database) throws {
+        let word = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? "no answer"
         if word != "ok" { throw Damage(reason: word) }
     }
 
-    private static func make(_ pool: DatabasePool, nonce: UInt64) throws {
+    private static func make(_ pool: DatabasePool, nonce: UInt64, isFilling: Bool) throws {
         try pool.write { db in
             try db.execute(
                 sql: """
@@ -68,6 +79,9 @@ enum CatalogSchema {
             try db.execute(
                 sql: "INSERT INTO meta (name, value) VALUES ('nonce', ?)",
                 arguments: [CatalogBytes.data(nonce)])
+            if isFilling {
+                try db.execute(sql: "INSERT INTO meta (name, value) VALUES ('filling', x'01')")
+            }
             try db.execute(sql: "PRAGMA user_version = \(version)")
         }
     }
@@ -77,21 +91,50 @@ enum CatalogSchema {
         if let damage = error as? Damage { return damage.reason }
         guard let error = error as? DatabaseError else { return nil }
         switch error.resultCode {
-        case .SQLITE_CORRUPT, .SQLITE_NOTADB: return error.message ?? "\(error.resultCode)"
+        // No statement of ours breaks a constraint of a sound file.
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_CONSTRAINT:
+            return error.message ?? "\(error.resultCode)"
         default: return nil
         }
     }
 
-    /// Moves the file and what belongs to it out of the way; returns its new name.
-    static func setAside(_ file: String) throws -> String {
+    private static let corruptSuffix = ".corrupt-"
+
+    /// Moves the file and what belongs to it out of the way; returns its new name, nil where there
+    /// was no file any more.
+    ///
+    /// - Parameter keptMax: of several that were set aside only the newest are kept; nil: all.
+    static func setAside(_ file: String, keptMax: Int? = nil) throws -> String? {
         let files = FileManager.default
-        var number = 1
-        while files.fileExists(atPath: "\(file).corrupt-\(number)") { number += 1 }
-        let aside = "\(file).corrupt-\(number)"
+        let kept = try setAsideBefore(file)
+        let aside = file + corruptSuffix + "\((kept.last ?? 0) + 1)"
+        var isThere = false
         for suffix in ["-wal", "-shm", ""] where files.fileExists(atPath: file + suffix) {
             try files.moveItem(atPath: file + suffix, toPath: aside + suffix)
+            isThere = true
         }
-        return aside
+        let tooMany = isThere ? kept.count + 1 - (keptMax ?? .max) : 0
+        for number in kept.prefix(max(0, tooMany)) {
+            for suffix in ["-wal", "-shm", ""] {
+                let path = file + corruptSuffix + "\(number)" + suffix
+                if files.fileExists(atPath: path) { try files.removeItem(atPath: path) }
+            }
+        }
+        return isThere ? aside : nil
+    }
+
+    /// The numbers of files that were set aside, ascending.
+    private static func setAsideBefore(_ file: String) throws -> [Int] {
+        let url = URL(fileURLWithPath: file)
+        let folder = url.deletingLastPathComponent().path
+        let start = url.lastPathComponent + corruptSuffix
+        let numbers = try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
+            name -> Int? in
+            guard name.hasPrefix(start) else { return nil }
+            // Of the file or of its log alone.
+            return Int(name.dropFirst(start.count).prefix { $0 != "-" })
+        }
+        return Set(numbers).sorted()
     }
 }
 
@@ -99,6 +142,22 @@ enum CatalogSchema {
 enum CatalogBytes {
     static func data(_ value: some FixedWidthInteger) -> Data {
         withUnsafeBytes(of: value.bigEndian) { Data($0) }
+    }
+
+    /// The bytes of a blob or of a text; nil for all else, as it may stand in a damaged file.
+    static func bytes(_ value: DatabaseValue) -> [UInt8]? {
+        switch value.storage {
+        case .blob(let data): Array(data)
+        case .string(let text): Array(text.utf8)
+        case .null, .int64, .double: nil
+        }
+    }
+
+    static func integer(_ value: DatabaseValue) -> Int64? {
+        switch value.storage {
+        case .int64(let number): number
+        case .blob, .string, .null, .double: nil
+        }
     }
 
     static func number(_ data: Data) -> UInt64? {

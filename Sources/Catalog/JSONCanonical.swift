@@ -75,11 +75,69 @@ package enum JSONCanonical {
 
     /// The plain value of an attribute in a row's content, nil where it has none.
     package static func plainValue(of name: [UInt8], in json: [UInt8]) -> [UInt8]? {
-        do {
-            return try members(of: json[...]).first { $0.name == name }.map { plain($0.value) }
-        } catch {
-            return nil
+        plainValue(quoted: string(name), in: json)
+    }
+
+    /// The same with the name as it stands in canonical JSON. What is passed over is skipped, not
+    /// read: the text must be canonical.
+    package static func plainValue(quoted name: [UInt8], in json: [UInt8]) -> [UInt8]? {
+        let range = json.withUnsafeBufferPointer { text in
+            name.withUnsafeBufferPointer { value(quoted: $0, in: text) }
         }
+        return range.map { plain(Array(json[$0])) }
+    }
+
+    private static func value(
+        quoted name: UnsafeBufferPointer<UInt8>, in text: UnsafeBufferPointer<UInt8>
+    ) -> Range<Int>? {
+        var place = 1
+        while place < text.count, text[place] == UInt8(ascii: "\"") {
+            let end = pastString(text, from: place)
+            guard end < text.count, text[end] == UInt8(ascii: ":") else { return nil }
+            let isName =
+                end - place == name.count
+                && zip(place..<end, name).allSatisfy { text[$0] == $1 }
+            let last = pastValue(text, from: end + 1)
+            guard last < text.count else { return nil }
+            if isName { return end + 1..<last }
+            // A comma, or the object's brace.
+            place = last + 1
+        }
+        return nil
+    }
+
+    /// Behind the quotation mark that ends a string.
+    private static func pastString(_ text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        var place = start + 1
+        while place < text.count {
+            if text[place] == UInt8(ascii: "\"") { return place + 1 }
+            place += text[place] == UInt8(ascii: "\\") ? 2 : 1
+        }
+        return text.count
+    }
+
+    /// At the comma or bracket behind a value.
+    private static func pastValue(_ text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
+        var place = start
+        var depth = 0
+        while place < text.count {
+            switch text[place] {
+            case UInt8(ascii: "\""):
+                place = pastString(text, from: place)
+                continue
+            case UInt8(ascii: "{"), UInt8(ascii: "["):
+                depth += 1
+            case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                if depth == 0 { return place }
+                depth -= 1
+            case UInt8(ascii: ","):
+                if depth == 0 { return place }
+            default:
+                break
+            }
+            place += 1
+        }
+        return text.count
     }
 
     /// Names' bytes in ascending order; of equal names the last stands.

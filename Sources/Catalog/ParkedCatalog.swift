@@ -145,7 +145,7 @@ package final class ParkedCatalog: Sendable {
             return (try openWhole(file), nil)
         } catch {
             guard let reason = CatalogSchema.damage(in: error) else { throw error }
-            let aside = try CatalogSchema.setAside(file)
+            let aside = try CatalogSchema.setAside(file) ?? file
             return (try openWhole(file), ParkedIncident(file: aside, reason: reason))
         }
     }

@@ -44,6 +44,8 @@ public struct CountsAnswer: Hashable, Sendable {
     public let step: String
     /// The key's attributes (title, channel…), empty where none are known.
     public let attributes: [JSONValue.Member]
+    /// How far these may be relied on.
+    public let attributesState: AttributesState
     /// Over the whole range.
     public let total: MeasureAnswer
     /// Ascending by start; windows without events are left out.
@@ -73,9 +75,37 @@ public struct CountsAnswer: Hashable, Sendable {
         // A window that this version cannot read must not vanish from a count.
         guard self.windows.count == windows.count else { return nil }
         attributes = json["attributes"]?.members ?? []
+        attributesState = AttributesState(json: json)
         retained = RetainedAnswer(json: json)
         consistency = json["consistency"]?.plain ?? ""
         replicas = json["replicas"]?.array?.map(\.plain) ?? []
+    }
+}
+
+/// How far the attributes of an answer may be relied on; its counts are right in any case.
+public enum AttributesState: Hashable, Sendable {
+    /// As the node knows them.
+    case known
+    /// The node's database is locked or being restored: they may be old, and some may be missing.
+    case stale
+    /// They could not be read.
+    case unavailable
+
+    package init(json: JSONValue) {
+        if json["attributes_unavailable"]?.bool == true {
+            self = .unavailable
+        } else {
+            self = json["attributes_stale"]?.bool == true ? .stale : .known
+        }
+    }
+
+    /// For people; empty where all is well.
+    package var remarks: [String] {
+        switch self {
+        case .known: []
+        case .stale: ["The attributes may be old: the node restores their database"]
+        case .unavailable: ["The node cannot read the attributes now"]
+        }
     }
 }
 
@@ -126,6 +156,8 @@ public struct TopAnswer: Hashable, Sendable {
     public let rows: [Row]
     /// Whether the answer is exact; Quipu's are.
     public let isExact: Bool
+    /// How far its attributes may be relied on, those by which it is grouped included.
+    public let attributesState: AttributesState
     /// What of the range is not kept as asked.
     public let retained: RetainedAnswer
 
@@ -141,6 +173,9 @@ public struct TopAnswer: Hashable, Sendable {
         }
         guard self.rows.count == rows.count else { return nil }
         isExact = json["exact"]?.bool ?? false
+        let states = [json] + rows
+        attributesState =
+            states.map { AttributesState(json: $0) }.first { $0 != .known } ?? .known
         retained = RetainedAnswer(json: json)
     }
 }

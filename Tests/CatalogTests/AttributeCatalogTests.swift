@@ -281,6 +281,121 @@ private func open(_ folder: TemporaryFolder, nonce: UInt64 = 1) throws -> Attrib
         #expect(try keys("Rock", "absent") == [])
     }
 
+    @Test("A byte that changes in a title is found by the row's hash, and the file set aside")
+    func hashes() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.file("catalog.sqlite")
+        for column in ["json = '{\"t\":\"y\"}'", "hash = x'00'", "version = 'x'", "key = 7"] {
+            let catalog = try AttributeCatalog(file: file) { .random(in: 1 ... .max) }
+            _ = try catalog.put([entry("a", "{\"t\":\"x\"}")], at: noon)
+            let nonce = catalog.nonce
+            try catalog.close()
+            let queue = try DatabaseQueue(path: file)
+            try queue.write { try $0.execute(sql: "UPDATE attributes SET \(column)") }
+            try queue.close()
+            let again = try AttributeCatalog(file: file) { nonce &+ 1 }
+            #expect(again.losses == 0)
+            #expect(throws: CatalogError.self, "\(column)") {
+                try again.changes(since: 0, bytes: 1 << 20)
+            }
+            #expect(again.losses == 1 && again.isFilling && again.nonce != nonce)
+            #expect(try again.count() == 0)
+            try again.close()
+            try FileManager.default.removeItem(atPath: file)
+        }
+        // More than corruptKeptMax were set aside.
+        let kept = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+            .filter { $0.contains(".corrupt-") && !$0.hasSuffix("wal") && !$0.hasSuffix("shm") }
+        #expect(kept.count == CatalogLimits.corruptKeptMax)
+    }
+
+    @Test("What is written to a file that has lost its name is no success")
+    func removedFile() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.file("catalog.sqlite")
+        let catalog = try AttributeCatalog(file: file) { .random(in: 1 ... .max) }
+        _ = try catalog.put([entry("a", "{}")], at: noon)
+        try catalog.check()
+        for number in 1...CatalogLimits.incidentsKept + 2 {
+            try FileManager.default.removeItem(atPath: file)
+            #expect(throws: CatalogError.self) { try catalog.put([entry("b", "{}")], at: noon) }
+            #expect(catalog.losses == number && catalog.isFilling)
+            #expect(catalog.incidents.last?.reason == "it was removed while it was open")
+        }
+        #expect(catalog.incidents.count == CatalogLimits.incidentsKept)
+        #expect(try catalog.put([entry("c", "{}")], at: noon).rows.count == 1)
+        try catalog.filled(catalog.nonce &+ 1)
+        #expect(catalog.isFilling)
+        try catalog.filled(catalog.nonce)
+        #expect(!catalog.isFilling)
+        try catalog.verify()
+    }
+
+    @Test("Values of an attribute are the same by lookups and by a pass, from passShare on")
+    func values() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try AttributeCatalog(file: folder.file("catalog.sqlite")) { 1 }
+        let count = 400
+        _ = try catalog.put(
+            (0..<count).map { number in
+                entry("k\(number)", number % 5 == 0 ? nil : "{\"a\":\(number % 3),\"b\":\"é\\\"\"}")
+            }, at: noon)
+        let few = (0..<count / CatalogLimits.passShare - 1).map { Array("k\($0)".utf8) }
+        let all = (0..<count + 50).map { Array("k\($0)".utf8) }
+        for keys in [few, all, []] {
+            let values = try catalog.values(of: Array("a".utf8), for: keys).values
+            let expected = keys.indices.map { number in
+                number % 5 == 0 || number >= count ? nil : Array("\(number % 3)".utf8)
+            }
+            #expect(values == expected)
+        }
+        #expect(
+            try catalog.values(of: Array("b".utf8), for: all).values[1] == Array("é\"".utf8))
+        #expect(try catalog.values(of: Array("c".utf8), for: all).values.allSatisfy { $0 == nil })
+    }
+
+    @Test("An export has each row after a change, by key, as of one moment, and ends when told")
+    func export() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try AttributeCatalog(file: folder.file("catalog.sqlite")) { 5 }
+        _ = try catalog.put(["c", "a", "b"].map { entry($0, "{}") }, at: noon)
+        _ = try catalog.put([entry("a", nil), entry("d", "{}")], at: noon)
+        func keys(after: Int64, limit: Int = 9) throws -> ([String], Int64) {
+            var keys: [String] = []
+            let (nonce, through) = try catalog.export(after: after) { row in
+                keys.append(String(decoding: row.key, as: UTF8.self))
+                return keys.count < limit
+            }
+            #expect(nonce == 5)
+            return (keys, through)
+        }
+        #expect(try keys(after: 0) == (["a", "b", "c", "d"], 5))
+        #expect(try keys(after: 3) == (["a", "d"], 5))
+        #expect(try keys(after: 5) == ([], 5))
+        #expect(try keys(after: 0, limit: 2) == (["a", "b"], 5))
+    }
+
+    @Test("A plain value is found whatever stands before it, and only at the top")
+    func plainValues() {
+        let json = Array(
+            #"{"a":"x\\\"},","b":{"c":[1,{"d":"}"}],"e":2},"c":[1,"]"],"d\"":null,"e":-1.5e3}"#.utf8
+        )
+        func value(_ name: String) -> String? {
+            JSONCanonical.plainValue(of: Array(name.utf8), in: json)
+                .map { String(decoding: $0, as: UTF8.self) }
+        }
+        #expect(value("a") == #"x\"},"#)
+        #expect(value("b") == #"{"c":[1,{"d":"}"}],"e":2}"#)
+        #expect(value("c") == #"[1,"]"]"#)
+        #expect(value(#"d""#) == "null")
+        #expect(value("e") == "-1.5e3")
+        for absent in ["d", "", "f", "x"] { #expect(value(absent) == nil) }
+        // Not canonical: nothing, and no trap.
+        for text in ["", "{", #"{"a""#, #"{"a":"#, #"{"a":"\"#, "[]", #"{"a":1"#, "nonsense"] {
+            #expect(JSONCanonical.plainValue(of: [0x61], in: Array(text.utf8)) == nil)
+        }
+    }
+
     @Test("A write that meets another process's lock is an error with that name, and passes later")
     func locked() throws {
         let folder = try TemporaryFolder()

@@ -87,6 +87,28 @@ struct QuipuClientTests {
                 == "/v1/counts/view/abc?from=1970-01-01T00%3A00%3A00Z&step=1m&consistency=QUORUM")
     }
 
+    @Test("attributes that may be old or cannot be read are told apart from none")
+    func attributesStates() async throws {
+        let cases: [(String, AttributesState)] = [
+            (#""attributes": {}"#, .known),
+            (#""attributes": {"a": 1}, "attributes_stale": true"#, .stale),
+            (#""attributes": null, "attributes_unavailable": true"#, .unavailable),
+        ]
+        for (fields, state) in cases {
+            let body = #"{"total": {"count": 1}, "windows": [], \#(fields)}"#
+            let row = #"{"rank": 1, "key": "k", "count": 1, \#(fields)}"#
+            let top = #"{"rows": [\#(row)], "exact": true}"#
+            let cluster = ScriptedCluster { request, _ in
+                let text = request.call.target.hasPrefix("/v1/top") ? top : body
+                return .reply(HTTPReply(status: 200, body: Array(text.utf8)))
+            }
+            let answer = try await cluster.client().counts(type: "view", key: "abc")
+            #expect(answer.attributesState == state && answer.total.count == 1)
+            #expect(answer.attributesState.remarks.isEmpty == (state == .known))
+            #expect(try await cluster.client().top(type: "view").attributesState == state)
+        }
+    }
+
     @Test("an answer that lacks its fields is an error, never a count of nothing")
     func unintelligible() async {
         let bodies = [

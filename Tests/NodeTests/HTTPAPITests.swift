@@ -31,26 +31,37 @@ final class ScriptedCore: CoreAsking {
     func view() async -> NodeView? { nil }
 }
 
-/// Attributes from a dictionary; none at all where `isBroken`.
+/// Attributes from a dictionary; none at all where `isBroken`, old ones where `isStale`.
 final class ScriptedAttributes: AttributeServing {
     private let known: [[UInt8]: [UInt8]]
     private let isBroken: Bool
+    private let isStale: Bool
 
-    init(_ known: [String: String] = [:], isBroken: Bool = false) {
+    init(_ known: [String: String] = [:], isBroken: Bool = false, isStale: Bool = false) {
         self.known = Dictionary(
             uniqueKeysWithValues: known.map { (Array($0.key.utf8), Array($0.value.utf8)) })
         self.isBroken = isBroken
+        self.isStale = isStale
     }
 
-    func attributes(of keys: [[UInt8]]) async -> [[UInt8]: [UInt8]]? {
-        isBroken ? nil : known.filter { keys.contains($0.key) }
+    func attributes(of keys: [[UInt8]]) async -> KnownAttributes? {
+        if isBroken { return nil }
+        return KnownAttributes(known.filter { keys.contains($0.key) }, isStale: isStale)
     }
 
-    func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]? {
+    func values(of name: [UInt8], for keys: [[UInt8]]) async -> KnownValues? {
+        if isBroken { return nil }
+        let values = keys.map { key in
+            known[key].flatMap { JSONCanonical.plainValue(of: name, in: $0) }
+        }
+        return KnownValues(values, isStale: isStale)
+    }
+
+    func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> KnownKeys? {
         if isBroken { return nil }
         let found = known.filter { JSONCanonical.plainValue(of: name, in: $0.value) == value }
         let sorted = found.keys.sorted { $0.lexicographicallyPrecedes($1) }
-        return Array(sorted.prefix(limit))
+        return KnownKeys(Array(sorted.prefix(limit)), isStale: isStale)
     }
 
     func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
@@ -58,9 +69,10 @@ final class ScriptedAttributes: AttributeServing {
         return AttributesPut(written: entries.count, unchanged: 0)
     }
 
-    func row(of key: [UInt8]) async throws(AttributeFailure) -> AttributeRow? {
+    func row(of key: [UInt8]) async throws(AttributeFailure) -> KnownRow {
         if isBroken { throw .busy }
-        return known[key].map { AttributeRow(key: key, version: 7, json: $0) }
+        return KnownRow(
+            known[key].map { AttributeRow(key: key, version: 7, json: $0) }, isStale: isStale)
     }
 }
 

@@ -201,8 +201,27 @@ import Testing
             [Self.row("view", 0, nil)], attributes: ScriptedAttributes(isBroken: true))
         let reply = await fixture.get("/v1/counts/view/k")
         #expect(reply.status == 200)
-        #expect(reply.text.contains(#""attributes":{},"attributes_unavailable":true"#))
+        #expect(reply.text.contains(#""attributes":null,"attributes_unavailable":true"#))
         #expect(reply.text.contains(#""total":{"count":1}"#))
+    }
+
+    @Test("Attributes that may be old say so; a key of which none are known may have some")
+    func staleAttributes() async throws {
+        let stale = ScriptedAttributes(["k": #"{"c":"x"}"#], isStale: true)
+        let fixture = try Self.series([Self.row("view", 0, nil)], attributes: stale)
+        let known = await fixture.get("/v1/counts/view/k").text
+        #expect(known.contains(#""attributes":{"c":"x"},"attributes_stale":true"#), "\(known)")
+        let unknown = await fixture.get("/v1/counts/view/other").text
+        #expect(unknown.contains(#""attributes":null,"attributes_stale":true"#), "\(unknown)")
+        let group = await fixture.get("/v1/counts/view/x?by=c").text
+        #expect(await fixture.get("/v1/attributes/none").status == 503)
+        #expect(
+            await fixture.get("/v1/attributes/k").text.hasSuffix(
+                #""version":7,"attributes_stale":true}"#))
+        #expect(group.contains(#""keys":1,"attributes":null,"attributes_stale":true"#), "\(group)")
+        let top = try Self.scan(.totals(Self.totals([("k", 2)])), attributes: stale)
+        let ranked = await top.get("/v1/top/view?by=c").text
+        #expect(ranked.contains(#""exact":true,"attributes_stale":true"#), "\(ranked)")
     }
 
     @Test(

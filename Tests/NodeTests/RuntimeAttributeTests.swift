@@ -77,9 +77,11 @@ import Testing
         var services: [AttributeService] = []
         for (place, name) in names.enumerated() {
             let other = 1 - place
+            let root = folder.appendingPathComponent("\(name)").path
             let service = AttributeService(
-                catalog: try AttributeCatalog(
-                    file: folder.appendingPathComponent("\(name).sqlite").path
+                store: AttributeStore(
+                    file: root + "/catalog.sqlite",
+                    files: try DirectoryFileSystem.creating(root: root), now: .zero
                 ) { UInt64(place + 1) }, peers: [names[other]], metrics: NodeMetrics(),
                 logger: logger,
                 send: { message, _ in
@@ -100,12 +102,63 @@ import Testing
         let pool = WorkerPool(name: "wait", threads: 1, queueMax: 1)
         _ = await pool.run { let _: Bool? = shown.wait { $0 == 50 ? true : nil } }
         let found = await services[1].attributes(of: [Array("k0".utf8), Array("k49".utf8)])
-        #expect(found?.count == 2)
-        #expect(try await services[1].row(of: Array("k7".utf8))?.json == Array(#"{"n":1}"#.utf8))
+        #expect(found?.rows.count == 2)
+        #expect(
+            try await services[1].row(of: Array("k7".utf8)).row?.json == Array(#"{"n":1}"#.utf8))
         for service in services { service.stop(by: Instant(nanoseconds: .max)) }
         pool.stop(by: Instant(nanoseconds: .max))
         // A catalog that is closed takes attributes away and nothing else.
         #expect(await services[0].attributes(of: [Array("k0".utf8)]) == nil)
+    }
+
+    @Test(
+        "A file that is removed under a running node is filled from a peer, and says so till then")
+    func filledFromPeer() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let names = ["n1", "n2"].map { NodeID($0) }
+        let mailboxes = names.map { _ in AttributeMailbox() }
+        let metrics = NodeMetrics()
+        var services: [AttributeService] = []
+        for (place, name) in names.enumerated() {
+            let other = 1 - place
+            let root = "\(scratch.path)/\(name)"
+            let service = AttributeService(
+                store: AttributeStore(
+                    file: root + "/catalog.sqlite",
+                    files: try DirectoryFileSystem.creating(root: root), now: .zero
+                ) { .random(in: 1 ... .max) }, peers: [names[other]], metrics: metrics,
+                logger: logger,
+                send: { message, _ in
+                    mailboxes[other].deliver(message, from: name)
+                    return true
+                })
+            mailboxes[place].connect(service)
+            services.append(service)
+        }
+        for service in services { service.start() }
+        let entries = (0..<5000).map { number in
+            AttributeEntry(key: Array("k\(number)".utf8), json: Array("{\"n\":\(number)}".utf8))
+        }
+        #expect(try await services[0].put(entries).written == 5000)
+        let last = Array("k4999".utf8)
+        func isWhole() async -> Bool {
+            let known = await services[1].attributes(of: [last])
+            return known?.isStale == false && known?.rows[last] == Array(#"{"n":4999}"#.utf8)
+        }
+        let end = SystemClock.monotonic + .seconds(60)
+        while await !isWhole(), SystemClock.monotonic < end { await Task.yield() }
+        for suffix in ["", "-wal", "-shm"] {
+            try FileManager.default.removeItem(
+                atPath: "\(scratch.path)/n2/catalog.sqlite\(suffix)")
+        }
+        while metrics.catalogsLost.value == 0, SystemClock.monotonic < end { await Task.yield() }
+        while await !isWhole(), SystemClock.monotonic < end { await Task.yield() }
+        #expect(metrics.catalogsLost.value == 1)
+        #expect(await isWhole())
+        let values = await services[1].values(of: Array("n".utf8), for: entries.map(\.key))
+        #expect(values?.isStale == false && values?.values[77] == Array("77".utf8))
+        for service in services { service.stop(by: Instant(nanoseconds: .max)) }
     }
 
     @Test("Who saw more of a file than it holds reads it anew: it was put back to an older state")
@@ -113,7 +166,10 @@ import Testing
         let scratch = try DirectoryFileSystemTests.Scratch()
         let answers = Monitor<[AttributeMessage.Changes]>([])
         let service = AttributeService(
-            catalog: try AttributeCatalog(file: scratch.path + "/n1.sqlite") { 7 },
+            store: AttributeStore(
+                file: scratch.path + "/n1.sqlite", files: DirectoryFileSystem(root: scratch.path),
+                now: .zero
+            ) { 7 },
             peers: [NodeID("n2")], metrics: NodeMetrics(),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
             send: { message, _ in

@@ -3,8 +3,9 @@ package import Core
 internal import Foundation
 package import Logging
 
-/// Runs the catalog and its spreading: calls of the API on one thread, questions and answers of
-/// peers on another, so that neither HTTP nor the core ever waits for SQLite.
+/// Runs the catalog, its copy and its spreading, each kind of call on a thread of its own, so that
+/// neither HTTP nor the core ever waits for SQLite: a lookup not for a load, and for no lookup
+/// longer than `AttributeLimits.lookupMax`.
 package final class AttributeService: AttributeServing {
     /// Sends a message to a peer; it may be lost, false where that is known.
     package typealias Send = @Sendable (AttributeMessage, NodeID) -> Bool
@@ -19,32 +20,44 @@ package final class AttributeService: AttributeServing {
         var hasEnded = false
     }
 
-    private let catalog: AttributeCatalog
+    private let store: AttributeStore
     private let peers: [NodeID]
     private let send: Send
     private let metrics: NodeMetrics
     private let logger: Logger
-    private let calls: WorkerPool
+    /// What answers wait for, and no other call.
+    private let lookups: WorkerPool
+    private let writes: WorkerPool
     /// Passes over all rows, which nothing else waits for.
     private let passes: WorkerPool
+    /// Restoring, copying and checking.
+    private let upkeep: WorkerPool
     private let mailbox = Monitor(Mailbox())
+    /// A job of `upkeep` is under way.
+    private let isBusy = Monitor(false)
 
     package init(
-        catalog: AttributeCatalog, peers: [NodeID], metrics: NodeMetrics, logger: Logger,
+        store: AttributeStore, peers: [NodeID], metrics: NodeMetrics, logger: Logger,
         send: @escaping Send
     ) {
-        self.catalog = catalog
+        self.store = store
         self.peers = peers
         self.metrics = metrics
         self.logger = logger
         self.send = send
-        calls = WorkerPool(name: "catalog", threads: 1, queueMax: RuntimeLimits.catalogJobsMax)
+        let max = RuntimeLimits.catalogJobsMax
+        lookups = WorkerPool(name: "catalog", threads: 1, queueMax: max)
+        writes = WorkerPool(name: "catalog-put", threads: 1, queueMax: max)
         passes = WorkerPool(
             name: "catalog-pass", threads: 1, queueMax: RuntimeLimits.catalogPassesMax,
             nice: RuntimeLimits.fileNice)
+        upkeep = WorkerPool(
+            name: "catalog-copy", threads: 1, queueMax: 1, nice: RuntimeLimits.fileNice)
     }
 
-    package var waiting: Int { calls.waiting }
+    package var gauges: AttributeGauges { store.gauges }
+
+    package var waiting: Int { lookups.waiting + writes.waiting + passes.waiting }
 
     package func start() {
         NamedThread.start("attributes") { [self] in
@@ -53,16 +66,19 @@ package final class AttributeService: AttributeServing {
         }
     }
 
+    /// What has changed since the last copy is copied, if there is time.
     package func stop(by deadline: Instant) {
         mailbox.broadcast { $0.events.append(.stop) }
         let hasEnded: Bool? = mailbox.wait(until: deadline) { $0.hasEnded ? true : nil }
-        let areIdle = [calls.stop(by: deadline), passes.stop(by: deadline)]
+        store.stop()
+        let pools = [lookups, writes, passes, upkeep]
+        let areIdle = pools.map { $0.stop(by: deadline) }
         guard hasEnded == true, !areIdle.contains(false) else {
             logger.warning("the catalog is still busy and is left open")
             return
         }
         do throws(CatalogError) {
-            try catalog.close()
+            try store.close()
         } catch {
             logger.warning("closing the catalog: \(error)")
         }
@@ -78,17 +94,24 @@ package final class AttributeService: AttributeServing {
 
     // MARK: - For the API
 
-    package func attributes(of keys: [[UInt8]]) async -> [[UInt8]: [UInt8]]? {
-        if keys.isEmpty { return [:] }
-        let result = await call { catalog throws(CatalogError) in
-            try catalog.attributes(of: keys)
+    package func attributes(of keys: [[UInt8]]) async -> KnownAttributes? {
+        if keys.isEmpty { return KnownAttributes([:]) }
+        let result = await call(on: lookups, within: AttributeLimits.lookupMax) {
+            store throws(CatalogError) in try store.attributes(of: keys)
         }
         return found(result, "an answer goes out without attributes")
     }
 
-    package func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]? {
-        let result = await call(on: passes) { catalog throws(CatalogError) in
-            try catalog.keys(with: value, of: name, limit: limit)
+    package func values(of name: [UInt8], for keys: [[UInt8]]) async -> KnownValues? {
+        let result = await call(on: passes) { store throws(CatalogError) in
+            try store.values(of: name, for: keys)
+        }
+        return found(result, "groups by an attribute are refused")
+    }
+
+    package func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> KnownKeys? {
+        let result = await call(on: passes) { store throws(CatalogError) in
+            try store.keys(with: value, of: name, limit: limit)
         }
         return found(result, "a question by an attribute is refused")
     }
@@ -100,15 +123,16 @@ package final class AttributeService: AttributeServing {
         case .success(let value):
             return value
         case .failure(let failure):
-            logger.warning("\(consequence): \(failure.problem.detail)")
+            metrics.attributesMissed.increment()
+            logger.debug("\(consequence): \(failure.problem.detail)")
             return nil
         }
     }
 
     package func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
         let now = SystemClock.wall
-        let result = await call { catalog throws(CatalogError) in
-            try catalog.put(entries, at: now)
+        let result = await call(on: writes) { store throws(CatalogError) in
+            try store.opened().put(entries, at: now)
         }
         let put = try result.get()
         if !put.rows.isEmpty {
@@ -117,17 +141,20 @@ package final class AttributeService: AttributeServing {
         return AttributesPut(written: put.rows.count, unchanged: put.unchanged)
     }
 
-    package func row(of key: [UInt8]) async throws(AttributeFailure) -> AttributeRow? {
-        try await call { catalog throws(CatalogError) in try catalog.row(of: key) }.get()
+    package func row(of key: [UInt8]) async throws(AttributeFailure) -> KnownRow {
+        try await call(on: lookups, within: AttributeLimits.lookupMax) {
+            store throws(CatalogError) in try store.row(of: key)
+        }.get()
     }
 
+    /// - Parameter within: after which the call has no answer; nil: as long as it takes.
     private func call<Value: Sendable>(
-        on pool: WorkerPool? = nil,
-        _ body: @escaping @Sendable (AttributeCatalog) throws(CatalogError) -> Value
+        on pool: WorkerPool, within: Duration? = nil,
+        _ body: @escaping @Sendable (AttributeStore) throws(CatalogError) -> Value
     ) async -> Result<Value, AttributeFailure> {
-        let catalog = catalog
-        let result: Result<Value, CatalogError>? = await (pool ?? calls).run {
-            Result { () throws(CatalogError) in try body(catalog) }
+        let store = store
+        let result: Result<Value, CatalogError>? = await pool.run(within: within) {
+            Result { () throws(CatalogError) in try body(store) }
         }
         guard let result else { return .failure(.busy) }
         return result.mapError { .catalog($0) }
@@ -137,6 +164,7 @@ package final class AttributeService: AttributeServing {
 
     private func spread() {
         var spread = AttributeSpread(peers: peers, now: SystemClock.monotonic)
+        var watch = AttributeWatch()
         while true {
             let events: [Event]? = mailbox.wait(until: spread.nextDeadline) { mailbox in
                 if mailbox.events.isEmpty { return nil }
@@ -147,38 +175,86 @@ package final class AttributeService: AttributeServing {
             for event in events ?? [] {
                 switch event {
                 case .stop:
+                    finish()
                     return
                 case .received(let message, let peer):
                     do throws(CatalogError) {
-                        try take(message, from: peer, &spread)
+                        try take(message, from: peer, &spread, &watch)
                     } catch {
-                        logger.warning("attributes from \(peer): \(error)")
+                        watch.failed("attributes from \(peer)", error, logger)
                     }
                 }
             }
-            for peer in spread.due(at: SystemClock.monotonic) where !ask(peer) {
+            if watch.isDue(at: SystemClock.monotonic) { tend(&watch) }
+            for peer in spread.due(at: SystemClock.monotonic) where !ask(peer, &watch) {
                 spread.unsent(peer)
             }
         }
     }
 
-    private func ask(_ peer: NodeID) -> Bool {
+    /// Looks after catalog and copy, about every second.
+    private func tend(_ watch: inout AttributeWatch) {
+        let now = SystemClock.monotonic
         do throws(CatalogError) {
+            let isIdle = isBusy.withLock { !$0 }
+            if let job = try store.tend(at: now, hasPeers: !peers.isEmpty, isIdle: isIdle) {
+                begin(job)
+            }
+        } catch {
+            watch.failed("the catalog", error, logger)
+        }
+        let lost = watch.report(store, logger)
+        metrics.catalogsLost.increment(by: lost)
+    }
+
+    private func begin(_ job: AttributeStore.Job) {
+        isBusy.withLock { $0 = true }
+        let isTaken = upkeep.submit { [store, logger, isBusy] in
+            do {
+                let done = try store.run(job, at: SystemClock.monotonic)
+                if let done { logger.notice("\(done)") }
+            } catch {
+                logger.warning("attributes, \(job): \(error)")
+            }
+            isBusy.broadcast { $0 = false }
+        }
+        if !isTaken { isBusy.withLock { $0 = false } }
+    }
+
+    /// The last copy before the end.
+    private func finish() {
+        let deadline = SystemClock.monotonic + AttributeLimits.lastCopyMax
+        let isIdle: Bool? = isBusy.wait(until: deadline) { $0 ? nil : true }
+        guard isIdle == true, store.needsCopy else { return }
+        begin(.copy)
+        let isDone: Bool? = isBusy.wait(until: deadline) { $0 ? nil : true }
+        if isDone == nil {
+            logger.notice("the last changes of attributes are not in this node's copy yet")
+        }
+    }
+
+    private func ask(_ peer: NodeID, _ watch: inout AttributeWatch) -> Bool {
+        do throws(CatalogError) {
+            let catalog = try store.opened()
+            let nonce = catalog.nonce
             let progress = try catalog.progress(of: peer)
+            watch.asked[peer] = nonce
             return send(.ask(nonce: progress?.nonce ?? 0, since: progress?.sequence ?? 0), peer)
         } catch {
-            logger.warning("asking \(peer) for attributes: \(error)")
+            watch.failed("asking \(peer) for attributes", error, logger)
             return false
         }
     }
 
     private func take(
-        _ message: AttributeMessage, from peer: NodeID, _ spread: inout AttributeSpread
+        _ message: AttributeMessage, from peer: NodeID, _ spread: inout AttributeSpread,
+        _ watch: inout AttributeWatch
     ) throws(CatalogError) {
         switch message {
         case .nudge:
             spread.nudge(peer)
         case .ask(let nonce, let since):
+            let catalog = try store.opened()
             let own = catalog.nonce
             // A file that was put back to an older state goes on with numbers that peers saw on
             // other rows.
@@ -191,6 +267,10 @@ package final class AttributeService: AttributeServing {
                 isComplete: changes.isComplete)
             _ = send(.changes(answer), peer)
         case .changes(let changes):
+            let catalog = try store.opened()
+            // What was asked for by a file that is lost says nothing of what the new one lacks.
+            let own = catalog.nonce
+            guard watch.asked[peer] == own else { return spread.unsent(peer) }
             let known = try catalog.progress(of: peer)
             let isNews = known?.nonce != changes.nonce || known?.sequence != changes.next
             if !changes.rows.isEmpty || isNews {
@@ -203,34 +283,10 @@ package final class AttributeService: AttributeServing {
                     logger.warning("\(result.refused) rows of attributes from \(peer) refused")
                 }
             }
+            if changes.isComplete { store.heard(peer, into: own) }
             spread.answered(peer, isComplete: changes.isComplete)
         }
     }
-}
-
-/// Stands in where the catalog cannot be opened: everything is counted and answered, without
-/// attributes.
-package struct NoCatalog: AttributeServing {
-    package init() {}
-
-    package func attributes(of keys: [[UInt8]]) async -> [[UInt8]: [UInt8]]? {
-        keys.isEmpty ? [:] : nil
-    }
-
-    package func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]? {
-        nil
-    }
-
-    package func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
-        throw .catalog(NoCatalog.failure)
-    }
-
-    package func row(of key: [UInt8]) async throws(AttributeFailure) -> AttributeRow? {
-        throw .catalog(NoCatalog.failure)
-    }
-
-    private static let failure = CatalogError.cannotOpen(
-        file: "catalog.sqlite", reason: "see this node's log at its start")
 }
 
 /// Where messages about attributes go: the service is made after those who receive for it.

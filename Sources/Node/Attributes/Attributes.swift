@@ -11,9 +11,13 @@
 /// (version, hash), and progress is only ever moved by rows that were stored with it. A peer whose
 /// file was made anew has another nonce and is read from the beginning.
 ///
+/// The catalog is copied to files without a database (docs/decisions/0034-attribute-tables.md).
+/// `AttributeStore` joins the two: where the catalog is locked, unreadable or lost, the copy
+/// answers for it, and a new catalog is filled from copy and peers, on a running node too.
+///
 /// `AttributeMessage` is what peers say, `AttributeSpread` decides whom to ask and what to do with
-/// an answer, `AttributeService` runs both and the catalog on threads that may block. Nothing here
-/// touches a count: where the catalog fails, answers come without attributes.
+/// an answer, `AttributeService` runs both and the store on threads that may block. Nothing here
+/// touches a count: where all fails, answers come without attributes, and in time.
 package enum AttributeLimits {
     /// Bytes of rows in one answer.
     package static let answerBytes = 1 << 20
@@ -23,4 +27,20 @@ package enum AttributeLimits {
     package static let answerTimeout: Duration = .seconds(5)
     /// Rows of one answer that are looked at.
     package static let rowsMax = 20_000
+    /// How long an answer waits for the attributes of its keys.
+    package static let lookupMax: Duration = .seconds(1)
+    /// How long a node that stops waits for its last copy.
+    package static let lastCopyMax: Duration = .seconds(3)
+    /// Between two attempts to open a catalog that cannot be opened.
+    package static let openInterval: Duration = .seconds(5)
+    /// Changes are copied when none has come for so long, or so long after the first of them.
+    package static let copyQuiet: Duration = .seconds(3)
+    package static let copyAfter: Duration = .seconds(60)
+    /// Tables of changes behind the whole one at which they become one.
+    package static let tablesMax = 8
+    /// Rows of a copy that go into the catalog in one transaction.
+    package static let restoredAtOnce = 2000
+    /// When catalog and copy are read whole: soon after a start, then so often.
+    package static let firstCheckAfter: Duration = .seconds(60)
+    package static let checkInterval: Duration = .seconds(6 * 3600)
 }

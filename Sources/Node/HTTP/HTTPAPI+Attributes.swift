@@ -6,13 +6,16 @@ internal import Wire
 
 /// Where the API reads and writes attributes. Nothing here ever fails a count.
 package protocol AttributeServing: Sendable {
-    /// The attributes of those keys that have any; nil where the catalog cannot be read.
-    func attributes(of keys: [[UInt8]]) async -> [[UInt8]: [UInt8]]?
-    /// The keys whose attribute has a plain value, ascending, at most `limit`; nil where the
-    /// catalog cannot be read.
-    func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> [[UInt8]]?
+    /// The attributes of those keys that have any; nil where neither the catalog nor its copy can
+    /// be read, or not in time.
+    func attributes(of keys: [[UInt8]]) async -> KnownAttributes?
+    /// The plain value of one attribute of each key; nil where they cannot be read.
+    func values(of name: [UInt8], for keys: [[UInt8]]) async -> KnownValues?
+    /// The keys whose attribute has a plain value, ascending, at most `limit`; nil where they
+    /// cannot be read.
+    func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> KnownKeys?
     func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut
-    func row(of key: [UInt8]) async throws(AttributeFailure) -> AttributeRow?
+    func row(of key: [UInt8]) async throws(AttributeFailure) -> KnownRow
 }
 
 package struct AttributesPut: Hashable, Sendable {
@@ -73,20 +76,23 @@ extension HTTPAPI {
         try allow(call, ["GET", "HEAD"])
         try call.query.expect(only: [])
         let bytes = try self.key(key)
-        let row: AttributeRow?
+        let known: KnownRow
         do throws(AttributeFailure) {
-            row = try await attributes.row(of: bytes)
+            known = try await attributes.row(of: bytes)
         } catch {
             throw error.problem
         }
-        guard let row, let content = row.json else {
+        guard let row = known.row, let content = row.json else {
+            if known.isStale { throw .noCatalog }
             throw Problem(
                 404, "not-found", "No attributes", "no attributes are known for the key \(key)")
         }
         return .json { json in
             json.field("key", key)
-            json.attributes(.some(content))
+            json.key("attributes")
+            json.raw(String(decoding: content, as: UTF8.self))
             json.field("version", row.version)
+            if known.isStale { json.field("attributes_stale", true) }
         }
     }
 

@@ -16,8 +16,9 @@ extension HTTPAPI {
         var group: GroupName?
         var keys: [[UInt8]]
         if let by = call.query["by"], by != "key" {
-            keys = try await self.keys(with: key, of: by)
-            group = GroupName(by: by, keys: keys.count)
+            let found = try await self.keys(with: key, of: by)
+            keys = found.keys
+            group = GroupName(by: by, keys: keys.count, isStale: found.isStale)
         } else {
             keys = [try self.key(key)]
         }
@@ -36,9 +37,9 @@ extension HTTPAPI {
         if call.header("Accept").map({ $0.lowercased().hasPrefix("text/csv") }) == true {
             return counts.csv
         }
-        if group != nil { return counts.json(attributes: .some(nil)) }
-        let known = await attributes.attributes(of: keys)
-        return counts.json(attributes: known.map { $0[keys[0]] })
+        // A group has no attributes of its own.
+        if let group { return counts.json(KnownAttributes([:], isStale: group.isStale), of: []) }
+        return counts.json(await attributes.attributes(of: keys), of: keys[0])
     }
 }
 
@@ -179,8 +180,10 @@ package struct CountsAnswer: Sendable {
         return WindowLength(milliseconds: max(kept, asked.milliseconds))
     }
 
-    /// `attributes`: nil where the catalog did not answer, `.some(nil)` where it knows none.
-    package func json(attributes: [UInt8]??) -> HTTPReply {
+    /// - Parameters:
+    ///   - known: as the catalog or its copy told; nil where neither did.
+    ///   - bytes: of the key.
+    package func json(_ known: KnownAttributes?, of bytes: [UInt8]) -> HTTPReply {
         .json { json in
             json.field("type", type)
             json.field("key", key)
@@ -188,7 +191,7 @@ package struct CountsAnswer: Sendable {
                 json.field("by", group.by)
                 json.field("keys", group.keys)
             }
-            json.attributes(attributes)
+            json.attributes(known, of: bytes)
             bounds.write(to: &json)
             json.field("step", step.name)
             json.field("consistency", consistency.name)
@@ -249,14 +252,19 @@ extension JSONWriter {
                 millionths: DecimalValue.average(sum: values.sum, count: values.count)))
     }
 
-    /// The attributes of a key, as the JSON object that the catalog keeps.
-    mutating func attributes(_ known: [UInt8]??) {
+    /// The attributes of a key, as the JSON object that the catalog keeps: `{}` where it has none,
+    /// null where that is not known. A second field says so, or that they may be old.
+    mutating func attributes(_ known: KnownAttributes?, of bytes: [UInt8]) {
         key("attributes")
-        if let json = known ?? nil {
+        if let json = known?.rows[bytes] {
             raw(String(decoding: json, as: UTF8.self))
         } else {
-            raw("{}")
+            raw(known?.isStale == false ? "{}" : "null")
         }
-        if known == nil { field("attributes_unavailable", true) }
+        if known == nil {
+            field("attributes_unavailable", true)
+        } else if known?.isStale == true {
+            field("attributes_stale", true)
+        }
     }
 }

@@ -8,10 +8,13 @@ package struct GroupName: Hashable, Sendable {
     package var by: String
     /// How many keys have the value that was asked for.
     package var keys: Int
+    /// Which keys have it was told by attributes that may be old, or lack some.
+    package var isStale: Bool
 
-    package init(by: String, keys: Int) {
+    package init(by: String, keys: Int, isStale: Bool = false) {
         self.by = by
         self.keys = keys
+        self.isStale = isStale
     }
 }
 
@@ -51,11 +54,11 @@ extension HTTPAPI {
     }
 
     /// The keys of a group, ascending.
-    func keys(with value: String, of name: String) async throws(Problem) -> [[UInt8]] {
+    func keys(with value: String, of name: String) async throws(Problem) -> KnownKeys {
         let found = await attributes.keys(
             with: Array(value.utf8), of: Array(name.utf8), limit: HTTPLimits.groupKeysMax + 1)
         guard let found else { throw .noCatalog }
-        guard found.count <= HTTPLimits.groupKeysMax else {
+        guard found.keys.count <= HTTPLimits.groupKeysMax else {
             throw .badRequest(
                 "more than \(HTTPLimits.groupKeysMax) keys have this value of \(name); their total "
                     + "is in quipu top TYPE --by \(name) (GET /v1/top/TYPE?by=\(name))")

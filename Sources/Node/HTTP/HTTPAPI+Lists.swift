@@ -45,7 +45,7 @@ extension HTTPAPI {
                         json.object { json in
                             json.key("key")
                             json.string(key)
-                            json.attributes(known.map { $0[key] })
+                            json.attributes(known, of: key)
                         }
                     }
                 })

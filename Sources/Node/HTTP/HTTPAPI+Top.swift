@@ -1,4 +1,3 @@
-internal import Catalog
 package import Core
 package import Replication
 internal import Storage
@@ -22,11 +21,16 @@ extension HTTPAPI {
         let answer = try await read(.scan(spec, top: spot), try call.query.consistency())
         try allow(bounds, above: answer.floor)
         guard case .scan(.totals(let totals)) = answer.result else { throw .unexpectedAnswer }
-        let known = await attributes.attributes(of: totals.map(\.key))
+        var known: KnownAttributes?
         var groups: [TopGroup] = []
-        if by != "key" {
-            guard let known else { throw .noCatalog }
-            groups = TopGroup.group(totals, by: by, attributes: known, k: k, order: order)
+        var isStale = false
+        if by == "key" {
+            known = await attributes.attributes(of: totals.map(\.key))
+        } else {
+            let values = await attributes.values(of: Array(by.utf8), for: totals.map(\.key))
+            guard let values else { throw .noCatalog }
+            groups = TopGroup.group(totals, by: values.values, k: k, order: order)
+            isStale = values.isStale
         }
         return .json { json in
             json.field("type", type)
@@ -47,6 +51,8 @@ extension HTTPAPI {
                     }
                 })
             json.field("exact", true)
+            // The counts are; which key belongs to which group may be old.
+            if isStale { json.field("attributes_stale", true) }
             json.field("replicas", strings: answer.replicas.map(\.name))
         }
     }
@@ -60,7 +66,7 @@ extension HTTPAPI {
     }
 
     private static func write(
-        _ totals: [ScanRows.KeyTotal], _ known: [[UInt8]: [UInt8]]?, to json: inout JSONWriter
+        _ totals: [ScanRows.KeyTotal], _ known: KnownAttributes?, to json: inout JSONWriter
     ) {
         for (rank, total) in totals.enumerated() {
             json.object { json in
@@ -68,7 +74,7 @@ extension HTTPAPI {
                 json.key("key")
                 json.string(total.key)
                 json.measure(total.measure)
-                json.attributes(known.map { $0[total.key] })
+                json.attributes(known, of: total.key)
             }
         }
     }
@@ -81,14 +87,13 @@ package struct TopGroup: Hashable, Sendable {
     package var measure: Measure
     package var keys: Int
 
+    /// - Parameter values: of the attribute, in the order of `totals`.
     package static func group(
-        _ totals: [ScanRows.KeyTotal], by name: String, attributes: [[UInt8]: [UInt8]], k: Int,
-        order: TopSpec.Order
+        _ totals: [ScanRows.KeyTotal], by values: [[UInt8]?], k: Int, order: TopSpec.Order
     ) -> [TopGroup] {
-        let name = Array(name.utf8)
+        precondition(values.count == totals.count, "each total has a value or none")
         var groups: [[UInt8]?: TopGroup] = [:]
-        for total in totals {
-            let value = attributes[total.key].flatMap { JSONCanonical.plainValue(of: name, in: $0) }
+        for (total, value) in zip(totals, values) {
             groups[value, default: TopGroup(value: value, measure: .zero, keys: 0)].add(total)
         }
         let sorted = groups.values.sorted { left, right in

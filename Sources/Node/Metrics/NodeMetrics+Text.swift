@@ -35,6 +35,7 @@ package struct MetricGauges: Sendable {
     /// The core's own gauges: name, help, value.
     package var core: [(name: String, help: String, value: Int)] = []
     package var audit: AuditGauges?
+    package var attributes: AttributeGauges?
     /// Answered reads of more than one voter: round trips, reads.
     package var roundTrips: [(String, UInt64)] = []
     /// The core's own counters: name, help, value.
@@ -52,7 +53,34 @@ extension NodeMetrics {
         saturation(gauges, &out)
         state(gauges, &out)
         if let gauges = gauges.audit { audit(gauges, &out) }
+        if let gauges = gauges.attributes { attributes(gauges, &out) }
         return out.text
+    }
+
+    private func attributes(_ gauges: AttributeGauges, _ out: inout MetricText) {
+        out.gauge(
+            "quipu_catalog_usable", "1 where the database of attributes is open.",
+            gauges.isUsable ? 1 : 0)
+        out.gauge(
+            "quipu_catalog_filling",
+            "1 where it stands in the place of a lost one and may lack attributes still.",
+            gauges.isFilling ? 1 : 0)
+        out.counter(
+            "quipu_catalog_lost_total", "Databases of attributes that were damaged or gone.",
+            catalogsLost.value)
+        out.counter(
+            "quipu_attributes_missed_total",
+            "Lookups of attributes that neither the database nor the copy answered in time.",
+            attributesMissed.value)
+        out.gauge(
+            "quipu_attribute_copy_rows", "Rows in the tables of attributes.",
+            Int(clamping: gauges.copiedRows))
+        out.gauge(
+            "quipu_attribute_copy_bytes", "Bytes of the tables of attributes.",
+            Int(clamping: gauges.copyBytes))
+        out.gauge(
+            "quipu_attribute_copy_damaged", "Tables of attributes that cannot be read.",
+            gauges.damagedTables)
     }
 
     private func audit(_ gauges: AuditGauges, _ out: inout MetricText) {

@@ -51,6 +51,8 @@ package final class NodeMetrics: Sendable {
     package let caughtUp = Counter()
     package let drivenOn = Counter()
     package let attributesReceived = Counter()
+    package let attributesMissed = Counter()
+    package let catalogsLost = Counter()
 
     package init() {}
 

@@ -15,7 +15,7 @@ struct RunningNode: Sendable {
     let api: HTTPAPI
     let state: ServingState
     private let transport: PeerTransport
-    private let attributes: AttributeService?
+    private let attributes: AttributeService
     private let parking: ParkingService
     private let snapshots: SnapshotService
     private let folds: FoldPool
@@ -110,12 +110,12 @@ struct RunningNode: Sendable {
             },
             onHalt: NodeService.halt,
             onCondemn: { NodeService.condemn($0, files) })
-        let catalog = openCatalog(directory, logger)
-        let attributes = catalog.map { AttributeService($0, core, bridge, metrics, logger) }
-        if let attributes { mailbox.connect(attributes) }
+        let store = attributeStore(directory, files)
+        let attributes = AttributeService(store, core, bridge, metrics, logger)
+        mailbox.connect(attributes)
         let snapshots = SnapshotService(
             files: files, runner: start.runner, root: directory,
-            databases: databases(catalog, parking, rules), logger: logger)
+            databases: databases(store, parking, rules), logger: logger)
         snapshots.start()
         let folds = foldPool(configuration, ring, metrics)
         let free = FreeDisk()
@@ -125,7 +125,7 @@ struct RunningNode: Sendable {
         let api = HTTPAPI(
             settings: settings(configuration, core, ring, rules), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
-            attributes: attributes ?? NoCatalog(), metrics: metrics, keeper: snapshots,
+            attributes: attributes, metrics: metrics, keeper: snapshots,
             state: state, gauges: { gauges(runtime, attributes, parking, free, coldWatch) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
@@ -138,7 +138,7 @@ struct RunningNode: Sendable {
         let port = try await transport.bind(to: entry.peer)
         logger.notice("peers are listened to on \(entry.peer.host):\(port)")
         transport.connect(to: configuration.peers(of: entry.node))
-        attributes?.start()
+        attributes.start()
         return RunningNode(
             runtime: runtime, api: api, state: state, transport: transport,
             attributes: attributes, parking: parking, snapshots: snapshots, folds: folds,
@@ -162,7 +162,7 @@ struct RunningNode: Sendable {
             NamedThread.start("stop") { [self] in
                 folds.stop(by: deadline)
                 snapshots.stop(by: deadline)
-                attributes?.stop(by: deadline)
+                attributes.stop(by: deadline)
                 runtime.stop(by: deadline)
                 parking.stop(by: deadline)
                 continuation.resume()
@@ -198,14 +198,15 @@ struct RunningNode: Sendable {
     }
 
     private static func gauges(
-        _ runtime: NodeRuntime, _ attributes: AttributeService?, _ parking: ParkingService,
+        _ runtime: NodeRuntime, _ attributes: AttributeService, _ parking: ParkingService,
         _ free: FreeDisk, _ cold: ColdWatch?
     ) -> MetricGauges {
         var gauges = MetricGauges()
         gauges.inboxWaiting = runtime.inbox.waiting
         gauges.requestsWaiting = runtime.replies.count
         gauges.storageJobsWaiting = runtime.storageJobsWaiting
-        gauges.catalogJobsWaiting = attributes?.waiting ?? 0
+        gauges.catalogJobsWaiting = attributes.waiting
+        gauges.attributes = attributes.gauges
         gauges.parkingJobsWaiting = parking.waiting
         gauges.logBacklogBytes = runtime.log.backlog
         gauges.diskFreeBytes = free.bytes
@@ -218,26 +219,22 @@ struct RunningNode: Sendable {
         UInt128(UInt64.random(in: .min ... .max)) << 64 | UInt128(UInt64.random(in: .min ... .max))
     }
 
-    /// nil where the catalog cannot be opened: the node counts and answers without attributes.
-    private static func openCatalog(_ directory: String, _ logger: Logger) -> AttributeCatalog? {
-        do throws(CatalogError) {
-            let catalog = try AttributeCatalog(file: "\(directory)/\(NodeFiles.catalog)") {
-                .random(in: 1 ... .max)
-            }
-            for incident in catalog.incidents { logger.warning("\(incident)") }
-            return catalog
-        } catch {
-            logger.error("answers go out without attributes: \(error)")
-            return nil
-        }
+    private static func attributeStore(
+        _ directory: String, _ files: DirectoryFileSystem
+    ) -> AttributeStore {
+        AttributeStore(
+            file: "\(directory)/\(NodeFiles.catalog)", files: files, now: SystemClock.monotonic
+        ) { .random(in: 1 ... .max) }
     }
 
     private static func databases(
-        _ catalog: AttributeCatalog?, _ parking: ParkingService, _ rules: RuleService
+        _ store: AttributeStore, _ parking: ParkingService, _ rules: RuleService
     ) -> [SnapshotService.Database] {
-        let attributes = catalog.map { catalog in
-            SnapshotService.Database(NodeFiles.catalog) { try catalog.copy(to: $0) }
-        }
+        // Where it cannot be read the copy and the peers have it: a snapshot of the counts is worth
+        // more than none.
+        let attributes = SnapshotService.Database(
+            NodeFiles.catalog, isLeftOut: { store.catalog == nil }
+        ) { try store.opened().copy(to: $0) }
         // Without later versions there is nothing that a node could not know again.
         let remembered = SnapshotService.Database(NodeFiles.rules) { target in
             let folder = String(target.dropLast(NodeFiles.rules.count + 1))
@@ -289,11 +286,11 @@ struct RunningNode: Sendable {
 
 extension AttributeService {
     fileprivate convenience init(
-        _ catalog: AttributeCatalog, _ core: CoreConfiguration, _ bridge: PeerBridge,
+        _ store: AttributeStore, _ core: CoreConfiguration, _ bridge: PeerBridge,
         _ metrics: NodeMetrics, _ logger: Logger
     ) {
         self.init(
-            catalog: catalog, peers: core.members.map(\.node).filter { $0 != core.node },
+            store: store, peers: core.members.map(\.node).filter { $0 != core.node },
             metrics: metrics, logger: logger, send: { bridge.send($0, to: $1) })
     }
 }

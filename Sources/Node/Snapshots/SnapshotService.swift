@@ -8,10 +8,16 @@ package final class SnapshotService: Sendable {
     /// A database that is copied beside the files: its name, and who copies it to a new file.
     package struct Database: Sendable {
         package var name: String
+        /// Asked when a snapshot is taken.
+        package var isLeftOut: @Sendable () -> Bool
         package var copy: @Sendable (_ target: String) throws -> Void
 
-        package init(_ name: String, copy: @escaping @Sendable (String) throws -> Void) {
+        package init(
+            _ name: String, isLeftOut: @escaping @Sendable () -> Bool = { false },
+            copy: @escaping @Sendable (String) throws -> Void
+        ) {
             self.name = name
+            self.isLeftOut = isLeftOut
             self.copy = copy
         }
     }
@@ -87,7 +93,7 @@ package final class SnapshotService: Sendable {
         label.files = content.files
         label.bytes = content.bytes
         do {
-            for database in databases {
+            for database in databases where !database.isLeftOut() {
                 try database.copy("\(root)/\(Snapshots.path(of: label.name))/\(database.name)")
                 label.databases.append(database.name)
             }

@@ -38,7 +38,7 @@ package struct CountsChart {
             let bar = CountsChart.bar(window.measure.count, of: greatest, columns: room)
             lines.append("\(label)  \(bar) \(window.measure.count)")
         }
-        lines += answer.retained.remarks
+        lines += answer.retained.remarks + answer.attributesState.remarks
         lines.append("Total \(answer.total.count), \(CountsTable.source(answer))")
         return lines
     }

@@ -29,6 +29,7 @@ package struct CountsTable {
                 + (valued ? CountsTable.values(answer.total) : []) + [""]
                 + (hasSteps ? [""] : []))
         return [heading] + table.lines() + answer.retained.remarks
+            + answer.attributesState.remarks
             + [CountsTable.source(answer)]
     }
 

@@ -74,6 +74,6 @@ package enum TopTable {
                                 attributes.joined(separator: ", "), columns: attributeColumns)
                         ] : []))
         }
-        return table.lines() + answer.retained.remarks
+        return table.lines() + answer.retained.remarks + answer.attributesState.remarks
     }
 }
