@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import terminal
+from attributes import Attributes
 from cluster import NodeError
 from flood import Flood
 from http_client import HTTPFailure
@@ -21,6 +22,7 @@ from options import Options, read_options
 from peer import PeerError
 from peers import Comparison
 
+_PROGRAMS = {"latency": Latency, "flood": Flood, "attributes": Attributes}
 _WRONG = 1
 _MISSED = 3
 
@@ -43,7 +45,7 @@ async def run(options: Options) -> tuple[list[str], list[str], dict[str, Any]]:
             wrong += comparison.failures
             figures[part] = comparison.json()
             continue
-        measured = Latency(options, directory) if part == "latency" else Flood(options, directory)
+        measured = _PROGRAMS[part](options, directory)
         await measured.run()
         wrong += measured.failures
         missed += measured.missed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from arguments import count, port
 
-PARTS = ("peers", "latency", "flood")
+PARTS = ("peers", "latency", "flood", "attributes")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Options:
     turns: int
     batches: int
     seconds: float
+    keys: int
     http_port: int
     peer_port: int
     other_port: int
@@ -35,7 +36,7 @@ def read_options(arguments: list[str]) -> Options:
         prog="scripts/bench --only PART",
         description="Parts of scripts/bench: peers (Quipu beside Redis, PostgreSQL and chdb), "
         "latency (of a batch of 1,000 events at QUORUM), flood (three times what the cluster can "
-        "take).",
+        "take), attributes (of a million keys).",
         epilog="Exit status: 0 counts are right and targets met, 1 a count is wrong, 2 wrong "
         "usage, 3 counts are right and a target is missed.",
     )
@@ -49,6 +50,9 @@ def read_options(arguments: list[str]) -> Options:
     )
     parser.add_argument(
         "--seconds", type=count, default=60, help="flood: how long it lasts (default 60)"
+    )
+    parser.add_argument(
+        "--keys", type=count, default=1_000_000, help="attributes: keys (default 1000000)"
     )
     parser.add_argument("--http-port", type=port, default=8701, help="first of three")
     parser.add_argument("--peer-port", type=port, default=7701, help="first of three")
@@ -70,6 +74,7 @@ def read_options(arguments: list[str]) -> Options:
         turns=values.turns,
         batches=values.batches,
         seconds=values.seconds,
+        keys=values.keys,
         http_port=values.http_port,
         peer_port=values.peer_port,
         other_port=values.other_port,
