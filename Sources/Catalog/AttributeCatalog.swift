@@ -12,8 +12,7 @@ package final class AttributeCatalog: Sendable {
         /// The file stands in the place of a lost one, and may lack what that one held.
         var isFilling: Bool
         var identity: FileIdentity?
-        /// Of the file, in bytes, when it was last looked at.
-        var size: Int64 = 0
+        var probe: FileProbe
         var incidents: [CatalogIncident]
         var losses: Int
     }
@@ -61,18 +60,19 @@ package final class AttributeCatalog: Sendable {
     /// Looks at the file from outside, as SQLite does not while it has it open: it must still have
     /// its name, its header and its length. Else it is set aside, and the error says so.
     package func check() throws(CatalogError) {
-        let (pool, known, size) = state.withLock { ($0.pool, $0.identity, $0.size) }
+        let (pool, known) = state.withLock { ($0.pool, $0.identity) }
         let found = FileIdentity(file)
         let reason: String
         switch found {
         case nil:
             reason = "it was removed while it was open"
         case known:
-            guard let found, let what = found.fault(of: file, sizeBefore: size) else {
-                state.withLock { if $0.pool === pool { $0.size = found?.size ?? 0 } }
-                return
+            let fault = state.withLock { state -> String? in
+                guard state.pool === pool, let found else { return nil }
+                return state.probe.fault(found)
             }
-            reason = what
+            guard let fault else { return }
+            reason = fault
         default:
             reason = "another file was put in its place"
         }
@@ -92,6 +92,7 @@ package final class AttributeCatalog: Sendable {
         do {
             _ = try pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
             try pool.close()
+            state.withLock { if $0.pool === pool { $0.probe.end() } }
         } catch {
             throw .failed(file: file, reason: "\(error)")
         }
@@ -137,6 +138,7 @@ package final class AttributeCatalog: Sendable {
             var reason = reason
             do {
                 try damaged.close()
+                state.probe.end()
             } catch {
                 // Readers are still in it: they end on the renamed file, which no one else uses.
                 reason += "; set aside while it was being read"
@@ -192,6 +194,7 @@ package final class AttributeCatalog: Sendable {
         let isLost = filling != nil && nonce == drawn
         return State(
             pool: pool, nonce: nonce, isFilling: filling != nil, identity: FileIdentity(file),
+            probe: FileProbe(file),
             incidents: isLost ? [CatalogIncident(file: nil, reason: "it was missing")] : [],
             losses: isLost ? 1 : 0)
     }

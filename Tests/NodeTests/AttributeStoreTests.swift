@@ -2,6 +2,7 @@ import Catalog
 import Core
 import Foundation
 import GRDB
+import Logging
 import Node
 import Storage
 import Testing
@@ -179,6 +180,8 @@ struct AttributeStoreTests {
         #expect((incident.file == nil) == (harm == .removed || harm == .empty), "\(incident)")
         #expect(try fixture.found(7).isStale)
         #expect(fixture.reads(3000) == 3000)
+        // More than go in at once, over restoredAtOnce.
+        #expect(AttributeLimits.restoredAtOnce < 3000)
         // A peer that has not been read may know more: it is said as long as that is so.
         try fixture.tend(5, hasPeers: true)
         #expect(fixture.reads(3000) == 3000)
@@ -218,7 +221,8 @@ struct AttributeStoreTests {
             try fixture.store.opened()
         }
         try other.close()
-        try fixture.tend(6)
+        // Tried again every openInterval.
+        try fixture.tend(Int(AttributeLimits.openInterval.milliseconds / 1000) + 1)
         #expect(try fixture.found(3).isStale == false)
         #expect(fixture.store.problems.isEmpty && fixture.store.losses.count == 0)
         try fixture.store.close()
@@ -275,7 +279,9 @@ struct AttributeStoreTests {
         let path = FileNames.attributes(1)
         try fixture.files.open(path, .write).write([[1, 2, 3]], at: 50)
         // The first check finds it, the next copy mends it.
-        try fixture.tend(130)
+        let toFirst = AttributeLimits.firstCheckAfter.milliseconds / 1000
+        #expect(AttributeLimits.firstCheckAfter < AttributeLimits.checkInterval)
+        try fixture.tend(Int(toFirst) + 10)
         #expect(fixture.store.gauges.damagedTables == 0)
         #expect(
             try fixture.files.list(FileNames.attributeDirectory) == ["00000000000000000002.att"])
@@ -355,6 +361,45 @@ struct AttributeStoreTests {
         pace.failed(at: now)
         #expect(!isDue(sequence, 5, now + .seconds(59)))
         #expect(isDue(sequence, 5, now + AttributeLimits.copyAfter))
+    }
+
+    @Test("a node that stops copies what has changed; no longer than lastCopyMax is waited for it")
+    func lastCopy() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let files = DirectoryFileSystem(root: scratch.path)
+        let service = AttributeService(
+            store: AttributeStore(
+                file: scratch.path + "/catalog.sqlite", files: files, now: .zero
+            ) { 1 }, peers: [], metrics: NodeMetrics(),
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            send: { _, _ in true })
+        service.start()
+        let entry = AttributeEntry(key: [0x61], json: Array("{}".utf8))
+        #expect(try await service.put([entry]).written == 1)
+        let began = SystemClock.monotonic
+        service.stop(by: began + .seconds(60))
+        #expect(try files.list(FileNames.attributeDirectory).count == 1)
+        #expect(SystemClock.monotonic - began < AttributeLimits.lastCopyMax + .seconds(30))
+    }
+
+    @Test("more keys than lookupKeysMax are looked up apart from those of one answer")
+    func manyKeys() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let service = AttributeService(
+            store: AttributeStore(
+                file: scratch.path + "/catalog.sqlite",
+                files: DirectoryFileSystem(root: scratch.path), now: .zero
+            ) { 1 }, peers: [], metrics: NodeMetrics(),
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            send: { _, _ in true })
+        let keys = (0...AttributeLimits.lookupKeysMax).map { Array("k\($0)".utf8) }
+        _ = try await service.put(
+            keys.map { AttributeEntry(key: $0, json: Array("{}".utf8)) })
+        #expect(await service.attributes(of: keys)?.rows.count == keys.count)
+        #expect(await service.attributes(of: Array(keys.prefix(3)))?.rows.count == 3)
+        #expect(AttributeLimits.lookupMax < AttributeLimits.passMax)
+        service.start()
+        service.stop(by: SystemClock.monotonic + .seconds(60))
     }
 
     @Test("a job that does not end in time has no answer; the next ones do not wait for its thread")

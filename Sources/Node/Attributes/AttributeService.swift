@@ -15,6 +15,12 @@ package final class AttributeService: AttributeServing {
         case stop
     }
 
+    /// The last failure of a lookup that the log has.
+    private struct Told {
+        var words = ""
+        var until = Instant.zero
+    }
+
     private struct Mailbox {
         var events: [Event] = []
         var hasEnded = false
@@ -33,6 +39,7 @@ package final class AttributeService: AttributeServing {
     /// Restoring, copying and checking.
     private let upkeep: WorkerPool
     private let mailbox = Monitor(Mailbox())
+    private let told = Monitor(Told())
     /// A job of `upkeep` is under way.
     private let isBusy = Monitor(false)
 
@@ -96,22 +103,25 @@ package final class AttributeService: AttributeServing {
 
     package func attributes(of keys: [[UInt8]]) async -> KnownAttributes? {
         if keys.isEmpty { return KnownAttributes([:]) }
-        let result = await call(on: lookups, within: AttributeLimits.lookupMax) {
-            store throws(CatalogError) in try store.attributes(of: keys)
-        }
+        // Many keys are a pass: who asks for one waits for none.
+        let areMany = keys.count > AttributeLimits.lookupKeysMax
+        let result = await call(
+            on: areMany ? passes : lookups,
+            within: areMany ? AttributeLimits.passMax : AttributeLimits.lookupMax
+        ) { store throws(CatalogError) in try store.attributes(of: keys) }
         return found(result, "an answer goes out without attributes")
     }
 
     package func values(of name: [UInt8], for keys: [[UInt8]]) async -> KnownValues? {
-        let result = await call(on: passes) { store throws(CatalogError) in
-            try store.values(of: name, for: keys)
+        let result = await call(on: passes, within: AttributeLimits.passMax) {
+            store throws(CatalogError) in try store.values(of: name, for: keys)
         }
         return found(result, "groups by an attribute are refused")
     }
 
     package func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> KnownKeys? {
-        let result = await call(on: passes) { store throws(CatalogError) in
-            try store.keys(with: value, of: name, limit: limit)
+        let result = await call(on: passes, within: AttributeLimits.passMax) {
+            store throws(CatalogError) in try store.keys(with: value, of: name, limit: limit)
         }
         return found(result, "a question by an attribute is refused")
     }
@@ -124,7 +134,15 @@ package final class AttributeService: AttributeServing {
             return value
         case .failure(let failure):
             metrics.attributesMissed.increment()
-            logger.debug("\(consequence): \(failure.problem.detail)")
+            let words = "\(consequence): \(failure.problem.detail)"
+            let now = SystemClock.monotonic
+            // Once for all answers of a while: there may be thousands a second.
+            let isNews = told.withLock { told in
+                if told.words == words, now < told.until { return false }
+                told = Told(words: words, until: now + AttributeLimits.repeatAfter)
+                return true
+            }
+            if isNews { logger.warning("\(words)") }
             return nil
         }
     }

@@ -27,8 +27,13 @@ package enum AttributeLimits {
     package static let answerTimeout: Duration = .seconds(5)
     /// Rows of one answer that are looked at.
     package static let rowsMax = 20_000
-    /// How long an answer waits for the attributes of its keys.
+    /// How long an answer waits for the attributes of its keys; for those of more than
+    /// `lookupKeysMax`, and where it groups by one, `passMax`.
     package static let lookupMax: Duration = .seconds(1)
+    package static let lookupKeysMax = 10_000
+    package static let passMax: Duration = .seconds(60)
+    /// The same failure of lookups is logged again after so long.
+    package static let repeatAfter: Duration = .seconds(60)
     /// How long a node that stops waits for its last copy.
     package static let lastCopyMax: Duration = .seconds(3)
     /// Between two attempts to open a catalog that cannot be opened.

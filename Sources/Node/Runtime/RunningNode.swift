@@ -162,9 +162,10 @@ struct RunningNode: Sendable {
             NamedThread.start("stop") { [self] in
                 folds.stop(by: deadline)
                 snapshots.stop(by: deadline)
-                attributes.stop(by: deadline)
                 runtime.stop(by: deadline)
                 parking.stop(by: deadline)
+                // Last, since it may take longest: what is counted is closed by now.
+                attributes.stop(by: deadline)
                 continuation.resume()
             }
         }
