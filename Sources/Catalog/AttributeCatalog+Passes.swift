@@ -28,18 +28,23 @@ extension AttributeCatalog {
                     SELECT \(Self.columns) FROM attributes
                     WHERE deleted = 0 AND instr(CAST(json AS BLOB), ?) > 0
                         AND (instr(CAST(json AS BLOB), ?) > 0 OR instr(CAST(json AS BLOB), ?) > 0)
-                    ORDER BY key
                     """,
                 arguments: [Data(JSONCanonical.string(name)), quoted, Data(value)])
+            // Rows come as they lie: in the order of keys each would be read from elsewhere.
             var keys: [[UInt8]] = []
-            while keys.count < limit, let found = try cursor.next() {
+            while let found = try cursor.next() {
                 let row = try Self.row(found)
                 if row.json.flatMap({ JSONCanonical.plainValue(of: name, in: $0) }) == value {
                     keys.append(row.key)
                 }
+                if keys.count > 2 * max(limit, 1000) { keys = Self.least(limit, of: keys) }
             }
-            return keys
+            return Self.least(limit, of: keys)
         }
+    }
+
+    private static func least(_ limit: Int, of keys: [[UInt8]]) -> [[UInt8]] {
+        Array(keys.sorted { $0.lexicographicallyPrecedes($1) }.prefix(limit))
     }
 
     /// The plain value of attribute `name` of each key. Few keys are looked up one by one; for many

@@ -91,7 +91,10 @@ extension AttributeCatalog {
             var result = CatalogUpsert()
             var sequence = try Self.sequence(db)
             for row in rows {
-                if row.version > versionMax || !row.isValid {
+                // Every peer sends every row: what is here already must cost little.
+                if try Self.isKnown(row, db) {
+                    result.stale += 1
+                } else if row.version > versionMax || !row.isValid {
                     result.refused += 1
                 } else if try Self.store(row, sequence + 1, db) {
                     sequence += 1
@@ -204,6 +207,19 @@ extension AttributeCatalog {
         return row
     }
 
+    /// True where what is here is as new as the row. A row that does not fit its hash is found when
+    /// it is read.
+    private static func isKnown(_ row: AttributeRow, _ db: Database) throws -> Bool {
+        let statement = try db.cachedStatement(
+            sql: "SELECT version, hash FROM attributes WHERE key = ?")
+        guard let found = try Row.fetchOne(statement, arguments: [Data(row.key)]),
+            let version = CatalogBytes.integer(found[0])
+        else { return false }
+        if version != row.version { return version > row.version }
+        return CatalogBytes.wideNumber(found[1] as DatabaseValue).map { $0 >= row.hash.value }
+            ?? false
+    }
+
     /// In the order in which `row` reads them.
     static let columns = "key, version, hash, json"
 
@@ -211,10 +227,10 @@ extension AttributeCatalog {
     /// that changed in a title is no damage to it.
     static func row(_ row: Row) throws -> AttributeRow {
         guard let key = CatalogBytes.bytes(row[0]), let version = CatalogBytes.integer(row[1]),
-            let hash = CatalogBytes.bytes(row[2])
+            let hash = CatalogBytes.wideNumber(row[2] as DatabaseValue)
         else { throw CatalogSchema.Damage(reason: "a row is malformed") }
         let found = AttributeRow(key: key, version: version, json: CatalogBytes.bytes(row[3]))
-        guard CatalogBytes.wideNumber(Data(hash)) == found.hash.value else {
+        guard hash == found.hash.value else {
             throw CatalogSchema.Damage(reason: "a row does not fit its hash")
         }
         return found

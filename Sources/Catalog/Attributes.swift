@@ -45,6 +45,10 @@ package enum CatalogLimits {
     package static let busyTimeout: Duration = .seconds(2)
     /// Files that were set aside, of one database: each may be as large as the catalog.
     package static let corruptKeptMax = 2
+    /// Bytes of pages that the one connection that writes keeps in memory.
+    package static let writerCache = 32 << 20
+    /// Pages of 4 KiB in SQLite's log at which they go to its file.
+    package static let checkpointPages = 8192
     /// From one key in so many rows on all rows are passed over, instead of looking up each.
     package static let passShare = 8
     /// Of files that were lost since the start, those that can still be asked for.

@@ -23,6 +23,13 @@ enum CatalogSchema {
             try db.execute(sql: "PRAGMA synchronous = FULL")
             try db.execute(sql: "PRAGMA trusted_schema = OFF")
             try db.execute(sql: "PRAGMA journal_size_limit = 67108864")
+            // Keys come in no order: a load touches every page of their index each time. It stays
+            // in memory, and pages that change again and again go to the file once.
+            if !db.configuration.readonly {
+                try db.execute(sql: "PRAGMA cache_size = -\(CatalogLimits.writerCache >> 10)")
+                try db.execute(
+                    sql: "PRAGMA wal_autocheckpoint = \(CatalogLimits.checkpointPages)")
+            }
         }
         let pool = try DatabasePool(path: file, configuration: configuration)
         let found = try pool.read { db in try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0 }
@@ -167,6 +174,14 @@ enum CatalogBytes {
 
     static func wideNumber(_ data: Data) -> UInt128? {
         guard data.count == 16 else { return nil }
-        return data.reduce(0) { $0 << 8 | UInt128($1) }
+        // As many bytes as are read, wherever they lie.
+        return data.withUnsafeBytes { UInt128(bigEndian: $0.loadUnaligned(as: UInt128.self)) }
+    }
+
+    static func wideNumber(_ value: DatabaseValue) -> UInt128? {
+        switch value.storage {
+        case .blob(let data): wideNumber(data)
+        case .string, .null, .int64, .double: nil
+        }
     }
 }

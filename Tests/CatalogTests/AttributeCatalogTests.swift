@@ -279,6 +279,11 @@ private func open(_ folder: TemporaryFolder, nonce: UInt64 = 1) throws -> Attrib
         #expect(try keys(#"["Rock",{"a":1}]"#, "c") == ["h"])
         #expect(try keys("true", "c") == ["i"])
         #expect(try keys("Rock", "absent") == [])
+        // Of more than are kept at once the least.
+        _ = try catalog.put(
+            (0..<5000).reversed().map { entry("m\(10_000 + $0)", #"{"c":"many"}"#) }, at: noon)
+        #expect(try keys("many", "c", limit: 3) == ["m10000", "m10001", "m10002"])
+        #expect(try keys("many", "c", limit: 9000).count == 5000)
     }
 
     @Test("A byte that changes in a title is found by the row's hash, and the file set aside")
@@ -352,6 +357,25 @@ private func open(_ folder: TemporaryFolder, nonce: UInt64 = 1) throws -> Attrib
         #expect(
             try catalog.values(of: Array("b".utf8), for: all).values[1] == Array("é\"".utf8))
         #expect(try catalog.values(of: Array("c".utf8), for: all).values.allSatisfy { $0 == nil })
+    }
+
+    @Test("SQLite's log is written to its file from checkpointPages on, and grows no further")
+    func checkpoints() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.file("catalog.sqlite")
+        let catalog = try AttributeCatalog(file: file) { 1 }
+        let text = String(repeating: "x", count: 900)
+        var most = 0
+        for round in 0..<30 {
+            _ = try catalog.put(
+                (0..<2000).map { entry("k\($0)", "{\"n\":\(round),\"t\":\"\(text)\"}") }, at: noon)
+            let log = try FileManager.default.attributesOfItem(atPath: file + "-wal")
+            most = max(most, log[.size] as? Int ?? 0)
+        }
+        let bytes = CatalogLimits.checkpointPages * 4096
+        #expect(most > bytes / 2 && most < bytes + 16 << 20, "\(most)")
+        // What the writer keeps in memory is what it may write anew.
+        #expect(CatalogLimits.writerCache <= bytes)
     }
 
     @Test("An export has each row after a change, by key, as of one moment, and ends when told")
