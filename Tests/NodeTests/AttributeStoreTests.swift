@@ -314,6 +314,74 @@ struct AttributeStoreTests {
         try fixture.store.close()
     }
 
+    @Test(
+        "a disk that is full or fails at any operation costs the copy a minute, and nothing else",
+        arguments: [MemoryFileSystem.Fault.diskFull, .inputOutput, .shortWrite])
+    func failingDisk(_ fault: MemoryFileSystem.Fault) throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let files = MemoryFileSystem()
+        let store = AttributeStore(
+            file: scratch.path + "/catalog.sqlite", files: files, now: .zero
+        ) { 1 }
+        var now = Instant.zero
+        var failures = 0
+        /// The seconds until a copy was written.
+        func copy(_ sequence: Int64) throws -> Int {
+            for second in 1...200 {
+                now = now + .seconds(1)
+                guard let job = try store.tend(at: now, hasPeers: false) else { continue }
+                do {
+                    _ = try store.run(job, at: now)
+                } catch is StorageError {
+                    failures += 1
+                    files.clearFaults()
+                }
+                // A start at this moment, on a disk that works.
+                let disk = files.clone()
+                disk.clearFaults()
+                let tables = try AttributeTables.open(in: disk)
+                #expect(tables.damage.isEmpty)
+                if tables.span?.through == sequence { return second }
+            }
+            return .max
+        }
+        for operation in 0..<14 {
+            files.fail(at: files.operations + operation, with: fault)
+            let entries = (0..<50).map { number in
+                AttributeEntry(
+                    key: Array("k\(number)".utf8), json: Array("{\"n\":\(operation)}".utf8))
+            }
+            _ = try store.opened().put(entries, at: Self.noon)
+            let seconds = try copy(try store.opened().sequence())
+            #expect(seconds <= Int(AttributeLimits.copyAfter.milliseconds / 1000) + 5)
+            files.clearFaults()
+            #expect(try store.attributes(of: [Array("k7".utf8)]).isStale == false)
+        }
+        #expect(failures > 5)
+        // Nothing is left of what failed.
+        let names = try files.list(FileNames.attributeDirectory)
+        #expect(names.count <= AttributeLimits.tablesMax)
+        #expect(names.allSatisfy { $0.hasSuffix(FileNames.attributeSuffix) })
+        try store.close()
+    }
+
+    @Test("a directory of the copy that cannot be made is said, and tried again")
+    func noDirectory() throws {
+        let fixture = try Fixture()
+        try fixture.store.close()
+        try fixture.files.removeDirectory(FileNames.attributeDirectory)
+        try Data([1]).write(to: URL(fileURLWithPath: fixture.scratch.path + "/attributes"))
+        fixture.restart()
+        try fixture.put(3)
+        try fixture.tend(20)
+        #expect(fixture.store.problems.count == 1 && fixture.reads(3) == 3)
+        try fixture.files.remove(FileNames.attributeDirectory)
+        try fixture.tend(20)
+        #expect(fixture.store.problems.isEmpty)
+        #expect(fixture.store.gauges.copiedRows == 3)
+        try fixture.store.close()
+    }
+
     @Test("many small changes stay within tablesMax tables, and as many bytes as the whole one")
     func manyChanges() throws {
         let fixture = try Fixture()

@@ -161,6 +161,45 @@ import Testing
         for service in services { service.stop(by: Instant(nanoseconds: .max)) }
     }
 
+    @Test("While a peer has more than it gave, a key that is not here may have attributes")
+    func behind() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let asked = Monitor(0)
+        let service = AttributeService(
+            store: AttributeStore(
+                file: scratch.path + "/n1.sqlite", files: DirectoryFileSystem(root: scratch.path),
+                now: .zero
+            ) { 7 },
+            peers: [NodeID("n2")], metrics: NodeMetrics(),
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            send: { message, _ in
+                if case .ask = message { asked.broadcast { $0 += 1 } }
+                return true
+            })
+        service.start()
+        let pool = WorkerPool(name: "wait", threads: 1, queueMax: 1)
+        func answer(_ key: String, next: Int64, isComplete: Bool) async {
+            let now = asked.withLock(\.self)
+            let row = AttributeRow(key: Array(key.utf8), version: next, json: Array("{}".utf8))
+            service.receive(
+                .changes(.init(nonce: 9, rows: [row], next: next, isComplete: isComplete)),
+                from: NodeID("n2"))
+            // The next question shows that the answer was taken.
+            _ = await pool.run { let _: Bool? = asked.wait { $0 > now ? true : nil } }
+        }
+        _ = await pool.run { let _: Bool? = asked.wait { $0 > 0 ? true : nil } }
+        let other = Array("other".utf8)
+        await answer("a", next: 1, isComplete: false)
+        #expect(await service.attributes(of: [other]) == KnownAttributes([:], isStale: true))
+        await answer("b", next: 2, isComplete: true)
+        #expect(await service.attributes(of: [other]) == KnownAttributes([:]))
+        // What is known comes back from where it was sent to: nothing is lacking.
+        await answer("b", next: 2, isComplete: false)
+        #expect(await service.attributes(of: [other]) == KnownAttributes([:]))
+        pool.stop(by: Instant(nanoseconds: .max))
+        service.stop(by: Instant(nanoseconds: .max))
+    }
+
     @Test("Who saw more of a file than it holds reads it anew: it was put back to an older state")
     func setBack() async throws {
         let scratch = try DirectoryFileSystemTests.Scratch()

@@ -297,6 +297,8 @@ package final class AttributeService: AttributeServing {
                 let result = try catalog.upsert(
                     changes.rows, progress: progress, at: SystemClock.wall)
                 metrics.attributesReceived.increment(by: result.applied)
+                // Rows that come back from where they were sent to are no news.
+                if result.applied > 0, !changes.isComplete { store.fellBehind() }
                 if result.refused > 0 {
                     logger.warning("\(result.refused) rows of attributes from \(peer) refused")
                 }

@@ -113,7 +113,15 @@ extension AttributeStore {
     ///
     /// - Parameter nonce: of the catalog's file that took it.
     package func heard(_ peer: NodeID, into nonce: UInt64) {
-        state.withLock { $0.heard[peer] = nonce }
+        state.withLock { state in
+            state.heard[peer] = nonce
+            state.isBehind = false
+        }
+    }
+
+    /// A peer gave rows that were not here, and has more.
+    package func fellBehind() {
+        state.withLock { $0.isBehind = true }
     }
 
     private func hasHeard(_ nonce: UInt64) -> Bool {

@@ -8,8 +8,8 @@ internal import Synchronization
 package struct KnownAttributes: Hashable, Sendable {
     /// Canonical JSON, of those keys that have any.
     package var rows: [[UInt8]: [UInt8]]
-    /// They come from the node's copy, or from a catalog that is being filled: they may be old, and
-    /// some may be missing.
+    /// They come from the node's copy, or from a catalog that is being filled or catches up: they
+    /// may be old, and some may be missing.
     package var isStale: Bool
 
     package init(_ rows: [[UInt8]: [UInt8]], isStale: Bool = false) {
@@ -85,6 +85,8 @@ package final class AttributeStore: Sendable {
         var restored: UInt64?
         /// Peers that were read whole, and into which file.
         var heard: [NodeID: UInt64] = [:]
+        /// A peer gave rows that were new, and has more: what is not here may exist.
+        var isBehind = false
         var pace = CopyPace()
         var nextCheck: Instant
         var isStopping = false
@@ -284,11 +286,11 @@ package final class AttributeStore: Sendable {
         catalog read: (AttributeCatalog) throws(CatalogError) -> Answer,
         filling: (Answer?, AttributeTables) -> Answer
     ) throws(CatalogError) -> Answer {
-        let tables = state.withLock { $0.tables }
+        let (tables, isBehind) = state.withLock { ($0.tables, $0.isBehind) }
         do throws(CatalogError) {
             let catalog = try opened()
             let answer = try read(catalog)
-            return catalog.isFilling ? filling(answer, tables) : answer
+            return catalog.isFilling || isBehind ? filling(answer, tables) : answer
         } catch {
             guard !tables.isEmpty else { throw error }
             return filling(nil, tables)
