@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ _CATEGORIES = 40
 # A category that few keys have, so that its windows can be asked for.
 _RARE = 2_000
 _TYPE = "view"
+_RARE_TARGET = f"/v1/counts/{_TYPE}/rare?by=category&step=1h"
 _WAIT_SECONDS = 600
 _SAMPLES = 200
 # Greatest resident memory of a node, without and with a million rows.
@@ -48,10 +50,10 @@ class Attributes(Measured):
         await self._count_events()
         before = {node.name: memory_peak(process_id(node)) for node in self.cluster.all}
         await third.kill()
-        await self._timed("load through n1", self._load(first, rows))
-        await self._timed("spread to n2", self._until(lambda: self._has_all(second)))
+        await self._timed("load through n1", first, self._load(first, rows))
+        await self._timed("spread to n2", second, self._until(lambda: self._has_all(second)))
         await third.start()
-        await self._timed("n3, which was away", self._until(lambda: self._has_all(third)))
+        await self._timed("n3, which was away", third, self._until(lambda: self._has_all(third)))
         for node in self.cluster.all:
             peak = memory_peak(process_id(node))
             grown = (peak - before[node.name]) >> 20
@@ -69,7 +71,7 @@ class Attributes(Measured):
         terminal.say(f"catalog.sqlite {size:,} bytes")
         await first.stop()
         await first.start()
-        await self._timed("restart of n1", self._until(lambda: self._shows(first, 7)))
+        await self._timed("restart of n1", first, self._until(lambda: self._shows(first, 7)))
         self._check("n1 after its restart", await self._top(first))
         await self._lose(first, [second, third])
 
@@ -81,15 +83,15 @@ class Attributes(Measured):
             file.write(b"\x5a" * 4096)
         await first.start()
         await self._timed(
-            "n1 alone with a lost file: shown", self._until(lambda: self._has_all(first))
+            "n1 alone with a lost file: shown", first, self._until(lambda: self._has_all(first))
         )
         await self._timed(
-            "n1 alone: all in a new file", self._until(lambda: self._is_restored(first))
+            "n1 alone: all in a new file", first, self._until(lambda: self._is_restored(first))
         )
         for node in others:
             await node.start()
         await self._timed(
-            "n1 and its peers: no longer stale", self._until(lambda: self._shows(first, 7))
+            "n1 and its peers: no longer stale", first, self._until(lambda: self._shows(first, 7))
         )
         self._check("n1 after its file was lost", await self._top(first))
 
@@ -133,13 +135,19 @@ class Attributes(Measured):
 
     # ---- what is asked
 
-    async def _timed(self, what: str, work: Awaitable[Any]) -> None:
-        began = time.monotonic()
-        await work
-        seconds = time.monotonic() - began
+    async def _timed(self, what: str, node: Node, work: Awaitable[Any]) -> Any:
+        """How long it takes, and what it takes of the processors in a node, which other work on
+        the machine does not change."""
+        began, used = time.monotonic(), _processor_seconds(node)
+        result = await work
+        seconds, used = time.monotonic() - began, _processor_seconds(node) - used
         self.figures[what] = round(seconds, 2)
+        self.figures[f"{what}, processor"] = round(used, 2)
         rate = self._keys / max(seconds, 0.001)
-        terminal.say(f"{what:40} {seconds:8.2f} s  {rate:12,.0f} rows/s")
+        terminal.say(
+            f"{what:40} {seconds:8.2f} s  {rate:12,.0f} rows/s  {used:7.2f} s of processor"
+        )
+        return result
 
     async def _until(self, holds: Callable[[], Awaitable[bool]]) -> None:
         end = time.monotonic() + _WAIT_SECONDS
@@ -184,17 +192,11 @@ class Attributes(Measured):
 
     async def _group(self, node: Node) -> None:
         for turn in ("first", "second"):
-            began = time.monotonic()
-            answer = await self._top(node)
-            seconds = time.monotonic() - began
-            self.figures[f"top --by channel, {turn}"] = round(seconds, 2)
-            terminal.say(f"top --by channel, {turn:22} {seconds:8.2f} s")
+            answer = await self._timed(f"top --by channel, {turn}", node, self._top(node))
             self._check("top --by channel", answer)
-        began = time.monotonic()
-        answer = await self._get(node, f"/v1/counts/{_TYPE}/rare?by=category&step=1h")
-        seconds = time.monotonic() - began
-        self.figures["query --by category"] = round(seconds, 2)
-        terminal.say(f"query --by category of {_RARE:,} keys {seconds:14.2f} s")
+        answer = await self._timed(
+            f"query --by category of {_RARE:,} keys", node, self._get(node, _RARE_TARGET)
+        )
         rare = min(_RARE, self._keys)
         found = answer and (answer["keys"], answer["total"]["count"])
         if found != (rare, rare):
@@ -209,6 +211,12 @@ class Attributes(Measured):
             self.fail(f"{what}: the groups are not those that were loaded")
         else:
             terminal.hold(f"{what}: {len(wanted):,} groups, all right")
+
+
+def _processor_seconds(node: Node) -> float:
+    """What the node's process has used, of all processors together."""
+    fields = Path(f"/proc/{process_id(node)}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _key(number: int) -> str:
