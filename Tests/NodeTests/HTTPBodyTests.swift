@@ -193,7 +193,7 @@ import Wire
         var all: [[UInt8]] = []
         while let part = try await parts.next() {
             all.append(part)
-            parts.release(part.count)
+            parts.release()
         }
         return all
     }
@@ -339,5 +339,49 @@ import Wire
             )
             .count == 1)
         #expect(budget.inUse == 0)
+    }
+
+    @Test("The room that a length reserves counts before it is there, and until it is dealt with")
+    func reservedRoom() async throws {
+        let fields = [HeaderField("Content-Type", "application/x-ndjson")]
+        let request = try EventRequest(query: HTTPQuery("type=t"), fields: fields) { name in
+            [
+                "Content-Type": "application/x-ndjson", "Idempotency-Key": "k",
+                "Quipu-Created": "1767225600000",
+            ][name]
+        }
+        func parts(of count: Int, length: Int, _ budget: ByteBudget) -> EventParts {
+            let stream = AsyncStream<ByteBuffer> { continuation in
+                for _ in 0..<count / 1000 {
+                    continuation.yield(ByteBuffer(repeating: 0x0a, count: 1000))
+                }
+                continuation.finish()
+            }
+            return EventParts(
+                request: request, body: RequestBody(asyncSequence: stream), length: length,
+                budget: budget, metrics: NodeMetrics())
+        }
+        let budget = ByteBudget(max: 1 << 30)
+        var body: EventParts? = parts(of: 100_000, length: 100_000, budget)
+        let part = try #require(try await body?.next())
+        #expect(part.count == 100_000)
+        #expect(budget.inUse >= part.capacity)
+        body?.release()
+        #expect(budget.inUse == 0)
+        #expect(try await body?.next() == nil)
+        // A length of which little comes: four times what came is what it may reserve, and count.
+        body = parts(of: 20_000, length: 1_000_000, budget)
+        let short = try #require(try await body?.next())
+        #expect(short.count == 20_000 && short.capacity > 40_000)
+        #expect(budget.inUse >= short.capacity && budget.inUse < 100_000)
+        body = nil
+        #expect(budget.inUse == 0)
+        // Without that much left, the body is refused before the room is taken.
+        let small = ByteBudget(max: 30_000)
+        let problem = await #expect(throws: Problem.self) {
+            _ = try await parts(of: 20_000, length: 1_000_000, small).next()
+        }
+        #expect(problem?.status == 429)
+        #expect(small.inUse == 0)
     }
 }

@@ -24,8 +24,11 @@ package final class EventParts {
     private var sentOfPart = 0
     private var isOver = false
     private var isFinished = false
-    /// Bytes of the budget that this body holds.
+    /// Bytes of the budget that this body holds: as many as its arrays have room for, whether they
+    /// are filled or not.
     private var reserved = 0
+    /// Room of the parts that were handed out and are not dealt with.
+    private var handedOut = 0
     private var cutter: EventCutter
 
     package init(
@@ -63,17 +66,20 @@ package final class EventParts {
         isFinished = true
         var last: [UInt8] = []
         swap(&last, &buffer)
-        guard let envelope = request.envelope else { return last }
-        let text = envelope.text(around: last)
-        try reserve(text.count - last.count)
-        return text
+        guard let envelope = request.envelope else { return try handOut(last) }
+        return try handOut(envelope.text(around: last))
     }
 
-    /// The part of so many bytes is dealt with.
-    package func release(_ bytes: Int) {
-        let given = min(bytes, reserved)
-        reserved -= given
-        budget.give(back: given)
+    /// What was handed out is dealt with.
+    package func release() {
+        handedOut = 0
+        giveBack()
+    }
+
+    private func handOut(_ part: [UInt8]) throws(Problem) -> [UInt8] {
+        handedOut += part.capacity
+        try settle()
+        return part
     }
 
     private var isPartFull: Bool {
@@ -100,17 +106,32 @@ package final class EventParts {
             if request.isWhole, sentOfPart > limits.sentMax {
                 throw .bodyTooLarge("more than \(limits.sentMax) bytes are sent")
             }
-            let before = buffer.count
             try append(piece)
-            try reserve(buffer.count - before)
+            try settle()
         }
     }
 
-    private func reserve(_ bytes: Int) throws(Problem) {
-        guard budget.take(bytes) else {
+    /// Holds as much of the budget as there is room for in memory.
+    private func settle() throws(Problem) {
+        try reserve(buffer.capacity)
+        giveBack()
+    }
+
+    /// Takes what a buffer with so much room lacks of the budget.
+    private func reserve(_ room: Int) throws(Problem) {
+        let missing = room + handedOut - reserved
+        guard missing > 0 else { return }
+        guard budget.take(missing) else {
             throw .overloaded("all bodies together hold \(budget.max) bytes")
         }
-        reserved += bytes
+        reserved += missing
+    }
+
+    private func giveBack() {
+        let spare = reserved - buffer.capacity - handedOut
+        guard spare > 0 else { return }
+        reserved -= spare
+        budget.give(back: spare)
     }
 
     /// The most that a whole body may decode to. In base64, inside an envelope, it grows.
@@ -120,7 +141,7 @@ package final class EventParts {
 
     private func append(_ piece: ByteBuffer) throws(Problem) {
         guard let inflater else {
-            makeRoom(for: piece.readableBytes)
+            try makeRoom(for: piece.readableBytes)
             piece.withUnsafeReadableBytes { buffer.append(contentsOf: $0) }
             return
         }
@@ -137,9 +158,11 @@ package final class EventParts {
     /// An array that grows is moved each time it doubles: with the length in hand it moves less
     /// often. But a length costs its sender nothing, and so gets no more memory than four times
     /// what came.
-    private func makeRoom(for bytes: Int) {
+    private func makeRoom(for bytes: Int) throws(Problem) {
         guard let length, buffer.count + bytes > buffer.capacity else { return }
-        buffer.reserveCapacity(max(buffer.count + bytes, min(length, buffer.count * 4)))
+        let room = max(buffer.count + bytes, min(length, buffer.count * 4))
+        try reserve(room)
+        buffer.reserveCapacity(room)
     }
 
     private func end() throws(Problem) {
@@ -164,7 +187,7 @@ package final class EventParts {
         }
         // What is left over was sent, in about this proportion, with the next part.
         sentOfPart = min(sentOfPart, buffer.count)
-        return part
+        return try handOut(part)
     }
 }
 

@@ -41,7 +41,7 @@ extension HTTPAPI {
             } catch {
                 throw answer.parts.isEmpty ? error : error.after(answer.parts)
             }
-            parts.release(bytes.count)
+            parts.release()
         }
         return answer.reply
     }
