@@ -13,6 +13,8 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     var texts = BinaryTexts()
     private var writer = SliceWriter(capacity: 1 << 16)
     private let bounds: FoldBounds
+    /// Memory beyond this many bytes of cells is given back after a batch.
+    private static let writerKept = 8 << 20
     // Here they cost a load for each event, in their module a call.
     let lineMax = Limits.lineMax
     let keyMax = Limits.keyMax
@@ -115,8 +117,9 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         let totals = BatchTotals(
             events: UInt32(counted + letters.count), counted: UInt32(counted),
             dead: UInt32(letters.count))
-        return FoldedBatch(
-            totals: totals, slices: slices, body: writer.bytes(), deadLetters: letters)
+        let body = writer.bytes()
+        writer.shrink(to: BatchFolder.writerKept)
+        return FoldedBatch(totals: totals, slices: slices, body: body, deadLetters: letters)
     }
 
     // MARK: - One event

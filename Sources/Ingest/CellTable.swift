@@ -73,11 +73,12 @@ struct CellTable: ~Copyable {
         var series: UInt32
         /// The next cell of the same series; `none` at the end.
         var next: UInt32
-        /// Where the cell's values are; `none` while no event carried one.
+        /// Where the cell's values are: one in `firsts`, with the mark `single`, more in `values`;
+        /// `none` while no event carried one.
         var values: UInt32
     }
 
-    /// `Measure.Values` as it grows.
+    /// `Measure.Values` as it grows, from the second value on.
     struct Values: BitwiseCopyable {
         var sum: Int128
         var min: Int64
@@ -90,6 +91,8 @@ struct CellTable: ~Copyable {
     }
 
     static let none = UInt32.max
+    /// At most `FoldBounds.cellsMax` values are first ones, far below the mark.
+    private static let single: UInt32 = 1 << 31
     /// The greatest number of a series, plus one: a slot has so many bits for it.
     static let numberMax: UInt32 = 1 << 22 - 1
     private static let slotsMin = 1 << 10
@@ -103,6 +106,7 @@ struct CellTable: ~Copyable {
     private var types: TypeTable
     private var entries = GrowableBuffer<Series>(capacity: 1 << 10)
     private var cells = GrowableBuffer<Cell>(capacity: 1 << 10)
+    private var firsts = GrowableBuffer<Int64>()
     private var values = GrowableBuffer<Values>()
     private var arena = GrowableBuffer<UInt8>(capacity: 1 << 14)
     private var seriesSlots = GrowableBuffer<UInt32>(capacity: slotsMin)
@@ -122,26 +126,33 @@ struct CellTable: ~Copyable {
     mutating func reset() {
         let slots = max(CellTable.slotsMin, CellTable.power(above: entries.count &* 2))
         let further = max(CellTable.slotsMin, CellTable.power(above: indexedCells &* 2))
-        if cellCount > CellTable.cellsKept {
-            entries.shrink(to: CellTable.slotsMin)
-            cells.shrink(to: CellTable.slotsMin)
-            values.shrink(to: CellTable.slotsMin)
-            seriesSlots.shrink(to: CellTable.slotsMin)
-            cellSlots.shrink(to: CellTable.slotsMin)
-            order.shrink(to: CellTable.slotsMin)
-        }
-        arena.shrink(to: CellTable.arenaKept)
+        giveBack()
         let isLarge = max(slots, further) > CellTable.cellsKept * 2
         seriesSlots.refill(0, count: isLarge ? CellTable.slotsMin : slots)
         cellSlots.refill(0, count: isLarge ? CellTable.slotsMin : further)
         types.reset()
         entries.removeAll()
         cells.removeAll()
+        firsts.removeAll()
         values.removeAll()
         arena.removeAll()
         order.removeAll()
         cellCount = 0
         indexedCells = 0
+    }
+
+    /// What one large batch needed and the next will not: its cells are gone afterwards.
+    private mutating func giveBack() {
+        if cellCount > CellTable.cellsKept {
+            entries.shrink(to: CellTable.slotsMin)
+            cells.shrink(to: CellTable.slotsMin)
+            firsts.shrink(to: CellTable.slotsMin)
+            values.shrink(to: CellTable.slotsMin)
+            seriesSlots.shrink(to: CellTable.slotsMin)
+            cellSlots.shrink(to: CellTable.slotsMin)
+            order.shrink(to: CellTable.slotsMin)
+        }
+        arena.shrink(to: CellTable.arenaKept)
     }
 
     private static func power(above count: Int) -> Int {
@@ -163,8 +174,17 @@ struct CellTable: ~Copyable {
         let cell = Int(entries[number].latest)
         let place = cells[cell].values
         if place == CellTable.none {
+            cells[cell].values = UInt32(firsts.count) | CellTable.single
+            firsts.append(value)
+            return
+        }
+        if place & CellTable.single != 0 {
+            let first = firsts[Int(place & ~CellTable.single)]
             cells[cell].values = UInt32(values.count)
-            values.append(Values(sum: Int128(value), min: value, max: value, count: 1))
+            values.append(
+                Values(
+                    sum: Int128(first) &+ Int128(value), min: min(first, value),
+                    max: max(first, value), count: 2))
             return
         }
         values[Int(place)].count &+= 1
@@ -372,6 +392,10 @@ struct CellTable: ~Copyable {
             // Nothing is looked up any more, and the slices of so many cells need the memory.
             seriesSlots.shrink(to: CellTable.slotsMin)
             cellSlots.shrink(to: CellTable.slotsMin)
+            types.dropSlots()
+            // What is not written to costs nothing, and a few bytes a number are enough for most.
+            writer.makeRoom(
+                for: min(bytesMax, arena.count + entries.count * 8 + cellCount * 16))
         }
         sort(partitioner)
         var slices: [SliceEntry] = []
@@ -393,6 +417,8 @@ struct CellTable: ~Copyable {
                     partition: PartitionID(Int(partition)), offset: offset,
                     length: writer.count - offset, cells: cellCount))
         }
+        // The caller copies what was written, and a record is made of that.
+        if cellCount > CellTable.cellsKept { giveBack() }
         return slices
     }
 
@@ -438,10 +464,15 @@ struct CellTable: ~Copyable {
                 writer.append(window: cell.window, count: count)
             } else {
                 writer.append(
-                    window: cell.window, count: count,
-                    values: values[Int(cell.values)].measure)
+                    window: cell.window, count: count, values: measure(at: cell.values))
             }
             next = cell.next
         }
+    }
+
+    private func measure(at place: UInt32) -> Measure.Values {
+        guard place & CellTable.single != 0 else { return values[Int(place)].measure }
+        let value = firsts[Int(place & ~CellTable.single)]
+        return Measure.Values(count: 1, sum: Int128(value), min: value, max: value)
     }
 }

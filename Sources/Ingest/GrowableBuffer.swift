@@ -72,8 +72,17 @@ struct GrowableBuffer<Element: BitwiseCopyable>: ~Copyable {
         base = GrowableBuffer.allocate(kept)
     }
 
+    /// A buffer of this size has room for many times as much at once: pages that nobody writes to
+    /// cost nothing, while every size on the way there would leave a hole in the heap.
+    private static var largeBytes: Int { 1 << 20 }
+    private static var roomBytes: Int { 16 << 20 }
+
     private mutating func grow(toHold needed: Int) {
-        let larger = Swift.max(capacity * 2, needed)
+        var larger = Swift.max(capacity * 2, needed)
+        let stride = MemoryLayout<Element>.stride
+        if larger * stride >= GrowableBuffer.largeBytes {
+            larger = Swift.max(larger, GrowableBuffer.roomBytes / stride)
+        }
         let moved = GrowableBuffer.allocate(larger)
         moved.initialize(from: base, count: count)
         base.deallocate()

@@ -85,6 +85,11 @@ struct TypeTable: ~Copyable {
         return Name(number: number, hash: hash)
     }
 
+    /// Nothing is looked up any more before `reset`.
+    mutating func dropSlots() {
+        slots.shrink(to: TypeTable.slotsMin)
+    }
+
     private mutating func growSlots() {
         let count = slots.count * 2
         slots.refill(0, count: count)

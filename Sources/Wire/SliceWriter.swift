@@ -29,6 +29,22 @@ package struct SliceWriter: ~Copyable, @unchecked Sendable {
         count = 0
     }
 
+    /// Takes the room for so many more bytes at once, instead of growing to it: then nothing is
+    /// there twice on the way.
+    package mutating func makeRoom(for bytes: Int) {
+        guard count + bytes > capacity else { return }
+        move(to: count + bytes)
+    }
+
+    /// Gives memory back that one large batch needed: nothing of what was written stays.
+    package mutating func shrink(to kept: Int) {
+        count = 0
+        guard capacity > max(kept, 64) else { return }
+        base.deallocate()
+        capacity = max(kept, 64)
+        base = .allocate(capacity: capacity)
+    }
+
     /// What was written, as an array of exactly that size.
     package func bytes() -> [UInt8] {
         [UInt8](UnsafeBufferPointer(start: base, count: count))
@@ -110,7 +126,10 @@ package struct SliceWriter: ~Copyable, @unchecked Sendable {
 
     private mutating func reserve(_ room: Int) {
         guard count + room > capacity else { return }
-        let larger = max(capacity * 2, count + room)
+        move(to: max(capacity * 2, count + room))
+    }
+
+    private mutating func move(to larger: Int) {
         let moved = UnsafeMutablePointer<UInt8>.allocate(capacity: larger)
         moved.update(from: base, count: count)
         base.deallocate()

@@ -38,6 +38,8 @@ struct FoldInputTests {
             "ndjson": "counted", "binary": "counted", "csv": "counted", "cloudevents": "counted",
             "clf": "counted", "deep": "counted", "distinct keys": "counted",
             "distinct windows": "counted", "distinct keys, binary": "counted",
+            "distinct keys, values": "counted", "distinct types": "counted",
+            "distinct windows, values": "counted",
             "empty lines": "nothing", "texts without events": "nothing",
             "long strings": "key-too-long",
             "escapes": "counted", "too deep": "bad-json", "members": "bad-json",

@@ -22,8 +22,9 @@ package struct FoldInput: Sendable {
         "ndjson", "binary", "csv", "cloudevents", "clf", "empty lines", "blank objects",
         "one string", "long strings", "escapes", "deep", "too deep", "open brackets", "members",
         "array of commas", "array of numbers", "quotes", "open quotes", "doubled quotes", "columns",
-        "brackets in logs", "distinct keys", "distinct keys, binary", "distinct windows",
-        "dead letters", "dead letters, binary", "texts without events",
+        "brackets in logs", "distinct keys", "distinct keys, binary", "distinct keys, values",
+        "distinct types", "distinct windows", "distinct windows, values", "dead letters",
+        "dead letters, binary", "texts without events",
     ]
 
     /// About `size` bytes of it; nil for a name that is none.
@@ -84,8 +85,14 @@ package struct FoldInput: Sendable {
         case "brackets in logs": return input(.commonLog, fill(size, head: "h - [", with: "["))
         case "distinct keys":
             return input(.csv, numbered(size, head: header) { "\($0),0\n" })
+        case "distinct keys, values":
+            return input(.csv, numbered(size, head: "key,time,value\n") { "\($0),0,1\n" })
+        case "distinct types":
+            return input(.csv, numbered(size, head: "type,key,time\n") { "\($0),k,0\n" })
         case "distinct windows":
             return input(.csv, numbered(size, head: header) { "k,\($0 * 60)\n" })
+        case "distinct windows, values":
+            return input(.csv, numbered(size, head: "key,time,value\n") { "k,\($0 * 60),1\n" })
         case "distinct keys, binary":
             // Eight bytes of text, and five of an event.
             let count = min(size / 13, FoldBounds.standard.cellsMax)

@@ -39,6 +39,8 @@ struct MeasureFoldCommand: ParsableCommand {
     }
 
     func run() throws {
+        // As a node does.
+        ProcessMemory.keepFreedBuffers()
         var table = TextTable([
             ("Input", .left), ("MiB", .right), ("Events", .right), ("Dead", .right),
             ("CPU s", .right), ("Events/s", .right), ("MiB/s", .right), ("Peak MiB", .right),
