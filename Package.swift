@@ -110,7 +110,7 @@ let package = Package(
             ]),
         tests(
             "SimulatorTests",
-            ["Core", "NodeCore", "Replication", "Ring", "Simulator", "Storage", "Wire"]),
+            ["Core", "Gossip", "NodeCore", "Replication", "Ring", "Simulator", "Storage", "Wire"]),
         tests("TidyTests", []),
     ]
 )

@@ -23,6 +23,8 @@ package struct GossipKey: Hashable, Comparable, Sendable, CustomStringConvertibl
     package static let frontier = GossipKey(number: 10)
     /// Bytes on disk; told at most once a minute, since gossip is no metrics system.
     package static let load = GossipKey(number: 11)
+    /// `full` while the node has no room for dead letters, else `open` or nothing.
+    package static let deadLetters = GossipKey(number: 12)
 
     package static func < (left: GossipKey, right: GossipKey) -> Bool {
         left.number < right.number
@@ -42,6 +44,7 @@ package struct GossipKey: Hashable, Comparable, Sendable, CustomStringConvertibl
         case .epoch: "EPOCH"
         case .frontier: "FRONTIER"
         case .load: "LOAD"
+        case .deadLetters: "DEAD_LETTERS"
         default: "X_\(number)"
         }
     }

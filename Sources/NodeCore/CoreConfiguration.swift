@@ -64,6 +64,14 @@ package struct CoreConfiguration: Sendable {
     package var outcomeRetention: Duration = .seconds(7 * 86_400)
     /// How long windows are kept, and in which length.
     package var retention = RetentionPolicy.forever
+    /// Bytes of dead letters in log and history beyond which a node takes no batch that has any;
+    /// nil: no bound.
+    package var letterBytesMax: UInt64?
+    /// How long after one look for dead letters that are gone the next begins; nil: their bytes
+    /// stay.
+    package var letterSweepInterval: Duration? = .seconds(60)
+    /// A history file is written anew where one in so many bytes of its letters goes.
+    package var letterSweepPartMin: UInt64 = 4
     /// nil: there is no cold disk.
     package var cold: ColdPolicy?
     /// Who is away for longer is left out where segments are closed, and must recover when it comes

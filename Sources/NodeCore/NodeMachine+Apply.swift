@@ -263,6 +263,7 @@ extension NodeMachine {
             payload: AppliedMark(id: id, partitions: need).encoded)
         lastMark = append.lsn
         effects.append(.append(append))
+        if record.header.rule == .retirement { sweeping.isDue = true }
         if memtableSince == nil { memtableSince = now.monotonic }
         let hashes = record.slices.filter { need.contains($0.partition) }.map {
             (partition: $0.partition, hash: $0.hash)

@@ -147,6 +147,7 @@ extension NodeMachine {
     ) -> LSN {
         let append = appendSynced(.home, record.bytes, into: &effects)
         index.hold(record, lsn: append.lsn, at: append.position)
+        logLetters.add(record, in: append.position.file)
         pending.insert(record, limit: ReplicationLimits.pendingBytesMax)
         unsynced.insert(append.lsn, record.bytes.count)
         if isDriver(of: record.header.id) {

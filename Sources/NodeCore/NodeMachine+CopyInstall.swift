@@ -166,6 +166,7 @@ extension NodeMachine {
         retention.durable = target.retention(after: retention.durable)
         tables.append(contentsOf: target.tables)
         forgetting.files.append(contentsOf: target.files)
+        sweeping.isDue = true
         coveredThrough = max(coveredThrough, through)
         lastMark = through
         copying.phase = .none

@@ -51,7 +51,7 @@ extension NodeMachine {
         // Silence: the other side repeats itself. A checkpoint would move what is given.
         guard partitions.isSubset(of: mine), isCopySource, flush.frozen == nil,
             copying.source.map({ $0.peer == peer }) ?? true, case .idle = forgetting.phase,
-            retention.isIdle, yieldRelease()
+            retention.isIdle, sweeping.yields, yieldRelease()
         else { return }
         copying.source = snapshot(of: partitions, tag, for: peer, now)
         // In this step: what the tables hold is what the snapshot says.

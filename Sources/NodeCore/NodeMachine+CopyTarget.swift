@@ -63,7 +63,7 @@ extension NodeMachine {
     private mutating func chooseSources(_ now: Now, into effects: inout [Effect]) {
         // A flush, a compaction or a checkpoint that is under way ends first.
         guard hasDiskRoom, flush.frozen == nil, compaction.isIdle, case .idle = forgetting.phase,
-            retention.isIdle, yieldRelease()
+            retention.isIdle, sweeping.yields, yieldRelease()
         else { return }
         guard isEmpty else {
             // A mark behind that LSN would speak of a record that goes with what lies before it,

@@ -76,7 +76,8 @@ extension NodeMachine {
         else { return }
         let below = forgettable
         guard let oldest = index.heldSegments.first, oldest < below,
-            below.number - oldest.number >= segments, isSettled(below: below), yieldRelease()
+            below.number - oldest.number >= segments, isSettled(below: below), sweeping.yields,
+            yieldRelease()
         else { return }
         if coveredThrough >= lastMark || has(.forgetsUnflushed) {
             writeHistory(below: below, now, into: &effects)
@@ -271,6 +272,7 @@ extension NodeMachine {
         }
         guard let start else { return }
         logStart = start
+        logLetters.release(before: start)
         index.release(before: start, through: through)
     }
 

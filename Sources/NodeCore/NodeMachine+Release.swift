@@ -78,7 +78,7 @@ extension NodeMachine {
     }
 
     private mutating func beginRelease(_ policy: ReleasePolicy, _ now: Now) {
-        guard isVotingOnReads, mayForgetWithPeers, case .idle = forgetting.phase
+        guard isVotingOnReads, mayForgetWithPeers, case .idle = forgetting.phase, sweeping.yields
         else { return }
         // Only closed files, and none with anything that is still on its way.
         let end = min(log.file, index.oldestUnsettledFile ?? log.file)

@@ -90,6 +90,7 @@ extension NodeMachine {
             !next.floor.hasExpired(bucket: $0.bucket, buckets)
         }
         if hasRisen {
+            sweeping.isDue = true
             effects.append(.report(.floorRisen(next.floor, window: configuration.window)))
         }
         guard !expired.isEmpty else { return }

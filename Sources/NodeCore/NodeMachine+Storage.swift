@@ -33,6 +33,11 @@ enum JobPurpose {
     case forgetCommit
     /// The edit with which payloads leave the log.
     case releaseCommit
+    /// Which letters are retired, a history file without their bytes, and the edit with which it
+    /// counts.
+    case sweepMarks
+    case sweepHistory
+    case sweepCommit
     case lookUp(BatchID)
     /// Files that the manifest let go of.
     case removal
@@ -208,6 +213,21 @@ extension NodeMachine {
         case (.copyCommit, .committed):
             copyCommitted(now, into: &effects)
         default:
+            succeedSweeping(purpose, value, now, into: &effects)
+        }
+    }
+
+    private mutating func succeedSweeping(
+        _ purpose: JobPurpose, _ value: StorageResult, _ now: Now, into effects: inout [Effect]
+    ) {
+        switch (purpose, value) {
+        case (.sweepMarks, .scanned(let marks)):
+            sweepMarksRead(marks, now, into: &effects)
+        case (.sweepHistory, .swept(let result)):
+            historySwept(result, now, into: &effects)
+        case (.sweepCommit, .committed):
+            sweepCommitted()
+        default:
             preconditionFailure("a storage job gave what it was not asked for")
         }
     }
@@ -240,11 +260,15 @@ extension NodeMachine {
         case .lookUp(let id):
             lookUpFailed(id, error, into: &effects)
             noteDamage(error, into: &effects)
+        case .sweepMarks:
+            sweepFailed(error, into: &effects)
+        case .sweepHistory where error.isDamage:
+            sweepFailed(error, into: &effects)
         case .writeHistory where error.isDamage:
             historyFailed(error, into: &effects)
         case .apply, .drive, .flushTables, .flushCommit, .compactionCommit, .retentionCommit,
             .promotion, .demotion, .generation, .writeHistory, .forgetCommit, .releaseCommit,
-            .removal, .keeping,
+            .sweepHistory, .sweepCommit, .removal, .keeping,
             .copyTables, .copyHistory, .clearing, .copyCommit:
             effects.append(.halt("\(error)"))
         }

@@ -76,10 +76,27 @@ extension NodeMachine {
         if let missing = tooFewReplicas(placement, local, consistency, now) {
             return refuse(request, missing, now, into: &effects)
         }
+        let full = record.totals.dead > 0 ? votersWithoutLetterRoom(record.home) : []
+        guard full.isEmpty else {
+            // What is counted already is a duplicate as ever, and what a voter holds goes on.
+            beginStatus(
+                request, header.id, header.createdAt,
+                .crowdedWrite(record, consistency, full: full), deadline, now, into: &effects)
+            return
+        }
+        attempt(request, record, consistency, deadline, now, into: &effects)
+    }
+
+    private mutating func attempt(
+        _ request: RequestID, _ record: BatchRecord, _ consistency: Consistency,
+        _ deadline: Instant, _ now: Now, into effects: inout [Effect]
+    ) {
         startWrite(
             WriteSession(
-                tag: newTag(), request: request, header: header, placement: placement,
-                record: record, consistency: consistency, local: local, deadline: deadline,
+                tag: newTag(), request: request, header: record.header,
+                placement: ring.placement(home: record.home, touched: record.partitions),
+                record: record, consistency: consistency,
+                local: consistency.isLocal ? localNodes : nil, deadline: deadline,
                 now: now.monotonic),
             now, into: &effects)
     }
@@ -193,7 +210,7 @@ extension NodeMachine {
             case .status:
                 let why = "too many questions for outcomes are under way"
                 effects.append(.reply(request, .failed(.notReady(why))))
-            case .expiredWrite:
+            case .expiredWrite, .crowdedWrite:
                 refuse(request, .overloaded, now, into: &effects)
             }
             return
@@ -203,6 +220,10 @@ extension NodeMachine {
         let reachable = reachableNodes
         let alive = voters.count { reachable.contains($0) }
         guard alive >= required else {
+            // At ONE: nobody can say whether it is known.
+            if case .crowdedWrite(_, _, let full) = purpose {
+                return refuse(request, .deadLettersFull(full), now, into: &effects)
+            }
             answer(
                 request, .failed(.tooFewReplicas(required: required, alive: alive)), now,
                 into: &effects)
@@ -250,6 +271,8 @@ extension NodeMachine {
                     record: record, consistency: consistency, isKnownBound: true,
                     deadline: session.deadline,
                     now: now.monotonic), now, into: &effects)
+        case .attempt(let record, let consistency):
+            attempt(session.request, record, consistency, session.deadline, now, into: &effects)
         }
     }
 

@@ -32,6 +32,7 @@ import Wire
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Forget       sealed history leaves memory and the log
 //     +Release      payloads leave the log as soon as all hold them
+//     +Sweep        room for dead letters; the bytes of those that are gone
 //     +CopySource   giving a whole copy to a replica that begins anew
 //     +CopyTarget   taking one
 //     +CopyInstall  counting it
@@ -74,6 +75,9 @@ package struct NodeMachine {
     var logStart: UInt32
     var forgetting: ForgetState
     var releasing: ReleaseState
+    var sweeping: LetterSweepState
+    var logLetters: LogLetters
+    var letterRoom: LetterRoom
     var copying = CopyState()
     /// The cells of a copy on their way to tables.
     var copyTable: Memtable
@@ -191,6 +195,9 @@ package struct NodeMachine {
             files: recovered.history, nextID: recovered.manifest.nextHistoryID,
             nextAt: now.monotonic)
         releasing = ReleaseState(nextAt: now.monotonic)
+        sweeping = LetterSweepState(at: now.monotonic)
+        logLetters = start.replay.letters
+        letterRoom = LetterRoom(max: configuration.letterBytesMax)
         lastMark = start.replay.lastMark
         memory = start.replay.peers
         lives = LivesState(
@@ -204,13 +211,8 @@ package struct NodeMachine {
         parking = ParkingLot(configuration.parkingOptions, seed: seed ^ 0x7061_726b)
         present = now.monotonic
         index = start.replay.takeIndex()
-        let own = mine
-        var shared: [NodeID: PartitionSet] = [:]
-        for peer in peers {
-            let common = ring.partitions(of: peer).intersection(own)
-            if !common.isEmpty { shared[peer] = common }
-        }
-        closing = ClosingState(start.replay.marks, shared: shared, now: now.monotonic)
+        closing = ClosingState(
+            start.replay.marks, shared: Self.shares(of: mine, peers, ring), now: now.monotonic)
         absence = AbsenceState(start.replay.register, now: now.monotonic)
         copyTable = configuration.emptyMemtable
         memtable = start.replay.takeMemtable()
@@ -221,6 +223,18 @@ package struct NodeMachine {
         startParking(now, into: &effects)
         // A node without peers has nobody to ask.
         settleLife(now, into: &effects)
+    }
+
+    /// What each peer replicates of these partitions; who shares none is left out.
+    private static func shares(
+        of mine: PartitionSet, _ peers: [NodeID], _ ring: RingView
+    ) -> [NodeID: PartitionSet] {
+        var shared: [NodeID: PartitionSet] = [:]
+        for peer in peers {
+            let common = ring.partitions(of: peer).intersection(mine)
+            if !common.isEmpty { shared[peer] = common }
+        }
+        return shared
     }
 
     // MARK: - Inputs
@@ -326,6 +340,7 @@ package struct NodeMachine {
         advanceCompaction(now, into: &effects)
         advanceForgetting(now, into: &effects)
         advanceRelease(now, into: &effects)
+        advanceSweep(now, into: &effects)
         advanceCopying(now, into: &effects)
         advanceAudit(now, into: &effects)
         advanceParking(now, into: &effects)

@@ -52,6 +52,8 @@ package struct Counters: Hashable, Sendable {
     package var forgotten: UInt64 = 0
     package var historyLookUps: UInt64 = 0
     package var copies: UInt64 = 0
+    /// Of history files, by what was retired or has expired.
+    package var letterBytesFreed: UInt64 = 0
     /// Batches whose payload left the log before they were forgotten, and files of the log.
     package var payloadsReleased: UInt64 = 0
     package var logFilesReleased: UInt64 = 0
@@ -111,6 +113,9 @@ package struct NodeView: Sendable {
     package var sessions: Int
     package var parkedBatches: Int
     package var parkedBytes: Int
+    /// Of dead letters in log and history.
+    package var letterBytes: UInt64
+    package var letterRoom: LetterRoom
     package var logLast: LSN
     package var logSynced: LSN
     package var logStart: UInt32
@@ -144,7 +149,8 @@ extension NodeMachine {
             pendingBytes: pending.byteCount,
             sessions: writes.count + reads.count + statuses.count + syncs.count,
             parkedBatches: parking.count, parkedBytes: parking.byteCount,
-            logLast: log.last, logSynced: synced, logStart: logStart,
+            letterBytes: letterBytes, letterRoom: letterRoom, logLast: log.last, logSynced: synced,
+            logStart: logStart,
             logFile: log.file, logOffset: log.offset,
             watermarks: closing.durable, leftOut: leftOut.map(\.node), frontier: closing.frontier,
             floor: floor, audit: auditView(at: now))

@@ -128,6 +128,9 @@ package enum WriteOutcome: Hashable, Sendable {
         case notReady(String)
         /// Level ANY: its voters are away, and this node has parked as much as it may.
         case parkingFull(batches: Int, bytes: Int)
+        /// It has dead letters, and these voters of its home hold as many bytes of them as they
+        /// may.
+        case deadLettersFull([NodeID])
     }
 }
 

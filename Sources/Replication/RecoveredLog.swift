@@ -14,6 +14,8 @@ package struct RecoveredLog: ~Copyable {
     private var memtable: Memtable
     /// The last mark of the log, whether its cells are in a file or in the memtable.
     package private(set) var lastMark = LSN.zero
+    /// Bytes of dead letters in it, whether their batches are known by it or by history.
+    package private(set) var letters = LogLetters()
     /// Records whose contents could not be understood although their checksums hold.
     package private(set) var malformed: [String] = []
     /// Of a record that this build does not know.
@@ -118,6 +120,7 @@ package struct RecoveredLog: ~Copyable {
         switch kind {
         case .home:
             let record = try BatchRecord(decoding: payload)
+            letters.add(record, in: position.file)
             guard !isForgotten(record) else { return yield(to: record.header) }
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)

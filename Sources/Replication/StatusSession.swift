@@ -9,6 +9,9 @@ package struct StatusSession: Sendable {
         case status
         /// A write that is too old to be admitted: it may be known all the same.
         case expiredWrite(BatchRecord, Consistency)
+        /// A write with dead letters for which these home voters have no room: it may be known all
+        /// the same.
+        case crowdedWrite(BatchRecord, Consistency, full: [NodeID])
     }
 
     package enum Verdict: Sendable {
@@ -16,6 +19,9 @@ package struct StatusSession: Sendable {
         /// The old write is bound: its coordinator completes it like any other, since a majority of
         /// its home says nothing of the voters that must have applied it.
         case complete(BatchRecord, Consistency)
+        /// A voter holds something under the id: an earlier attempt came so far, and this one goes
+        /// on like any write. Its letters lie there already.
+        case attempt(BatchRecord, Consistency)
     }
 
     package let request: RequestID
@@ -60,12 +66,15 @@ package struct StatusSession: Sendable {
         guard isComplete, replies.count >= Consistency.quorum.required(of: voters.count) else {
             return nil
         }
-        return .answer(undecided())
+        return undecided()
     }
 
     package func expire() -> ClientResponse {
+        if case .crowdedWrite(_, _, let full) = purpose {
+            return .write(.notAttempted(.deadLettersFull(full)))
+        }
         let required = Consistency.quorum.required(of: voters.count)
-        if replies.count >= required { return undecided() }
+        if replies.count >= required { return undecidedAnswer() }
         return .failed(.timedOut(required: required, answered: replies.count))
     }
 
@@ -75,7 +84,8 @@ package struct StatusSession: Sendable {
             switch purpose {
             case .status:
                 return .answer(.status(.counted(held.totals)))
-            case .expiredWrite(let record, let consistency):
+            case .expiredWrite(let record, let consistency),
+                .crowdedWrite(let record, let consistency, _):
                 guard held.contentHash == record.header.contentHash else {
                     return .answer(.write(.conflict))
                 }
@@ -87,15 +97,24 @@ package struct StatusSession: Sendable {
         }
         switch purpose {
         case .status: return .answer(.status(.notCounted))
-        case .expiredWrite: return .answer(.write(.expired(.notCounted)))
+        case .expiredWrite, .crowdedWrite: return .answer(.write(.expired(.notCounted)))
         }
     }
 
-    private func undecided() -> ClientResponse {
-        let heldBy = replies.values.count { $0.held != nil }
+    private func undecided() -> Verdict {
+        if case .crowdedWrite(let record, let consistency, _) = purpose, heldBy > 0 {
+            return .attempt(record, consistency)
+        }
+        return .answer(undecidedAnswer())
+    }
+
+    private var heldBy: Int { replies.values.count { $0.held != nil } }
+
+    private func undecidedAnswer() -> ClientResponse {
         switch purpose {
-        case .status: return .status(.unknown(heldBy: heldBy))
-        case .expiredWrite: return .write(.expired(.unknown(heldBy: heldBy)))
+        case .status: .status(.unknown(heldBy: heldBy))
+        case .expiredWrite: .write(.expired(.unknown(heldBy: heldBy)))
+        case .crowdedWrite(_, _, let full): .write(.notAttempted(.deadLettersFull(full)))
         }
     }
 }

@@ -105,6 +105,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var retention = RetentionPolicy.forever
     /// Dead letters are purged.
     package var retires = false
+    /// nil: their bytes stay.
+    package var letterSweepInterval: Duration?
     /// nil: there is no cold disk.
     package var coldAfter: Duration?
     /// Who is away for longer is left out; nil waits for ever.
@@ -329,9 +331,12 @@ package struct Swarm: Sendable, CustomStringConvertible {
             && copyInterruptions == 0 && !wipesLate && losses.isDisjoint(with: faults)
     }
 
-    /// Drawn apart from the rest: in a third of the seeds dead letters are purged.
+    /// Drawn apart from the rest: in a third of the seeds dead letters are purged, and in half of
+    /// these their bytes go.
     package mutating func drawRetirement(_ random: inout RandomSource) {
         retires = random.chance(1, in: 3)
+        guard retires, random.chance(1, in: 2) else { return }
+        letterSweepInterval = .milliseconds(random.below(3000))
     }
 
     /// Drawn apart from the rest: in a third of the seeds the tables of long ago move to the cold
@@ -390,6 +395,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
             + (release.map { ", releases \($0.filesMin) files" } ?? "")
             + (retention == .forever ? "" : ", rolls up")
             + (coldAfter == nil ? "" : ", moves") + (retires ? ", purges" : "")
+            + (letterSweepInterval == nil ? "" : ", sweeps")
             + (absenceMax.map { ", leaves out after \($0.milliseconds) ms" } ?? "")
     }
 }

@@ -61,6 +61,14 @@ package struct BatchRecord: Sendable, Hashable {
         hasher.combine(header)
     }
 
+    /// Of its stored bytes those of its dead letters, in proportion: they are compressed with the
+    /// cells before them.
+    package var letterBytes: Int {
+        guard deadLetterCount > 0, bodyLength > 0 else { return 0 }
+        let cells = slices.last.map { $0.offset + $0.length } ?? 0
+        return ((bodyLength - cells) * bodyStored + bodyLength - 1) / bodyLength
+    }
+
     package var partitions: PartitionSet {
         // A loop: a generic sequence is not specialised in another module.
         var partitions = PartitionSet()

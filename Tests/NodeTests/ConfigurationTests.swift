@@ -87,6 +87,7 @@ private func complaint(
         #expect(configuration.memtableSize == 64 << 20)
         #expect(configuration.compactionShare == 25)
         #expect(configuration.diskReserve == 256 << 20)
+        #expect(configuration.deadLettersSizeMax == 10 << 30)
         #expect(configuration.memtableFlushAge == .seconds(600))
         #expect(configuration.logLevel == .info)
         #expect(
@@ -189,6 +190,7 @@ private func complaint(
             disk_reserve: 2GiB
             memtable_flush_age: 1h
             max_parked_size: 256MiB
+            max_dead_letters_size: unlimited
             digest_key: "000102030405060708090a0b0c0d0e0f"
             data_directory: /var/lib/quipu
             retention: {10s: 30d, 1h: 365d}
@@ -208,6 +210,7 @@ private func complaint(
         #expect(configuration.compactionShare == 60)
         #expect(configuration.diskReserve == 2 << 30)
         #expect(configuration.parkedSizeMax == 256 << 20)
+        #expect(configuration.deadLettersSizeMax == nil)
         #expect(configuration.digestKey.high == 0x0001_0203_0405_0607)
         #expect(configuration.digestKey.low == 0x0809_0a0b_0c0d_0e0f)
         #expect(configuration.dataDirectory == "/var/lib/quipu")
@@ -449,7 +452,7 @@ private func complaint(
             "lateness: 36501d",
             "window: 500ms", "window: 2h", "memtable_size: 5GiB", "memtable_flush_age: 999ms",
             "memtable_flush_age: 8d", "max_parked_size: 1KiB", "max_parked_size: 2000GiB",
-            "retention: {1m: 59m}", "replication_factor: 17",
+            "retention: {1m: 59m}", "replication_factor: 17", "max_dead_letters_size: 1023MiB",
         ])
     func bounds(setting: String) {
         #expect(complaint(setting).contains("out of bounds: choose"))

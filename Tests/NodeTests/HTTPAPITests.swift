@@ -243,6 +243,13 @@ extension HTTPReply {
                 .notAttempted(.parkingFull(batches: 3, bytes: 99)), 503,
                 [#""outcome":"not-attempted""#, "3 batches of 99 bytes"]
             ),
+            (
+                .notAttempted(.deadLettersFull([NodeID("n2"), NodeID("n3")])), 503,
+                [
+                    #""outcome":"not-attempted""#, "on n2, n3", "quipu dlq purge",
+                    "max_dead_letters_size",
+                ]
+            ),
             (.expired(.notCounted), 410, [#""outcome":"not-counted","final":true"#]),
             (.expired(.unknown(heldBy: 1)), 410, [#""outcome":"unknown","final":false"#]),
         ]

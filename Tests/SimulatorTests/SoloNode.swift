@@ -1,4 +1,5 @@
 import Core
+import Gossip
 import NodeCore
 import Replication
 import Ring
@@ -21,13 +22,19 @@ final class SoloNode {
     private(set) var halted: String?
     private(set) var jobs: [StorageJob] = []
     private(set) var lastRecord: BatchRecord?
+    /// As their producer keeps them to retry.
+    private(set) var sent: [UInt64: BatchRecord] = [:]
+    /// Home records that the peer was sent.
+    private(set) var bindsSent = 0
+    /// Of what the peer tells of itself; 0 while it is silent.
+    private var peerVersion: UInt64 = 0
     /// Jobs wait while it is set.
     var holdsJobs = false
     private var held: [(JobID, StorageJob)] = []
 
     init(
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
-        isAlone: Bool = false, cold: ColdPolicy? = nil
+        isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -38,6 +45,7 @@ final class SoloNode {
             replication: .everywhere(1), digestKey: Self.key)
         configuration.release = release
         configuration.cold = cold
+        configuration.letterBytesMax = letterBytesMax
         if isAlone {
             // Segments close soon.
             configuration.horizon = .seconds(4)
@@ -109,14 +117,41 @@ final class SoloNode {
             case .reply(let request, let response): replies[request] = response
             case .report(let report): reports.append(report)
             case .halt(let reason), .condemn(let reason): halted = reason
-            case .send(.replication(let message), Self.peer): try answer(message)
+            case .send(.replication(let message), Self.peer),
+                .send(.awaited(let message, _), Self.peer):
+                try answer(message)
+            case .send(.gossip(.probe(let nonce)), Self.peer) where peerVersion > 0:
+                let answer = GossipMessage.probeAnswer(
+                    nonce: nonce, generation: Self.peerGeneration, wall: now.wall)
+                try handle(.message(.gossip(answer), from: Self.peer))
             case .send, .park: break
             }
         }
     }
 
+    private static let peerGeneration: Int64 = 1_767_225_000
+
+    /// The peer is up, and tells this of itself.
+    func hear(_ values: [GossipKey: String]) throws {
+        // News of it is what lets it be probed, half a second after the last time.
+        for _ in 0..<2 {
+            var told: [GossipValue] = []
+            for (key, text) in values.sorted(by: { $0.key < $1.key }) {
+                peerVersion += 1
+                told.append(GossipValue(key: key, version: peerVersion, text: text))
+            }
+            peerVersion += 1
+            let delta = EndpointDelta(
+                node: Self.peer, generation: Self.peerGeneration, heartbeat: peerVersion,
+                after: 0, values: told)
+            try handle(.message(.gossip(.ack2(deltas: [delta])), from: Self.peer))
+            try wait(.milliseconds(700))
+        }
+    }
+
     private func answer(_ message: ReplicationMessage) throws {
         let reply: ReplicationMessage
+        if case .bind = message { bindsSent += 1 }
         switch message {
         case .hello(let hello):
             reply = .helloReply(HelloReply(tag: hello.tag, incarnation: .none, remembers: .none))
@@ -126,16 +161,23 @@ final class SoloNode {
         try handle(.message(.replication(reply), from: Self.peer))
     }
 
-    /// Sends a batch of one event to a partition of this node and waits for its answer.
-    func send(_ number: UInt64) throws {
+    /// The id of a batch whose home this node is, or the peer.
+    func id(_ number: UInt64, atPeer: Bool = false) -> BatchID {
         let mine = mine
         let ring = core.ring
-        let partition = mine.sorted()[0]
         var sequence = number * 100
-        while !mine.contains(ring.home(of: BatchID(producer: 5, sequence: sequence))) {
+        while mine.contains(ring.home(of: BatchID(producer: 5, sequence: sequence))) == atPeer {
             sequence += 1
         }
-        let id = BatchID(producer: 5, sequence: sequence)
+        return BatchID(producer: 5, sequence: sequence)
+    }
+
+    /// Sends a batch of one event to a partition of this node, beside these letters, and waits for
+    /// its answer.
+    func send(_ number: UInt64, letters: [DeadLetter] = [], atPeer: Bool = false) throws {
+        let ring = core.ring
+        let partition = mine.sorted()[0]
+        let id = id(number, atPeer: atPeer)
         var writer = SliceWriter()
         [UInt8(1)].withUnsafeBytes { key in
             [UInt8(2)].withUnsafeBytes { writer.beginSeries(key: key, type: $0, cells: 1) }
@@ -144,12 +186,44 @@ final class SoloNode {
         let cells = writer.bytes()
         let record = BatchRecord.home(
             header: BatchHeader(
-                id: id, createdAt: now.wall, contentHash: Hash128(UInt128(sequence)), rule: .first),
-            home: ring.home(of: id), totals: BatchTotals(events: 1, counted: 1, dead: 0),
+                id: id, createdAt: now.wall, contentHash: Hash128(UInt128(id.sequence)),
+                rule: .first),
+            home: ring.home(of: id),
+            totals: BatchTotals(
+                events: UInt32(letters.count + 1), counted: 1, dead: UInt32(letters.count)),
             slices: [(partition: partition, offset: 0, length: cells.count, cells: 1)],
-            cells: cells, deadLetters: [])
+            cells: cells, deadLetters: letters)
         lastRecord = record
+        sent[number] = record
         try ask(.write(record, consistency: .quorum), 1000 + number, within: .seconds(5))
+        try wait(.milliseconds(40))
+    }
+
+    /// Purges a letter of a batch that `send` sent under this number, as an operator would.
+    func retire(_ number: UInt64, line: UInt32, as purge: UInt64) throws {
+        let letter = LetterID(batch: id(number), line: line)
+        var writer = SliceWriter()
+        RetirementMark.key(of: letter).withUnsafeBytes { key in
+            RetirementMark.type.withUnsafeBytes {
+                writer.beginSeries(key: key, type: $0, cells: 1)
+            }
+        }
+        writer.append(window: 29_420_000, count: 1)
+        let cells = writer.bytes()
+        let ring = core.ring
+        let id = id(purge)
+        let record = BatchRecord.home(
+            header: BatchHeader(
+                id: id, createdAt: now.wall, contentHash: Hash128(UInt128(id.sequence)),
+                rule: .retirement),
+            home: ring.home(of: id), totals: BatchTotals(events: 1, counted: 1, dead: 0),
+            slices: [
+                (
+                    partition: ring.home(of: letter.batch), offset: 0, length: cells.count,
+                    cells: 1
+                )
+            ], cells: cells, deadLetters: [])
+        try ask(.write(record, consistency: .quorum), 1000 + purge, within: .seconds(5))
         try wait(.milliseconds(40))
     }
 }

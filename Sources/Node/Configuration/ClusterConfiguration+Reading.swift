@@ -60,7 +60,8 @@ extension ClusterConfiguration {
     private static let scalarKeys = [
         "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
-        "memtable_size", "memtable_flush_age", "disk_reserve", "max_parked_size", "digest_key",
+        "memtable_size", "memtable_flush_age", "disk_reserve", "max_parked_size",
+        "max_dead_letters_size", "digest_key",
         "log_level", "batch_status_retention", "absence_limit", "cold_after", "cold_directory",
         "compaction_share",
     ]
@@ -112,6 +113,11 @@ extension ClusterConfiguration {
         }
         if let setting = try top.setting("max_parked_size"), setting.text != "off" {
             parkedSizeMax = try setting.bytes(in: ConfigurationLimits.parkedSize)
+        }
+        if let setting = try top.setting("max_dead_letters_size") {
+            deadLettersSizeMax =
+                setting.text == "unlimited"
+                ? nil : try setting.bytes(in: ConfigurationLimits.deadLettersSize)
         }
         if let setting = try top.setting("log_level") {
             let word = try setting.choice(LogLevel.allCases.map(\.rawValue))

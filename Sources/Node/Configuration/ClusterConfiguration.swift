@@ -45,6 +45,9 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var memtableFlushAge: Duration
     /// With less than this free on its disk a node takes no new batches. Default 256MiB.
     package var diskReserve: Int
+    /// Bytes of dead letters beyond which a node takes no batch that has any; nil: no bound.
+    /// Default 10GiB. Less: less of the disk for what nobody could count, and refusals sooner.
+    package var deadLettersSizeMax: Int? = ConfigurationLimits.deadLettersSizeDefault
     /// How long a batch's outcome is told after its home forgot it. Default 7d. Longer: larger
     /// history files.
     package var batchStatusRetention: Duration
@@ -162,5 +165,9 @@ package enum ConfigurationLimits {
     /// and each would be a file of its own on the cold disk.
     package static let coldAfter = Duration.seconds(86_400)...Duration.seconds(36_500 * 86_400)
     package static let parkedSize = (1 << 20)...(1 << 40)
+    /// Letters lie in the log before they lie in files from which they can be taken: less than some
+    /// files of the log could be full of what was purged.
+    package static let deadLettersSize = (1 << 30)...(1 << 50)
+    package static let deadLettersSizeDefault = 10 << 30
     package static let retention = Duration.seconds(3600)...Duration.seconds(36_500 * 86_400)
 }

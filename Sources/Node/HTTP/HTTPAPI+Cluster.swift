@@ -121,6 +121,10 @@ extension HTTPAPI {
             json.field("batches", view.batches)
             json.field("in_doubt", view.inDoubt)
             json.field("unfinished", view.unfinished)
+            json.field("dead_letter_bytes", view.letterBytes)
+            json.key("dead_letter_bytes_max")
+            if let max = view.letterRoom.max { json.number(max) } else { json.null() }
+            json.field("dead_letters_full", view.letterRoom.isFull)
             json.field("log_lsn", view.logLast.number)
             json.field("log_synced", view.logSynced.number)
             json.field("writes", view.counters.writes)
@@ -298,6 +302,7 @@ extension HTTPAPI {
             gauges.audit = HTTPAPI.auditGauges(view)
             gauges.addReads(view.counters)
             gauges.addCompactions(view.counters)
+            gauges.addLetters(view)
         }
         return .text(metrics.text(gauges), type: "text/plain; version=0.0.4; charset=utf-8")
     }

@@ -116,6 +116,16 @@ package struct WriteAnswer: Sendable {
                 outcome: .notAttempted)
             problem.retryAfter = HTTPLimits.retryAfterSeconds
             return problem
+        case .deadLettersFull(let full):
+            var problem = Problem(
+                503, "dead-letters-full", "No room for dead letters",
+                "some of its events cannot be counted, and there is no room to keep them on "
+                    + "\(full.map(\.name).joined(separator: ", ")): purge dead letters (quipu dlq "
+                    + "purge) or raise max_dead_letters_size; batches without dead letters are "
+                    + "taken as ever",
+                outcome: .notAttempted)
+            problem.retryAfter = HTTPLimits.retryAfterDiskSeconds
+            return problem
         }
     }
 

@@ -319,6 +319,7 @@ extension ClusterConfiguration {
         core.memtableAgeMax = memtableFlushAge
         core.compactionShare = compactionShare
         core.parking.bytesMax = parkedSizeMax
+        core.letterBytesMax = deadLettersSizeMax.map { UInt64($0) }
         return core
     }
 }

@@ -350,6 +350,8 @@ extension ParkingLot {
         case .write(.expired): "older than the horizon; its home has not decided yet"
         case .write(.notAttempted(.aheadOfClock)): "sealed ahead of this node's clock"
         case .write(.notAttempted(.overloaded)): "this node is overloaded"
+        case .write(.notAttempted(.deadLettersFull(let full))):
+            "no room for its dead letters on " + full.map(\.name).joined(separator: ", ")
         case .write(.notAttempted(.notReady(let why))), .failed(.notReady(let why)): why
         case .failed(.storage(let why)): why
         case .write, .status, .read, .flushed, .compacted, .verified, .parked, .audit: "waiting"

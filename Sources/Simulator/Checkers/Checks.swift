@@ -85,6 +85,7 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case conflict
     case letterRetired = "letter-retired"
     case letterHidden = "letter-hidden"
+    case letterSwept = "letter-swept"
     case expired
     case notAttempted = "not-attempted"
     case unknown

@@ -167,6 +167,7 @@ enum Describe {
         case .writeHistory(let plan):
             "writeHistory \(plan.id) of \(plan.drafts.count), \(plan.husks.count) husks, "
                 + "merging \(plan.merged.count)"
+        case .sweepHistory(let plan): "sweepHistory \(plan.merged.map(\.meta.id)) to \(plan.id)"
         case .lookUp(let id, _): "lookUp \(name(id))"
         case .letters: "letters"
         case .removeHistory: "removeHistory"

@@ -164,7 +164,7 @@ extension StorageJob {
         case .removeTables(let paths):
             paths.contains { FileNames.isCold($0) }
         case .writeTables, .commit, .series, .scan, .readLog, .keepAside, .removeLogs, .verify,
-            .writeHistory, .lookUp, .letters, .copyCells, .copyHistory, .copySealed,
+            .writeHistory, .sweepHistory, .lookUp, .letters, .copyCells, .copyHistory, .copySealed,
             .removeHistory, .recount:
             false
         }

@@ -168,6 +168,8 @@ extension VirtualCluster {
         configuration.scrubInterval = Self.scrubInterval
         configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
         configuration.release = swarm.release
+        configuration.letterSweepInterval = swarm.letterSweepInterval
+        configuration.letterSweepPartMin = .max
         configuration.retention = swarm.retention
         configuration.cold = swarm.coldAfter.map { ColdPolicy(after: $0) }
         configuration.absenceMax = swarm.absenceMax

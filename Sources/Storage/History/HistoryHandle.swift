@@ -11,6 +11,8 @@ package final class HistoryHandle: Sendable {
     /// of any.
     package let huskCount: UInt64
     package let lastHuskSegment: Segment
+    /// Of its file, those of its blocks of dead letters.
+    package let letterBytes: UInt64
     let index: HistoryIndex
     private let filter: KeyFilter
 
@@ -23,6 +25,7 @@ package final class HistoryHandle: Sendable {
         segmentLength = .milliseconds(footer.segmentMilliseconds)
         huskCount = footer.husks
         lastHuskSegment = footer.lastHuskSegment
+        letterBytes = index.letters.reduce(0) { $0 + UInt64($1.length) }
         self.index = index
         self.filter = filter
     }

@@ -40,6 +40,8 @@ package struct HistoryPlan: Hashable, Sendable {
     package var husks: [HuskDraft] = []
     /// Husks of the segments below are left out: their batches are forgotten.
     package var husksFrom = Segment.first
+    /// Which letters of merged files lose their bytes; nil: none.
+    package var sweep: LetterSweep?
 
     package init(
         id: UInt64, level: UInt8, segmentLength: Duration, drafts: [HistoryDraft],
@@ -179,7 +181,8 @@ struct HistoryWriter {
             hashes.append(HistoryHandle.hash(entry.header.id))
             footer.outcomes += 1
         } else {
-            block.write(entry)
+            guard let kept = plan.sweep.map({ $0.kept(of: entry) }) ?? entry else { return }
+            block.write(kept)
             footer.letters += 1
         }
         if blockStart == nil {

@@ -38,6 +38,9 @@ package enum StorageJob: Equatable, Sendable {
     case verify([DataFile])
     /// Writes a history file; it counts after a `commit`.
     case writeHistory(HistoryPlan)
+    /// Writes one history file anew without the bytes of letters that its plan's sweep names, where
+    /// enough of it goes; it counts after a `commit`.
+    case sweepHistory(HistoryPlan)
     /// What became of a batch that was forgotten.
     case lookUp(BatchID, [HistoryHandle])
     case letters(LetterQuery, [HistoryHandle])
@@ -59,7 +62,8 @@ package enum StorageJob: Equatable, Sendable {
         switch self {
         case .series, .scan, .readLog, .lookUp, .letters: true
         case .writeTables, .commit, .keepAside, .removeLogs, .compact, .abandonCompaction,
-            .removeTables, .verify, .writeHistory, .copyCells, .copyHistory, .copySealed,
+            .removeTables, .verify, .writeHistory, .sweepHistory, .copyCells, .copyHistory,
+            .copySealed,
             .removeHistory, .recount:
             false
         }
@@ -84,6 +88,7 @@ package enum StorageResult: Equatable, Sendable {
     case recounted(PartitionSum)
     /// Of `writeHistory`; nil where nothing would be in it.
     case history(HistoryHandle?)
+    case swept(HistorySweep)
     case outcome(HistoryEntry?)
     case letters([LetterItem], total: UInt64)
     case cells([[UInt8]], next: CopyCursor)

@@ -71,7 +71,8 @@ package struct StorageRunner: Sendable {
         case .recount(let partition, let positions):
             let recount = LogRecount(fileSystem: fileSystem, options: options)
             return .recounted(try recount.sum(of: partition, in: positions))
-        case .writeHistory, .lookUp, .letters, .removeHistory, .copyCells, .copyHistory,
+        case .writeHistory, .sweepHistory, .lookUp, .letters, .removeHistory, .copyCells,
+            .copyHistory,
             .copySealed:
             return try performHistory(job)
         }
@@ -82,6 +83,11 @@ package struct StorageRunner: Sendable {
         case .writeHistory(let plan):
             var writer = HistoryWriter(fileSystem: fileSystem, plan: plan)
             return .history(try writer.write())
+        case .sweepHistory(let plan):
+            guard let sweep = plan.sweep, let file = plan.merged.first, try sweep.isWorth(file)
+            else { return .swept(.left) }
+            var writer = HistoryWriter(fileSystem: fileSystem, plan: plan)
+            return .swept(.rewritten(try writer.write()))
         case .lookUp(let id, let files):
             for file in files {
                 if let entry = try file.lookUp(id) { return .outcome(entry) }
