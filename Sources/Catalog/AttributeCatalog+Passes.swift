@@ -81,10 +81,7 @@ extension AttributeCatalog {
         after: Int64, _ visit: (AttributeRow) -> Bool
     ) throws(CatalogError) -> (nonce: UInt64, through: Int64) {
         try read { db in
-            let stored = try Data.fetchOne(db, sql: "SELECT value FROM meta WHERE name = 'nonce'")
-            guard let nonce = stored.flatMap(CatalogBytes.number) else {
-                throw CatalogSchema.Damage(reason: "the file has no nonce")
-            }
+            let nonce = try Self.nonce(db)
             let through = try Self.sequence(db)
             // All rows lie in the order of the index; some are sorted.
             let cursor =

@@ -83,8 +83,12 @@ extension AttributeCatalog {
 
     /// Takes rows from a peer: of each key the greater (version, hash) stands. `progress` becomes
     /// durable together with the rows.
+    ///
+    /// - Parameter nonce: of the file that asked for them; nil: any. In another file, which may
+    ///   lack what came before, the progress is not kept.
     package func upsert(
-        _ rows: [AttributeRow], progress: CatalogProgress? = nil, at now: WallTime
+        _ rows: [AttributeRow], progress: CatalogProgress? = nil, into nonce: UInt64? = nil,
+        at now: WallTime
     ) throws(CatalogError) -> CatalogUpsert {
         let versionMax = (now + CatalogLimits.versionAheadMax).milliseconds
         return try write { db in
@@ -103,7 +107,10 @@ extension AttributeCatalog {
                     result.stale += 1
                 }
             }
-            if let progress { try Self.remember(progress, db) }
+            if let progress {
+                let own = try Self.nonce(db)
+                if nonce ?? own == own { try Self.remember(progress, db) }
+            }
             return result
         }
     }
@@ -189,6 +196,14 @@ extension AttributeCatalog {
     }
 
     // MARK: Inside
+
+    static func nonce(_ db: Database) throws -> UInt64 {
+        let stored = try Data.fetchOne(db, sql: "SELECT value FROM meta WHERE name = 'nonce'")
+        guard let nonce = stored.flatMap(CatalogBytes.number) else {
+            throw CatalogSchema.Damage(reason: "the file has no nonce")
+        }
+        return nonce
+    }
 
     /// A row is replaced, never removed, so the greatest number is the last that was given.
     static func sequence(_ db: Database) throws -> Int64 {

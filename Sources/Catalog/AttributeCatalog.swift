@@ -52,8 +52,10 @@ package final class AttributeCatalog: Sendable {
     ///
     /// - Parameter nonce: of the file that is meant; of another one nothing is said.
     package func filled(_ nonce: UInt64) throws(CatalogError) {
-        guard self.nonce == nonce else { return }
-        try write { db in try db.execute(sql: "DELETE FROM meta WHERE name = 'filling'") }
+        try write { db in
+            guard try Self.nonce(db) == nonce else { return }
+            try db.execute(sql: "DELETE FROM meta WHERE name = 'filling'")
+        }
         state.withLock { if $0.nonce == nonce { $0.isFilling = false } }
     }
 

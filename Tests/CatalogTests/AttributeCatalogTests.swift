@@ -329,6 +329,12 @@ private func open(_ folder: TemporaryFolder, nonce: UInt64 = 1) throws -> Attrib
         }
         #expect(catalog.incidents.count == CatalogLimits.incidentsKept)
         #expect(try catalog.put([entry("c", "{}")], at: noon).rows.count == 1)
+        // What another file asked for says nothing of this one.
+        let progress = CatalogProgress(peer: NodeID("n1"), nonce: 3, sequence: 9)
+        _ = try catalog.upsert([], progress: progress, into: catalog.nonce &+ 1, at: noon)
+        #expect(try catalog.progress(of: NodeID("n1")) == nil)
+        _ = try catalog.upsert([], progress: progress, into: catalog.nonce, at: noon)
+        #expect(try catalog.progress(of: NodeID("n1")) == progress)
         try catalog.filled(catalog.nonce &+ 1)
         #expect(catalog.isFilling)
         try catalog.filled(catalog.nonce)

@@ -109,6 +109,17 @@ import Testing
         #expect(await api.get("/v1/snapshots").text == #"{"items":[],"next":null}"#)
     }
 
+    @Test("a database that is not open is left out, and the snapshot is taken all the same")
+    func databaseLeftOut() async throws {
+        struct Broken: Error {}
+        let fixture = try Fixture(
+            databases: [.init("catalog.sqlite", isLeftOut: { true }) { _ in throw Broken() }])
+        let api = try fixture.api()
+        let taken = await api.call("POST", "/v1/snapshots?name=a")
+        #expect(taken.status == 200 && taken.text.contains(#""databases":[]"#), "\(taken.text)")
+        #expect(try fixture.restore(data: fixture.scratch.path + "/other").label.databases == [])
+    }
+
     @Test("a database that cannot be copied leaves no snapshot, and the name free")
     func databaseFails() async throws {
         struct Broken: Error {}

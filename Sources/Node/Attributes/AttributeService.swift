@@ -295,7 +295,7 @@ package final class AttributeService: AttributeServing {
                 let progress = CatalogProgress(
                     peer: peer, nonce: changes.nonce, sequence: changes.next)
                 let result = try catalog.upsert(
-                    changes.rows, progress: progress, at: SystemClock.wall)
+                    changes.rows, progress: progress, into: own, at: SystemClock.wall)
                 metrics.attributesReceived.increment(by: result.applied)
                 // Rows that come back from where they were sent to are no news.
                 if result.applied > 0, !changes.isComplete { store.fellBehind() }

@@ -191,8 +191,12 @@ extension AttributeStore {
     /// are as many as the rest.
     private func writeCopy() throws -> String? {
         let catalog = try opened()
-        let tables = state.withLock { $0.tables }
-        let after = tables.start(of: catalog.nonce)
+        let own = catalog.nonce
+        let (tables, restored) = state.withLock { ($0.tables, $0.restored) }
+        // The file may have become another one since this was asked for, which lacks what the copy
+        // has: all of that one would be less than the copy.
+        guard restored == own else { return nil }
+        let after = tables.start(of: own)
         var writer = try AttributeTableWriter(id: tables.nextID, in: files)
         do {
             var failure: StorageError?
@@ -207,8 +211,8 @@ extension AttributeStore {
                 }
             }
             if let failure { throw failure }
-            // The file may have become another one since it was asked.
-            guard !isStopping, nonce == catalog.nonce, through > after else {
+            // Or since then.
+            guard !isStopping, nonce == own, through > after else {
                 try writer.abandon()
                 return nil
             }
