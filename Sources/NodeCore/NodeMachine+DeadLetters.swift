@@ -40,6 +40,8 @@ struct DeadLetterScan {
 
     /// Only the records tell how many letters match; without a filter the totals do.
     var isFiltered: Bool { filter != .all }
+
+    var readsAll: Bool { isFiltered && query.wantsTotal }
 }
 
 extension NodeMachine {
@@ -97,7 +99,8 @@ extension NodeMachine {
             .letters(
                 LetterQuery(
                     homes: scan.partitions, filter: scan.filter, retired: scan.retired,
-                    after: scan.query.after, limit: scan.query.limit), scan.files),
+                    after: scan.query.after, limit: scan.query.limit,
+                    countsAll: scan.readsAll), scan.files),
             .deadLetters(scan),
             into: &effects)
     }
@@ -109,7 +112,7 @@ extension NodeMachine {
         var letters = 0
         let enough = scan.isFiltered ? nil : marks.map { scan.query.limit + $0 }
         for segment in index.heldSegments {
-            let after = scan.isFiltered ? nil : scan.query.after
+            let after = scan.readsAll ? nil : scan.query.after
             if let after, segment < after.segment { continue }
             for id in index.idsWithLetters(in: segment, homes: scan.partitions) {
                 // Where its payload was let go of, history files have them.
@@ -162,7 +165,7 @@ extension NodeMachine {
         _ scan: DeadLetterScan, into effects: inout [Effect]
     ) {
         var scan = scan
-        let isFull = scan.items.count >= scan.query.limit && !scan.isFiltered
+        let isFull = scan.items.count >= scan.query.limit && !scan.readsAll
         guard !scan.rest.isEmpty, !isFull else {
             var items = scan.older + scan.items
             items.sort { $0.place < $1.place }

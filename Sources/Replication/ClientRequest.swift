@@ -82,10 +82,16 @@ package struct DeadLetterQuery: Hashable, Sendable {
     package var limit: Int
     /// Letters behind this place, nil from the beginning.
     package var after: Place?
+    /// Whoever walks over all pages does not need to know at each how many there are: with a filter
+    /// that costs reading every letter.
+    package var wantsTotal: Bool
 
     package typealias Place = LetterPlace
 
-    package init(filter: LetterFilter = .all, limit: Int, after: Place? = nil) {
+    package init(
+        filter: LetterFilter = .all, limit: Int, after: Place? = nil, wantsTotal: Bool = true
+    ) {
+        self.wantsTotal = wantsTotal
         self.filter = filter
         self.limit = limit
         self.after = after

@@ -35,7 +35,7 @@ extension ByteWriter {
                 write(top.order.rawValue)
             }
         case .deadLetters(let letters):
-            write(3)
+            write(letters.wantsTotal ? 3 : 4)
             write(letters.filter)
             write(count: letters.limit)
             write(flag: letters.after != nil)
@@ -144,13 +144,16 @@ extension ByteReader {
             let k = try limit()
             guard let order = TopSpec.Order(rawValue: try byte()) else { throw fail("an order") }
             return .scan(spec, top: TopSpec(k: k, order: order))
-        case 3:
-            return .deadLetters(
-                DeadLetterQuery(
-                    filter: try letterFilter(), limit: try limit(),
-                    after: try flag() ? try place() : nil))
+        case 3: return .deadLetters(try letterQuery(wantsTotal: true))
+        case 4: return .deadLetters(try letterQuery(wantsTotal: false))
         default: throw fail("a query")
         }
+    }
+
+    private mutating func letterQuery(wantsTotal: Bool) throws(DecodeError) -> DeadLetterQuery {
+        DeadLetterQuery(
+            filter: try letterFilter(), limit: try limit(),
+            after: try flag() ? try place() : nil, wantsTotal: wantsTotal)
     }
 
     private mutating func scanOutput() throws(DecodeError) -> ScanSpec.Output {

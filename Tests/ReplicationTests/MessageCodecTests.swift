@@ -42,6 +42,7 @@ struct MessageCodecTests {
             .deadLetters(
                 DeadLetterQuery(filter: LetterFilter(reason: .badTime), limit: 3, after: place)),
             .deadLetters(DeadLetterQuery(filter: LetterFilter(type: [0x61]), limit: 3)),
+            .deadLetters(DeadLetterQuery(limit: 3, after: place, wantsTotal: false)),
             .deadLetters(
                 DeadLetterQuery(
                     filter: LetterFilter(

@@ -125,6 +125,57 @@ struct LetterSweepTests {
         #expect(try Self.sweep(plan, files) == .rewritten(nil))
     }
 
+    @Test("who wants no total reads no more blocks than a page needs, and finds the same letters")
+    func pages() throws {
+        let files = try LogTests.fresh()
+        let handles = [
+            try HistoryTests.write(HistoryTests.plan(1, 0..<20_000), to: files),
+            try HistoryTests.write(HistoryTests.plan(2, 15_000..<30_000), to: files),
+        ]
+        let runner = ManifestTests.runner(files)
+        for reason in [DeadLetterReason.badJSON, nil] {
+            func page(
+                after: LetterPlace?, countsAll: Bool, limit: Int = 1000
+            ) throws -> [LetterItem] {
+                let query = LetterQuery(
+                    homes: .all, filter: LetterFilter(reason: reason),
+                    retired: Self.retired(300..<900), after: after, limit: limit,
+                    countsAll: countsAll)
+                guard case .letters(let items, _) = try runner.run(.letters(query, handles)).get()
+                else { throw TableTests.Unexpected() }
+                return items
+            }
+            let all = try page(after: nil, countsAll: true, limit: 100_000)
+            var found: [LetterItem] = []
+            while true {
+                let items = try page(after: found.last?.place, countsAll: false)
+                if items.isEmpty { break }
+                found += items
+            }
+            #expect(found == all && all.count > 5000)
+        }
+        // A block that rotted is an error for those pages alone that need it.
+        let path = handles[0].meta.path
+        var bytes = try #require(files.contents[path])
+        let place = Int(handles[0].lastLetterOffset) + 40
+        bytes[place] ^= 1
+        files.overwrite(path, with: bytes)
+        let rotten = try HistoryHandle.open(handles[0].meta, in: files)
+        let first = LetterQuery(homes: .all, limit: 100, countsAll: false)
+        guard case .letters(let items, _) = try runner.run(.letters(first, [rotten])).get() else {
+            throw TableTests.Unexpected()
+        }
+        #expect(items.count == 100)
+        var all = first
+        all.countsAll = true
+        #expect(throws: StorageError.self) { try runner.run(.letters(all, [rotten])).get() }
+        var behind = first
+        behind.after = LetterPlace(
+            segment: Segment(1900), id: BatchID(producer: 0, sequence: 0), line: 1)
+        behind.limit = 10_000
+        #expect(throws: StorageError.self) { try runner.run(.letters(behind, [rotten])).get() }
+    }
+
     // MARK: - Power cuts
 
     private static let first = Self.retired(0..<60, line: 1)

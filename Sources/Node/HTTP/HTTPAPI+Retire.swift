@@ -148,7 +148,9 @@ extension HTTPAPI {
             let page: LetterPage
             do throws(Problem) {
                 page = try await letters(
-                    DeadLetterQuery(filter: filter, limit: room, after: run.after), consistency)
+                    DeadLetterQuery(
+                        filter: filter, limit: room, after: run.after, wantsTotal: false),
+                    consistency)
             } catch {
                 throw run.seen == 0 ? error : run.interrupted(by: error)
             }

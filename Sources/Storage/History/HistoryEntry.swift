@@ -92,11 +92,15 @@ package struct LetterQuery: Hashable, Sendable {
     package var retired: RetiredLetters
     package var after: LetterPlace?
     package var limit: Int
+    /// How many match in all is wanted: then every letter is read.
+    package var countsAll: Bool
 
     package init(
         homes: PartitionSet, filter: LetterFilter = .all,
-        retired: RetiredLetters = RetiredLetters(), after: LetterPlace? = nil, limit: Int
+        retired: RetiredLetters = RetiredLetters(), after: LetterPlace? = nil, limit: Int,
+        countsAll: Bool = true
     ) {
+        self.countsAll = countsAll
         self.homes = homes
         self.filter = filter
         self.retired = retired

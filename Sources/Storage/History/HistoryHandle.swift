@@ -39,6 +39,9 @@ package final class HistoryHandle: Sendable {
             * MemoryLayout<HistoryBlock>.stride
     }
 
+    /// Where the last block of dead letters begins; 0 where there is none.
+    package var lastLetterOffset: UInt64 { index.letters.last?.offset ?? 0 }
+
     /// False where this file certainly does not know the id.
     package func mayHold(_ hash: UInt64) -> Bool { filter.mayHold(hash) }
 

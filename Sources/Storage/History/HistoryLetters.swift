@@ -2,7 +2,8 @@ import Core
 
 /// Lists dead letters over several history files, in the order of all.
 enum HistoryLetters {
-    /// The first `limit` letters behind `after`, and how many match in all.
+    /// The first `limit` letters behind `after`, and how many match in all, where that is wanted:
+    /// else of each file only the blocks from there on are read, as many as it takes.
     static func list(
         _ query: LetterQuery, in files: [HistoryHandle]
     ) throws(StorageError) -> (items: [LetterItem], total: UInt64) {
@@ -10,7 +11,11 @@ enum HistoryLetters {
         var total: UInt64 = 0
         var seen: Set<BatchID> = []
         for file in files {
-            for block in file.index.letters {
+            var found = 0
+            for block in query.countsAll
+                ? file.index.letters[...] : file.letters(after: query.after)
+            {
+                if !query.countsAll, found >= query.limit { break }
                 for entry in try file.entries(block, .letters)
                 where query.selects(entry) {
                     // One batch may be in two files while they are being merged.
@@ -21,6 +26,7 @@ enum HistoryLetters {
                         total += 1
                         let place = LetterPlace(segment: segment, id: id, line: letter.line)
                         if let after = query.after, place <= after { continue }
+                        found += 1
                         items.append(
                             LetterItem(
                                 place: place, createdAt: entry.header.createdAt, letter: letter))
@@ -38,5 +44,21 @@ enum HistoryLetters {
         guard items.count > 2 * limit + 1024 else { return }
         items.sort { $0.place < $1.place }
         items.removeLast(items.count - limit)
+    }
+}
+
+extension HistoryHandle {
+    /// The blocks in which letters behind a place may be.
+    fileprivate func letters(after place: LetterPlace?) -> ArraySlice<HistoryBlock> {
+        guard let place else { return index.letters[...] }
+        var low = 0
+        var high = index.letters.count
+        while low < high {
+            let middle = (low + high) / 2
+            let start = (index.letters[middle].segment, index.letters[middle].id)
+            if start <= (place.segment, place.id) { low = middle + 1 } else { high = middle }
+        }
+        // The one before the first that begins behind it may hold it.
+        return index.letters[max(0, low - 1)...]
     }
 }
