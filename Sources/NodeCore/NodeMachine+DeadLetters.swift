@@ -23,8 +23,8 @@ struct DeadLetterScan {
     var all: UInt64 = 0
     /// What is left out; known once the first job is done.
     var retired = RetiredLetters()
-    /// Where the home records lie that are still to be read.
-    var rest: [LogPosition] = []
+    /// The home records that are still to be read, in the order of all.
+    var rest: ArraySlice<Candidate> = []
     /// Letters of batches that were forgotten before it began.
     var older: [DeadLetterItem] = []
     var items: [DeadLetterItem] = []
@@ -42,11 +42,22 @@ struct DeadLetterScan {
     var isFiltered: Bool { filter != .all }
 
     var readsAll: Bool { isFiltered && query.wantsTotal }
+
+    /// A page is full, or is filled by the history with letters before all that are in the log.
+    var isDone: Bool {
+        guard let next = rest.first else { return true }
+        guard !readsAll else { return false }
+        if items.count >= query.limit { return true }
+        guard older.count >= query.limit, let last = older.last?.place else { return false }
+        return (last.segment, last.id) < (next.segment, next.id)
+    }
 }
 
 extension NodeMachine {
-    /// Home records read in one job.
+    /// Home records read in one job: so many, or of so many bytes, one at least. They are decoded
+    /// on the machine's own thread.
     private static let recordsPerJob = 64
+    private static let recordBytesPerJob = 4 << 20
 
     /// Marks and letters are of one step, that of the digest: with another step's, equal digests
     /// would not mean equal lists.
@@ -88,7 +99,7 @@ extension NodeMachine {
             guard let letter = RetirementMark.letter(ofKey: row.key) else { continue }
             scan.retired.insert(letter)
         }
-        scan.rest = Self.places(scan)
+        scan.rest = Self.places(scan)[...]
         scan.candidates = []
         if !scan.isFiltered { scan.total = scan.all - min(scan.all, scan.retired.count) }
         guard !scan.files.isEmpty else {
@@ -133,13 +144,13 @@ extension NodeMachine {
     }
 
     /// Those that a page is made of; with a filter all, since it needs the number of letters.
-    private static func places(_ scan: DeadLetterScan) -> [LogPosition] {
-        var places: [LogPosition] = []
+    private static func places(_ scan: DeadLetterScan) -> [DeadLetterScan.Candidate] {
+        var places: [DeadLetterScan.Candidate] = []
         var letters = 0
         for candidate in scan.candidates {
             let left = candidate.dead - scan.retired.count(of: candidate.id)
             guard left > 0 else { continue }
-            places.append(candidate.position)
+            places.append(candidate)
             if let after = scan.query.after,
                 (candidate.segment, candidate.id) == (after.segment, after.id)
             {
@@ -165,8 +176,7 @@ extension NodeMachine {
         _ scan: DeadLetterScan, into effects: inout [Effect]
     ) {
         var scan = scan
-        let isFull = scan.items.count >= scan.query.limit && !scan.readsAll
-        guard !scan.rest.isEmpty, !isFull else {
+        guard !scan.isDone else {
             var items = scan.older + scan.items
             items.sort { $0.place < $1.place }
             items = Array(items.prefix(scan.query.limit))
@@ -175,8 +185,14 @@ extension NodeMachine {
             finish(scan.read, .read(result, scan.read.state), into: &effects)
             return
         }
-        let positions = Array(scan.rest.prefix(Self.recordsPerJob))
-        scan.rest.removeFirst(positions.count)
+        var positions: [LogPosition] = []
+        var bytes = 0
+        while positions.count < Self.recordsPerJob, bytes < Self.recordBytesPerJob,
+            let next = scan.rest.popFirst()
+        {
+            positions.append(next.position)
+            bytes += Int(next.position.length)
+        }
         run(.readLog(positions), .deadLetters(scan), into: &effects)
     }
 

@@ -127,6 +127,38 @@ struct LetterNodeTests {
         #expect(Self.isCounted(Self.outcome(node, 6002), duplicate: true))
     }
 
+    @Test("gives who walks over all pages each letter once, in order, wherever it lies")
+    func pages() throws {
+        let node = try Self.node(letterBytesMax: nil)
+        for number in UInt64(1)...60 { try node.send(number, letters: Self.letters(number)) }
+        for number in UInt64(1)...20 {
+            try node.retire(number, line: 1, as: 20_000 + number)
+        }
+        #expect(Self.view(node).logStart > 1, "some lie in history, some in the log")
+        for reason in [DeadLetterReason.badJSON, nil] {
+            var found: [DeadLetterItem] = []
+            for request in UInt64(8000)..<8100 {
+                let query = DeadLetterQuery(
+                    filter: LetterFilter(reason: reason), limit: 7, after: found.last?.place,
+                    wantsTotal: false)
+                try node.ask(
+                    .read(.deadLetters(query), consistency: .one), request, within: .seconds(5))
+                try node.wait(.milliseconds(100))
+                guard case .read(let answer)? = node.replies[RequestID(request)],
+                    case .deadLetters(let items, _, _) = answer.result
+                else { throw Unanswered() }
+                if items.isEmpty { break }
+                #expect(items.count <= 7)
+                found += items
+                node.forget(RequestID(request))
+            }
+            let all = try #require(try Self.list(node, 9000 + UInt64(reason?.rawValue ?? 0)))
+            #expect(found == all.items && found.count == 100)
+        }
+    }
+
+    private struct Unanswered: Error {}
+
     @Test("knows after a start how many bytes it holds")
     func restart() throws {
         let node = try Self.node(letterBytesMax: 20_000)

@@ -91,6 +91,8 @@ final class SoloNode {
         try handle(.request(RequestID(number), request, deadline: now.monotonic + within))
     }
 
+    func forget(_ request: RequestID) { replies[request] = nil }
+
     func releaseJobs() throws {
         holdsJobs = false
         let waiting = held
