@@ -83,7 +83,8 @@ extension AttributeCatalog {
         try read { db in
             let nonce = try Self.nonce(db)
             let through = try Self.sequence(db)
-            // All rows lie in the order of the index; some are sorted.
+            // All rows lie in the order of the index; some are sorted, for which `+key` keeps SQLite
+            // from walking through all.
             let cursor =
                 after == 0
                 ? try Row.fetchCursor(
@@ -91,10 +92,18 @@ extension AttributeCatalog {
                 : try Row.fetchCursor(
                     db,
                     sql: """
-                        SELECT \(Self.columns) FROM attributes WHERE change_seq > ? ORDER BY key
+                        SELECT \(Self.columns) FROM attributes WHERE change_seq > ? ORDER BY +key
                         """, arguments: [after])
+            var last: [UInt8]?
             while let found = try cursor.next() {
-                guard visit(try Self.row(found)) else { break }
+                let row = try Self.row(found)
+                // A damaged index gives a row twice, or another one, and both have fitting hashes.
+                let isNext = last.map { $0.lexicographicallyPrecedes(row.key) } ?? true
+                guard isNext, row.key.count <= Limits.keyMax else {
+                    throw CatalogSchema.Damage(reason: "rows do not come in the order of keys")
+                }
+                last = row.key
+                guard visit(row) else { break }
             }
             return (nonce, through)
         }

@@ -59,6 +59,24 @@ package final class AttributeCatalog: Sendable {
         state.withLock { if $0.nonce == nonce { $0.isFilling = false } }
     }
 
+    /// Gives the file another number, as if it had been made anew, so that its changes are other
+    /// ones than those that were seen under the old one. Nothing where it has another one already.
+    ///
+    /// - Returns: the number that it has now.
+    package func renumber(_ nonce: UInt64) throws(CatalogError) -> UInt64 {
+        let drawn = makeNonce()
+        let number = try write { db in
+            let number = try Self.nonce(db)
+            guard number == nonce else { return number }
+            try db.execute(
+                sql: "UPDATE meta SET value = ? WHERE name = 'nonce'",
+                arguments: [CatalogBytes.data(drawn)])
+            return drawn
+        }
+        state.withLock { if $0.nonce == nonce, number == drawn { $0.nonce = drawn } }
+        return number
+    }
+
     /// Looks at the file from outside, as SQLite does not while it has it open: it must still have
     /// its name, its header and its length. Else it is set aside, and the error says so.
     package func check() throws(CatalogError) {
@@ -139,6 +157,8 @@ package final class AttributeCatalog: Sendable {
             guard state.pool === damaged else { return }
             var reason = reason
             do {
+                // Who reads it is told so: a pass over all rows would be waited for.
+                damaged.interrupt()
                 try damaged.close()
                 state.probe.end()
             } catch {

@@ -116,6 +116,13 @@ enum CatalogSchema {
         let kept = try setAsideBefore(file)
         let aside = file + corruptSuffix + "\((kept.last ?? 0) + 1)"
         var isThere = false
+        // What a full disk left of a new file is nothing to keep, least of all in place of others.
+        if try isEmpty(file), try isEmpty(file + "-wal") {
+            for suffix in ["-wal", "-shm", ""] where files.fileExists(atPath: file + suffix) {
+                try files.removeItem(atPath: file + suffix)
+            }
+            return nil
+        }
         for suffix in ["-wal", "-shm", ""] where files.fileExists(atPath: file + suffix) {
             try files.moveItem(atPath: file + suffix, toPath: aside + suffix)
             isThere = true
@@ -128,6 +135,12 @@ enum CatalogSchema {
             }
         }
         return isThere ? aside : nil
+    }
+
+    /// Of no bytes, or not there.
+    private static func isEmpty(_ path: String) throws -> Bool {
+        guard FileManager.default.fileExists(atPath: path) else { return true }
+        return try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int == 0
     }
 
     /// The numbers of files that were set aside, ascending.

@@ -47,9 +47,10 @@ extension StorageJob {
     /// Writes what is also held elsewhere, so that it can be tried again.
     var isRepeatable: Bool {
         switch self {
-        case .commit, .writeTables, .writeHistory, .sweepHistory, .keepAside: true
+        case .commit, .writeTables, .writeHistory, .keepAside: true
         case .compact, .abandonCompaction, .series, .scan, .readLog, .removeLogs, .removeTables,
-            .verify, .recount, .lookUp,
+            // What a sweep was to write is there already, in other words.
+            .sweepHistory, .verify, .recount, .lookUp,
             .letters, .removeHistory, .copyCells, .copyHistory, .copySealed:
             false
         }

@@ -265,7 +265,11 @@ extension NodeMachine {
         through: LSN = .zero
     ) {
         forgetting.files.removeAll { removed.contains($0.meta.id) }
-        if let file { forgetting.files.append(file) }
+        if let file {
+            forgetting.files.append(file)
+            // Letters that came from the log may have been retired there.
+            if file.letterBytes > 0, sweeping.yields { sweeping.isDue = true }
+        }
         if start != nil || !removed.isEmpty {
             forgetting.removals.append(
                 ForgetState.Removal(after: nextJob, logsBefore: start, history: removed))

@@ -262,7 +262,7 @@ extension NodeMachine {
             noteDamage(error, into: &effects)
         case .sweepMarks:
             sweepFailed(error, into: &effects)
-        case .sweepHistory where error.isDamage:
+        case .sweepHistory where !error.isFatal:
             sweepFailed(error, into: &effects)
         case .writeHistory where error.isDamage:
             historyFailed(error, into: &effects)

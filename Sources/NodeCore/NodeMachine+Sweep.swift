@@ -97,10 +97,13 @@ extension NodeMachine {
         let edge = expired > .min ? configuration.window.start(of: expired) : nil
         guard retired.count > 0 || edge != nil else { return endSweep(now) }
         let sweep = LetterSweep(
-            retired: retired, from: edge,
-            partMin: letterRoom.isFull ? .max : configuration.letterSweepPartMin)
+            retired: retired, from: edge, partMin: partMin)
         let files = forgetting.files.filter { $0.letterBytes > 0 }.map(\.meta.id)
         sweepNext(sweep, files, now, into: &effects)
+    }
+
+    private var partMin: UInt64 {
+        letterRoom.isFull ? .max : configuration.letterSweepPartMin
     }
 
     private mutating func sweepNext(
@@ -118,7 +121,8 @@ extension NodeMachine {
             sweeping.phase = .resting(sweep, rest: rest)
             return
         }
-        guard !forgetting.damaged.contains(id) else {
+        // It is there twice for a while: a sweep that does not fit would stop all writes.
+        guard !forgetting.damaged.contains(id), file.meta.size <= diskSpare else {
             sweeping.phase = .resting(sweep, rest: rest)
             return
         }
@@ -132,6 +136,8 @@ extension NodeMachine {
             segmentLength: configuration.segmentLength, drafts: [], merged: [file],
             outcomesFrom: base.outcomesFrom)
         plan.husksFrom = mine.map { base[$0].floor }.min() ?? .first
+        var sweep = sweep
+        sweep.partMin = partMin
         plan.sweep = sweep
         forgetting.nextID += 1
         sweeping.phase = .writing(sweep, file: id, rest: rest)
@@ -166,19 +172,26 @@ extension NodeMachine {
         sweeping.phase = .resting(sweep, rest: rest)
     }
 
-    /// The marks are too many for one scan, or a file cannot be read: the letters stay.
+    /// The marks are too many for one scan, a file cannot be read, or another not be written: the
+    /// letters stay, and the file that holds them is as good as before.
     mutating func sweepFailed(_ error: StorageError, into effects: inout [Effect]) {
-        if case .writing(_, let file, _) = sweeping.phase { forgetting.damaged.insert(file) }
+        if case .writing(_, let id, _) = sweeping.phase,
+            let file = forgetting.files.first(where: { $0.meta.id == id }),
+            case .damaged(let path, _, _) = error, path.hasSuffix(file.meta.path)
+        {
+            forgetting.damaged.insert(id)
+        }
         sweeping.phase = .idle
         sweeping.isDue = true
         sweeping.nextAt = present + Self.failureRetryAfter
         noteDamage(error, into: &effects)
     }
 
-    /// Looking takes a tenth of the time at most.
+    /// Looking takes a tenth of the time at most, unless somebody waits for room.
     private mutating func endSweep(_ now: Now) {
         sweeping.phase = .idle
         guard let pause = sweepPause else { return }
-        sweeping.nextAt = now.monotonic + max(pause, (now.monotonic - sweeping.began) * 9)
+        let rest = letterRoom.isFull ? pause : (now.monotonic - sweeping.began) * 9
+        sweeping.nextAt = now.monotonic + max(pause, rest)
     }
 }

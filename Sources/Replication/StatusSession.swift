@@ -102,7 +102,11 @@ package struct StatusSession: Sendable {
     }
 
     private func undecided() -> Verdict {
-        if case .crowdedWrite(let record, let consistency, _) = purpose, heldBy > 0 {
+        if case .crowdedWrite(let record, let consistency, _) = purpose,
+            replies.values.contains(where: {
+                $0.held?.contentHash == record.header.contentHash
+            })
+        {
             return .attempt(record, consistency)
         }
         return .answer(undecidedAnswer())

@@ -288,6 +288,75 @@ struct AttributeStoreTests {
         try fixture.store.close()
     }
 
+    @Test("changes of a file that was put back reach the copy, whatever numbers they have")
+    func setBackAndChanged() throws {
+        let fixture = try Fixture()
+        try fixture.put(10)
+        try fixture.tend(5)
+        try fixture.store.close()
+        let old = try Data(contentsOf: URL(fileURLWithPath: fixture.file))
+        fixture.restart()
+        for size in [30, 40, 50] { try fixture.put(10, size: size) }
+        try fixture.tend(5)
+        try fixture.store.close()
+        try old.write(to: URL(fileURLWithPath: fixture.file))
+        fixture.restart()
+        try fixture.tend(5)
+        // Their numbers are below those that the copy has seen of the file's later state.
+        try fixture.put(14, size: 50)
+        try fixture.tend(5)
+        try fixture.store.close()
+        try FileManager.default.removeItem(atPath: fixture.file)
+        fixture.restart()
+        #expect(fixture.reads(14) == 14)
+        try fixture.store.close()
+    }
+
+    @Test("a file that is lost while it is passed over and looked at holds up nobody")
+    func lostDuringPass() throws {
+        let fixture = try Fixture()
+        try fixture.put(2000)
+        let store = fixture.store
+        let catalog = try #require(store.catalog)
+        let file = fixture.file
+        let group = DispatchGroup()
+        let hasBegun = DispatchSemaphore(value: 0)
+        DispatchQueue.global().async(group: group) {
+            do {
+                _ = try catalog.export(after: 0) { _ in
+                    hasBegun.signal()
+                    usleep(1000)
+                    return !store.isEmpty
+                }
+            } catch { #expect("\(error)".contains("catalog")) }
+        }
+        hasBegun.wait()
+        try FileManager.default.removeItem(atPath: file)
+        DispatchQueue.global().async(group: group) {
+            #expect(throws: CatalogError.self) { try catalog.check() }
+        }
+        DispatchQueue.global().async(group: group) {
+            for _ in 0..<1000 { #expect(store.gauges.damagedTables == 0) }
+        }
+        #expect(group.wait(timeout: .now() + 60) == .success)
+        #expect(store.gauges.isFilling)
+        try store.close()
+    }
+
+    @Test("who uses no attributes waits for no thread; a write ends that before it is done")
+    func empty() throws {
+        let fixture = try Fixture()
+        #expect(!fixture.store.isEmpty, "nobody has looked yet")
+        try fixture.tend(1)
+        #expect(fixture.store.isEmpty)
+        fixture.store.willWrite()
+        #expect(!fixture.store.isEmpty)
+        try fixture.put(1)
+        try fixture.tend(1)
+        #expect(!fixture.store.isEmpty)
+        try fixture.store.close()
+    }
+
     @Test("a copy that is damaged is written anew; while it is read, what is left of it serves")
     func damagedCopy() throws {
         let fixture = try Fixture()

@@ -102,7 +102,7 @@ package final class AttributeService: AttributeServing {
     // MARK: - For the API
 
     package func attributes(of keys: [[UInt8]]) async -> KnownAttributes? {
-        if keys.isEmpty { return KnownAttributes([:]) }
+        if keys.isEmpty || store.isEmpty { return KnownAttributes([:]) }
         // Many keys are a pass: who asks for one waits for none.
         let areMany = keys.count > AttributeLimits.lookupKeysMax
         let result = await call(
@@ -150,7 +150,8 @@ package final class AttributeService: AttributeServing {
     package func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
         let now = SystemClock.wall
         let result = await call(on: writes) { store throws(CatalogError) in
-            try store.opened().put(entries, at: now)
+            store.willWrite()
+            return try store.opened().put(entries, at: now)
         }
         let put = try result.get()
         if !put.rows.isEmpty {
@@ -294,11 +295,12 @@ package final class AttributeService: AttributeServing {
             if !changes.rows.isEmpty || isNews {
                 let progress = CatalogProgress(
                     peer: peer, nonce: changes.nonce, sequence: changes.next)
+                store.willWrite()
                 let result = try catalog.upsert(
                     changes.rows, progress: progress, into: own, at: SystemClock.wall)
                 metrics.attributesReceived.increment(by: result.applied)
                 // Rows that come back from where they were sent to are no news.
-                if result.applied > 0, !changes.isComplete { store.fellBehind() }
+                if result.applied > 0, !changes.isComplete { store.fellBehind(peer) }
                 if result.refused > 0 {
                     logger.warning("\(result.refused) rows of attributes from \(peer) refused")
                 }

@@ -60,21 +60,26 @@ extension AttributeStore {
     package func tend(
         at now: Instant, hasPeers: Bool, isIdle: Bool = true
     ) throws(CatalogError) -> Job? {
-        let (isStopping, needsCopy, needsCatalog) = state.withLock { state in
+        if isStopping { return nil }
+        let (needsCopy, needsCatalog, writes) = state.withLock { state in
             (
-                state.isStopping, state.copyProblem != nil && now >= state.nextOpening,
-                state.catalog == nil && now >= state.nextOpening
+                state.copyProblem != nil && now >= state.nextOpening,
+                state.catalog == nil && now >= state.nextOpening, state.writes
             )
         }
-        if isStopping { return nil }
         if needsCopy { openCopy() }
         if needsCatalog || needsCopy { openCatalogIfNeeded(at: now) }
         guard let catalog else { return nil }
         try catalog.check()
         let sequence = try catalog.sequence()
         let nonce = catalog.nonce
+        let isFilling = catalog.isFilling
+        state.withLock { state in
+            guard state.writes == writes else { return }
+            state.isEmpty = sequence == 0 && !isFilling && state.hasNoTrace
+        }
         if needsRestore(nonce, sequence) { return isIdle ? .restore : nil }
-        if catalog.isFilling, !hasPeers || hasHeard(nonce) { try catalog.filled(nonce) }
+        if isFilling, !hasPeers || hasHeard(nonce) { try catalog.filled(nonce) }
         return state.withLock { state in
             guard isIdle, state.canCopy else { return nil }
             if state.pace.isDue(sequence: sequence, copied: state.copied(nonce), at: now) {
@@ -115,13 +120,13 @@ extension AttributeStore {
     package func heard(_ peer: NodeID, into nonce: UInt64) {
         state.withLock { state in
             state.heard[peer] = nonce
-            state.isBehind = false
+            state.behind.remove(peer)
         }
     }
 
     /// A peer gave rows that were not here, and has more.
-    package func fellBehind() {
-        state.withLock { $0.isBehind = true }
+    package func fellBehind(_ peer: NodeID) {
+        state.withLock { _ = $0.behind.insert(peer) }
     }
 
     private func hasHeard(_ nonce: UInt64) -> Bool {
@@ -160,12 +165,15 @@ extension AttributeStore {
         }
     }
 
-    private var isStopping: Bool { state.withLock { $0.isStopping } }
-
     private func restore() throws -> String? {
         let catalog = try opened()
-        let nonce = catalog.nonce
+        var nonce = catalog.nonce
         let tables = state.withLock { $0.tables }
+        // The file was put back to an older state: it would give the numbers of changes that the
+        // copy has to other ones.
+        if tables.tables.contains(where: { $0.span.nonce == nonce }) {
+            nonce = try catalog.renumber(nonce)
+        }
         var rows: [AttributeRow] = []
         var restored = 0
         // Their versions were looked at when they came here first.
@@ -180,9 +188,7 @@ extension AttributeStore {
         if isStopping { return nil }
         restored += try catalog.upsert(rows, at: ever).applied
         for error in damage { note(error) }
-        state.withLock { state in
-            if catalog.nonce == nonce { state.restored = nonce }
-        }
+        if catalog.nonce == nonce { state.withLock { $0.restored = nonce } }
         return "\(restored) attribute rows were restored from this node's copy"
             + (damage.isEmpty ? "" : ", of which \(damage.count) blocks are damaged")
     }
@@ -243,6 +249,11 @@ extension AttributeStore {
 
 extension AttributeStore.State {
     var canCopy: Bool { copyProblem == nil && !tables.isNewer }
+
+    /// Neither the copy nor a peer knows of any row.
+    var hasNoTrace: Bool {
+        copyProblem == nil && tables.isEmpty && tables.damage.isEmpty && behind.isEmpty
+    }
 
     /// The change of the catalog's file up to which the copy has all; nil: it is of another file.
     func copied(_ nonce: UInt64) -> Int64? {

@@ -85,15 +85,22 @@ package final class AttributeStore: Sendable {
         var restored: UInt64?
         /// Peers that were read whole, and into which file.
         var heard: [NodeID: UInt64] = [:]
-        /// A peer gave rows that were new, and has more: what is not here may exist.
-        var isBehind = false
+        /// Peers that gave rows that were new, and have more: what is not here may exist.
+        var behind: Set<NodeID> = []
+        /// Nothing was ever written here, nor is known to exist elsewhere. Looked at each second, so
+        /// that counts of those who use no attributes do not wait for a thread.
+        var isEmpty = false
+        /// Writes that were begun.
+        var writes: UInt64 = 0
         var pace = CopyPace()
         var nextCheck: Instant
-        var isStopping = false
         var isClosed = false
     }
 
+    /// Held for moments: nobody asks the catalog for anything while holding it, which may wait for
+    /// those who read, who may ask for this.
     let state: Mutex<State>
+    private let stopping = Atomic(false)
     let files: any FileSystem
     private let file: String
     private let makeNonce: @Sendable () -> UInt64
@@ -130,19 +137,30 @@ package final class AttributeStore: Sendable {
     }
 
     package var gauges: AttributeGauges {
-        state.withLock { state in
-            AttributeGauges(
-                isUsable: state.catalog != nil, isFilling: state.catalog?.isFilling ?? false,
-                copiedRows: state.tables.rows, copyBytes: state.tables.size,
-                damagedTables: state.tables.damage.count)
-        }
+        let (catalog, tables) = state.withLock { ($0.catalog, $0.tables) }
+        return AttributeGauges(
+            isUsable: catalog != nil, isFilling: catalog?.isFilling ?? false,
+            copiedRows: tables.rows, copyBytes: tables.size, damagedTables: tables.damage.count)
     }
 
     package var catalog: AttributeCatalog? { state.withLock { $0.catalog } }
 
     /// Nothing more is begun; `close` follows when nobody calls any more.
     package func stop() {
-        state.withLock { $0.isStopping = true }
+        stopping.store(true, ordering: .relaxed)
+    }
+
+    var isStopping: Bool { stopping.load(ordering: .relaxed) }
+
+    /// Nothing is known of any key, here or elsewhere.
+    package var isEmpty: Bool { state.withLock { $0.isEmpty } }
+
+    /// Rows may be there from now on.
+    package func willWrite() {
+        state.withLock { state in
+            state.writes += 1
+            state.isEmpty = false
+        }
     }
 
     package func close() throws(CatalogError) {
@@ -286,7 +304,7 @@ package final class AttributeStore: Sendable {
         catalog read: (AttributeCatalog) throws(CatalogError) -> Answer,
         filling: (Answer?, AttributeTables) -> Answer
     ) throws(CatalogError) -> Answer {
-        let (tables, isBehind) = state.withLock { ($0.tables, $0.isBehind) }
+        let (tables, isBehind) = state.withLock { ($0.tables, !$0.behind.isEmpty) }
         do throws(CatalogError) {
             let catalog = try opened()
             let answer = try read(catalog)

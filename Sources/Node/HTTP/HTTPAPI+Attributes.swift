@@ -83,7 +83,7 @@ extension HTTPAPI {
             throw error.problem
         }
         guard let row = known.row, let content = row.json else {
-            if known.isStale { throw .noCatalog }
+            if known.isStale { throw .catalogFilling(key) }
             throw Problem(
                 404, "not-found", "No attributes", "no attributes are known for the key \(key)")
         }
@@ -155,7 +155,7 @@ extension AttributeFailure {
         case .busy:
             var problem = Problem(
                 503, "catalog", "The catalog is busy",
-                "too many calls wait for the catalog; try again")
+                "it did not answer in time, or too many calls wait for it; try again")
             problem.retryAfter = HTTPLimits.retryAfterSeconds
             return problem
         case .catalog(let error):

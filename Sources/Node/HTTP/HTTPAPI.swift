@@ -260,6 +260,15 @@ extension Problem {
         500, "internal", "The node made a mistake",
         "the core gave an answer of another kind; see the node's log")
 
+    static func catalogFilling(_ key: String) -> Problem {
+        var problem = Problem(
+            503, "catalog", "The attributes are not complete",
+            "this node's catalog is being filled, and whether \(key) has attributes is not known "
+                + "here yet; ask another node, or later")
+        problem.retryAfter = HTTPLimits.retryAfterSeconds
+        return problem
+    }
+
     static let noCatalog = Problem(
         503, "catalog", "The attributes cannot be read",
         "this node's catalog does not answer; ask another node, or without by")
