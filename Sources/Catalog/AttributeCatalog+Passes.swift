@@ -83,8 +83,8 @@ extension AttributeCatalog {
         try read { db in
             let nonce = try Self.nonce(db)
             let through = try Self.sequence(db)
-            // All rows lie in the order of the index; some are sorted, for which `+key` keeps SQLite
-            // from walking through all.
+            // All rows lie in the order of the index; some are sorted, for which `+key` keeps
+            // SQLite from walking through all.
             let cursor =
                 after == 0
                 ? try Row.fetchCursor(

@@ -87,8 +87,8 @@ package final class AttributeStore: Sendable {
         var heard: [NodeID: UInt64] = [:]
         /// Peers that gave rows that were new, and have more: what is not here may exist.
         var behind: Set<NodeID> = []
-        /// Nothing was ever written here, nor is known to exist elsewhere. Looked at each second, so
-        /// that counts of those who use no attributes do not wait for a thread.
+        /// Nothing was ever written here, nor is known to exist elsewhere. Looked at each second,
+        /// so that counts of those who use no attributes do not wait for a thread.
         var isEmpty = false
         /// Writes that were begun.
         var writes: UInt64 = 0
