@@ -55,6 +55,9 @@ extension NodeMachine {
         return tag
     }
 
+    /// Beyond any latency: what is sent to such a node is lost.
+    private static let unlinkedRank = 1 << 40
+
     /// The ring and the liveness as they are now.
     ///
     /// - Parameter asksAnew: voters may be asked by it, and told what this one holds: no more than
@@ -66,6 +69,7 @@ extension NodeMachine {
         let reachable = reachableNodes
         let own = configuration.node
         let latency = latency
+        let linked = linked
         let local = consistency.isLocal ? localNodes : nil
         var ownState: ReadState?
         if case .series(let query) = query, asksAnew, !consistency.isWeak, isVotingOnReads,
@@ -82,7 +86,8 @@ extension NodeMachine {
                 // Of equals the next in the order of names: nobody is everybody's second choice.
                 guard node != own else { return -1 }
                 let isBefore = node < own
-                return 2 * latency.rank(node) + (isBefore ? 1 : 0)
+                let unlinked = linked.contains(node) ? 0 : Self.unlinkedRank
+                return unlinked + 2 * latency.rank(node) + (isBefore ? 1 : 0)
             }, patience: latency.patience, ownState: ownState)
     }
 

@@ -119,6 +119,9 @@ package struct NodeMachine {
     var unitesOfBatch: [BatchID: [Tag]] = [:]
     var uniteOfFetch: [Tag: Tag] = [:]
     var latency = ReplicaLatency()
+    /// Peers to which a message can be sent now. One may be alive, as others hear, and not yet be
+    /// connected again: it is asked after those that are.
+    var linked: Set<NodeID> = []
     /// No read wants to look at the time before.
     var readDeadline = Instant.distant
 
@@ -254,9 +257,11 @@ package struct NodeMachine {
             let until = now.monotonic + patience
             receive(message, from: peer, until: until, now, into: &effects)
         case .connected(let peer):
+            linked.insert(peer)
             gossip.connected(to: peer)
             greet(peer, now, into: &effects)
         case .disconnected(let peer, let refused):
+            linked.remove(peer)
             if refused { gossip.connectionRefused(by: peer) }
             lose(peer, now, into: &effects)
         case .request(let request, let what, let deadline):
