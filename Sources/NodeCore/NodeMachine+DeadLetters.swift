@@ -66,20 +66,10 @@ extension NodeMachine {
         into effects: inout [Effect]
     ) {
         var filter = query.filter
-        if read.floor.expired > .min {
-            let edge = configuration.window.start(of: read.floor.expired)
-            filter.from = max(filter.from ?? edge, edge)
-        }
+        if let edge = letterEdge(read.floor) { filter.from = max(filter.from ?? edge, edge) }
         var scan = DeadLetterScan(
             read: read, query: query, partitions: partitions, began: nextJob, filter: filter)
-        var marks = ScanAggregate(
-            ScanSpec(
-                partitions: partitions, type: RetirementMark.type, output: .totalsByKey))
-        memtable.scan(into: &marks)
-        let snapshot = TableSnapshot(
-            frozen: flush.frozen.map { [$0] } ?? [],
-            // Keys of marks are the last ones of any table.
-            tables: tables.filter { $0.meta.lastKey.first == RetirementMark.lead })
+        let (marks, snapshot) = retirementMarks(of: partitions)
         let isKnown = snapshot.frozen.isEmpty && snapshot.tables.isEmpty
         scan.candidates = candidates(scan, marks: isKnown ? marks.count : nil)
         scan.files = forgetting.files.filter { $0.meta.letters > 0 }
@@ -91,14 +81,33 @@ extension NodeMachine {
         }
     }
 
+    /// The marks of letters that are gone: those in memory, and what holds the rest.
+    func retirementMarks(
+        of partitions: PartitionSet
+    ) -> (inMemory: ScanAggregate, TableSnapshot) {
+        var marks = ScanAggregate(
+            ScanSpec(
+                partitions: partitions, type: RetirementMark.type, output: .totalsByKey))
+        memtable.scan(into: &marks)
+        return (
+            marks,
+            TableSnapshot(
+                frozen: flush.frozen.map { [$0] } ?? [],
+                // Keys of marks are the last ones of any table.
+                tables: tables.filter { $0.meta.lastKey.first == RetirementMark.lead })
+        )
+    }
+
+    /// Letters of batches that were created before have expired; nil: none has.
+    func letterEdge(_ floor: RetentionFloor) -> WallTime? {
+        floor.expired > .min ? configuration.window.start(of: floor.expired) : nil
+    }
+
     mutating func listLetters(
         _ scan: DeadLetterScan, _ marks: ScanAggregate, into effects: inout [Effect]
     ) {
         var scan = scan
-        for row in marks.rows {
-            guard let letter = RetirementMark.letter(ofKey: row.key) else { continue }
-            scan.retired.insert(letter)
-        }
+        scan.retired = RetiredLetters(marks)
         scan.rest = Self.places(scan)[...]
         scan.candidates = []
         if !scan.isFiltered { scan.total = scan.all - min(scan.all, scan.retired.count) }
@@ -229,5 +238,16 @@ extension DeadLetterScan {
         if let after = query.after, place <= after { return }
         guard items.count < query.limit else { return }
         items.append(DeadLetterItem(place: place, createdAt: header.createdAt, letter: letter))
+    }
+}
+
+extension RetiredLetters {
+    /// Those whose marks were found.
+    init(_ marks: ScanAggregate) {
+        self.init()
+        for row in marks.rows {
+            guard let letter = RetirementMark.letter(ofKey: row.key) else { continue }
+            insert(letter)
+        }
     }
 }

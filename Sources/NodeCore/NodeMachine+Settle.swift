@@ -30,7 +30,7 @@ extension NodeMachine {
     }
 
     /// Between any two inputs but those of reads; without inputs ticks are asked for at once.
-    mutating func advanceSettling(_ now: Now, into effects: inout [Effect]) {
+    mutating func advanceSettling(into effects: inout [Effect]) {
         guard settling.isWanted, settleStep() else { return }
         // One thing a step: each of them looks at all partitions.
         if let peer = settling.asks.keys.min() {

@@ -68,12 +68,7 @@ extension NodeMachine {
         sweeping.isDue = false
         sweeping.began = now.monotonic
         sweeping.phase = .scanning
-        var marks = ScanAggregate(
-            ScanSpec(partitions: mine, type: RetirementMark.type, output: .totalsByKey))
-        memtable.scan(into: &marks)
-        let snapshot = TableSnapshot(
-            frozen: flush.frozen.map { [$0] } ?? [],
-            tables: tables.filter { $0.meta.lastKey.first == RetirementMark.lead })
+        let (marks, snapshot) = retirementMarks(of: mine)
         run(.scan(snapshot, base: marks), .sweepMarks, into: &effects)
     }
 
@@ -88,22 +83,11 @@ extension NodeMachine {
     mutating func sweepMarksRead(
         _ marks: ScanAggregate, _ now: Now, into effects: inout [Effect]
     ) {
-        var retired = RetiredLetters()
-        for row in marks.rows {
-            guard let letter = RetirementMark.letter(ofKey: row.key) else { continue }
-            retired.insert(letter)
-        }
-        let expired = retention.durable.floor.expired
-        let edge = expired > .min ? configuration.window.start(of: expired) : nil
+        let retired = RetiredLetters(marks)
+        let edge = letterEdge(retention.durable.floor)
         guard retired.count > 0 || edge != nil else { return endSweep(now) }
-        let sweep = LetterSweep(
-            retired: retired, from: edge, partMin: partMin)
         let files = forgetting.files.filter { $0.letterBytes > 0 }.map(\.meta.id)
-        sweepNext(sweep, files, now, into: &effects)
-    }
-
-    private var partMin: UInt64 {
-        letterRoom.isFull ? .max : configuration.letterSweepPartMin
+        sweepNext(LetterSweep(retired: retired, from: edge), files, now, into: &effects)
     }
 
     private mutating func sweepNext(
@@ -137,7 +121,7 @@ extension NodeMachine {
             outcomesFrom: base.outcomesFrom)
         plan.husksFrom = mine.map { base[$0].floor }.min() ?? .first
         var sweep = sweep
-        sweep.partMin = partMin
+        sweep.partMin = letterRoom.isFull ? .max : configuration.letterSweepPartMin
         plan.sweep = sweep
         forgetting.nextID += 1
         sweeping.phase = .writing(sweep, file: id, rest: rest)

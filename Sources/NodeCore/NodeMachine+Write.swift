@@ -84,19 +84,10 @@ extension NodeMachine {
                 .crowdedWrite(record, consistency, full: full), deadline, now, into: &effects)
             return
         }
-        attempt(request, record, consistency, deadline, now, into: &effects)
-    }
-
-    private mutating func attempt(
-        _ request: RequestID, _ record: BatchRecord, _ consistency: Consistency,
-        _ deadline: Instant, _ now: Now, into effects: inout [Effect]
-    ) {
         startWrite(
             WriteSession(
-                tag: newTag(), request: request, header: record.header,
-                placement: ring.placement(home: record.home, touched: record.partitions),
-                record: record, consistency: consistency,
-                local: consistency.isLocal ? localNodes : nil, deadline: deadline,
+                tag: newTag(), request: request, header: header, placement: placement,
+                record: record, consistency: consistency, local: local, deadline: deadline,
                 now: now.monotonic),
             now, into: &effects)
     }
@@ -265,15 +256,28 @@ extension NodeMachine {
             answer(session.request, response, now, into: &effects)
         case .complete(let record, let consistency):
             startWrite(
-                WriteSession(
-                    tag: newTag(), request: session.request, header: record.header,
-                    placement: ring.placement(home: record.home, touched: record.partitions),
-                    record: record, consistency: consistency, isKnownBound: true,
-                    deadline: session.deadline,
-                    now: now.monotonic), now, into: &effects)
+                write(after: session, record, consistency, isKnownBound: true, local: nil, now),
+                now,
+                into: &effects)
         case .attempt(let record, let consistency):
-            attempt(session.request, record, consistency, session.deadline, now, into: &effects)
+            let local = consistency.isLocal ? localNodes : nil
+            startWrite(
+                write(after: session, record, consistency, isKnownBound: false, local: local, now),
+                now,
+                into: &effects)
         }
+    }
+
+    /// A write whose batch was looked up first.
+    private mutating func write(
+        after session: StatusSession, _ record: BatchRecord, _ consistency: Consistency,
+        isKnownBound: Bool, local: Set<NodeID>?, _ now: Now
+    ) -> WriteSession {
+        WriteSession(
+            tag: newTag(), request: session.request, header: record.header,
+            placement: ring.placement(home: record.home, touched: record.partitions),
+            record: record, consistency: consistency, isKnownBound: isKnownBound, local: local,
+            deadline: session.deadline, now: now.monotonic)
     }
 
     // MARK: - Driving on

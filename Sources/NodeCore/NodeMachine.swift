@@ -282,7 +282,7 @@ package struct NodeMachine {
         drainInbox(now, into: &effects)
         if !input.isOfRead { advanceApplies(now, into: &effects) }
         advance(to: now, into: &effects)
-        if !input.isOfRead { advanceSettling(now, into: &effects) }
+        if !input.isOfRead { advanceSettling(into: &effects) }
         drainInbox(now, into: &effects)
     }
 

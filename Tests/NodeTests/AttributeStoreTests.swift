@@ -35,6 +35,19 @@ struct AttributeStoreTests {
             }
         }
 
+        /// Ends, and what the file holds then.
+        func end() throws -> Data {
+            try store.close()
+            return try Data(contentsOf: URL(fileURLWithPath: file))
+        }
+
+        /// Begins on what the file held before.
+        func restart(with old: Data) throws {
+            try store.close()
+            try old.write(to: URL(fileURLWithPath: file))
+            restart()
+        }
+
         func put(_ count: Int, size: Int = 20, round: Int = 0) throws {
             let text = String(repeating: "x", count: size)
             _ = try #require(store.catalog).put(
@@ -273,14 +286,11 @@ struct AttributeStoreTests {
         let fixture = try Fixture()
         try fixture.put(10)
         try fixture.tend(5)
-        try fixture.store.close()
-        let old = try Data(contentsOf: URL(fileURLWithPath: fixture.file))
+        let old = try fixture.end()
         fixture.restart()
         try fixture.put(20)
         try fixture.tend(5)
-        try fixture.store.close()
-        try old.write(to: URL(fileURLWithPath: fixture.file))
-        fixture.restart()
+        try fixture.restart(with: old)
         #expect(fixture.reads(20) == 10)
         try fixture.tend(5)
         #expect(fixture.reads(20) == 20)
@@ -293,14 +303,11 @@ struct AttributeStoreTests {
         let fixture = try Fixture()
         try fixture.put(10)
         try fixture.tend(5)
-        try fixture.store.close()
-        let old = try Data(contentsOf: URL(fileURLWithPath: fixture.file))
+        let old = try fixture.end()
         fixture.restart()
         for size in [30, 40, 50] { try fixture.put(10, size: size) }
         try fixture.tend(5)
-        try fixture.store.close()
-        try old.write(to: URL(fileURLWithPath: fixture.file))
-        fixture.restart()
+        try fixture.restart(with: old)
         try fixture.tend(5)
         // Their numbers are below those that the copy has seen of the file's later state.
         try fixture.put(14, size: 50)

@@ -62,6 +62,33 @@ import Testing
         #expect(spread.due(at: at(7101)) == [peers[1]])
     }
 
+    /// The services of two nodes that hear each other, not yet started.
+    private static func pair(
+        in folder: String, metrics: NodeMetrics = NodeMetrics(),
+        nonce: @escaping @Sendable (Int) -> UInt64,
+        onSend: @escaping @Sendable (Int, AttributeMessage) -> Void = { _, _ in }
+    ) throws -> [AttributeService] {
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let names = ["n1", "n2"].map { NodeID($0) }
+        let mailboxes = names.map { _ in AttributeMailbox() }
+        return try names.enumerated().map { place, name in
+            let other = 1 - place
+            let root = "\(folder)/\(name)"
+            let service = AttributeService(
+                store: AttributeStore(
+                    file: root + "/catalog.sqlite",
+                    files: try DirectoryFileSystem.creating(root: root), now: .zero
+                ) { nonce(place) }, peers: [names[other]], metrics: metrics, logger: logger,
+                send: { message, _ in
+                    onSend(place, message)
+                    mailboxes[other].deliver(message, from: name)
+                    return true
+                })
+            mailboxes[place].connect(service)
+            return service
+        }
+    }
+
     @Test(
         "A row that is put on one node is on the other after a nudge, also one after a remade file")
     func twoServices() async throws {
@@ -69,31 +96,13 @@ import Testing
             .appendingPathComponent("quipu-attributes-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-        let names = ["n1", "n2"].map { NodeID($0) }
-        let mailboxes = names.map { _ in AttributeMailbox() }
         // The progress that n2 shows when it asks n1.
         let shown = Monitor<Int64>(-1)
-        var services: [AttributeService] = []
-        for (place, name) in names.enumerated() {
-            let other = 1 - place
-            let root = folder.appendingPathComponent("\(name)").path
-            let service = AttributeService(
-                store: AttributeStore(
-                    file: root + "/catalog.sqlite",
-                    files: try DirectoryFileSystem.creating(root: root), now: .zero
-                ) { UInt64(place + 1) }, peers: [names[other]], metrics: NodeMetrics(),
-                logger: logger,
-                send: { message, _ in
-                    if place == 1, case .ask(_, let since) = message {
-                        shown.broadcast { $0 = since }
-                    }
-                    mailboxes[other].deliver(message, from: name)
-                    return true
-                })
-            mailboxes[place].connect(service)
-            services.append(service)
-        }
+        let services = try Self.pair(
+            in: folder.path, nonce: { UInt64($0 + 1) },
+            onSend: { place, message in
+                if place == 1, case .ask(_, let since) = message { shown.broadcast { $0 = since } }
+            })
         for service in services { service.start() }
         let entries = (0..<50).map { number in
             AttributeEntry(key: Array("k\(number)".utf8), json: Array(#"{"n":1}"#.utf8))
@@ -115,27 +124,9 @@ import Testing
         "A file that is removed under a running node is filled from a peer, and says so till then")
     func filledFromPeer() async throws {
         let scratch = try DirectoryFileSystemTests.Scratch()
-        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-        let names = ["n1", "n2"].map { NodeID($0) }
-        let mailboxes = names.map { _ in AttributeMailbox() }
         let metrics = NodeMetrics()
-        var services: [AttributeService] = []
-        for (place, name) in names.enumerated() {
-            let other = 1 - place
-            let root = "\(scratch.path)/\(name)"
-            let service = AttributeService(
-                store: AttributeStore(
-                    file: root + "/catalog.sqlite",
-                    files: try DirectoryFileSystem.creating(root: root), now: .zero
-                ) { .random(in: 1 ... .max) }, peers: [names[other]], metrics: metrics,
-                logger: logger,
-                send: { message, _ in
-                    mailboxes[other].deliver(message, from: name)
-                    return true
-                })
-            mailboxes[place].connect(service)
-            services.append(service)
-        }
+        let services = try Self.pair(
+            in: scratch.path, metrics: metrics, nonce: { _ in .random(in: 1 ... .max) })
         for service in services { service.start() }
         let entries = (0..<5000).map { number in
             AttributeEntry(key: Array("k\(number)".utf8), json: Array("{\"n\":\(number)}".utf8))

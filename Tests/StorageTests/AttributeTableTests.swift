@@ -4,17 +4,17 @@ import Testing
 
 @Suite("Tables of attributes")
 struct AttributeTableTests {
-    private static func row(_ number: Int, version: Int64 = 1, size: Int = 40) -> StoredAttributes {
+    private static func row(_ number: Int, version: Int64 = 1, size: Int = 40) -> AttributeRow {
         let digits = String(number)
         let key = "k" + String(repeating: "0", count: 6 - digits.count) + digits
         let text = String(repeating: "x", count: size)
-        return StoredAttributes(
+        return AttributeRow(
             key: Array(key.utf8), version: version,
             json: number % 7 == 3 ? nil : Array("{\"n\":\(number),\"t\":\"\(text)\"}".utf8))
     }
 
     private static func write(
-        _ rows: [StoredAttributes], _ span: AttributeSpan, after tables: AttributeTables,
+        _ rows: [AttributeRow], _ span: AttributeSpan, after tables: AttributeTables,
         in files: MemoryFileSystem
     ) throws -> AttributeTables {
         var writer = try AttributeTableWriter(id: tables.nextID, in: files)
@@ -30,8 +30,8 @@ struct AttributeTableTests {
         try files.list(FileNames.attributeDirectory)
     }
 
-    private static func all(_ tables: AttributeTables) throws -> [StoredAttributes] {
-        var rows: [StoredAttributes] = []
+    private static func all(_ tables: AttributeTables) throws -> [AttributeRow] {
+        var rows: [AttributeRow] = []
         let damage = try tables.forEach { row in
             rows.append(row)
             return true
@@ -126,7 +126,7 @@ struct AttributeTableTests {
         try file.write([[0xff, 0xff, 0xff]], at: 100)
         let damage = try #require(try tables.verify(in: files).first)
         #expect(damage.what.contains("damaged at byte 0"))
-        var left: [StoredAttributes] = []
+        var left: [AttributeRow] = []
         let found = try tables.forEach { row in
             left.append(row)
             return true
@@ -161,7 +161,7 @@ struct AttributeTableTests {
     func crashes() throws {
         let rows = (0..<500).map { Self.row($0) }
         let changed = rows[100..<200].map {
-            StoredAttributes(key: $0.key, version: 2, json: $0.json)
+            AttributeRow(key: $0.key, version: 2, json: $0.json)
         }
         for isWhole in [true, false] {
             let files = MemoryFileSystem()
@@ -196,7 +196,7 @@ struct AttributeTableTests {
         var rows = [Self.row(1, size: StorageLimits.blockTarget - 60)]
         let key = Array(repeating: UInt8(ascii: "z"), count: Limits.keyMax)
         rows.append(
-            StoredAttributes(
+            AttributeRow(
                 key: key, version: .max,
                 json: Array(repeating: 0x20, count: StorageLimits.attributeRowMax)))
         let tables = try Self.write(

@@ -483,36 +483,14 @@ struct HistoryCrashTests {
 
     @Test("what was forgotten is in the files that count, after a power cut at any operation")
     func everyOperation() throws {
-        var random = RandomSource(seed: 61)
         let whole = MemoryFileSystem()
         #expect(Self.script(whole) == 6)
-        let total = whole.operations
-        #expect(total > 100)
-        for operation in 0..<total {
-            let files = MemoryFileSystem()
-            files.fail(at: operation, with: .shortWrite, onward: true)
-            let forgotten = Self.script(files)
-            files.clearFaults()
-            for data in MemoryFileSystem.DataLoss.allCases {
-                for names in MemoryFileSystem.NameLoss.allCases {
-                    let crashed = files.crash(data: data, names: names, &random)
-                    try Self.check(crashed, forgotten, "operation \(operation), \(data), \(names)")
-                }
-            }
-        }
+        #expect(whole.operations > 100)
+        try FaultWalk(script: Self.script, check: Self.check).cutEverywhere(seed: 61)
     }
 
     @Test("a disk without room for a moment loses nothing")
     func diskFull() throws {
-        let whole = MemoryFileSystem()
-        _ = Self.script(whole)
-        var random = RandomSource(seed: 62)
-        for operation in 0..<whole.operations {
-            let files = MemoryFileSystem()
-            files.fail(at: operation, with: .diskFull)
-            let forgotten = Self.script(files)
-            files.clearFaults()
-            try Self.check(files.crash(&random), forgotten, "operation \(operation)")
-        }
+        try FaultWalk(script: Self.script, check: Self.check).fillEverywhere(seed: 62)
     }
 }

@@ -263,36 +263,15 @@ struct LetterSweepTests {
 
     @Test("are the old file or the new one, whole, after a power cut at any operation")
     func everyOperation() throws {
-        var random = RandomSource(seed: 71)
         let whole = MemoryFileSystem()
         #expect(Self.script(whole) == 3)
         try Self.check(whole, 3, "no fault")
         #expect(whole.operations > 50)
-        for operation in 0..<whole.operations {
-            let files = MemoryFileSystem()
-            files.fail(at: operation, with: .shortWrite, onward: true)
-            let done = Self.script(files)
-            files.clearFaults()
-            for data in MemoryFileSystem.DataLoss.allCases {
-                for names in MemoryFileSystem.NameLoss.allCases {
-                    let crashed = files.crash(data: data, names: names, &random)
-                    try Self.check(crashed, done, "operation \(operation), \(data), \(names)")
-                }
-            }
-        }
+        try FaultWalk(script: Self.script, check: Self.check).cutEverywhere(seed: 71)
     }
 
     @Test("a disk without room for a moment loses nothing")
     func diskFull() throws {
-        let whole = MemoryFileSystem()
-        _ = Self.script(whole)
-        var random = RandomSource(seed: 72)
-        for operation in 0..<whole.operations {
-            let files = MemoryFileSystem()
-            files.fail(at: operation, with: .diskFull)
-            let done = Self.script(files)
-            files.clearFaults()
-            try Self.check(files.crash(&random), done, "operation \(operation)")
-        }
+        try FaultWalk(script: Self.script, check: Self.check).fillEverywhere(seed: 72)
     }
 }

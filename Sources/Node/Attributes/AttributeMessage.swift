@@ -1,5 +1,5 @@
-package import Catalog
-internal import Core
+internal import Catalog
+package import Core
 package import Wire
 
 /// What nodes say to each other about attributes. The first byte tells these messages from the

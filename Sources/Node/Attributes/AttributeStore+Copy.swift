@@ -179,7 +179,7 @@ extension AttributeStore {
         // Their versions were looked at when they came here first.
         let ever = WallTime(milliseconds: .max / 2)
         let damage = try tables.forEach { row in
-            rows.append(AttributeRow(key: row.key, version: row.version, json: row.json))
+            rows.append(row)
             if rows.count < AttributeLimits.restoredAtOnce { return true }
             restored += try catalog.upsert(rows, at: ever).applied
             rows.removeAll(keepingCapacity: true)
@@ -208,8 +208,7 @@ extension AttributeStore {
             var failure: StorageError?
             let (nonce, through) = try catalog.export(after: after) { row in
                 do throws(StorageError) {
-                    try writer.add(
-                        StoredAttributes(key: row.key, version: row.version, json: row.json))
+                    try writer.add(row)
                     return !isStopping
                 } catch {
                     failure = error

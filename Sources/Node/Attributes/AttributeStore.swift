@@ -243,10 +243,7 @@ package final class AttributeStore: Sendable {
             filling: { known, tables in
                 if let row = known?.row { return KnownRow(row, isStale: true) }
                 do throws(StorageError) {
-                    let row = try tables.row(of: key)
-                    return KnownRow(
-                        row.map { AttributeRow(key: $0.key, version: $0.version, json: $0.json) },
-                        isStale: true)
+                    return KnownRow(try tables.row(of: key), isStale: true)
                 } catch {
                     self.note(error)
                     return KnownRow(nil, isStale: true)
@@ -315,7 +312,7 @@ package final class AttributeStore: Sendable {
         }
     }
 
-    private func pass(over tables: AttributeTables, _ visit: (StoredAttributes) -> Bool) {
+    private func pass(over tables: AttributeTables, _ visit: (AttributeRow) -> Bool) {
         do {
             for error in try tables.forEach(visit) { note(error) }
         } catch let error as StorageError {

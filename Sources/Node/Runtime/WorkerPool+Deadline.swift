@@ -9,10 +9,20 @@ extension WorkerPool {
         guard let within else { return await run(body) }
         return await withCheckedContinuation { continuation in
             let first = FirstAnswer(continuation)
-            guard submit({ first.give(body()) }) else { return first.give(nil) }
-            Task {
-                // Nobody cancels it; it is over in any case.
-                _ = await Task { try await Task.sleep(for: within) }.result
+            let timer = Task {
+                do {
+                    try await Task.sleep(for: within)
+                    first.give(nil)
+                } catch {
+                    // The answer is there: nobody waits for the time any more.
+                }
+            }
+            let isTaken = submit {
+                first.give(body())
+                timer.cancel()
+            }
+            if !isTaken {
+                timer.cancel()
                 first.give(nil)
             }
         }

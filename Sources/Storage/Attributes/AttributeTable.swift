@@ -1,4 +1,4 @@
-import Core
+package import Core
 import Wire
 
 /// # Tables of attributes: a copy of the catalog that needs no database
@@ -33,20 +33,6 @@ package struct AttributeSpan: Hashable, Sendable {
     /// has, whatever file it is of: none is written before its file has what the copy had.
     func replaces(_ earlier: AttributeSpan) -> Bool {
         isWhole || nonce == earlier.nonce && after <= earlier.after
-    }
-}
-
-/// One key's row in such a table.
-package struct StoredAttributes: Hashable, Sendable {
-    package var key: [UInt8]
-    package var version: Int64
-    /// A JSON object; nil: the key's attributes were deleted.
-    package var json: [UInt8]?
-
-    package init(key: [UInt8], version: Int64, json: [UInt8]?) {
-        self.key = key
-        self.version = version
-        self.json = json
     }
 }
 
@@ -97,7 +83,7 @@ package final class AttributeTable: Sendable {
     }
 
     /// The row of a key, a deletion included; nil where the table has none.
-    package func row(of key: [UInt8]) throws(StorageError) -> StoredAttributes? {
+    package func row(of key: [UInt8]) throws(StorageError) -> AttributeRow? {
         guard let block = index.block(of: key) else { return nil }
         return try rows(of: block).first { $0.key == key }
     }
@@ -105,7 +91,7 @@ package final class AttributeTable: Sendable {
     package var blockCount: Int { index.entries.count }
 
     /// The rows of a block, ascending by key. A fault is tried once more before it counts.
-    package func rows(of block: Int) throws(StorageError) -> [StoredAttributes] {
+    package func rows(of block: Int) throws(StorageError) -> [AttributeRow] {
         do {
             return try read(block)
         } catch {
@@ -113,7 +99,7 @@ package final class AttributeTable: Sendable {
         }
     }
 
-    private func read(_ block: Int) throws(StorageError) -> [StoredAttributes] {
+    private func read(_ block: Int) throws(StorageError) -> [AttributeRow] {
         let entry = index.entries[block]
         let frame = try source.frame(entry.offset, entry.length, checksum: entry.checksum)
         return try source.decoded(at: entry.offset) { () throws(DecodeError) in
@@ -121,9 +107,9 @@ package final class AttributeTable: Sendable {
                 try SectionFrame.decode(
                     .attributes, frame, table: id, at: entry.offset,
                     rawMax: StorageLimits.attributeBlockRawMax))
-            var rows: [StoredAttributes] = []
+            var rows: [AttributeRow] = []
             while !reader.isAtEnd {
-                let row = StoredAttributes(
+                let row = AttributeRow(
                     key: try reader.sized(max: Limits.keyMax), version: try reader.zigzag(),
                     json: try reader.flag()
                         ? try reader.sized(max: StorageLimits.attributeRowMax) : nil)

@@ -1,4 +1,4 @@
-import Core
+package import Core
 import Wire
 
 /// Writes one table of attributes from rows that come ascending by key: a draft, synced, read back
@@ -8,18 +8,13 @@ package struct AttributeTableWriter {
     private let fileSystem: any FileSystem
     private let draft: String
     private let file: any StoredFile
+    private var frames: FrameWriter
     private var index = AttributeIndex()
     private var block = ByteWriter()
     private var blockRows = 0
     private var blockFirst: [UInt8] = []
     private var lastKey: [UInt8]?
-    private var pending: [[UInt8]] = []
-    private var pendingBytes = 0
-    private var written: UInt64 = 0
     private var rows: UInt64 = 0
-
-    /// Bytes that are gathered for one write.
-    private static let writeSize = 1 << 20
 
     /// - Parameter id: above that of every table that is there.
     package init(id: UInt64, in fileSystem: any FileSystem) throws(StorageError) {
@@ -27,13 +22,12 @@ package struct AttributeTableWriter {
         self.fileSystem = fileSystem
         draft = FileNames.attributes(id) + FileNames.draftSuffix
         file = try fileSystem.open(draft, .replace)
+        frames = FrameWriter(file, id: id)
     }
-
-    private var offset: UInt64 { written + UInt64(pendingBytes) }
 
     /// - Parameter row: of a key above the last one's; at most `Limits.keyMax` and
     ///   `StorageLimits.attributeRowMax` bytes.
-    package mutating func add(_ row: StoredAttributes) throws(StorageError) {
+    package mutating func add(_ row: AttributeRow) throws(StorageError) {
         precondition(
             lastKey.map { ByteOrder.compare($0, row.key) < 0 } ?? true,
             "rows of a table come by key")
@@ -55,20 +49,11 @@ package struct AttributeTableWriter {
     /// The table under its own name, durable.
     package mutating func publish(_ span: AttributeSpan) throws(StorageError) -> AttributeTable {
         try closeBlock()
-        let indexOffset = offset
-        let checksum = try append(.attributeIndex, index.bytes)
-        let footerOffset = offset
-        try append(
-            .attributeFooter,
-            AttributeFooter(
-                id: id, span: span, rows: rows, indexOffset: indexOffset, indexChecksum: checksum
-            ).bytes)
-        let tail = FramedFile.tail(
-            of: AttributeFooter.kind, footerOffset: footerOffset, length: offset - footerOffset)
-        pending.append(tail)
-        pendingBytes += tail.count
-        try flush()
-        try file.sync()
+        let indexOffset = frames.offset
+        let checksum = try frames.append(.attributeIndex, index.bytes)
+        let footer = AttributeFooter(
+            id: id, span: span, rows: rows, indexOffset: indexOffset, indexChecksum: checksum)
+        try frames.finish(AttributeFooter.kind, .attributeFooter, footer.bytes)
         try AttributeTable(file, id: id, as: draft).verify()
         let path = FileNames.attributes(id)
         try fileSystem.rename(draft, to: path)
@@ -87,32 +72,14 @@ package struct AttributeTableWriter {
 
     private mutating func closeBlock() throws(StorageError) {
         guard blockRows > 0 else { return }
-        let start = offset
-        let checksum = try append(.attributes, block.bytes)
+        let start = frames.offset
+        let checksum = try frames.append(.attributes, block.bytes)
         index.append(
             AttributeIndex.Entry(
-                offset: start, length: Int(offset - start), rows: blockRows, first: blockFirst,
+                offset: start, length: Int(frames.offset - start), rows: blockRows,
+                first: blockFirst,
                 checksum: checksum))
         block = ByteWriter(capacity: StorageLimits.blockTarget)
         blockRows = 0
-    }
-
-    /// The frame's checksum.
-    @discardableResult
-    private mutating func append(
-        _ kind: SectionFrame.Kind, _ raw: [UInt8]
-    ) throws(StorageError) -> UInt32 {
-        let frame = SectionFrame.encode(kind, raw, table: id, at: offset)
-        pending.append(frame)
-        pendingBytes += frame.count
-        if pendingBytes >= Self.writeSize { try flush() }
-        return SectionFrame.checksum(frame)
-    }
-
-    private mutating func flush() throws(StorageError) {
-        try file.write(pending, at: written)
-        written += UInt64(pendingBytes)
-        pending = []
-        pendingBytes = 0
     }
 }

@@ -1,4 +1,4 @@
-import Core
+package import Core
 
 /// The tables of attributes that are a node's copy of its catalog: the newest whole one, and what
 /// changed after it. A value: it stays readable whatever is written or removed meanwhile.
@@ -100,7 +100,7 @@ package struct AttributeTables: Hashable, Sendable {
     // MARK: - Reading
 
     /// The newest row of a key, a deletion included.
-    package func row(of key: [UInt8]) throws(StorageError) -> StoredAttributes? {
+    package func row(of key: [UInt8]) throws(StorageError) -> AttributeRow? {
         for table in tables.reversed() {
             if let row = try table.row(of: key) { return row }
         }
@@ -112,7 +112,7 @@ package struct AttributeTables: Hashable, Sendable {
     /// - Parameter visit: false ends it.
     /// - Returns: what was damaged.
     package func forEach(
-        _ visit: (StoredAttributes) throws -> Bool
+        _ visit: (AttributeRow) throws -> Bool
     ) throws -> [StorageError] {
         var cursors = tables.reversed().map { AttributeCursor($0) }
         var damage: [StorageError] = []
@@ -190,14 +190,14 @@ package struct AttributeDamage: Hashable, Sendable, CustomStringConvertible {
 private struct AttributeCursor {
     private let table: AttributeTable
     private var nextBlock = 0
-    private var rows: [StoredAttributes] = []
+    private var rows: [AttributeRow] = []
     private var place = 0
 
     init(_ table: AttributeTable) {
         self.table = table
     }
 
-    var row: StoredAttributes? { place < rows.count ? rows[place] : nil }
+    var row: AttributeRow? { place < rows.count ? rows[place] : nil }
 
     /// Of the row at which it stands; nil at the end.
     mutating func key(_ damage: inout [StorageError]) throws(StorageError) -> [UInt8]? {

@@ -4,30 +4,22 @@ import Wire
 /// Writes one table from cells that come in order: blocks, index, filter, footer. The file is a
 /// draft until its writer's owner has looked at it and renamed it.
 struct TableWriter {
-    let id: UInt64
     let granularity: Granularity
     let bucket: Int64
-    private let file: any StoredFile
+    private var frames: FrameWriter
     private let options: StorageOptions
     private(set) var statistics: TableStatistics
     private var filter: KeyFilter
     private var index = TableIndex()
     private var block = TableBlockBuilder()
     private var isSeriesOpen = false
-    private var pending: [[UInt8]] = []
-    private var pendingBytes = 0
-    private(set) var written: UInt64 = 0
-
-    /// Bytes that are gathered for one write.
-    private static let writeSize = 1 << 20
 
     /// - Parameter keysMax: no more keys come than this.
     init(
         file: any StoredFile, id: UInt64, granularity: Granularity = .base, bucket: Int64,
         keysMax: Int, options: StorageOptions
     ) {
-        self.file = file
-        self.id = id
+        frames = FrameWriter(file, id: id)
         self.granularity = granularity
         self.bucket = bucket
         self.options = options
@@ -35,7 +27,9 @@ struct TableWriter {
         filter = KeyFilter(keysMax: keysMax)
     }
 
-    private var offset: UInt64 { written + UInt64(pendingBytes) }
+    var id: UInt64 { frames.id }
+
+    var written: UInt64 { frames.written }
 
     /// - Parameter known: as in `TableStatistics.begin`.
     mutating func begin(
@@ -64,54 +58,28 @@ struct TableWriter {
     /// Writes what is left and syncs the file; what the cells added up to.
     mutating func finish() throws(StorageError) -> TableStatistics {
         try closeBlock()
-        let indexOffset = offset
-        let indexChecksum = try append(.index, index.bytes)
-        let filterOffset = offset
+        let indexOffset = frames.offset
+        let indexChecksum = try frames.append(.index, index.bytes)
+        let filterOffset = frames.offset
         filter.fold(toHold: Int(statistics.keys))
-        let filterChecksum = try append(.filter, filter.bytes)
-        let footerOffset = offset
+        let filterChecksum = try frames.append(.filter, filter.bytes)
         var footer = TableFooter(
             id: id, granularity: granularity, bucket: bucket, window: options.window,
             statistics: statistics, indexOffset: indexOffset, filterOffset: filterOffset)
         footer.checksums = SectionChecksums(index: indexChecksum, filter: filterChecksum)
-        try append(.footer, footer.bytes)
-        let tail = FramedFile.tail(
-            of: TableFooter.kind, footerOffset: footerOffset, length: offset - footerOffset)
-        pending.append(tail)
-        pendingBytes += tail.count
-        try flush()
-        try file.sync()
+        try frames.finish(TableFooter.kind, .footer, footer.bytes)
         return statistics
     }
 
     private mutating func closeBlock() throws(StorageError) {
         guard let first = block.first else { return }
         let cells = block.cells
-        let start = offset
-        let checksum = try append(.block, block.finish())
+        let start = frames.offset
+        let checksum = try frames.append(.block, block.finish())
         index.append(
             TableIndex.Entry(
-                offset: start, length: Int(offset - start), cells: cells, first: first,
+                offset: start, length: Int(frames.offset - start), cells: cells, first: first,
                 checksum: checksum))
         isSeriesOpen = false
-    }
-
-    /// The frame's checksum.
-    @discardableResult
-    private mutating func append(
-        _ kind: SectionFrame.Kind, _ raw: [UInt8]
-    ) throws(StorageError) -> UInt32 {
-        let frame = SectionFrame.encode(kind, raw, table: id, at: offset)
-        pending.append(frame)
-        pendingBytes += frame.count
-        if pendingBytes >= Self.writeSize { try flush() }
-        return SectionFrame.checksum(frame)
-    }
-
-    private mutating func flush() throws(StorageError) {
-        try file.write(pending, at: written)
-        written += UInt64(pendingBytes)
-        pending = []
-        pendingBytes = 0
     }
 }
