@@ -84,7 +84,8 @@ let package = Package(
         .executableTarget(
             name: "quipu",
             dependencies: [
-                "Core", "Client", "Ingest", "Node", "NodeCore", "Simulator", "Storage", "Wire",
+                "Core", "Client", "Ingest", "Node", "NodeCore", "Ring", "Simulator", "Storage",
+                "Wire",
                 "CMalloc", argumentParser,
                 yams,
             ],

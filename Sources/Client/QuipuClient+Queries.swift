@@ -87,8 +87,8 @@ package enum QueryCall {
         get("/v1/attributes/\(PercentEncoding.encode(key))", [])
     }
 
-    package static func endpoints(key: String) -> HTTPCall {
-        get("/v1/endpoints/\(PercentEncoding.encode(key))", [])
+    package static func endpoints(key: String, at time: String? = nil) -> HTTPCall {
+        get("/v1/endpoints/\(PercentEncoding.encode(key))", [("at", time)])
     }
 
     package static let cluster = get("/v1/cluster", [])

@@ -44,10 +44,10 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
 
     /// Folds one batch. The result depends on nothing but the arguments.
     ///
-    /// - Parameter partitioner: the partition of a key, called once for each distinct key and type.
+    /// - Parameter partitioner: tells the partitions of cells.
     package mutating func fold(
         _ bytes: UnsafeRawBufferPointer, parameters: ParseParameters, createdAt: WallTime,
-        rules: FoldRules, partitioner: (UnsafeRawBufferPointer) -> PartitionID
+        rules: FoldRules, partitioner: CellPartitioner
     ) throws(IngestError) -> FoldedBatch {
         guard bytes.count <= Limits.bodyDecodedMax else { throw .bodyTooLarge(bytes: bytes.count) }
         plan = try FieldPlan(parameters)
@@ -105,7 +105,7 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
     }
 
     private mutating func finish(
-        _ partitioner: (UnsafeRawBufferPointer) -> PartitionID
+        _ partitioner: CellPartitioner
     ) throws(IngestError) -> FoldedBatch {
         let room = bounds.bytesMax - deadLetterBytes
         guard room >= 0,

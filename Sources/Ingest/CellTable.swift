@@ -65,6 +65,17 @@ struct CellTable: ~Copyable {
         var isIndexed: Bool { cells & Series.indexed != 0 }
 
         mutating func markIndexed() { cells |= Series.indexed }
+
+        /// The same key and type without any cell.
+        func emptied() -> Series {
+            var series = self
+            series.cells = 0
+            series.pending = 0
+            series.first = CellTable.none
+            series.last = CellTable.none
+            series.latest = CellTable.none
+            return series
+        }
     }
 
     struct Cell: BitwiseCopyable {
@@ -96,6 +107,8 @@ struct CellTable: ~Copyable {
     /// The greatest number of a series, plus one: a slot has so many bits for it.
     static let numberMax: UInt32 = 1 << 22 - 1
     private static let slotsMin = 1 << 10
+    /// Days of one series whose places are remembered; others are looked up again.
+    private static let daysKept = 256
     /// Longer lists of cells are looked up in the second table.
     private static let walkMax = 8
     /// Memory beyond this many cells is given back after a batch.
@@ -382,10 +395,10 @@ struct CellTable: ~Copyable {
 
     // MARK: - Slices
 
-    /// Writes all cells, partition by partition; nil if they take more than `bytesMax`.
+    /// Writes all cells, partition by partition; nil if they take more than `bytesMax`. Nothing is
+    /// added any more before `reset`.
     mutating func write(
-        into writer: inout SliceWriter, bytesMax: Int,
-        partitioner: (UnsafeRawBufferPointer) -> PartitionID
+        into writer: inout SliceWriter, bytesMax: Int, partitioner: CellPartitioner
     ) -> [SliceEntry]? {
         writer.removeAll()
         if max(entries.count, indexedCells) > CellTable.cellsKept {
@@ -397,7 +410,8 @@ struct CellTable: ~Copyable {
             writer.makeRoom(
                 for: min(bytesMax, arena.count + entries.count * 8 + cellCount * 16))
         }
-        sort(partitioner)
+        if let windows = partitioner.windowsPerDay { splitSeries(byDaysOf: windows, partitioner) }
+        sort(partitioner.partition)
         var slices: [SliceEntry] = []
         var position = 0
         while position < order.count {
@@ -422,15 +436,74 @@ struct CellTable: ~Copyable {
         return slices
     }
 
+    /// Gives the days of a series that lie in other partitions than its first one series of their
+    /// own, one for each partition. Those come last, in the order in which the days first appeared:
+    /// it depends on the bytes alone.
+    private mutating func splitSeries(byDaysOf windows: Int64, _ partitioner: CellPartitioner) {
+        // What is known of the days of the series in hand.
+        var byDay: [Int64: Int] = [:]
+        var byPartition: [PartitionID: Int] = [:]
+        for number in 0..<entries.count {
+            let entry = entries[number]
+            guard entry.first != CellTable.none, entry.first != entry.last else { continue }
+            let first = floorDivide(cells[Int(entry.first)].window, windows)
+            if entry.isOrdered, floorDivide(cells[Int(entry.last)].window, windows) == first {
+                continue
+            }
+            cells[Int(entry.latest)].count &+= entry.pending
+            entries[number] = entry.emptied()
+            byDay.removeAll(keepingCapacity: true)
+            byPartition.removeAll(keepingCapacity: true)
+            var next = entry.first
+            while next != CellTable.none {
+                let cell = Int(next)
+                next = cells[cell].next
+                let window = cells[cell].window
+                let day = floorDivide(window, windows)
+                if let place = byDay[day] {
+                    move(cell, to: place)
+                    continue
+                }
+                let partition = partitioner.partition(key(of: entry), window)
+                let isFirst = byPartition.isEmpty
+                let place = byPartition[partition] ?? (isFirst ? number : entries.count)
+                if place == entries.count { entries.append(entry.emptied()) }
+                // Of very many days most come once.
+                if byDay.count == CellTable.daysKept { byDay.removeAll(keepingCapacity: true) }
+                byDay[day] = place
+                byPartition[partition] = place
+                move(cell, to: place)
+            }
+        }
+    }
+
+    /// Valid until another key comes: the arena holds it.
+    private func key(of entry: Series) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(
+            start: arena.base + Int(entry.keyStart), count: Int(entry.keyCount))
+    }
+
+    /// Makes a cell the last and latest of a series.
+    private mutating func move(_ cell: Int, to number: Int) {
+        cells[cell].next = CellTable.none
+        let last = entries[number].last
+        if last == CellTable.none {
+            entries[number].first = UInt32(cell)
+        } else {
+            cells[Int(last)].next = UInt32(cell)
+        }
+        entries[number].last = UInt32(cell)
+        entries[number].latest = UInt32(cell)
+        entries[number].latestWindow = cells[cell].window
+        entries[number].addCell()
+    }
+
     /// Orders the series by partition, counting: those of one partition keep their order.
-    private mutating func sort(_ partitioner: (UnsafeRawBufferPointer) -> PartitionID) {
+    private mutating func sort(_ partition: (UnsafeRawBufferPointer, Int64) -> PartitionID) {
         var starts = [Int](repeating: 0, count: Limits.partitionsMax + 1)
         for number in 0..<entries.count {
-            // The arena holds the key.
-            let key = UnsafeRawBufferPointer(
-                start: arena.base + Int(entries[number].keyStart),
-                count: Int(entries[number].keyCount))
-            let partition = partitioner(key).index
+            let entry = entries[number]
+            let partition = partition(key(of: entry), entry.latestWindow).index
             precondition(Int(partition) < Limits.partitionsMax, "a partition beyond the ring")
             entries[number].partition = partition
             starts[Int(partition) + 1] += 1
@@ -446,11 +519,8 @@ struct CellTable: ~Copyable {
 
     private func write(_ number: Int, into writer: inout SliceWriter) {
         let entry = entries[number]
-        // The arena holds the key, the types their texts.
         writer.beginSeries(
-            key: UnsafeRawBufferPointer(
-                start: arena.base + Int(entry.keyStart), count: Int(entry.keyCount)),
-            type: types.text(of: entry.type), cells: entry.cellCount)
+            key: key(of: entry), type: types.text(of: entry.type), cells: entry.cellCount)
         if entry.first == CellTable.none {
             // Most: all of its events are those since it began.
             writer.append(window: entry.latestWindow, count: UInt64(entry.pending))

@@ -65,6 +65,23 @@ package struct FoldRules: Hashable, Sendable {
     }
 }
 
+/// Where cells lie, as the ring says it.
+package struct CellPartitioner: Sendable {
+    /// Where only the windows of one UTC day are sure to lie together; nil: all of a key's do.
+    package var windowsPerDay: Int64?
+    /// Takes the bytes of a key and the index of a window. Called once for a series, with any of
+    /// its windows, and once more for each day.
+    package var partition: @Sendable (UnsafeRawBufferPointer, Int64) -> PartitionID
+
+    package init(
+        windowsPerDay: Int64? = nil,
+        partition: @escaping @Sendable (UnsafeRawBufferPointer, Int64) -> PartitionID
+    ) {
+        self.windowsPerDay = windowsPerDay
+        self.partition = partition
+    }
+}
+
 /// The part of a folded batch that falls in one partition: a range of the body.
 package struct SliceEntry: Sendable, Hashable {
     package var partition: PartitionID

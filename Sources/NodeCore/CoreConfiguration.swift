@@ -12,6 +12,7 @@ package struct CoreConfiguration: Sendable {
     package var partitions: Int
     package var replication: ReplicationFactor
     package var window: WindowLength = .minute
+    package var placement = KeyPlacement.Rule.key
     package var digestKey: SipKey
     package var gossipInterval: Duration = .seconds(1)
     package var requestTimeout: Duration = .seconds(5)
@@ -112,6 +113,11 @@ package struct CoreConfiguration: Sendable {
         self.digestKey = digestKey
     }
 
+    /// Where cells lie on a ring of this many partitions.
+    package func keyPlacement(_ partitioning: Partitioning) -> KeyPlacement {
+        KeyPlacement(placement, partitioning, window: window)
+    }
+
     var emptyMemtable: Memtable {
         Memtable(
             partitions: partitions, digestKey: digestKey, window: window,
@@ -171,6 +177,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case unionWithoutWriteBack = "union-without-write-back"
     /// A coordinator whose partner gave it what it lacked does not hold that itself.
     case meetsWithoutHolding = "meet-without-holding"
+    /// A top list over keys that lie in several partitions takes the greatest of each part.
+    case cutsSplitTop = "cut-split-top"
     /// Replay applies marks that a file covers.
     case replayIgnoresCoverage = "replay-ignores-coverage"
     /// Catch-up drops one slice of what it fetched, and marks it applied.

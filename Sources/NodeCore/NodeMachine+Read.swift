@@ -34,6 +34,9 @@ extension NodeMachine {
         options.forgetsUnion = has(.unionWithoutWriteBack)
         options.forgetsOwn = has(.meetsWithoutHolding)
         options.frontier = frontierTime
+        if case .scan(let spec, _) = query, !has(.cutsSplitTop) {
+            options.splitsKeys = splitsKeys(spec)
+        }
         reads[tag] = ReadSession(
             tag: tag, request: request, query: translated(query, by: options.floor),
             partitions: partitions, consistency: consistency, options: options)
@@ -45,6 +48,11 @@ extension NodeMachine {
         if case .series = query, !consistency.isWeak {
             probe(query, partitions, now, into: &effects)
         }
+    }
+
+    /// A key that the scan asks for may lie in several partitions.
+    func splitsKeys(_ spec: ScanSpec) -> Bool {
+        configuration.keyPlacement(ring.partitioning).splitsKeys(from: spec.from, to: spec.to)
     }
 
     /// A read names each of its attempts by a tag of its own, in a run that starts at a multiple.

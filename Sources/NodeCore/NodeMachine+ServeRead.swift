@@ -18,6 +18,19 @@ struct ServedRead {
     var convergence: Tag?
 }
 
+extension ServedRead {
+    /// What does not fit into a frame would never arrive, and who asked would wait for it.
+    func answer(_ aggregate: ScanAggregate, _ top: TopSpec?) -> ReadReply.Answer {
+        let rows = ScanRows(aggregate, top: top)
+        guard rows.bytesMax <= ReplicationLimits.totalsBytesMax else {
+            return .failed(
+                "the totals of \(aggregate.count) keys are more than "
+                    + "\(ReplicationLimits.totalsBytesMax >> 20) MiB: ask for less at once")
+        }
+        return .read(.scan(rows), state)
+    }
+}
+
 /// A read that first makes this replica hold what its partners hold, then makes them hold what it
 /// read.
 struct ConvergeState {
@@ -151,13 +164,15 @@ extension NodeMachine {
             }
         case .scan(var spec, let top):
             spec.partitions = partitions
+            // Tables are sorted by partition: where a key lies in several, its total is known at
+            // the end.
+            let kept = splitsKeys(spec) ? nil : top
             var aggregate = ScanAggregate(
                 spec,
-                keeping: top.map { .init($0.k, by: $0.order == .count ? .count : .sum) })
+                keeping: kept.map { .init($0.k, by: $0.order == .count ? .count : .sum) })
             memtable.scan(into: &aggregate)
             if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
-                finish(
-                    read, .read(.scan(ScanRows(aggregate, top: top)), read.state), into: &effects)
+                finish(read, read.answer(aggregate, top), into: &effects)
             } else {
                 run(.scan(snapshot, base: aggregate), .read(read), into: &effects)
             }
@@ -221,6 +236,15 @@ extension NodeMachine {
 }
 
 extension ScanRows {
+    /// Of their encoding, at most: a length, a count and a flag, and with values four more numbers.
+    fileprivate var bytesMax: Int {
+        switch self {
+        case .totals(let rows):
+            rows.reduce(0) { $0 + $1.key.count + ($1.measure.values == nil ? 13 : 59) }
+        case .types(let names), .keys(let names): names.reduce(0) { $0 + $1.count + 2 }
+        }
+    }
+
     init(_ aggregate: ScanAggregate, top: TopSpec?) {
         switch aggregate.spec.output {
         case .totalsByKey:

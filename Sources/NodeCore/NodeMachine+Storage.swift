@@ -151,8 +151,7 @@ extension NodeMachine {
         case (.read(let read), .scanned(let aggregate)):
             var top: TopSpec?
             if case .scan(_, let wanted) = read.query { top = wanted }
-            finish(
-                read, .read(.scan(ScanRows(aggregate, top: top)), read.state), into: &effects)
+            finish(read, read.answer(aggregate, top), into: &effects)
         case (.flushTables, .tables(let tables)):
             tablesWritten(tables, into: &effects)
         case (.flushCommit, .committed):

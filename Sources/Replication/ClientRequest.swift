@@ -61,7 +61,8 @@ package enum ReadQuery: Hashable, Sendable {
     case deadLetters(DeadLetterQuery)
 }
 
-/// Keep only the first `k` keys: exact, since a key lives in one partition.
+/// Keep only the first `k` keys: exact where a key lies in one partition, or one voter reads all of
+/// them; else the coordinator asks for all totals (`ReadSession.Options.splitsKeys`).
 package struct TopSpec: Hashable, Sendable {
     package enum Order: UInt8, Sendable {
         case count = 1

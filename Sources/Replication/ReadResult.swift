@@ -2,8 +2,9 @@ import Core
 import Storage
 
 extension ReadResult {
-    /// One answer from those of disjoint sets of partitions: exact, since a key (and a home) lives
-    /// in one partition. Nil where the kinds differ.
+    /// One answer from those of disjoint sets of partitions: exact, since each cell (and each home)
+    /// lives in one partition. Where keys lie in several, no part of a top list was cut short. Nil
+    /// where the kinds differ.
     package static func merge(_ parts: [ReadResult], query: ReadQuery) -> ReadResult? {
         switch query {
         case .series:
@@ -59,18 +60,33 @@ extension ScanRows {
         switch spec.output {
         case .totalsByKey:
             guard names.isEmpty else { return nil }
-            guard let top else {
-                return .totals(totals.sorted { $0.key.lexicographicallyPrecedes($1.key) })
-            }
+            if parts.count > 1 { totals = combined(totals) }
+            guard let top else { return .totals(totals) }
+            // Where one voter ranks, keys without values have no sum either.
+            if top.order == .sum { totals.removeAll { $0.measure.values == nil } }
             return .totals(Array(totals.sorted { precedes($0, $1, top.order) }.prefix(top.k)))
         case .types, .statistics:
             guard totals.isEmpty else { return nil }
             return .types(Set(names).sorted { $0.lexicographicallyPrecedes($1) })
         case .keys(_, _, let limit):
             guard totals.isEmpty else { return nil }
-            let sorted = names.sorted { $0.lexicographicallyPrecedes($1) }
+            let sorted = Set(names).sorted { $0.lexicographicallyPrecedes($1) }
             return .keys(Array(sorted.prefix(limit)))
         }
+    }
+
+    /// Ascending, each key once.
+    private static func combined(_ totals: [KeyTotal]) -> [KeyTotal] {
+        var combined: [KeyTotal] = []
+        combined.reserveCapacity(totals.count)
+        for total in totals.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+            if combined.last?.key == total.key {
+                combined[combined.count - 1].measure.add(total.measure)
+            } else {
+                combined.append(total)
+            }
+        }
+        return combined
     }
 
     /// Greater first; ties by key, so that every coordinator ranks alike.

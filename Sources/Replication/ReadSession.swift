@@ -95,6 +95,9 @@ package struct ReadSession: Sendable {
         /// What the client asked, and by which floor `query` is its translation.
         package var asked: ReadQuery
         package var floor = RetentionFloor.none
+        /// Of a scan: a key may lie in several partitions, so that only who reads all of them can
+        /// tell which keys are the greatest; of the others all totals are needed.
+        package var splitsKeys = false
         /// Planted bugs: the larger answer; a union that nobody is made to hold, or all but the
         /// coordinator.
         package var isMaximumRead = false
@@ -114,6 +117,8 @@ package struct ReadSession: Sendable {
     package let tag: Tag
     package let request: RequestID
     package let query: ReadQuery
+    /// All that the read covers.
+    private let partitions: PartitionSet
     package let consistency: Consistency
     package let options: Options
     /// By tag: `tag` plus its place.
@@ -146,6 +151,7 @@ package struct ReadSession: Sendable {
         self.options = options
         attemptTimeout = options.attemptTimeout
         nextTag = Tag(tag.number + 1)
+        self.partitions = partitions
         waiting = partitions
     }
 
@@ -344,8 +350,15 @@ package struct ReadSession: Sendable {
         _ tag: Tag, _ partitions: PartitionSet, _ role: ReadAsk.Role, of voters: Int
     ) -> ReadAsk {
         ReadAsk(
-            tag: tag, query: query, partitions: partitions, role: role,
+            tag: tag, query: part(of: partitions), partitions: partitions, role: role,
             isWeak: consistency.isWeak, wantsRecent: isOfOneKey && voters > 1,
             floor: options.floor)
+    }
+
+    /// What is asked of those who read these partitions.
+    private func part(of partitions: PartitionSet) -> ReadQuery {
+        guard case .scan(let spec, _?) = query, options.splitsKeys, partitions != self.partitions
+        else { return query }
+        return .scan(spec, top: nil)
     }
 }

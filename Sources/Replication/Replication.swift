@@ -1,3 +1,5 @@
+internal import Core
+
 // Replication: what makes every batch count once, on every replica, whoever dies in between.
 //
 // The unit is the sealed batch. Its *home* is the partition of its id's token; the voters of the
@@ -44,6 +46,8 @@ package enum ReplicationLimits {
     package static let drivesMax = 32
     /// Client writes and reads under way at once on this coordinator.
     package static let sessionsMax = 4096
+    /// Bytes of the totals that one answer brings: it is one frame.
+    package static let totalsBytesMax = Limits.frameMax - (64 << 10)
     /// Entries of one page of a listing of ids.
     package static let listingMax = 4096
     /// Bytes of records in one answer to a fetch; at least one record is sent.

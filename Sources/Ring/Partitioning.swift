@@ -48,11 +48,6 @@ package struct Partitioning: Hashable, Sendable {
         return end(of: PartitionID(previous))
     }
 
-    /// The partition of a key.
-    package func partition(ofKey key: String) -> PartitionID {
-        partition(of: Murmur3.token(of: key))
-    }
-
     /// The home of a batch: the partition whose voters keep its home record.
     package func home(of id: BatchID) -> PartitionID {
         partition(of: Murmur3.token(of: id))

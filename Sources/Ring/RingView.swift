@@ -52,10 +52,6 @@ package struct RingView: Hashable, Sendable {
         members.first { $0.node == node }
     }
 
-    package func partition(ofKey key: String) -> PartitionID {
-        partitioning.partition(ofKey: key)
-    }
-
     package func home(of id: BatchID) -> PartitionID {
         partitioning.home(of: id)
     }

@@ -1,4 +1,5 @@
 package import Core
+package import Ring
 
 /// What a class of faults may do, and to how many nodes at once. The budget follows from it: what
 /// is promised while it holds, and what is left when it does not (docs/testing.md).
@@ -59,15 +60,21 @@ package enum FaultBudget: String, Sendable {
     case beyond = "beyond the budget"
 }
 
-/// Which of the faults that a seed drew do happen: all of them, or what the shrinker left.
+/// What of a seed happens: which of its faults, and where cells lie if not as drawn. What the
+/// shrinker left, or the command asked for.
 package struct FaultSchedule: Hashable, Sendable {
     package var without: Set<FaultClass>
     /// Numbers of acts; nil: all.
     package var keep: Set<Int>?
+    /// Where cells lie; nil: as the seed draws it.
+    package var placement: KeyPlacement.Rule?
 
-    package init(without: Set<FaultClass> = [], keep: Set<Int>? = nil) {
+    package init(
+        without: Set<FaultClass> = [], keep: Set<Int>? = nil, placement: KeyPlacement.Rule? = nil
+    ) {
         self.without = without
         self.keep = keep
+        self.placement = placement
     }
 
     package static let all = FaultSchedule()
@@ -86,6 +93,7 @@ package struct FaultSchedule: Hashable, Sendable {
             let numbers = keep.sorted().map(String.init).joined(separator: ",")
             text += " --keep " + (keep.isEmpty ? "none" : numbers)
         }
+        if let placement { text += " --placement \(placement.rawValue)" }
         return text
     }
 }

@@ -39,6 +39,9 @@ package struct SeedRun: Sendable {
         swarm.drawCold(&coldDraw)
         var letterDraw = RandomSource(seed: seed ^ 0x6c65_7474)
         swarm.drawRetirement(&letterDraw)
+        var placementDraw = RandomSource(seed: seed ^ 0x706c_6163)
+        swarm.drawPlacement(&placementDraw)
+        swarm.placement = schedule.placement ?? swarm.placement
         self.seed = seed
         self.swarm = swarm
         var finished: VirtualCluster?

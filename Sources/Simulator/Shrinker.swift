@@ -1,5 +1,6 @@
 import Core
 package import NodeCore
+internal import Ring
 
 /// Finds a smaller history that breaks the same promise: classes of faults and acts of the nemesis
 /// are left out as long as the same invariant fails (delta debugging, Zeller and Hildebrandt 2002).
@@ -30,13 +31,18 @@ package struct Shrinker {
             smaller.without.insert(fault)
             attempt(smaller)
         }
+        if best.swarm.placement != .key {
+            var simpler = schedule
+            simpler.placement = .key
+            attempt(simpler)
+        }
         shrinkActs()
         return (best, schedule)
     }
 
     private mutating func shrinkActs() {
         var kept = best.acts.map(\.number)
-        attempt(FaultSchedule(without: schedule.without, keep: Set(kept)))
+        attempt(keeping(kept))
         var parts = 2
         while !kept.isEmpty, runs < SimulatorLimits.shrinkRunsMax {
             let size = max(1, (kept.count + parts - 1) / parts)
@@ -44,9 +50,7 @@ package struct Shrinker {
             for start in stride(from: 0, to: kept.count, by: size) {
                 var rest = kept
                 rest.removeSubrange(start..<min(start + size, kept.count))
-                guard attempt(FaultSchedule(without: schedule.without, keep: Set(rest))) else {
-                    continue
-                }
+                guard attempt(keeping(rest)) else { continue }
                 // Acts that did not come to pass in the shorter history need not be named.
                 let happened = Set(best.acts.map(\.number))
                 kept = rest.filter { happened.contains($0) }
@@ -62,6 +66,12 @@ package struct Shrinker {
                 parts = min(kept.count, 2 * parts)
             }
         }
+    }
+
+    private func keeping(_ acts: [Int]) -> FaultSchedule {
+        var smaller = schedule
+        smaller.keep = Set(acts)
+        return smaller
     }
 
     /// Takes a schedule over where the same invariant fails under it.

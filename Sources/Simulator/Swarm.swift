@@ -1,6 +1,7 @@
 package import Core
 package import NodeCore
 package import Replication
+package import Ring
 package import Storage
 
 /// A class of faults. A third of all seeds has one or two of them only: all at once hide bugs.
@@ -95,6 +96,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var catchUpAge: Duration
     package var driveAfter: Duration
     package var requestTimeout: Duration
+    package var placement = KeyPlacement.Rule.key
     package var horizon: Duration
     package var segmentLength: Duration
     package var closeInterval: Duration
@@ -357,6 +359,11 @@ package struct Swarm: Sendable, CustomStringConvertible {
         return .milliseconds((VirtualCluster.wallStart - age).milliseconds - end.milliseconds)
     }
 
+    /// Drawn apart from the rest: in a quarter of the seeds the days of a key lie apart.
+    package mutating func drawPlacement(_ random: inout RandomSource) {
+        placement = random.chance(1, in: 4) ? .keyAndDay : .key
+    }
+
     /// Drawn apart from the rest: a third of the seeds, some with little room.
     package mutating func drawParking(_ random: inout RandomSource) {
         parks = random.chance(1, in: 3)
@@ -391,6 +398,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
         let names = faults.isEmpty ? "no faults" : faults.map(\.rawValue).joined(separator: " ")
         return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
             + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
+            + (placement == .key ? "" : ", by key and day")
             + (forgetSegmentsMin == nil ? "" : ", forgets")
             + (release.map { ", releases \($0.filesMin) files" } ?? "")
             + (retention == .forever ? "" : ", rolls up")

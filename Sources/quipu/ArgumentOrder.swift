@@ -7,7 +7,7 @@
 /// lacks a word: video ids begin with two dashes as well.
 package enum ArgumentOrder {
     /// Options whose value may begin with a dash, in every command.
-    private static let times: Set<String> = ["--from", "--to", "--created"]
+    private static let times: Set<String> = ["--from", "--to", "--created", "--at"]
 
     /// A command that takes words which may begin with a dash.
     private struct Command {
@@ -26,7 +26,7 @@ package enum ArgumentOrder {
             path: ["top"], words: 1,
             valued: ["--from", "--to", "-k", "--by", "--measure", "--consistency"]),
         Command(path: ["keys"], words: 1, valued: ["--prefix", "--limit", "--page"]),
-        Command(path: ["endpoints"], words: 1, valued: []),
+        Command(path: ["endpoints"], words: 1, valued: ["--at"]),
         Command(path: ["batch"], words: 2, valued: ["--created"]),
         Command(path: ["dlq", "show"], words: 3, valued: []),
         Command(path: ["attributes", "get"], words: 1, valued: []),

@@ -1,5 +1,6 @@
 import ArgumentParser
 import NodeCore
+import Ring
 import Simulator
 
 struct SimulateCommand: AsyncParsableCommand {
@@ -30,6 +31,9 @@ struct SimulateCommand: AsyncParsableCommand {
 
     @Option(help: "These classes of faults do not happen: names with commas between.")
     var without: String?
+
+    @Option(help: "Where cells lie, key or key+day, whatever the seed draws.")
+    var placement: String?
 
     @Option(help: "Run fresh seeds for so long, a fraction allowed, and demand every rare path.")
     var hours: Double?
@@ -75,6 +79,12 @@ struct SimulateCommand: AsyncParsableCommand {
                 throw ValidationError("--without \(name): use some of \(all)")
             }
             schedule.without.insert(fault)
+        }
+        if let placement {
+            guard let rule = KeyPlacement.Rule(rawValue: placement) else {
+                throw ValidationError("--placement \(placement): use key or key+day")
+            }
+            schedule.placement = rule
         }
         guard let keep else { return schedule }
         schedule.keep = []

@@ -39,6 +39,8 @@ struct SimulateSoak {
             for _ in 0..<Self.workers(workers) { begin() }
             while let part = await group.next() {
                 tally.add(part)
+                // Shrinking comes in the end; whoever watches hears of a failure at once.
+                for run in part.failed { Output.error(Simulation.failure(run, nil)) }
                 if clock.now < end { begin() }
                 guard clock.now >= shown + Self.progressEvery else { continue }
                 shown = clock.now

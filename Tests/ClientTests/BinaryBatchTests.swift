@@ -13,8 +13,8 @@ struct BinaryBatchTests {
         return try bytes.withUnsafeBytes { buffer in
             try folder.fold(
                 buffer, parameters: ParseParameters(format: format, defaultType: type),
-                createdAt: WallTime(milliseconds: 1_800_000_000_000), rules: FoldRules()
-            ) { key in PartitionID(Int(key.first ?? 0) % 8) }
+                createdAt: WallTime(milliseconds: 1_800_000_000_000), rules: FoldRules(),
+                partitioner: CellPartitioner { key, _ in PartitionID(Int(key.first ?? 0) % 8) })
         }
     }
 

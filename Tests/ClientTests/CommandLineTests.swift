@@ -24,6 +24,8 @@ struct CommandLineTests {
             ("keys view --prefix -x", "keys --prefix=-x -- view"),
             ("keys view --prefix --json", "keys --prefix --json -- view"),
             ("endpoints -k --node a:1", "endpoints --node=a:1 -- -k"),
+            ("endpoints -k --at -15m", "endpoints --at=-15m -- -k"),
+            ("endpoints k --at 2013-01-05", "endpoints --at=2013-01-05 -- k"),
             ("attributes get --x-", "attributes get -- --x-"),
             ("batch p 7 --created -15m", "batch --created=-15m -- p 7"),
             ("send - --created -15m --type x", "send - --created=-15m --type x"),

@@ -19,8 +19,8 @@ struct FoldInputTests {
                 let batch = try input.bytes.withUnsafeBytes { bytes in
                     try folder.fold(
                         bytes, parameters: input.parameters,
-                        createdAt: WallTime(milliseconds: 253_402_300_799_999), rules: FoldRules()
-                    ) { _ in PartitionID(0) }
+                        createdAt: WallTime(milliseconds: 253_402_300_799_999), rules: FoldRules(),
+                        partitioner: CellPartitioner { _, _ in PartitionID(0) })
                 }
                 #expect(batch.totals.counted + batch.totals.dead == batch.totals.events)
                 let reasons = Set(batch.deadLetters.map(\.reason.name)).sorted()

@@ -24,27 +24,34 @@ struct Folded {
 
     var batch: FoldedBatch
     var cells: [CellName: Measure] = [:]
+    /// How many windows of a key lie together; nil: all.
+    private let day: Int64?
 
     init(
         _ bytes: [UInt8], _ parameters: ParseParameters = ParseParameters(format: .ndjson),
         createdAt: WallTime = FoldFixture.createdAt, rules: FoldRules = FoldRules(),
-        seed: UInt64 = 0, bounds: FoldBounds = .standard
+        seed: UInt64 = 0, bounds: FoldBounds = .standard, day: Int64? = nil
     ) throws {
         var folder = BatchFolder(seed: seed, bounds: bounds)
-        try self.init(&folder, bytes, parameters, createdAt: createdAt, rules: rules)
+        try self.init(&folder, bytes, parameters, createdAt: createdAt, rules: rules, day: day)
     }
 
     init(
         _ folder: inout BatchFolder, _ bytes: [UInt8], _ parameters: ParseParameters,
-        createdAt: WallTime = FoldFixture.createdAt, rules: FoldRules = FoldRules()
+        createdAt: WallTime = FoldFixture.createdAt, rules: FoldRules = FoldRules(),
+        day: Int64? = nil
     ) throws {
+        self.day = day
         // Memory of exactly this size, so that a sanitizer sees a read beyond it.
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
         defer { memory.deallocate() }
         memory.copyBytes(from: bytes)
         batch = try folder.fold(
             UnsafeRawBufferPointer(memory), parameters: parameters, createdAt: createdAt,
-            rules: rules, partitioner: FoldFixture.partition)
+            rules: rules,
+            partitioner: CellPartitioner(windowsPerDay: day) { key, window in
+                FoldFixture.partition(key, day.map { floorDivide(window, $0) } ?? 0)
+            })
         try readCells(rules)
     }
 
@@ -69,11 +76,19 @@ struct Folded {
                     UnsafeRawBufferPointer(rebasing: body[slice.offset..<end]), length: rules.window
                 )
                 var count = 0
+                var series: Set<[String]> = []
+                var latest: [String] = []
                 while let cell = try reader.next() {
-                    #expect(FoldFixture.partition(cell.key) == slice.partition)
+                    let place = day.map { floorDivide(cell.window, $0) } ?? 0
+                    #expect(FoldFixture.partition(cell.key, place) == slice.partition)
                     let name = CellName(
                         type: String(decoding: cell.type, as: UTF8.self),
                         key: String(decoding: cell.key, as: UTF8.self), window: cell.window)
+                    // A key and type come once in a slice.
+                    if latest != [name.type, name.key] {
+                        latest = [name.type, name.key]
+                        #expect(series.insert(latest).inserted)
+                    }
                     #expect(cells.updateValue(cell.measure, forKey: name) == nil)
                     count += 1
                 }
@@ -121,10 +136,10 @@ enum FoldFixture {
     static let exactTimes = FoldRules(
         window: WindowLength(milliseconds: 1), futureLimit: .seconds(400_000_000_000))
 
-    /// Some partition, the same for the same key.
-    static func partition(_ key: UnsafeRawBufferPointer) -> PartitionID {
+    /// Some partition, the same for the same key and day.
+    static func partition(_ key: UnsafeRawBufferPointer, _ day: Int64) -> PartitionID {
         let sum = key.reduce(0) { ($0 * 31 + Int($1)) % 4093 }
-        return PartitionID(sum % 16)
+        return PartitionID((sum + Int(truncatingIfNeeded: day) * 7) & 15)
     }
 
     /// The millisecond that a time means; nil if the event with it is a dead letter. `json` stands

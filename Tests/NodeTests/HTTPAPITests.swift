@@ -88,7 +88,7 @@ struct APIFixture {
     init(
         attributes: ScriptedAttributes = ScriptedAttributes(), parksAny: Bool = false,
         parked: ParkedListing = ParkedListing(count: 0, bytes: 0, items: []),
-        keeper: SnapshotService? = nil,
+        keeper: SnapshotService? = nil, placement rule: KeyPlacement.Rule = .key,
         _ reply: @escaping @Sendable (ClientRequest) -> ClientResponse = { _ in .flushed }
     ) throws {
         let members = ["n1", "n2", "n3"].map {
@@ -102,16 +102,18 @@ struct APIFixture {
         core = ScriptedCore { request in
             if case .parked = request { .parked(parked) } else { reply(request) }
         }
+        let placement = KeyPlacement(rule, ring.partitioning, window: .minute)
         var settings = HTTPSettings(
             node: NodeID("n1"), clusterName: "test", version: "1", window: .minute,
             requestTimeout: .seconds(5), horizon: .seconds(3600),
             rules: RuleTable(FoldRules()), ring: ring,
-            replication: .everywhere(3), members: members, startedAt: APIFixture.now)
+            placement: placement, replication: .everywhere(3), members: members,
+            startedAt: APIFixture.now)
         settings.parksAny = parksAny
         api = HTTPAPI(
             settings: settings, core: core,
             folds: FoldPool(
-                threads: 1, rules: RuleTable(FoldRules()), partitioning: ring.partitioning,
+                threads: 1, rules: RuleTable(FoldRules()), placement: placement,
                 metrics: metrics),
             sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
             keeper: keeper, state: state, clock: { APIFixture.now })

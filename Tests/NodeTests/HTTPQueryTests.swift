@@ -307,7 +307,7 @@ import Testing
                         result: .series([row]), replicas: [NodeID("n1")], consistency: .quorum))
             }
         }
-        let many = HTTPLimits.groupReadsMax * 2 + 1
+        let many = HTTPLimits.seriesReadsAtOnce * 2 + 1
         let text = try await fixture(many).get("/v1/counts/view/x?by=c").text
         #expect(text.contains(#""total":{"count":\#(many)}"#), "\(text)")
         let beyond = try await fixture(HTTPLimits.groupKeysMax + 1).get("/v1/counts/view/x?by=c")

@@ -322,9 +322,9 @@ private func memory(_ standings: RuleStanding?...) -> RuleMemory {
     func folds() async throws {
         var table = RuleTable(FoldRules(futureLimit: hour))
         table.append(from: later, futureLimit: hour, lateness: hour)
+        let placement = KeyPlacement(.key, try Partitioning(partitions: 4), window: .minute)
         let pool = FoldPool(
-            threads: 1, rules: table, partitioning: try Partitioning(partitions: 4),
-            metrics: NodeMetrics())
+            threads: 1, rules: table, placement: placement, metrics: NodeMetrics())
         defer { pool.stop(by: SystemClock.monotonic + .seconds(5)) }
         for (offset, version, dead) in [(-1, 1, 0), (0, 2, 1)] as [(Int64, UInt16, UInt32)] {
             let created = later + .milliseconds(offset)

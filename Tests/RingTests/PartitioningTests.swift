@@ -36,7 +36,8 @@ import Testing
     func spread() {
         var counts = [Int](repeating: 0, count: 256)
         for number in 0..<51_200 {
-            counts[Int(Partitioning.default.partition(ofKey: "key-\(number)").index)] += 1
+            let token = Murmur3.token(of: "key-\(number)")
+            counts[Int(Partitioning.default.partition(of: token).index)] += 1
         }
         #expect(counts.allSatisfy { (130...280).contains($0) })
     }

@@ -1,5 +1,6 @@
 import Core
 import NodeCore
+import Ring
 import Simulator
 import Testing
 
@@ -79,6 +80,7 @@ struct BudgetTests {
             FaultSchedule(without: [.wipes, .loss], keep: [9, 3]).options
                 == " --without loss,wipes --keep 3,9")
         #expect(FaultSchedule(keep: []).options == " --keep none")
+        #expect(FaultSchedule(placement: .keyAndDay).options == " --placement key+day")
         #expect(!FaultSchedule(keep: [3]).allows(4, .cuts))
         #expect(!FaultSchedule(without: [.cuts], keep: [3]).allows(3, .cuts))
         #expect(FaultSchedule(without: [.cuts]).allows(3, .crashes))

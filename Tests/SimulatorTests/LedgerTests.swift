@@ -12,8 +12,7 @@ struct LedgerTests {
 
     func ledger(_ contents: Int, seed: UInt64 = 1) throws -> Ledger {
         var maker = ContentMaker(
-            keys: 1, partitioning: try Partitioning(partitions: 4),
-            random: RandomSource(seed: seed))
+            keys: 1, placement: placement, random: RandomSource(seed: seed))
         let ledger = Ledger()
         for number in 0..<contents {
             ledger.add(
@@ -24,7 +23,13 @@ struct LedgerTests {
         return ledger
     }
 
-    var query: SeriesQuery { SeriesQuery(partition: PartitionID(0), key: key) }
+    let query: SeriesQuery
+    private let placement: KeyPlacement
+
+    init() throws {
+        placement = KeyPlacement(.key, try Partitioning(partitions: 4), window: .minute)
+        query = SeriesQuery(partition: placement.partition(of: key, window: 0), key: key)
+    }
 
     @Test("reads the set of contents out of any fold of contents")
     func decodes() throws {
@@ -32,7 +37,7 @@ struct LedgerTests {
         var random = RandomSource(seed: 2)
         for _ in 0..<200 {
             let set = ContentSet((0..<70).filter { _ in random.chance(1, in: 2) })
-            let rows = ledger.rows(of: key, in: set)
+            let rows = ledger.rows(of: query, in: set)
             let seen = try ledger.decode(rows, query)
             let expected = set.intersection(ledger.contents(touching: key))
             #expect(seen.members == expected.members)
@@ -42,7 +47,7 @@ struct LedgerTests {
     @Test("refuses a cell that was counted twice")
     func twice() throws {
         let ledger = try ledger(30)
-        var rows = ledger.rows(of: key, in: ContentSet(0..<30))
+        var rows = ledger.rows(of: query, in: ContentSet(0..<30))
         rows[0].measure.count *= 2
         #expect(throws: Violation.self) { try ledger.decode(rows, query) }
     }
@@ -54,7 +59,7 @@ struct LedgerTests {
             ledger.contents.first { content in
                 content.cells.count { $0.name.key == key } > 1
             })
-        let rows = ledger.rows(of: key, in: ContentSet([whole.number]))
+        let rows = ledger.rows(of: query, in: ContentSet([whole.number]))
         #expect(throws: Violation.self) { try ledger.decode(Array(rows.dropLast()), query) }
         #expect(try ledger.decode(rows, query).members == [whole.number])
     }
@@ -64,7 +69,7 @@ struct LedgerTests {
         let ledger = try ledger(24)
         let row = SeriesRow(type: Array("view".utf8), window: 12, measure: Measure(count: 1))
         #expect(throws: Violation.self) { try ledger.decode([row], query) }
-        var rows = ledger.rows(of: key, in: ContentSet(0..<24))
+        var rows = ledger.rows(of: query, in: ContentSet(0..<24))
         let valued = try #require(rows.firstIndex { $0.measure.values != nil })
         rows[valued].measure.values?.sum += 1
         #expect(throws: Violation.self) { try ledger.decode(rows, query) }

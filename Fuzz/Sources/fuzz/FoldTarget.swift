@@ -70,8 +70,11 @@ enum FoldTarget {
         return Result { () throws(IngestError) in
             try folder.fold(
                 UnsafeRawBufferPointer(memory), parameters: parameters,
-                createdAt: WallTime(milliseconds: 1_780_272_000_000), rules: rules
-            ) { key in PartitionID(key.reduce(0) { $0 &* 31 &+ Int($1) } & 7) }
+                createdAt: WallTime(milliseconds: 1_780_272_000_000), rules: rules,
+                partitioner: CellPartitioner(windowsPerDay: 1440) { key, window in
+                    let day = Int(truncatingIfNeeded: floorDivide(window, 1440))
+                    return PartitionID(key.reduce(day) { $0 &* 31 &+ Int($1) } & 7)
+                })
         }
     }
 

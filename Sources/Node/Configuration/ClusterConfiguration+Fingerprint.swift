@@ -20,6 +20,7 @@ extension ClusterConfiguration {
         ]
         // What all keep for ever needs no word, as before there was a choice.
         if retentionPolicy != .forever { fields.append(.init("retention", retentionText)) }
+        if placement != .key { fields.append(.init("placement", placement.rawValue)) }
         return ClusterFingerprint(fields)
     }
 

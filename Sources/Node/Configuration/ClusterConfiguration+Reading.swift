@@ -58,7 +58,7 @@ extension ClusterConfiguration {
         scalarKeys + ["replication_factor", "retention", "rules", "seeds", "nodes"]
 
     private static let scalarKeys = [
-        "cluster_name", "partitions", "window", "gossip_interval", "commitlog_sync",
+        "cluster_name", "partitions", "placement", "window", "gossip_interval", "commitlog_sync",
         "data_directory", "request_timeout", "horizon", "future_limit", "lateness",
         "memtable_size", "memtable_flush_age", "disk_reserve", "max_parked_size",
         "max_dead_letters_size", "digest_key",
@@ -118,6 +118,10 @@ extension ClusterConfiguration {
             deadLettersSizeMax =
                 setting.text == "unlimited"
                 ? nil : try setting.bytes(in: ConfigurationLimits.deadLettersSize)
+        }
+        if let setting = try top.setting("placement") {
+            let word = try setting.choice(KeyPlacement.Rule.allCases.map(\.rawValue))
+            placement = KeyPlacement.Rule(rawValue: word) ?? .key
         }
         if let setting = try top.setting("log_level") {
             let word = try setting.choice(LogLevel.allCases.map(\.rawValue))

@@ -24,6 +24,9 @@ package struct ClusterConfiguration: Hashable, Sendable {
     package var replicationFactor: ReplicationFactor
     /// The base length of a window. Default 1m. Divides an hour.
     package var window: WindowLength
+    /// What decides in which partition a window lies; fixed for the cluster's life. Default key.
+    /// `key+day` spreads a key with very many windows: questions over several days cost more.
+    package var placement = KeyPlacement.Rule.key
     /// Between two rounds of gossip. Default 1s. Shorter: failures show sooner, at a cost.
     package var gossipInterval: Duration
     /// How long a client's request may take. Default 5s; then the answer is 504.

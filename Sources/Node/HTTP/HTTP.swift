@@ -47,9 +47,13 @@ package enum HTTPLimits {
     package static let lingerMax: Duration = .seconds(1)
     package static let topDefault = 10
     package static let topMax = 1_000_000
-    /// Keys that are read for the windows of a group; at most so many at once.
+    /// Keys of a group, and reads for one answer: of each key in each partition that it lies in.
     package static let groupKeysMax = 10_000
-    package static let groupReadsMax = 32
+    package static let seriesReadsMax = 10_000
+    /// How often reads are repeated that were answered by another floor of retention.
+    package static let floorRoundsMax = 4
+    /// Of these so many at once.
+    package static let seriesReadsAtOnce = 32
     package static let pageDefault = 100
     package static let pageMax = 10_000
     /// Windows in one answer; a query for more must choose a coarser step or a shorter range.

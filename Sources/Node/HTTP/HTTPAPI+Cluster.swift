@@ -189,15 +189,26 @@ extension HTTPAPI {
                 }
             }
             json.field("owners", strings: settings.ring.owners.map(\.name))
+            json.field("placement", placement.rule.rawValue)
         }
     }
 
     func endpoints(_ call: HTTPCall, key: String) throws(Problem) -> HTTPReply {
         try allow(call, ["GET", "HEAD"])
-        try call.query.expect(only: [])
-        let token = Murmur3.token(of: try self.key(key))
+        try call.query.expect(only: ["at"])
+        let time = try call.query.time("at", now: clock().wall)
+        let isByDay = placement.rule == .keyAndDay
+        guard isByDay || time == nil else {
+            throw .badRequest(
+                "at: leave it out; placement is key, so all days of a key have the same replicas")
+        }
+        let window = settings.window.window(of: time ?? clock().wall)
+        let token = try self.key(key).withUnsafeBytes {
+            placement.token(of: $0, window: window)
+        }
         let partition = partitioning.partition(of: token)
         return .json { json in
+            if isByDay { json.field("day", TimeText.day(settings.window.start(of: window))) }
             // A string: 64-bit tokens do not survive the numbers of JavaScript.
             json.field("token", "\(token.value)")
             json.field("partition", partition.index)

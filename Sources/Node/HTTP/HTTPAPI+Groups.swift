@@ -19,38 +19,79 @@ package struct GroupName: Hashable, Sendable {
 }
 
 /// The windows of one key, or of all keys together whose attribute has a value. This node's catalog
-/// names these; each is read like a query of its own, so that its count is as right as any, and
-/// what they add up to is exact.
+/// names these. Where the days of a key lie apart, each partition of a key is asked. Each is a
+/// query of its own, so that its count is as right as any, and what they add up to is exact.
 extension HTTPAPI {
     func read(
         _ keys: [[UInt8]], _ type: [UInt8]?, _ bounds: WindowBounds, _ consistency: Consistency
     ) async throws(Problem) -> KeyRows {
-        var found = KeyRows()
+        let queries = try queries(keys, type, bounds)
         let end = deadline
-        var start = 0
-        while start < keys.count {
-            let part = keys[start..<min(start + HTTPLimits.groupReadsMax, keys.count)]
-            let results = await withTaskGroup(of: Result<ReadAnswer, Problem>.self) { tasks in
-                for key in part {
-                    let query = SeriesQuery(
-                        partition: partitioning.partition(of: Murmur3.token(of: key)), key: key,
-                        type: type, from: bounds.first, to: bounds.end)
+        var answers = try await read(queries, consistency, by: end)
+        for _ in 0..<HTTPLimits.floorRoundsMax {
+            // Retention may have come further between two reads: what it shows by hours in one and
+            // by minutes in another does not add up. The coordinator knows the greatest by now.
+            let floor = answers.reduce(RetentionFloor.none) { $0.merged(with: $1.floor) }
+            let old = answers.indices.filter { answers[$0].floor != floor }
+            guard !old.isEmpty else { return try KeyRows(answers) }
+            let again = try await read(old.map { queries[$0] }, consistency, by: end)
+            for (index, answer) in zip(old, again) { answers[index] = answer }
+        }
+        throw .floorRises
+    }
+
+    /// In the order of the queries.
+    private func read(
+        _ queries: [SeriesQuery], _ consistency: Consistency, by end: Instant
+    ) async throws(Problem) -> [ReadAnswer] {
+        var answers: [ReadAnswer] = []
+        answers.reserveCapacity(queries.count)
+        while answers.count < queries.count {
+            let part = queries[answers.count...].prefix(HTTPLimits.seriesReadsAtOnce)
+            let results = await withTaskGroup(of: (Int, Result<ReadAnswer, Problem>).self) {
+                tasks in
+                for (index, query) in zip(part.indices, part) {
                     tasks.addTask {
                         do throws(Problem) {
-                            return .success(try await read(.series(query), consistency, by: end))
+                            return (
+                                index,
+                                .success(try await read(.series(query), consistency, by: end))
+                            )
                         } catch {
-                            return .failure(error)
+                            return (index, .failure(error))
                         }
                     }
                 }
-                var results: [Result<ReadAnswer, Problem>] = []
+                var results: [(Int, Result<ReadAnswer, Problem>)] = []
                 for await result in tasks { results.append(result) }
-                return results
+                return results.sorted { $0.0 < $1.0 }
             }
-            for result in results { try found.add(try result.get()) }
-            start += HTTPLimits.groupReadsMax
+            for (_, result) in results { answers.append(try result.get()) }
         }
-        return found
+        return answers
+    }
+
+    private func queries(
+        _ keys: [[UInt8]], _ type: [UInt8]?, _ bounds: WindowBounds
+    ) throws(Problem) -> [SeriesQuery] {
+        var queries: [SeriesQuery] = []
+        for key in keys {
+            let places = placement.partitions(
+                of: key, from: bounds.first, to: bounds.end)
+            for partition in places {
+                queries.append(
+                    SeriesQuery(
+                        partition: partition, key: key, type: type, from: bounds.first,
+                        to: bounds.end))
+            }
+            guard queries.count <= HTTPLimits.seriesReadsMax else {
+                throw .badRequest(
+                    "\(keys.count) keys over this range are more than "
+                        + "\(HTTPLimits.seriesReadsMax) reads, since placement is key+day; ask for "
+                        + "a shorter range, or for the group's total: quipu top TYPE --by NAME")
+            }
+        }
+        return queries
     }
 
     /// The keys of a group, ascending.
@@ -83,7 +124,11 @@ struct KeyRows {
         }
     }
 
-    mutating func add(_ answer: ReadAnswer) throws(Problem) {
+    init(_ answers: [ReadAnswer]) throws(Problem) {
+        for answer in answers { try add(answer) }
+    }
+
+    private mutating func add(_ answer: ReadAnswer) throws(Problem) {
         guard case .series(let rows) = answer.result else { throw .unexpectedAnswer }
         for row in rows { measures[row.window, default: .zero].add(row.measure) }
         floor = floor.merged(with: answer.floor)

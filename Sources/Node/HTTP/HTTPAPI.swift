@@ -21,6 +21,7 @@ package struct HTTPSettings: Sendable {
     /// How long after a window batches may still count in it follows from them.
     package var rules: RuleTable
     package var ring: RingView
+    package var placement: KeyPlacement
     package var replication: ReplicationFactor
     package var members: [CoreConfiguration.Member]
     package var startedAt: Now
@@ -32,6 +33,7 @@ package struct HTTPSettings: Sendable {
     package init(
         node: NodeID, clusterName: String, version: String, window: WindowLength,
         requestTimeout: Duration, horizon: Duration, rules: RuleTable, ring: RingView,
+        placement: KeyPlacement,
         replication: ReplicationFactor, members: [CoreConfiguration.Member], startedAt: Now
     ) {
         self.node = node
@@ -42,6 +44,7 @@ package struct HTTPSettings: Sendable {
         self.horizon = horizon
         self.rules = rules
         self.ring = ring
+        self.placement = placement
         self.replication = replication
         self.members = members
         self.startedAt = startedAt
@@ -90,6 +93,7 @@ package struct HTTPAPI: Sendable {
     }
 
     package var partitioning: Partitioning { settings.ring.partitioning }
+    package var placement: KeyPlacement { settings.placement }
 
     package func answer(_ call: HTTPCall) async -> HTTPReply {
         var reply: HTTPReply
@@ -268,6 +272,10 @@ extension Problem {
         problem.retryAfter = HTTPLimits.retryAfterSeconds
         return problem
     }
+
+    static let floorRises = Problem(
+        503, "expiring", "Retention comes further while this is read",
+        "parts of the range were read in different windows; ask again")
 
     static let noCatalog = Problem(
         503, "catalog", "The attributes cannot be read",

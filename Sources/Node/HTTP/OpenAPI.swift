@@ -134,7 +134,9 @@ package enum OpenAPI {
         "/v1/ring":{"get":{"summary":"Owners by arc","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},
         "/v1/endpoints/{key}":{"get":{"summary":"Replicas of a key",
-        "parameters":[{"$ref":"#/components/parameters/key"}],
+        "parameters":[{"$ref":"#/components/parameters/key"},
+        {"name":"at","in":"query","schema":{"type":"string"},
+        "description":"where placement is key+day: a time in the day that is meant; default now"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
         "/v1/gossip":{"get":{"summary":"What gossip spread","responses":{
         "200":{"$ref":"#/components/responses/ok"}}}},

@@ -26,6 +26,12 @@ package enum TimeText {
             + "\(fraction)Z"
     }
 
+    /// Its day in UTC: `YYYY-MM-DD`.
+    package static func day(_ time: WallTime) -> String {
+        let (year, month, day) = civil(floorDivide(time.milliseconds, 86_400_000))
+        return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))"
+    }
+
     /// The same to the second, as part of a file's name: `20261127T120000Z`.
     package static func stamp(_ time: WallTime) -> String {
         let seconds = WallTime(milliseconds: floorDivide(time.milliseconds, 1000) * 1000)

@@ -4,56 +4,32 @@ internal import Wire
 
 /// The file `RULES` of a node's directory (docs/formats/rules.md).
 extension RuleMemory {
-    private static let magic = Array("quipurul".utf8)
-    private static let formatVersion: UInt16 = 1
-    private static let checksumBytes = 4
+    private static let file = CheckedFile(
+        name: NodeFiles.rules, magic: "quipurul", version: 1,
+        remedy: "the rules that this node ran with cannot be read; put back the file of a "
+            + "snapshot, or, where it has peers, remove it: they say which were in force")
     private static let unlimited: Int64 = -1
     /// 25 bytes each.
     private static let entryBytes = 25
 
     /// nil where there is none yet.
     package static func load(from files: any FileSystem) throws(StorageError) -> RuleMemory? {
-        guard try files.list(".").contains(NodeFiles.rules) else { return nil }
-        let bytes = try files.readAll(NodeFiles.rules)
-        guard bytes.count > magic.count + checksumBytes, bytes.starts(with: magic),
-            Array(bytes.suffix(checksumBytes)) == checksum(of: bytes.dropLast(checksumBytes))
-        else {
-            throw .damaged(
-                path: NodeFiles.rules, offset: 0,
-                what: "the rules that this node ran with cannot be read; put back the file of a "
-                    + "snapshot, or, where it has peers, remove it: they say which were in force")
-        }
-        var reader = ByteReader(bytes, from: magic.count, to: bytes.count - checksumBytes)
-        let found: UInt16
-        do throws(DecodeError) {
-            let version: UInt16 = try reader.fixed()
-            if version == formatVersion { return try body(&reader) }
-            found = version
-        } catch {
-            throw .damaged(path: NodeFiles.rules, offset: 0, what: "\(error)")
-        }
-        throw .newerFormat(path: NodeFiles.rules, version: found, known: formatVersion)
+        try file.load(from: files) { reader throws(DecodeError) in try body(&reader) }
     }
 
     /// Returns when it is durable.
     package func store(in files: any FileSystem) throws(StorageError) {
-        try files.rewrite(NodeFiles.rules, as: NodeFiles.rulesDraft, in: ".", encoded)
-    }
-
-    private var encoded: [UInt8] {
-        var writer = ByteWriter(capacity: 64)
-        writer.write(raw: Self.magic)
-        writer.write(fixed: Self.formatVersion)
-        writer.write(fixed: futureLimit.milliseconds)
-        writer.write(fixed: lateness?.milliseconds ?? Self.unlimited)
-        writer.write(count: entries.count)
-        for notice in entries {
-            writer.write(fixed: notice.entry.from.milliseconds)
-            writer.write(fixed: notice.entry.futureLimit.milliseconds)
-            writer.write(fixed: notice.entry.lateness?.milliseconds ?? Self.unlimited)
-            writer.write(notice.standing.rawValue)
+        try Self.file.store(in: files) { writer in
+            writer.write(fixed: futureLimit.milliseconds)
+            writer.write(fixed: lateness?.milliseconds ?? Self.unlimited)
+            writer.write(count: entries.count)
+            for notice in entries {
+                writer.write(fixed: notice.entry.from.milliseconds)
+                writer.write(fixed: notice.entry.futureLimit.milliseconds)
+                writer.write(fixed: notice.entry.lateness?.milliseconds ?? Self.unlimited)
+                writer.write(notice.standing.rawValue)
+            }
         }
-        return writer.bytes + Self.checksum(of: writer.bytes[...])
     }
 
     private static func body(_ reader: inout ByteReader) throws(DecodeError) -> RuleMemory {
@@ -71,7 +47,6 @@ extension RuleMemory {
                 RuleNotice(
                     RuleEntry(from: from, futureLimit: future, lateness: lateness), standing))
         }
-        try reader.finish()
         return memory
     }
 
@@ -80,11 +55,5 @@ extension RuleMemory {
     ) throws(DecodeError) -> Duration? {
         let milliseconds: Int64 = try reader.fixed()
         return milliseconds == unlimited ? nil : .milliseconds(milliseconds)
-    }
-
-    private static func checksum(of bytes: ArraySlice<UInt8>) -> [UInt8] {
-        var writer = ByteWriter(capacity: checksumBytes)
-        writer.write(fixed: Checksum.crc32c(Array(bytes)))
-        return writer.bytes
     }
 }

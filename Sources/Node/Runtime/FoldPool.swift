@@ -28,7 +28,7 @@ package final class FoldPool: Sendable {
     /// Of large batches, which take up to a second each: small ones never wait behind them.
     private let largeWorkers: WorkerPool
     private let table: RuleTable
-    private let partitioning: Partitioning
+    private let placement: KeyPlacement
     private let metrics: NodeMetrics
     /// Folders that rest: their tables are kept from batch to batch. At most as many as there are
     /// threads, of both pools.
@@ -44,7 +44,7 @@ package final class FoldPool: Sendable {
     }
 
     package init(
-        threads: Int, rules: RuleTable, partitioning: Partitioning, metrics: NodeMetrics,
+        threads: Int, rules: RuleTable, placement: KeyPlacement, metrics: NodeMetrics,
         queueMax: Int = RuntimeLimits.foldsMax
     ) {
         workers = WorkerPool(name: "fold", threads: threads, queueMax: queueMax)
@@ -52,7 +52,7 @@ package final class FoldPool: Sendable {
             name: "fold-large", threads: max(1, threads - 1),
             queueMax: min(queueMax, RuntimeLimits.largeFoldsMax))
         table = rules
-        self.partitioning = partitioning
+        self.placement = placement
         self.metrics = metrics
     }
 
@@ -92,10 +92,10 @@ package final class FoldPool: Sendable {
                 (
                     hash,
                     try worker.folder.fold(
-                        buffer, parameters: parameters, createdAt: createdAt, rules: rules
-                    ) { [partitioning] key in
-                        partitioning.partition(of: Murmur3.token(of: key))
-                    }
+                        buffer, parameters: parameters, createdAt: createdAt, rules: rules,
+                        partitioner: CellPartitioner(
+                            windowsPerDay: placement.windowsPerPlace
+                        ) { [placement] in placement.partition(of: $0, window: $1) })
                 )
             }
         }
@@ -106,7 +106,7 @@ package final class FoldPool: Sendable {
             let record = BatchRecord.home(
                 header: BatchHeader(
                     id: id, createdAt: createdAt, contentHash: hash, rule: rules.version),
-                home: partitioning.home(of: id), totals: batch.totals,
+                home: placement.partitioning.home(of: id), totals: batch.totals,
                 slices: batch.slices.map { ($0.partition, $0.offset, $0.length, $0.cells) },
                 cells: batch.body, deadLetters: batch.deadLetters)
             guard record.bytes.count <= FoldPool.recordBytesMax else {

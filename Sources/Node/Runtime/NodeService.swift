@@ -143,6 +143,8 @@ package enum NodeService {
 /// Why a node does not start.
 package enum NodeStartError: Error, CustomStringConvertible {
     case damaged(directory: String, [String])
+    /// The directory is of a cluster that was made otherwise. Nothing was changed.
+    case founding(directory: String, ClusterFingerprint.Difference)
     /// Nothing was changed.
     case coldDisk(directory: String, cold: String?, String)
 
@@ -152,6 +154,12 @@ package enum NodeStartError: Error, CustomStringConvertible {
             "\(directory) is damaged (\(damage.count) places, the first: \(damage.first ?? "?")): "
                 + "no other replica holds what it held; restore a backup, or start it with "
                 + "--accept-loss, which sets the data aside and goes on without"
+        case .founding(let directory, let other):
+            "\(directory) was made with \(other.field) \(other.theirs), cluster.conf says "
+                + "\(other.ours): what a cluster is made with holds for its life; write "
+                + "cluster.conf as it was"
+                + (other.field == "digest_key" ? " (these are check values, not the keys)" : "")
+                + ", or, for another cluster, start in an empty directory"
         case .coldDisk(let directory, let cold, let what):
             "\(directory): \(what) (the cold directory of this node is "
                 + "\(cold ?? "not configured")); nothing was changed"

@@ -34,6 +34,7 @@ struct RunningNode: Sendable {
         let cold = configuration.coldDirectory(of: entry.node)
         let files = try DirectoryFileSystem.creating(root: directory, cold: cold)
         let lock = try DirectoryLock(root: directory)
+        try Founding.verify(configuration, directory, files)
         let rules = try rules(
             configuration, files, acceptsLoss: acceptsLoss, at: SystemClock.wall, logger)
         var core = configuration.core(for: entry.node)
@@ -63,6 +64,7 @@ struct RunningNode: Sendable {
                 \(reason)\(more > 0 ? " (and \(more) more)" : "")
                 """)
         }
+        try Founding.keep(configuration, files)
         for remark in start.recovered.remarks { logger.warning("\(remark)") }
         let identity = start.identity
         let recovery = SystemClock.monotonic - began.monotonic
@@ -115,9 +117,9 @@ struct RunningNode: Sendable {
         mailbox.connect(attributes)
         let snapshots = SnapshotService(
             files: files, runner: start.runner, root: directory,
-            databases: databases(store, parking, rules), logger: logger)
+            databases: databases(store, parking, rules, configuration), logger: logger)
         snapshots.start()
-        let folds = foldPool(configuration, ring, metrics)
+        let folds = foldPool(configuration, core.keyPlacement(ring.partitioning), metrics)
         let free = FreeDisk()
         let disk = DiskWatch(path: directory, reserve: configuration.diskReserve)
         let watch = watchDisk(disk, state, free, inbox, group, logger)
@@ -176,12 +178,11 @@ struct RunningNode: Sendable {
     // MARK: - Parts
 
     private static func foldPool(
-        _ configuration: ClusterConfiguration, _ ring: RingView, _ metrics: NodeMetrics
+        _ configuration: ClusterConfiguration, _ placement: KeyPlacement, _ metrics: NodeMetrics
     ) -> FoldPool {
         FoldPool(
             threads: max(1, System.coreCount),
-            rules: configuration.ruleTable, partitioning: ring.partitioning,
-            metrics: metrics)
+            rules: configuration.ruleTable, placement: placement, metrics: metrics)
     }
 
     private static func settings(
@@ -192,7 +193,8 @@ struct RunningNode: Sendable {
             node: core.node, clusterName: configuration.clusterName, version: Release.version,
             window: configuration.window, requestTimeout: configuration.requestTimeout,
             horizon: configuration.horizon, rules: configuration.ruleTable, ring: ring,
-            replication: core.replication, members: core.members, startedAt: SystemClock.now)
+            placement: core.keyPlacement(ring.partitioning), replication: core.replication,
+            members: core.members, startedAt: SystemClock.now)
         settings.ruleNotices = { rules.notices }
         settings.parksAny = core.parking.bytesMax > 0
         return settings
@@ -229,7 +231,8 @@ struct RunningNode: Sendable {
     }
 
     private static func databases(
-        _ store: AttributeStore, _ parking: ParkingService, _ rules: RuleService
+        _ store: AttributeStore, _ parking: ParkingService, _ rules: RuleService,
+        _ configuration: ClusterConfiguration
     ) -> [SnapshotService.Database] {
         // Where it cannot be read the copy and the peers have it: a snapshot of the counts is worth
         // more than none.
@@ -241,9 +244,13 @@ struct RunningNode: Sendable {
             let folder = String(target.dropLast(NodeFiles.rules.count + 1))
             try rules.memory.store(in: DirectoryFileSystem(root: folder))
         }
-        return [attributes, parking.database, rules.notices.isEmpty ? nil : remembered].compactMap {
-            $0
+        let founding = SnapshotService.Database(NodeFiles.cluster) { target in
+            let folder = String(target.dropLast(NodeFiles.cluster.count + 1))
+            try Founding.store(configuration, in: DirectoryFileSystem(root: folder))
         }
+        return [
+            attributes, parking.database, rules.notices.isEmpty ? nil : remembered, founding,
+        ].compactMap { $0 }
     }
 
     private static func coldWatch(
@@ -308,6 +315,7 @@ extension ClusterConfiguration {
             },
             partitions: partitions, replication: replicationFactor, digestKey: digestKey)
         core.window = window
+        core.placement = placement
         core.gossipInterval = gossipInterval
         core.requestTimeout = requestTimeout
         core.horizon = horizon

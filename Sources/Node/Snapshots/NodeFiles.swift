@@ -4,5 +4,6 @@ enum NodeFiles {
     static let parked = "parked.sqlite"
     /// The rules that the node has run with.
     static let rules = "RULES"
-    static let rulesDraft = "RULES.new"
+    /// What the cluster was made with.
+    static let cluster = "CLUSTER"
 }

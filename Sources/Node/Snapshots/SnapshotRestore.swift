@@ -162,7 +162,9 @@ package struct SnapshotRestore {
         return label
     }
 
-    private static let databases: Set = [NodeFiles.catalog, NodeFiles.parked, NodeFiles.rules]
+    private static let databases: Set = [
+        NodeFiles.catalog, NodeFiles.parked, NodeFiles.rules, NodeFiles.cluster,
+    ]
 
     // MARK: - Files
 
@@ -214,6 +216,7 @@ package struct SnapshotRestore {
 
     /// Reads every cell and every record before the old data goes.
     private func check(_ staging: String, cold: String?) throws {
+        try Founding.verify(configuration, source, DirectoryFileSystem(root: staging))
         var options = StorageOptions(
             digestKey: configuration.digestKey, window: configuration.window)
         options.hasColdTier = cold != nil

@@ -248,8 +248,8 @@ extension VirtualCluster {
         let all = PartitionSet()
         for node in core {
             for level in [Consistency.one, .quorum] {
-                for key in ledger.keys {
-                    try askFinally(.series(seriesQuery(key)), level, node)
+                for query in ledger.keys.flatMap({ seriesQueries($0) }) {
+                    try askFinally(.series(query), level, node)
                 }
                 try askFinally(
                     .scan(ScanSpec(partitions: all, output: .types), top: nil), level, node)

@@ -119,7 +119,8 @@ extension VirtualCluster {
         let keys = ledger.keys
         guard !keys.isEmpty else { return }
         let key = keys[trace.events % keys.count]
-        let query = seriesQuery(key)
+        let queries = seriesQueries(key)
+        let query = queries[trace.events / keys.count % queries.count]
         guard ring.partitions(of: node.id).contains(query.partition) else { return }
         // What rots is an error to whoever reads it, until it is found and set aside.
         guard !node.isRotten else { return }
@@ -131,7 +132,7 @@ extension VirtualCluster {
         // Files have any form that the floor allows: by what is shown of them they are compared.
         let floor = core.durableFloor
         let expected = SeriesRow.shown(
-            ledger.rows(of: key, in: audit.set(query.partition, ledger)), by: floor,
+            ledger.rows(of: query, in: audit.set(query.partition, ledger)), by: floor,
             Ledger.buckets)
         guard SeriesRow.shown(rows, by: floor, Ledger.buckets) == expected else {
             throw Violation("S2", "\(node.id)'s cells of \(query) are not the fold of its set")

@@ -145,6 +145,7 @@ extension VirtualCluster {
             partitions: swarm.partitions, replication: .everywhere(swarm.replication),
             digestKey: Self.digestKey)
         configuration.gossipInterval = swarm.gossipInterval
+        configuration.placement = swarm.placement
         configuration.requestTimeout = swarm.requestTimeout
         configuration.horizon = swarm.horizon
         configuration.segmentLength = swarm.segmentLength

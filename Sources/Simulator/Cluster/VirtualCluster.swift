@@ -11,6 +11,7 @@ package final class VirtualCluster {
     let schedule: FaultSchedule
     let mutants: Set<Mutant>
     package let ring: RingView
+    let placement: KeyPlacement
     package internal(set) var nodes: [VirtualNode] = []
     package internal(set) var now = Instant.zero
     package internal(set) var trace = Trace()
@@ -84,7 +85,8 @@ package final class VirtualCluster {
         historyRandom = RandomSource(seed: seed ^ 0x666f_7267)
         letterRandom = RandomSource(seed: seed ^ 0x6c65_7474)
         ring = try Self.makeRing(swarm)
-        workload = Workload(swarm, partitioning: ring.partitioning, random: random.fork())
+        placement = KeyPlacement(swarm.placement, ring.partitioning, window: .minute)
+        workload = Workload(swarm, placement: placement, random: random.fork())
         for index in 0..<swarm.nodes {
             let skew = Duration.milliseconds(
                 Int64(random.below(2 * Int(swarm.skewMax.milliseconds) + 1))

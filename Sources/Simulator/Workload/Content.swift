@@ -78,12 +78,12 @@ package final class Content: Sendable {
 package struct ContentMaker {
     private let keys: [[UInt8]]
     private let types: [[UInt8]] = [Array("like".utf8), Array("view".utf8)]
-    private let partitioning: Partitioning
+    private let placement: KeyPlacement
     private var random: RandomSource
 
-    package init(keys: Int, partitioning: Partitioning, random: RandomSource) {
+    package init(keys: Int, placement: KeyPlacement, random: RandomSource) {
         self.keys = (0..<keys).map { Array("k\($0)".utf8) }
-        self.partitioning = partitioning
+        self.placement = placement
         self.random = random
     }
 
@@ -106,7 +106,7 @@ package struct ContentMaker {
             key: RetirementMark.key(of: letter), type: RetirementMark.type,
             window: 29_400_000 + Int64(number / Content.groupSize) * 16)
         let cell = ContentCell(
-            name: name, partition: partitioning.home(of: letter.batch),
+            name: name, partition: placement.partitioning.home(of: letter.batch),
             measure: Measure(count: Content.bit(number)))
         let record = encode(number, id: id, createdAt: createdAt, [cell], [], .retirement)
         return Content(
@@ -144,7 +144,7 @@ package struct ContentMaker {
                 measure.values = .init(count: 1, sum: Int128(value), min: value, max: value)
             }
             cells[name] = ContentCell(
-                name: name, partition: partitioning.partition(of: Murmur3.token(of: key)),
+                name: name, partition: placement.partition(of: key, window: name.window),
                 measure: measure)
         }
         return cells.values.sorted { ($0.partition, $0.name) < ($1.partition, $1.name) }
@@ -187,7 +187,8 @@ package struct ContentMaker {
         let header = BatchHeader(
             id: id, createdAt: createdAt, contentHash: Hash128(hash), rule: rule)
         return BatchRecord.home(
-            header: header, home: partitioning.home(of: id), totals: totals, slices: slices,
+            header: header, home: placement.partitioning.home(of: id), totals: totals,
+            slices: slices,
             cells: writer.bytes(), deadLetters: letters)
     }
 

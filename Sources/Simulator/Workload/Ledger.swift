@@ -18,6 +18,7 @@ package final class Ledger {
     var retiring: [LetterID: [Int]] = [:]
     /// Contents with a cell of the key.
     private var byKey: [[UInt8]: ContentSet] = [:]
+    private var partitions: [[UInt8]: PartitionSet] = [:]
 
     /// Sent at least once, by an attempt that may have left something behind.
     package private(set) var submitted = ContentSet()
@@ -54,6 +55,7 @@ package final class Ledger {
                 coarseShares[granularity, default: [:]][name, default: []].append(share)
             }
             byKey[cell.name.key, default: ContentSet()].insert(content.number)
+            partitions[cell.name.key, default: PartitionSet()].insert(cell.partition)
         }
     }
 
@@ -88,6 +90,9 @@ package final class Ledger {
     package func rivals(of id: BatchID) -> [Int] { ids[id] ?? [] }
 
     package func contents(touching key: [UInt8]) -> ContentSet { byKey[key] ?? ContentSet() }
+
+    /// Where cells of the key lie.
+    func partitions(touching key: [UInt8]) -> PartitionSet { partitions[key] ?? PartitionSet() }
 
     package func shares(of name: CellName, by granularity: Granularity = .base) -> [Share] {
         (granularity == .base ? shares[name] : coarseShares[granularity]?[name]) ?? []
@@ -163,11 +168,12 @@ package final class Ledger {
 
     // MARK: - Recounting
 
-    /// The fold of a set of contents over one key, sorted by (type, window).
-    package func rows(of key: [UInt8], in set: ContentSet) -> [SeriesRow] {
+    /// The fold of a set of contents over one key in one partition, sorted by (type, window).
+    package func rows(of query: SeriesQuery, in set: ContentSet) -> [SeriesRow] {
         var cells: [CellName: Measure] = [:]
-        for number in contents(touching: key).intersection(set).members {
-            for cell in contents[number].cells where cell.name.key == key {
+        for number in contents(touching: query.key).intersection(set).members {
+            for cell in contents[number].cells
+            where cell.name.key == query.key && cell.partition == query.partition {
                 cells[cell.name, default: .zero].add(cell.measure)
             }
         }
@@ -190,7 +196,7 @@ package final class Ledger {
             }
         }
         for (number, count) in seen.sorted(by: { $0.key < $1.key }) {
-            let expected = contents[number].cells.count { query.selects($0.name, by: floor) }
+            let expected = contents[number].cells.count { query.selects($0, by: floor) }
             guard count == expected else {
                 throw Violation(
                     "S4", "an answer has \(count) of the \(expected) cells of c\(number): \(query)")
@@ -220,10 +226,18 @@ package final class Ledger {
     }
 }
 
+extension ScanSpec {
+    /// Whether its window is in the range, as it is shown.
+    func selects(_ cell: ContentCell, by floor: RetentionFloor) -> Bool {
+        Ledger.shown(cell.name, by: floor).map { windows.contains($0.window) } ?? false
+    }
+}
+
 extension SeriesQuery {
     /// As it is shown.
-    func selects(_ name: CellName, by floor: RetentionFloor) -> Bool {
-        Ledger.shown(name, by: floor).map { selects($0) } ?? false
+    func selects(_ cell: ContentCell, by floor: RetentionFloor) -> Bool {
+        cell.partition == partition
+            && Ledger.shown(cell.name, by: floor).map { selects($0) } ?? false
     }
 
     private func selects(_ name: CellName) -> Bool {

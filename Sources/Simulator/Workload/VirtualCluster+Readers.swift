@@ -69,8 +69,9 @@ extension VirtualCluster {
         let mine = ring.partitions(of: nodes[node].id)
         let here = ledger.contents[number].cells.filter { mine.contains($0.partition) }
         guard !here.isEmpty else { return }
-        let key = workload.random.pick(here).name.key
-        _ = read(.series(seriesQuery(key)), .quorum, patience(), reader: nil, through: node)
+        let cell = workload.random.pick(here)
+        let query = SeriesQuery(partition: cell.partition, key: cell.name.key)
+        _ = read(.series(query), .quorum, patience(), reader: nil, through: node)
     }
 
     private func hotKey() -> [UInt8]? {
@@ -113,9 +114,18 @@ extension VirtualCluster {
         return read(.series(query), level(), patience(), reader: reader)
     }
 
+    /// All that is to be asked of a key: where its days lie apart, one question each.
+    func seriesQueries(_ key: [UInt8]) -> [SeriesQuery] {
+        guard placement.rule == .keyAndDay else {
+            return [SeriesQuery(partition: placement.partition(of: key, window: 0), key: key)]
+        }
+        return ledger.partitions(touching: key).map { SeriesQuery(partition: $0, key: key) }
+    }
+
+    /// One of them.
     func seriesQuery(_ key: [UInt8]) -> SeriesQuery {
-        SeriesQuery(
-            partition: ring.partitioning.partition(of: Murmur3.token(of: key)), key: key)
+        let queries = seriesQueries(key)
+        return queries.count == 1 ? queries[0] : workload.random.pick(queries)
     }
 
     private func askScan(_ reader: Int) -> Bool {
@@ -129,8 +139,15 @@ extension VirtualCluster {
         let top =
             output == .totalsByKey
             ? TopSpec(k: 1 + workload.random.below(5), order: .count) : nil
-        let spec = ScanSpec(
+        var spec = ScanSpec(
             partitions: PartitionSet(), type: output == .types ? nil : type, output: output)
+        // Over one day, where a key lies in one partition, and over several.
+        if placement.rule == .keyAndDay, workload.random.chance(2, in: 3) {
+            let places = [-1440, 0, 29_400_000, Content.longAgo]
+            let day = floorDivide(workload.random.pick(places), 1440)
+            spec.from = day * 1440
+            spec.to = (day + Int64(workload.random.pick([1, 1, 3]))) * 1440
+        }
         return read(.scan(spec, top: top), level(), patience(), reader: reader)
     }
 

@@ -52,9 +52,9 @@ package struct Workload {
     var turns: [Int]
     var sequences: [UInt64]
 
-    init(_ swarm: Swarm, partitioning: Partitioning, random: RandomSource) {
+    init(_ swarm: Swarm, placement: KeyPlacement, random: RandomSource) {
         var random = random
-        maker = ContentMaker(keys: swarm.keys, partitioning: partitioning, random: random.fork())
+        maker = ContentMaker(keys: swarm.keys, placement: placement, random: random.fork())
         self.random = random
         sequences = Array(repeating: 0, count: swarm.producers)
         deniedSince = Array(repeating: nil, count: swarm.readers)

@@ -97,17 +97,23 @@ struct EndpointsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "endpoints",
         abstract: "The replicas of a key.",
-        discussion: "Example: quipu endpoints angrave/SystemProgramming")
+        discussion: """
+            Where placement is key+day, they are those of one day, by default today's.
+            Example: quipu endpoints angrave/SystemProgramming
+            """)
 
     @Argument(help: "The key.")
     var key: String
+
+    @Option(help: "Where placement is key+day: a time in the UTC day that is meant; default now.")
+    var at: String?
 
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
     func run() async throws {
         let reply = try await connection.withClient {
-            try await $0.perform(QueryCall.endpoints(key: key))
+            try await $0.perform(QueryCall.endpoints(key: key, at: at))
         }
         if result.json {
             Output.body(reply.body)
@@ -115,7 +121,9 @@ struct EndpointsCommand: AsyncParsableCommand {
         }
         let json = try reply.json()
         let replicas = json["replicas"]?.array ?? []
-        print("token \(json["token"]?.plain ?? "?"), partition \(json["partition"]?.plain ?? "?")")
+        let day = json["day"].map { " on \($0.plain)" } ?? ""
+        let partition = json["partition"]?.plain ?? "?"
+        print("token \(json["token"]?.plain ?? "?"), partition \(partition)\(day)")
         for replica in replicas { print(TextTable.printable(replica.plain)) }
     }
 }
@@ -138,7 +146,9 @@ struct RingCommand: AsyncParsableCommand {
         let json = try reply.json()
         let owners = json["owners"]?.array?.map(\.plain) ?? []
         let factor = json["replication_factor"]?.plain ?? "?"
-        print("\(json["partitions"]?.plain ?? "?") partitions, replication factor \(factor)")
+        let placement = json["placement"].map { ", placement by \($0.plain)" } ?? ""
+        let partitions = json["partitions"]?.plain ?? "?"
+        print("\(partitions) partitions, replication factor \(factor)\(placement)")
         var counts: [String: Int] = [:]
         for owner in owners { counts[owner, default: 0] += 1 }
         for (owner, count) in counts.sorted(by: { $0.key < $1.key }) {

@@ -86,8 +86,10 @@ struct MeasureFoldCommand: ParsableCommand {
             Result { () throws(IngestError) in
                 try folder.fold(
                     bytes, parameters: input.parameters,
-                    createdAt: WallTime(milliseconds: 253_402_300_799_999), rules: FoldRules()
-                ) { key in PartitionID(key.reduce(0) { $0 &* 31 &+ Int($1) } & 255) }
+                    createdAt: WallTime(milliseconds: 253_402_300_799_999), rules: FoldRules(),
+                    partitioner: CellPartitioner { key, _ in
+                        PartitionID(key.reduce(0) { $0 &* 31 &+ Int($1) } & 255)
+                    })
             }
         }.get()
     }
