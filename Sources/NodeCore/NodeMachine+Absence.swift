@@ -149,6 +149,19 @@ extension NodeMachine {
         return known.run == 0 && known.incarnation > Incarnation(1)
     }
 
+    /// Those that vote beside these in some partition, and stay. What is heard of one may be from
+    /// before its disk was lost, and then it needs those that are away: so each has to promise,
+    /// which only a voter does. Without one of them nothing could be closed anyway.
+    private func partners(of nodes: Set<NodeID>) -> Set<NodeID> {
+        var partners: Set<NodeID> = []
+        for partition in ring.partitioning.all {
+            let voters = ring.replicas(of: partition)
+            guard voters.contains(where: nodes.contains) else { continue }
+            partners.formUnion(voters.filter { !nodes.contains($0) && !isLeftOut($0) })
+        }
+        return partners
+    }
+
     /// With those who are out already.
     private func successors(_ away: [NodeID]) -> [Vote.Successor] {
         peers.filter { away.contains($0) || isLeftOut($0) }.map { peer in
@@ -205,7 +218,11 @@ extension NodeMachine {
                 round.found = found
             }
             absence.round = round
-            if round.promised.count >= majority { proposeValue(now, into: &effects) }
+            let away = round.found?.leftOut.map(\.node) ?? round.away
+            guard round.promised.count >= majority,
+                partners(of: Set(away)).isSubset(of: round.promised)
+            else { return }
+            proposeValue(now, into: &effects)
         case .accept(let number, let proposal):
             guard isAbreast(of: number, peer, into: &effects),
                 mayLeaveOut(proposal.leftOut.map(\.node)),

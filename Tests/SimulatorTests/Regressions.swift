@@ -1,3 +1,4 @@
+import Ring
 import Simulator
 import Testing
 
@@ -12,6 +13,15 @@ struct Regression: Sendable, CustomTestStringConvertible {
     var testDescription: String { "\(seed)\(schedule.options): \(why)" }
 
     static let all: [Regression] = [
+        Regression(
+            seed: 3_081_448_861_888_163,
+            schedule: FaultSchedule(without: [.rot], keep: [15], placement: .key),
+            why: "one was left out while another had lost its disk, and each needed the other"),
+        Regression(
+            seed: 145_381_064_968_534,
+            schedule: FaultSchedule(
+                without: [.lies], keep: [1, 3, 4, 5, 6, 7, 8, 9, 10, 12], placement: .key),
+            why: "the same, while the others had not noticed yet that the second was gone"),
         Regression(
             seed: 46,
             schedule: FaultSchedule(
