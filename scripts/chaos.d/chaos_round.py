@@ -44,7 +44,9 @@ async def run_round(options: Options, directory: Path) -> Report:
         options.peer_port,
         on_end=lambda node, status: stage.node_ended(node, status),
         http_client=client,
-        settings=_SETTINGS,
+        settings=(*_SETTINGS, f"placement: {options.placement}"),
+        # A count of all days asks each of them.
+        partitions=256 if options.placement == "key" else 16,
         links=lambda source, target: network.links[source, target].port,
     )
     stage = Stage(

@@ -153,12 +153,14 @@ class Cluster:
         settings: tuple[str, ...] = (),
         links: Callable[[str, str], int] | None = None,
         replication_factor: int = 3,
+        partitions: int = 256,
     ) -> None:
         self.directory = directory
         self.http_client = http_client
         self._settings = settings
         self._links = links
         self._replication_factor = replication_factor
+        self._partitions = partitions
         self.nodes: dict[str, Node] = {}
         for part in ("conf", "data", "logs"):
             (directory / part).mkdir(parents=True, exist_ok=True)
@@ -185,7 +187,7 @@ class Cluster:
         """The file of one node: the same as the others' but for the addresses of its peers."""
         lines = [
             "cluster_name: chaos",
-            "partitions: 256",
+            f"partitions: {self._partitions}",
             f"replication_factor: {self._replication_factor}",
             "window: 1m",
             "gossip_interval: 200ms",

@@ -19,6 +19,7 @@ class Options:
     kills_min: int
     load: float
     faults: frozenset[str]
+    placement: str
     away: float
     rate: int
     each: float
@@ -38,6 +39,8 @@ class Options:
         words.append(f"--interval {self.interval:g}")
         if self.kills_min:
             words.append(f"--kills-min {self.kills_min}")
+        if self.placement != "key":
+            words.append(f"--placement {self.placement}")
         words.append(f"--faults {','.join(sorted(self.faults))}")
         return " ".join(words)
 
@@ -113,6 +116,12 @@ def read_options(
         help=f"acts, with commas (default %(default)s), or all, or none; known: {', '.join(known)}",
     )
     parser.add_argument(
+        "--placement",
+        choices=("key", "key+day"),
+        default="key",
+        help="where cells lie; by key and day, 16 partitions are asked for each count",
+    )
+    parser.add_argument(
         "--away",
         type=positive,
         default=60,
@@ -156,6 +165,7 @@ def read_options(
         kills_min=values.kills_min,
         load=values.load,
         faults=frozenset(chosen),
+        placement=values.placement,
         away=values.away,
         rate=values.rate,
         each=values.each,

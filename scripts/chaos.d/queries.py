@@ -9,7 +9,7 @@ from typing import Any
 
 from http_client import Answer, HTTPClient, component
 from ledger import Series
-from workload import AUDIT_TYPE, MINUTES, TYPE, minute_of, minute_text
+from workload import AUDIT_TYPE, MINUTES, TYPE, minute_end, minute_of, minute_text
 
 
 class Refused(Exception):
@@ -68,8 +68,8 @@ class MinuteAnswer:
 async def ask_minute(
     client: HTTPClient, address: str, minute: int, level: str, timeout: float = 10
 ) -> MinuteAnswer:
-    """All keys of one minute: a read of all partitions."""
-    after = minute_text(minute + 1)
+    """All keys of one minute, alone or with the day after it: a read of all partitions."""
+    after = minute_end(minute) if minute % 2 == 0 else minute_text(minute + 1)
     target = f"/v1/top/{TYPE}?from={minute_text(minute)}&to={after}&k=10000&consistency={level}"
     body = await _ask(client, address, target, timeout)
     counts = {row["key"]: int(row["count"]) for row in body["rows"]}

@@ -27,7 +27,12 @@ _BROKEN_LINES = (
 
 
 def minute_text(minute: int) -> str:
-    return f"2026-01-01T00:{minute:02d}:00Z"
+    """Each on a day of its own, so that all days matter where they lie apart."""
+    return f"2026-01-{minute + 1:02d}T00:{minute:02d}:00Z"
+
+
+def minute_end(minute: int) -> str:
+    return f"2026-01-{minute + 1:02d}T00:{minute + 1:02d}:00Z"
 
 
 def minute_of(start: str) -> int | None:
