@@ -210,7 +210,7 @@ enum Target: String, CaseIterable {
         let history = try HistoryHandle.open(try files.open(path, .read), id: 1, as: path)
         let runner = StorageRunner(fileSystem: files, options: options)
         let homes = PartitionSet((0..<8).map { PartitionID($0) })
-        let query = LetterQuery(homes: homes, reason: nil, type: nil, after: nil, limit: 10)
+        let query = LetterQuery(homes: homes, limit: 10)
         var failure: (any Error)?
         let attempts: [() throws -> Void] = [
             { _ = try history.lookUp(Seeds.header(3).id) },

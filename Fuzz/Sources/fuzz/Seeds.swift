@@ -27,7 +27,9 @@ enum Seeds {
 
     private static func memtable(_ number: Int) throws -> Memtable {
         var random = RandomSource(seed: UInt64(number + 1))
-        var memtable = Memtable(partitions: 8, digestKey: Target.options.digestKey, window: .minute)
+        var memtable = Memtable(
+            partitions: 8, digestKey: Target.options.digestKey, window: .minute,
+            bytesMax: StorageLimits.memtableBytesDefault)
         for key in 0..<1 + number {
             var slice = SliceWriter()
             let text = Array("key-\(key)".utf8)
@@ -68,7 +70,8 @@ enum Seeds {
         var options = Target.options
         options.blockTarget = number % 2 == 0 ? 40 : 1 << 15
         let runner = StorageRunner(fileSystem: files, options: options)
-        let frozen = try memtable(number).freeze(through: LSN(1))
+        var memtable = try memtable(number)
+        let frozen = memtable.freeze(through: LSN(1))
         guard case .tables(let tables) = try runner.run(.writeTables(frozen, firstID: 1)).get()
         else { throw Unexpected() }
         return tables
