@@ -18,6 +18,10 @@ struct Regression: Sendable, CustomTestStringConvertible {
             schedule: FaultSchedule(without: [.rot], keep: [15], placement: .key),
             why: "one was left out while another had lost its disk, and each needed the other"),
         Regression(
+            seed: 145_984_035_876_326,
+            schedule: FaultSchedule(placement: .keyAndDay),
+            why: "a content that was sealed anew was held to have taken its first id from another"),
+        Regression(
             seed: 145_381_064_968_534,
             schedule: FaultSchedule(
                 without: [.lies], keep: [1, 3, 4, 5, 6, 7, 8, 9, 10, 12], placement: .key),

@@ -65,16 +65,26 @@ package struct Checks {
     }
 
     /// S6: one content per id, for ever and everywhere.
-    mutating func decide(_ content: Content, _ where: String) throws(Violation) {
-        guard let first = decided[content.id] else {
-            decided[content.id] = content.number
+    fileprivate mutating func decide(
+        _ number: Int, as id: BatchID, _ where: String
+    ) throws(Violation) {
+        guard let first = decided[id] else {
+            decided[id] = number
             return
         }
-        guard first == content.number else {
-            throw Violation(
-                "S6",
-                "\(`where`) counts c\(content.number) of \(content.id), c\(first) was decided")
+        guard first == number else {
+            throw Violation("S6", "\(`where`) counts c\(number) of \(id), c\(first) was decided")
         }
+    }
+}
+
+extension VirtualCluster {
+    func decide(_ number: Int, _ where: String) throws(Violation) {
+        try checks.decide(number, as: ledger.identity(of: number), `where`)
+    }
+
+    func isDecided(_ number: Int) -> Bool {
+        checks.decided[ledger.identity(of: number)] == number
     }
 }
 

@@ -18,7 +18,7 @@ extension VirtualCluster {
             && !ledger.renewed.contains(content.number)
         {
             if node.shadow.holdsRecord(content) {
-                try checks.decide(content, "\(node.id)'s closed segment")
+                try decide(content.number, "\(node.id)'s closed segment")
             } else {
                 try finallyNotCounted(content.number, "\(node.id) closes its segment without it")
             }
@@ -33,7 +33,7 @@ extension VirtualCluster {
         checks.hit(.sealed)
         let partitions = ring.partitions(of: node.id)
         for content in ledger.contents
-        where segment(of: content) < below && checks.decided[content.id] == content.number
+        where segment(of: content) < below && isDecided(content.number)
             && !ledger.renewed.contains(content.number)
         {
             for slice in content.record.slices where partitions.contains(slice.partition) {
@@ -108,8 +108,7 @@ extension VirtualCluster {
         // What was sealed anew counts under another id.
         guard !ledger.renewed.contains(number) else { return }
         checks.closedOut.insert(number)
-        let content = ledger.contents[number]
-        guard checks.decided[content.id] != number else {
+        guard !isDecided(number) else {
             throw Violation("S15", "\(why): c\(number), which was decided")
         }
         guard !ledger.acknowledged(at: .quorum).contains(number), !ledger.confirmed.contains(number)

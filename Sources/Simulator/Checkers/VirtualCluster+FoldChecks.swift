@@ -74,7 +74,7 @@ extension VirtualCluster {
             guard !ledger.renewed.contains(number) || held.id != ledger.contents[number].id else {
                 throw Violation("S15", "\(node.id) counts c\(number), which was sealed anew")
             }
-            try checks.decide(ledger.contents[number], node.id.name)
+            try decide(number, node.id.name)
             guard !ledger.refused.contains(number), !checks.closedOut.contains(number) else {
                 throw Violation("S15", "\(node.id) counts c\(number), finally not counted")
             }

@@ -12,7 +12,7 @@ extension VirtualCluster {
     var decidedForms: [(content: Content, record: BatchRecord)] {
         ledger.forms.compactMap { number, record in
             let content = ledger.contents[number]
-            guard checks.decided[content.id] == number else { return nil }
+            guard isDecided(number) else { return nil }
             return (content: content, record: record)
         }
     }
@@ -192,7 +192,7 @@ extension VirtualCluster {
             let found = rest.first?.line == letter.line ? rest.popFirst() : nil
             if found == letter { continue }
             let isRetired = ledger.retirers(of: LetterID(batch: id, line: letter.line))
-                .contains { checks.decided[ledger.contents[$0].id] == $0 }
+                .contains { isDecided($0) }
             guard isRetired, found?.raw.isEmpty ?? true else {
                 throw Violation("S14", "\(node.id)'s history has other dead letters of \(id)")
             }

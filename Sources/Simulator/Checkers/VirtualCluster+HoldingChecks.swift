@@ -19,7 +19,7 @@ extension VirtualCluster {
             else { throw Violation("S3", "c\(number) is acknowledged at ONE, but on no disk") }
             return
         }
-        try checks.decide(content, "an acknowledgement")
+        try decide(number, "an acknowledgement")
         guard !checks.closedOut.contains(number) else {
             throw Violation("S15", "c\(number) is acknowledged, it was finally not counted")
         }

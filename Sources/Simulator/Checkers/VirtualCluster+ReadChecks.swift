@@ -89,7 +89,7 @@ extension VirtualCluster {
             throw Violation("S4", "\(what()) lacks \(gone), which an earlier read showed")
         }
         for number in seen.members {
-            try checks.decide(ledger.contents[number], "a read")
+            try decide(number, "a read")
         }
     }
 
@@ -201,7 +201,7 @@ extension VirtualCluster {
         }
         if candidates.count == 1 {
             ledger.confirm(candidates[0])
-            try checks.decide(ledger.contents[candidates[0]], "a status")
+            try decide(candidates[0], "a status")
         }
     }
 
@@ -215,7 +215,7 @@ extension VirtualCluster {
     /// A conflict is final: this content may be nowhere.
     func checkRefused(_ number: Int) throws(Violation) {
         let content = ledger.contents[number]
-        guard checks.decided[content.id] != number else {
+        guard !isDecided(number) else {
             throw Violation("S15", "c\(number) is refused, but it was decided")
         }
         guard ledger.rivals(of: content.id).contains(where: { $0 != number }) else {

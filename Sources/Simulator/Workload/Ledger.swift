@@ -36,6 +36,8 @@ package final class Ledger {
     package private(set) var parked: [Int: Set<Int>] = [:]
     /// What contents were sealed anew as, by hash.
     private var renewals: [Hash128: BatchRecord] = [:]
+    /// The ids of their first renewals.
+    private var identities: [Int: BatchID] = [:]
     /// Contents that were sealed anew: under their own id they never count.
     package private(set) var renewed = ContentSet()
 
@@ -158,11 +160,21 @@ package final class Ledger {
         numbers[record.header.contentHash] = number
         renewals[record.header.contentHash] = record
         renewed.insert(number)
+        if identities[number] == nil { identities[number] = record.header.id }
         let id = record.header.id
         if ids[id]?.contains(number) != true { ids[id, default: []].append(number) }
     }
 
-    package func refuse(_ number: Int) { refused.insert(number) }
+    /// The id under which a content counts: of what was sealed anew not its first one, which another
+    /// content may still take.
+    package func identity(of number: Int) -> BatchID {
+        identities[number] ?? contents[number].id
+    }
+
+    /// What was sealed anew counts all the same: the conflict was about its first id.
+    package func refuse(_ number: Int) {
+        if !renewed.contains(number) { refused.insert(number) }
+    }
 
     package func confirm(_ number: Int) { confirmed.insert(number) }
 
