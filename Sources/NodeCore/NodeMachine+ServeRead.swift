@@ -20,7 +20,9 @@ struct ServedRead {
 
 extension ServedRead {
     /// What does not fit into a frame would never arrive, and who asked would wait for it.
-    func answer(_ aggregate: ScanAggregate, _ top: TopSpec?) -> ReadReply.Answer {
+    func answer(_ aggregate: ScanAggregate) -> ReadReply.Answer {
+        var top: TopSpec?
+        if case .scan(_, let wanted) = query { top = wanted }
         let rows = ScanRows(aggregate, top: top)
         guard rows.bytesMax <= ReplicationLimits.totalsBytesMax else {
             return .failed(
@@ -172,7 +174,7 @@ extension NodeMachine {
                 keeping: kept.map { .init($0.k, by: $0.order == .count ? .count : .sum) })
             memtable.scan(into: &aggregate)
             if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
-                finish(read, read.answer(aggregate, top), into: &effects)
+                finish(read, read.answer(aggregate), into: &effects)
             } else {
                 run(.scan(snapshot, base: aggregate), .read(read), into: &effects)
             }

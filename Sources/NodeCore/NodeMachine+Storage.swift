@@ -149,9 +149,7 @@ extension NodeMachine {
         case (.read(let read), .rows(let rows)):
             finish(read, .read(.series(rows), read.state), into: &effects)
         case (.read(let read), .scanned(let aggregate)):
-            var top: TopSpec?
-            if case .scan(_, let wanted) = read.query { top = wanted }
-            finish(read, read.answer(aggregate, top), into: &effects)
+            finish(read, read.answer(aggregate), into: &effects)
         case (.flushTables, .tables(let tables)):
             tablesWritten(tables, into: &effects)
         case (.flushCommit, .committed):

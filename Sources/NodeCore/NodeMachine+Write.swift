@@ -257,14 +257,12 @@ extension NodeMachine {
         case .complete(let record, let consistency):
             startWrite(
                 write(after: session, record, consistency, isKnownBound: true, local: nil, now),
-                now,
-                into: &effects)
+                now, into: &effects)
         case .attempt(let record, let consistency):
             let local = consistency.isLocal ? localNodes : nil
             startWrite(
                 write(after: session, record, consistency, isKnownBound: false, local: local, now),
-                now,
-                into: &effects)
+                now, into: &effects)
         }
     }
 

@@ -79,8 +79,7 @@ package enum Founding {
         try file.load(from: files) { reader throws(DecodeError) in
             var fields: [ClusterFingerprint.Field] = []
             for _ in 0..<(try reader.count(ofSize: 2)) {
-                let name = try reader.text()
-                fields.append(.init(name, try reader.text()))
+                fields.append(try reader.fingerprintField())
             }
             return ClusterFingerprint(fields)
         }
@@ -91,10 +90,7 @@ package enum Founding {
     ) throws(StorageError) {
         try file.store(in: files) { writer in
             writer.write(count: fingerprint.fields.count)
-            for field in fingerprint.fields {
-                writer.write(sized: field.name)
-                writer.write(sized: field.value)
-            }
+            for field in fingerprint.fields { writer.write(field) }
         }
     }
 }

@@ -50,10 +50,10 @@ package enum HTTPLimits {
     /// Keys of a group, and reads for one answer: of each key in each partition that it lies in.
     package static let groupKeysMax = 10_000
     package static let seriesReadsMax = 10_000
-    /// How often reads are repeated that were answered by another floor of retention.
-    package static let floorRoundsMax = 4
     /// Of these so many at once.
     package static let seriesReadsAtOnce = 32
+    /// How often reads are made until all are answered by one floor of retention.
+    package static let floorRoundsMax = 4
     package static let pageDefault = 100
     package static let pageMax = 10_000
     /// Windows in one answer; a query for more must choose a coarser step or a shorter range.

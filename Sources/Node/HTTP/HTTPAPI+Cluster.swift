@@ -196,13 +196,14 @@ extension HTTPAPI {
     func endpoints(_ call: HTTPCall, key: String) throws(Problem) -> HTTPReply {
         try allow(call, ["GET", "HEAD"])
         try call.query.expect(only: ["at"])
-        let time = try call.query.time("at", now: clock().wall)
+        let now = clock().wall
+        let time = try call.query.time("at", now: now)
         let isByDay = placement.rule == .keyAndDay
         guard isByDay || time == nil else {
             throw .badRequest(
                 "at: leave it out; placement is key, so all days of a key have the same replicas")
         }
-        let window = settings.window.window(of: time ?? clock().wall)
+        let window = settings.window.window(of: time ?? now)
         let token = try self.key(key).withUnsafeBytes {
             placement.token(of: $0, window: window)
         }

@@ -25,50 +25,52 @@ extension HTTPAPI {
     func read(
         _ keys: [[UInt8]], _ type: [UInt8]?, _ bounds: WindowBounds, _ consistency: Consistency
     ) async throws(Problem) -> KeyRows {
-        let queries = try queries(keys, type, bounds)
         let end = deadline
-        var answers = try await read(queries, consistency, by: end)
+        var open = try queries(keys, type, bounds)
+        var found: [RetentionFloor: KeyRows] = [:]
         for _ in 0..<HTTPLimits.floorRoundsMax {
+            try await read(open, consistency, by: end, into: &found)
             // Retention may have come further between two reads: what it shows by hours in one and
             // by minutes in another does not add up. The coordinator knows the greatest by now.
-            let floor = answers.reduce(RetentionFloor.none) { $0.merged(with: $1.floor) }
-            let old = answers.indices.filter { answers[$0].floor != floor }
-            guard !old.isEmpty else { return try KeyRows(answers) }
-            let again = try await read(old.map { queries[$0] }, consistency, by: end)
-            for (index, answer) in zip(old, again) { answers[index] = answer }
+            let floor = found.keys.reduce(RetentionFloor.none) { $0.merged(with: $1) }
+            open = found.filter { $0.key != floor }.flatMap(\.value.queries)
+            if open.isEmpty { return found[floor] ?? KeyRows(floor: floor) }
+            found = found.filter { $0.key == floor }
         }
         throw .floorRises
     }
 
-    /// In the order of the queries.
+    /// Adds answers up as they come: of many keys they are large.
+    ///
+    /// - Parameter found: by the floor of retention under which they are shown.
     private func read(
-        _ queries: [SeriesQuery], _ consistency: Consistency, by end: Instant
-    ) async throws(Problem) -> [ReadAnswer] {
-        var answers: [ReadAnswer] = []
-        answers.reserveCapacity(queries.count)
-        while answers.count < queries.count {
-            let part = queries[answers.count...].prefix(HTTPLimits.seriesReadsAtOnce)
-            let results = await withTaskGroup(of: (Int, Result<ReadAnswer, Problem>).self) {
-                tasks in
-                for (index, query) in zip(part.indices, part) {
+        _ queries: [SeriesQuery], _ consistency: Consistency, by end: Instant,
+        into found: inout [RetentionFloor: KeyRows]
+    ) async throws(Problem) {
+        for start in stride(from: 0, to: queries.count, by: HTTPLimits.seriesReadsAtOnce) {
+            let part = queries[start...].prefix(HTTPLimits.seriesReadsAtOnce)
+            let results = await withTaskGroup(
+                of: (SeriesQuery, Result<ReadAnswer, Problem>).self
+            ) { tasks in
+                for query in part {
                     tasks.addTask {
                         do throws(Problem) {
-                            return (
-                                index,
-                                .success(try await read(.series(query), consistency, by: end))
-                            )
+                            let answer = try await read(.series(query), consistency, by: end)
+                            return (query, .success(answer))
                         } catch {
-                            return (index, .failure(error))
+                            return (query, .failure(error))
                         }
                     }
                 }
-                var results: [(Int, Result<ReadAnswer, Problem>)] = []
+                var results: [(SeriesQuery, Result<ReadAnswer, Problem>)] = []
                 for await result in tasks { results.append(result) }
-                return results.sorted { $0.0 < $1.0 }
+                return results
             }
-            for (_, result) in results { answers.append(try result.get()) }
+            for (query, result) in results {
+                let answer = try result.get()
+                try found[answer.floor, default: KeyRows(floor: answer.floor)].add(answer, query)
+            }
         }
-        return answers
     }
 
     private func queries(
@@ -108,12 +110,13 @@ extension HTTPAPI {
     }
 }
 
-/// What the reads of many keys come to.
+/// What the reads of many keys come to that were answered by one floor.
 struct KeyRows {
+    let floor: RetentionFloor
+    /// Those that were answered.
+    private(set) var queries: [SeriesQuery] = []
     /// By window, over all keys and types.
     private var measures: [Int64: Measure] = [:]
-    /// The coarsest form in which any of them was read.
-    private(set) var floor = RetentionFloor.none
     /// The earliest; nil where none is known for one of them.
     private(set) var frontier: WallTime?
     private(set) var replicas: Set<NodeID> = []
@@ -124,14 +127,14 @@ struct KeyRows {
         }
     }
 
-    init(_ answers: [ReadAnswer]) throws(Problem) {
-        for answer in answers { try add(answer) }
+    init(floor: RetentionFloor) {
+        self.floor = floor
     }
 
-    private mutating func add(_ answer: ReadAnswer) throws(Problem) {
+    mutating func add(_ answer: ReadAnswer, _ query: SeriesQuery) throws(Problem) {
         guard case .series(let rows) = answer.result else { throw .unexpectedAnswer }
         for row in rows { measures[row.window, default: .zero].add(row.measure) }
-        floor = floor.merged(with: answer.floor)
+        queries.append(query)
         // Every answer names its replicas.
         if replicas.isEmpty {
             frontier = answer.frontier

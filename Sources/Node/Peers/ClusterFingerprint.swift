@@ -1,3 +1,5 @@
+internal import Wire
+
 /// What all nodes of one cluster must agree on, as names and values: two nodes that differ are not
 /// of one cluster, and the first differing field says why.
 ///
@@ -52,4 +54,18 @@ package struct ClusterFingerprint: Hashable, Sendable {
     }
 
     private static let absent = "(absent)"
+}
+
+extension ByteWriter {
+    mutating func write(_ field: ClusterFingerprint.Field) {
+        write(sized: field.name)
+        write(sized: field.value)
+    }
+}
+
+extension ByteReader {
+    mutating func fingerprintField() throws(DecodeError) -> ClusterFingerprint.Field {
+        let name = try text()
+        return ClusterFingerprint.Field(name, try text())
+    }
 }

@@ -45,10 +45,7 @@ package struct PeerGreeting: Hashable, Sendable {
         writer.write(fixed: identity.startNonce)
         writer.write(target)
         writer.write(count: fingerprint.fields.count + fingerprint.rules.count)
-        for field in fingerprint.fields {
-            writer.write(sized: field.name)
-            writer.write(sized: field.value)
-        }
+        for field in fingerprint.fields { writer.write(field) }
         for (index, notice) in fingerprint.rules.enumerated() {
             writer.write(sized: "\(RuleNotice.prefix)\(ruleVersion(at: index).number)")
             writer.write(sized: notice.text)
@@ -91,14 +88,13 @@ package struct PeerGreeting: Hashable, Sendable {
         guard count <= PeerLimits.fingerprintFieldsMax else { throw reader.fail("\(count) fields") }
         var fingerprint = ClusterFingerprint([])
         for _ in 0..<count {
-            let name = try reader.text()
-            let value = try reader.text()
+            let field = try reader.fingerprintField()
             let next = "\(RuleNotice.prefix)\(ruleVersion(at: fingerprint.rules.count).number)"
             // A version that cannot be read is a field like any other: it differs.
-            if name == next, let notice = RuleNotice(text: value) {
+            if field.name == next, let notice = RuleNotice(text: field.value) {
                 fingerprint.rules.append(notice)
             } else {
-                fingerprint.fields.append(ClusterFingerprint.Field(name, value))
+                fingerprint.fields.append(field)
             }
         }
         return fingerprint

@@ -28,7 +28,8 @@ package final class FoldPool: Sendable {
     /// Of large batches, which take up to a second each: small ones never wait behind them.
     private let largeWorkers: WorkerPool
     private let table: RuleTable
-    private let placement: KeyPlacement
+    private let partitioning: Partitioning
+    private let partitioner: CellPartitioner
     private let metrics: NodeMetrics
     /// Folders that rest: their tables are kept from batch to batch. At most as many as there are
     /// threads, of both pools.
@@ -52,7 +53,10 @@ package final class FoldPool: Sendable {
             name: "fold-large", threads: max(1, threads - 1),
             queueMax: min(queueMax, RuntimeLimits.largeFoldsMax))
         table = rules
-        self.placement = placement
+        partitioning = placement.partitioning
+        partitioner = CellPartitioner(windowsPerDay: placement.windowsPerPlace) {
+            placement.partition(of: $0, window: $1)
+        }
         self.metrics = metrics
     }
 
@@ -93,9 +97,7 @@ package final class FoldPool: Sendable {
                     hash,
                     try worker.folder.fold(
                         buffer, parameters: parameters, createdAt: createdAt, rules: rules,
-                        partitioner: CellPartitioner(
-                            windowsPerDay: placement.windowsPerPlace
-                        ) { [placement] in placement.partition(of: $0, window: $1) })
+                        partitioner: partitioner)
                 )
             }
         }
@@ -106,7 +108,7 @@ package final class FoldPool: Sendable {
             let record = BatchRecord.home(
                 header: BatchHeader(
                     id: id, createdAt: createdAt, contentHash: hash, rule: rules.version),
-                home: placement.partitioning.home(of: id), totals: batch.totals,
+                home: partitioning.home(of: id), totals: batch.totals,
                 slices: batch.slices.map { ($0.partition, $0.offset, $0.length, $0.cells) },
                 cells: batch.body, deadLetters: batch.deadLetters)
             guard record.bytes.count <= FoldPool.recordBytesMax else {

@@ -240,13 +240,11 @@ struct RunningNode: Sendable {
             NodeFiles.catalog, isLeftOut: { store.catalog == nil }
         ) { try store.opened().copy(to: $0) }
         // Without later versions there is nothing that a node could not know again.
-        let remembered = SnapshotService.Database(NodeFiles.rules) { target in
-            let folder = String(target.dropLast(NodeFiles.rules.count + 1))
-            try rules.memory.store(in: DirectoryFileSystem(root: folder))
+        let remembered = SnapshotService.Database(file: NodeFiles.rules) {
+            try rules.memory.store(in: $0)
         }
-        let founding = SnapshotService.Database(NodeFiles.cluster) { target in
-            let folder = String(target.dropLast(NodeFiles.cluster.count + 1))
-            try Founding.store(configuration, in: DirectoryFileSystem(root: folder))
+        let founding = SnapshotService.Database(file: NodeFiles.cluster) {
+            try Founding.store(configuration, in: $0)
         }
         return [
             attributes, parking.database, rules.notices.isEmpty ? nil : remembered, founding,

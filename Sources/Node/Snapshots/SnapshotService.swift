@@ -20,6 +20,17 @@ package final class SnapshotService: Sendable {
             self.isLeftOut = isLeftOut
             self.copy = copy
         }
+
+        /// A small file that is written anew, into the snapshot's folder.
+        init(
+            file name: String,
+            store: @escaping @Sendable (_ folder: DirectoryFileSystem) throws -> Void
+        ) {
+            self.init(name) { target in
+                let folder = String(target.dropLast(name.count + 1))
+                try store(DirectoryFileSystem(root: folder))
+            }
+        }
     }
 
     private let files: any FileSystem

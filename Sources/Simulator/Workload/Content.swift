@@ -188,8 +188,7 @@ package struct ContentMaker {
             id: id, createdAt: createdAt, contentHash: Hash128(hash), rule: rule)
         return BatchRecord.home(
             header: header, home: placement.partitioning.home(of: id), totals: totals,
-            slices: slices,
-            cells: writer.bytes(), deadLetters: letters)
+            slices: slices, cells: writer.bytes(), deadLetters: letters)
     }
 
     private static func write(_ cells: ArraySlice<ContentCell>, to writer: inout SliceWriter) {

@@ -165,8 +165,8 @@ package final class Ledger {
         if ids[id]?.contains(number) != true { ids[id, default: []].append(number) }
     }
 
-    /// The id under which a content counts: of what was sealed anew not its first one, which another
-    /// content may still take.
+    /// The id under which a content counts: of what was sealed anew not its first one, which
+    /// another content may still take.
     package func identity(of number: Int) -> BatchID {
         identities[number] ?? contents[number].id
     }

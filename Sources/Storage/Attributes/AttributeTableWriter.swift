@@ -77,8 +77,7 @@ package struct AttributeTableWriter {
         index.append(
             AttributeIndex.Entry(
                 offset: start, length: Int(frames.offset - start), rows: blockRows,
-                first: blockFirst,
-                checksum: checksum))
+                first: blockFirst, checksum: checksum))
         block = ByteWriter(capacity: StorageLimits.blockTarget)
         blockRows = 0
     }
