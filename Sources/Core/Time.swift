@@ -63,8 +63,12 @@ package struct Now: Hashable, Sendable {
 extension Duration {
     /// The duration in whole nanoseconds, cut toward zero.
     @inlinable package var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+        let whole = attoseconds
+        // Below 18 s, as nearly all are: a division of 64 bits instead of 128.
+        if whole >= 0, whole <= Int128(UInt64.max) {
+            return Int64(UInt64(truncatingIfNeeded: whole) / 1_000_000_000)
+        }
+        return Int64(whole / 1_000_000_000)
     }
 
     /// The duration in whole milliseconds, cut toward zero.

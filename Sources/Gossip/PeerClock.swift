@@ -15,8 +15,8 @@ struct PeerClock: Hashable, Sendable {
         let roundTrip = received - sent
         guard roundTrip >= .zero, roundTrip <= GossipLimits.clockRoundTripMax else { return nil }
         self.wall = wall
-        middle = sent + roundTrip / 2
-        uncertainty = roundTrip / 2
+        uncertainty = .nanoseconds(roundTrip.nanoseconds / 2)
+        middle = sent + uncertainty
     }
 
     /// Nil where the reading has grown too old.
@@ -55,5 +55,13 @@ extension GossipMachine {
     /// The clocks of the peers that were read lately, in order of names.
     package func clockOffsets(at now: Now) -> [ClockOffset] {
         roster.peers.compactMap { peer in peer.clock?.offset(of: peer.node, at: now) }
+    }
+
+    /// The middle one of the peers' differences, where most of them are larger than `skew`.
+    package func clockDisagreement(beyond skew: Duration, at now: Now) -> Duration? {
+        let offsets = clockOffsets(at: now)
+        let wrong = offsets.count { $0.exceeds(skew) }
+        guard 2 * wrong > offsets.count else { return nil }
+        return offsets.map(\.ahead).sorted()[offsets.count / 2]
     }
 }

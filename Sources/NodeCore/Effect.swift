@@ -15,7 +15,8 @@ package struct JobID: Hashable, Comparable, Sendable {
     }
 }
 
-/// Everything that reaches the core. The shell reads both clocks once for each.
+/// Everything that reaches the core. The shell reads both clocks once for each. What is large lies
+/// beside it, as in `PeerMessage`.
 package enum Input: Sendable {
     /// `nextDeadline` has come. Early and late ticks are harmless.
     case tick
@@ -26,7 +27,7 @@ package enum Input: Sendable {
     /// The link is gone. `refused`: the peer's port refused the connection, so its process is not
     /// there.
     case disconnected(NodeID, refused: Bool)
-    case request(RequestID, ClientRequest, deadline: Instant)
+    indirect case request(RequestID, ClientRequest, deadline: Instant)
     /// The client is gone; its answer is no longer wanted.
     case cancel(RequestID)
     /// Every record appended with an LSN up to this one is on disk.
@@ -36,7 +37,7 @@ package enum Input: Sendable {
     case disk(hasRoom: Bool, spare: UInt64)
     /// As much for the cold disk, which holds no log: where it is full nothing moves.
     case coldDisk(spare: UInt64)
-    case completed(JobID, Result<StorageResult, StorageError>)
+    indirect case completed(JobID, Result<StorageResult, StorageError>)
     /// The embedded database's answer to a `park`.
     case parked(ParkingResult)
 }
@@ -78,10 +79,10 @@ package enum Effect: Sendable {
     /// join several into one; appends without a `sync` behind them may wait for the next.
     case sync
     /// Run a job beside the core; its result comes back as `completed`.
-    case run(JobID, StorageJob)
+    indirect case run(JobID, StorageJob)
     /// Do this in the embedded database, beside the core; its result comes back as `parked`.
-    case park(ParkingJob)
-    case reply(RequestID, ClientResponse)
+    indirect case park(ParkingJob)
+    indirect case reply(RequestID, ClientResponse)
     /// Something an operator wants to read in the node's log.
     case report(Report)
     /// The process must end: its disk can no longer be trusted.

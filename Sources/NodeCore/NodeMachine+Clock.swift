@@ -22,14 +22,11 @@ extension NodeMachine {
 
     /// The middle one of the peers' differences, where most of them are too large.
     func clockDisagreement(_ now: Now) -> Duration? {
-        let offsets = gossip.clockOffsets(at: now)
-        let wrong = offsets.count { $0.exceeds(configuration.clockSkewMax) }
-        guard 2 * wrong > offsets.count else { return nil }
-        return offsets.map(\.ahead).sorted()[offsets.count / 2]
+        gossip.clockDisagreement(beyond: configuration.clockSkewMax, at: now)
     }
 
     mutating func watchClock(_ now: Now, into effects: inout [Effect]) {
-        let doubt = clockDisagreement(now)
+        let doubt = gossip.clockDisagreement(beyond: configuration.clockSkewMax, at: now)
         if let doubt, clockDoubt == nil {
             effects.append(.report(.clockDoubted(ahead: doubt)))
         } else if doubt == nil, clockDoubt != nil {

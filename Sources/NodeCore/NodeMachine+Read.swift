@@ -222,14 +222,21 @@ extension NodeMachine {
         cancelVerifyRequests(of: request)
     }
 
-    mutating func advanceSessions(_ now: Now, into effects: inout [Effect]) {
-        let instant = now.monotonic
-        for tag in writes.keys.sorted()
-        where writes[tag].map({ $0.nextDeadline <= instant }) == true {
+    /// What happens to a session moves its next deadline only away, so that the earliest one is looked
+    /// for where the last has passed.
+    private mutating func advanceWrites(_ now: Now, into effects: inout [Effect]) {
+        guard now.monotonic >= writeDeadline else { return }
+        for tag in writes.keys.sorted() {
             var steps: [WriteSession.Effect] = []
-            writes[tag]?.advance(to: instant, into: &steps)
+            writes[tag]?.advance(to: now.monotonic, into: &steps)
             carry(steps, of: tag, now, into: &effects)
         }
+        writeDeadline = writes.values.lazy.map(\.nextDeadline).min() ?? .distant
+    }
+
+    mutating func advanceSessions(_ now: Now, into effects: inout [Effect]) {
+        let instant = now.monotonic
+        advanceWrites(now, into: &effects)
         for tag in syncs.keys.sorted() where syncs[tag].map({ $0.nextDeadline <= instant }) == true
         {
             var steps: [SyncSession.Effect] = []
@@ -238,13 +245,13 @@ extension NodeMachine {
         }
         advanceFetches(now, into: &effects)
         for tag in statuses.keys.sorted() {
-            guard var session = statuses[tag] else { continue }
-            for voter in session.silent(at: instant) {
+            let silent = statuses[tag]?.silent(at: instant) ?? []
+            guard let session = statuses[tag] else { continue }
+            for voter in silent {
                 send(
                     .statusAsk(tag, session.id, createdAt: session.createdAt), to: voter,
                     into: &effects)
             }
-            statuses[tag] = session
             guard session.deadline <= instant else { continue }
             statuses[tag] = nil
             answer(session.request, session.expire(), now, into: &effects)

@@ -134,6 +134,7 @@ extension NodeMachine {
         session.believesAllLives = has(.supersededCounts)
         session.start(into: &steps)
         writes[session.tag] = session
+        writeDeadline = min(writeDeadline, session.nextDeadline)
         carry(steps, of: session.tag, now, into: &effects)
     }
 

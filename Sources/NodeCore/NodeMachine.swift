@@ -107,6 +107,8 @@ package struct NodeMachine {
     // Sessions
     var nextTag: UInt64
     var writes: [Tag: WriteSession] = [:]
+    /// No write wants to look at the time before.
+    var writeDeadline = Instant.distant
     var statuses: [Tag: StatusSession] = [:]
     var reads: [Tag: ReadSession] = [:]
     var readOfRequest: [RequestID: Tag] = [:]
@@ -315,9 +317,14 @@ package struct NodeMachine {
     /// While nobody waits for anything.
     static let idleSweepInterval: Duration = .milliseconds(100)
 
+    /// `mutating`: a caller that may change the machine hands a copy of it, bit by bit, to what only
+    /// reads it, and this is asked at every input.
     private var isBusy: Bool {
-        !isVoting || !writes.isEmpty || !reads.isEmpty || !statuses.isEmpty || !syncs.isEmpty
-            || !fetches.isEmpty || !unites.isEmpty || !converging.isEmpty || copying.source != nil
+        mutating get {
+            !isVoting || !writes.isEmpty || !reads.isEmpty || !statuses.isEmpty || !syncs.isEmpty
+                || !fetches.isEmpty || !unites.isEmpty || !converging.isEmpty
+                || copying.source != nil
+        }
     }
 
     private mutating func advance(to now: Now, into effects: inout [Effect]) {
@@ -358,7 +365,7 @@ package struct NodeMachine {
         // Whoever begins anew takes nothing else until it has begun.
         if copying.isReceiving, message.changesReplica { return }
         // Nor is anybody heard who was left out, before its next life.
-        if isLeftOut(peer), message.changesReplica || message.givesRecords { return }
+        if message.changesReplica || message.givesRecords, isLeftOut(peer) { return }
         switch message {
         case .bind(let bind): receive(bind, from: peer, now, into: &effects)
         case .bindReply(let reply): receive(reply, from: peer, now, into: &effects)

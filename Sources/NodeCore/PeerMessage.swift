@@ -3,13 +3,14 @@ package import Gossip
 package import Replication
 package import Wire
 
-/// One frame between peers.
+/// One frame between peers. Frames pass through many hands: what is large lies beside it and is
+/// not copied each time.
 package enum PeerMessage: Hashable, Sendable {
     case gossip(GossipMessage)
-    case replication(ReplicationMessage)
+    indirect case replication(ReplicationMessage)
     /// The same, where the sender waits for what comes of it, for so long and no longer. Work that
     /// nobody waits for any more is dropped where it lies, and not done.
-    case awaited(ReplicationMessage, patience: Duration)
+    indirect case awaited(ReplicationMessage, patience: Duration)
 
     /// From here on a patience is not told apart.
     package static let patienceMax: Duration = .seconds(600)

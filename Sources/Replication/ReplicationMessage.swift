@@ -4,11 +4,11 @@ package import Wire
 /// What replicas say to each other. Every message may be lost, repeated or late.
 package enum ReplicationMessage: Hashable, Sendable {
     // Binding and applying.
-    case bind(Bind)
+    indirect case bind(Bind)
     case bindReply(BindReply)
     case apply(Apply)
     /// The slices of a bound batch, to a voter that may not hold its home record.
-    case applySlices(Tag, BatchRecord)
+    indirect case applySlices(Tag, BatchRecord)
     case applyReply(ApplyReply)
     /// Every touched partition has a quorum that applied: home voters need not drive it on.
     case finished(BatchID, Hash128)
@@ -20,7 +20,7 @@ package enum ReplicationMessage: Hashable, Sendable {
     case statusReply(StatusReply)
 
     // Reading.
-    case read(ReadAsk)
+    indirect case read(ReadAsk)
     case readReply(ReadReply)
 
     // Converging.
@@ -34,7 +34,7 @@ package enum ReplicationMessage: Hashable, Sendable {
 
     // Closing and sealing segments.
     case closeAsk(CloseAsk)
-    case closeReply(CloseReply)
+    indirect case closeReply(CloseReply)
     /// Who is left out.
     case absence(AbsenceMessage)
 

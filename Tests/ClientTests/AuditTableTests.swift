@@ -1,6 +1,6 @@
 import Client
+import Commands
 import Testing
-import quipu
 
 @Suite("quipu audit")
 struct AuditTableTests {

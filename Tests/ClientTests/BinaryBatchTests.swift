@@ -1,8 +1,8 @@
 import Client
+import Commands
 import Core
 import Ingest
 import Testing
-import quipu
 
 @Suite("Binary batches, written and cut")
 struct BinaryBatchTests {

@@ -1,8 +1,8 @@
 import Client
+import Commands
 import Core
 import Storage
 import Testing
-import quipu
 
 @Suite("The command line")
 struct CommandLineTests {

@@ -1,8 +1,8 @@
 import Client
+import Commands
 import Core
 import Ingest
 import Testing
-import quipu
 
 /// What `quipu measure-fold` times, in small: the inputs are what they are said to be.
 @Suite("Hostile batches")

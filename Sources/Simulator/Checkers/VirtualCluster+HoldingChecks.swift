@@ -54,7 +54,7 @@ extension VirtualCluster {
     }
 
     func voters(_ partition: PartitionID) -> [VirtualNode] {
-        ring.replicas(of: partition).map { nodes[index(of: $0)] }.filter { $0.isVoting }
+        replicas[Int(partition.index)].compactMap { nodes[$0].isVoting ? nodes[$0] : nil }
     }
 
     /// At every inspection: on the disks, and shown by whoever answers quorum reads.

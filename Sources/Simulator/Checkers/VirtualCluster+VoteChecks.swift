@@ -22,8 +22,8 @@ extension VirtualCluster {
     func checkVote(
         _ message: PeerMessage, of node: VirtualNode, _ process: VirtualProcess
     ) throws(Violation) {
-        guard case .replication(let message) = message, let claim = claim(in: message),
-            !process.posture.hasVote
+        guard !process.posture.hasVote, case .replication(let message) = message,
+            let claim = claim(in: message)
         else { return }
         throw Violation("S9", "\(node.id) has no vote, and \(claim)")
     }
@@ -35,8 +35,8 @@ extension VirtualCluster {
         _ message: PeerMessage, of node: VirtualNode, _ process: VirtualProcess,
         to peer: VirtualNode
     ) throws(Violation) {
-        guard case .replication(.syncAsk(let ask)) = message, ask.wantsUnbound,
-            let target = process.core.recoveryTarget, swarm.budget != .beyond
+        guard swarm.budget != .beyond, case .replication(.syncAsk(let ask)) = message,
+            ask.wantsUnbound, let target = process.core.recoveryTarget
         else { return }
         guard peer.shadow.incarnation(of: node.id) >= target else {
             throw Violation("S9", "\(node.id) copies from \(peer.id), which has not fenced it")

@@ -12,6 +12,8 @@ package final class VirtualCluster {
     let mutants: Set<Mutant>
     package let ring: RingView
     let placement: KeyPlacement
+    /// By partition, the nodes that replicate it.
+    let replicas: [[Int]]
     package internal(set) var nodes: [VirtualNode] = []
     package internal(set) var now = Instant.zero
     package internal(set) var trace = Trace()
@@ -85,6 +87,10 @@ package final class VirtualCluster {
         historyRandom = RandomSource(seed: seed ^ 0x666f_7267)
         letterRandom = RandomSource(seed: seed ^ 0x6c65_7474)
         ring = try Self.makeRing(swarm)
+        let members = (0..<swarm.nodes).map(Self.name)
+        replicas = ring.partitioning.all.map { [ring] partition in
+            ring.replicas(of: partition).compactMap(members.firstIndex)
+        }
         placement = KeyPlacement(swarm.placement, ring.partitioning, window: .minute)
         workload = Workload(swarm, placement: placement, random: random.fork())
         for index in 0..<swarm.nodes {
@@ -188,7 +194,7 @@ package enum VirtualEvent {
     case interruptCopy(node: Int)
     case produceExtra
     /// nil: the connection was lost.
-    case answer(RequestID, ClientResponse?)
+    indirect case answer(RequestID, ClientResponse?)
     case produce(Int)
     case submit(effort: Int)
     case ask(reader: Int)
@@ -212,10 +218,10 @@ package enum ProcessEvent {
     case writeLog
     case syncLog
     case logSynced(LSN)
-    case runJob(JobID, StorageJob)
-    case finishJob(JobID, Result<StorageResult, StorageError>)
-    case runParking(ParkingJob)
-    case request(RequestID, ClientRequest, patience: Duration)
+    indirect case runJob(JobID, StorageJob)
+    indirect case finishJob(JobID, Result<StorageResult, StorageError>)
+    indirect case runParking(ParkingJob)
+    indirect case request(RequestID, ClientRequest, patience: Duration)
     case cancel(RequestID)
     /// By now the call must have been answered.
     case overdue(RequestID)

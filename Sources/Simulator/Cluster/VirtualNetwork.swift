@@ -44,7 +44,8 @@ package struct VirtualNetwork {
 
     package mutating func delay() -> Duration {
         // Most messages are quick and few are slow, as on real wires.
-        let spread = random.chance(1, in: 4) ? delaySpread : delaySpread / 8
+        let spread =
+            random.chance(1, in: 4) ? delaySpread : .nanoseconds(delaySpread.nanoseconds / 8)
         return delayMin + random.duration(below: spread)
     }
 

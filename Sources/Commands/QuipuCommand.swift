@@ -37,7 +37,6 @@ struct QuipuCommand: AsyncParsableCommand {
         ["join"], ["decommission"], ["remove"], ["replace"],
     ]
 
-    /// Runs the command that `arguments` name and returns the exit code.
     static func run(_ arguments: [String]) async -> Int32 {
         if let command = missing.first(where: { arguments.starts(with: $0) }) {
             return report("\(command.joined(separator: " ")): not in this version", code: 2)
@@ -106,9 +105,10 @@ package struct CommandFailure: Error {
     }
 }
 
-@main
-private enum Entry {
-    static func main() async {
-        exit(await QuipuCommand.run(Array(CommandLine.arguments.dropFirst())))
+/// The whole program, for the target that is nothing else.
+package enum Program {
+    /// Runs the command that `arguments` name and returns the exit code.
+    package static func run(_ arguments: [String]) async -> Int32 {
+        await QuipuCommand.run(arguments)
     }
 }
