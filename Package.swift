@@ -2,7 +2,8 @@
 import PackageDescription
 
 // The house (docs/architecture.md): an arrow never points up. `NodeCore` and everything below it is
-// synchronous and free of clocks, sockets, files and threads; `Node`, `Client`, `Commands` are shells.
+// synchronous and free of clocks, sockets, files and threads; `Node`, `Client`, `Commands` are
+// shells.
 
 let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
@@ -11,8 +12,8 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
-// The program takes the language's runtime in where `scripts/build` found it as archives: calls of it
-// go straight and not through a table, which is a seventh of the simulator's time, and the binary
+// The program takes the language's runtime in where `scripts/build` found it as archives: calls of
+// it go straight and not through a table, which is a seventh of the simulator's time, and the binary
 // runs where no Swift is installed. Tests cannot: their framework brings the shared one.
 let runtime: [LinkerSetting] =
     Context.environment["QUIPU_STATIC_RUNTIME"] == "1"
@@ -72,6 +73,7 @@ let package = Package(
         .systemLibrary(name: "CLZ4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CMalloc"),
+        .systemLibrary(name: "CSched"),
         .target(name: "CRC32C"),
         room("Core", []),
         room("Ring", ["Core"]),
@@ -86,7 +88,7 @@ let package = Package(
             "Node",
             [
                 "Core", "Ring", "Gossip", "Ingest", "Wire", "Storage", "Replication", "NodeCore",
-                "Catalog", crypto, hummingbird, hummingbirdCore, logging, nioCore,
+                "Catalog", "CSched", crypto, hummingbird, hummingbirdCore, logging, nioCore,
                 nioHTTP1, nioPosix,
                 serviceLifecycle, yams,
             ]),
@@ -120,7 +122,8 @@ let package = Package(
         tests(
             "ClientTests",
             [
-                "Core", "Wire", "Storage", "Client", "Ingest", "Commands", nioCore, nioPosix, nioHTTP1,
+                "Core", "Wire", "Storage", "Client", "Ingest", "Commands", nioCore, nioPosix,
+                nioHTTP1,
             ]),
         tests(
             "SimulatorTests",

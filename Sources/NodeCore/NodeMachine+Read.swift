@@ -222,8 +222,8 @@ extension NodeMachine {
         cancelVerifyRequests(of: request)
     }
 
-    /// What happens to a session moves its next deadline only away, so that the earliest one is looked
-    /// for where the last has passed.
+    /// What happens to a session moves its next deadline only away, so that the earliest one is
+    /// looked for where the last has passed.
     private mutating func advanceWrites(_ now: Now, into effects: inout [Effect]) {
         guard now.monotonic >= writeDeadline else { return }
         for tag in writes.keys.sorted() {

@@ -317,8 +317,8 @@ package struct NodeMachine {
     /// While nobody waits for anything.
     static let idleSweepInterval: Duration = .milliseconds(100)
 
-    /// `mutating`: a caller that may change the machine hands a copy of it, bit by bit, to what only
-    /// reads it, and this is asked at every input.
+    /// `mutating`: a caller that may change the machine hands a copy of it, bit by bit, to what
+    /// only reads it, and this is asked at every input.
     private var isBusy: Bool {
         mutating get {
             !isVoting || !writes.isEmpty || !reads.isEmpty || !statuses.isEmpty || !syncs.isEmpty

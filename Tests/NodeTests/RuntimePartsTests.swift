@@ -45,6 +45,21 @@ import Wire
         #expect(!pool.submit(job))
     }
 
+    #if canImport(Glibc)
+        @Test("Threads with much to do stand back, the others are as nice as the process")
+        func standing() async {
+            let own = getpriority(Int32(PRIO_PROCESS.rawValue), 0)
+            for (standing, nice) in [
+                (ThreadStanding.bulk, min(own + 10, 19)), (.prompt, own), (.usual, own),
+            ] {
+                let pool = WorkerPool(name: "test", threads: 1, queueMax: 1, standing: standing)
+                let seen = await pool.run { getpriority(Int32(PRIO_PROCESS.rawValue), 0) }
+                #expect(seen == nice, "\(standing)")
+                #expect(pool.stop(by: Instant(nanoseconds: .max)))
+            }
+        }
+    #endif
+
     @Test("The inbox gives everything at once, in order, and refuses beyond its bounds")
     func inbox() {
         let inbox = CoreInbox(entriesMax: 3, bytesMax: 100)

@@ -32,7 +32,8 @@ import Testing
             ("Node", "import NIOCore"), ("Simulator", "import NodeCore"),
             ("Catalog", "import GRDB"),
             ("Ring", "// import Foundation"), ("Ring", "let text = \"import Foundation\""),
-            ("quipu", "import ArgumentParser"), ("Core", "let important = 1"),
+            ("Commands", "import ArgumentParser"), ("quipu", "import Commands"),
+            ("Core", "let important = 1"),
         ])
     func goodImports(module: String, line: String) {
         #expect(Self.found(line + "\n", in: "Sources/\(module)/File.swift") == [])

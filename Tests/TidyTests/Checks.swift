@@ -142,7 +142,7 @@ enum Checks {
     ]
 
     /// The product's API, and the command line, whose arguments conform to a public protocol.
-    private static let publicModules: Set<String> = ["Client", "quipu"]
+    private static let publicModules: Set<String> = ["Client", "Commands"]
 
     static func names(_ file: SourceFile, _ swift: SwiftText) -> [Violation] {
         guard let module = file.module else { return [] }

@@ -78,7 +78,7 @@ class Node:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                start_new_session=True,
+                process_group=0,
                 preexec_fn=die_with_parent,
             )
         self.starts += 1

@@ -126,7 +126,7 @@ class Kills:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,
+                process_group=0,
                 preexec_fn=die_with_parent,
             )
 

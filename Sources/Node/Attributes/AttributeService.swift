@@ -57,9 +57,9 @@ package final class AttributeService: AttributeServing {
         writes = WorkerPool(name: "catalog-put", threads: 1, queueMax: max)
         passes = WorkerPool(
             name: "catalog-pass", threads: 1, queueMax: RuntimeLimits.catalogPassesMax,
-            nice: RuntimeLimits.fileNice)
+            standing: .bulk)
         upkeep = WorkerPool(
-            name: "catalog-copy", threads: 1, queueMax: 1, nice: RuntimeLimits.fileNice)
+            name: "catalog-copy", threads: 1, queueMax: 1, standing: .bulk)
     }
 
     package var gauges: AttributeGauges { store.gauges }

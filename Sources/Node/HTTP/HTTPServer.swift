@@ -77,6 +77,7 @@ struct HTTPResponderAdapter: HTTPResponder {
     let api: HTTPAPI
 
     func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+        ThreadStanding.prompt.takeOnce()
         let headers = request.headers
         let reply: HTTPReply
         do throws(Problem) {

@@ -48,10 +48,11 @@ package final class FoldPool: Sendable {
         threads: Int, rules: RuleTable, placement: KeyPlacement, metrics: NodeMetrics,
         queueMax: Int = RuntimeLimits.foldsMax
     ) {
-        workers = WorkerPool(name: "fold", threads: threads, queueMax: queueMax)
+        workers = WorkerPool(
+            name: "fold", threads: threads, queueMax: queueMax, standing: .bulk)
         largeWorkers = WorkerPool(
             name: "fold-large", threads: max(1, threads - 1),
-            queueMax: min(queueMax, RuntimeLimits.largeFoldsMax))
+            queueMax: min(queueMax, RuntimeLimits.largeFoldsMax), standing: .bulk)
         table = rules
         partitioning = placement.partitioning
         partitioner = CellPartitioner(windowsPerDay: placement.windowsPerPlace) {

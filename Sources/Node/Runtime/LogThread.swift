@@ -44,7 +44,7 @@ package final class LogThread: Sendable {
         _ writer: sending LogWriter, onEvent: @escaping @Sendable (Event) -> Void
     ) {
         let handed = OneShot(writer)
-        NamedThread.start("log") { [monitor] in
+        NamedThread.start("log", standing: .prompt) { [monitor] in
             Self.run(monitor, handed.take(), onEvent)
             monitor.broadcast { $0.hasEnded = true }
         }

@@ -4,13 +4,12 @@ internal import Foundation
 enum NamedThread {
     /// Starts a thread of its own that ends with `body`. The kernel keeps 15 bytes of the name.
     static func start(
-        _ name: String, stackBytes: Int? = nil, nice: Int32 = 0,
+        _ name: String, stackBytes: Int? = nil, standing: ThreadStanding = .usual,
         _ body: @escaping @Sendable () -> Void
     ) {
         let thread = Thread {
             tellKernel(name)
-            // Linux keeps a niceness for each thread; 0 is the one that calls.
-            if nice != 0 { setpriority(Int32(PRIO_PROCESS.rawValue), 0, nice) }
+            standing.take()
             body()
         }
         thread.name = name

@@ -53,10 +53,10 @@ package final class NodeRuntime: Sendable {
         log = LogThread()
         reads = WorkerPool(
             name: "reads", threads: RuntimeLimits.readThreads,
-            queueMax: RuntimeLimits.storageJobsMax)
+            queueMax: RuntimeLimits.storageJobsMax, standing: .prompt)
         files = WorkerPool(
             name: "files", threads: RuntimeLimits.fileThreads,
-            queueMax: RuntimeLimits.storageJobsMax, nice: RuntimeLimits.fileNice)
+            queueMax: RuntimeLimits.storageJobsMax, standing: .bulk)
     }
 
     /// Storage jobs that no thread has taken yet.
@@ -67,7 +67,7 @@ package final class NodeRuntime: Sendable {
         writer: sending LogWriter, make: @escaping @Sendable (inout [Effect]) -> Machine
     ) {
         log.start(writer) { [self] event in logDid(event) }
-        NamedThread.start("core", stackBytes: 8 << 20) { [self] in
+        NamedThread.start("core", stackBytes: 8 << 20, standing: .prompt) { [self] in
             var effects: [Effect] = []
             var machine = make(&effects)
             carryOut(&effects)

@@ -43,6 +43,7 @@ package enum NodeService {
         // process.
         signal(SIGPIPE, SIG_IGN)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: max(2, System.coreCount))
+        for loop in group.makeIterator() { loop.execute { ThreadStanding.prompt.take() } }
         let node = try await RunningNode.open(
             configuration, entry: entry,
             directory: dataDirectory ?? configuration.dataDirectory(of: entry.node),

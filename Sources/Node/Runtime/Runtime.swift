@@ -54,8 +54,6 @@ package enum RuntimeLimits {
     /// Threads for what somebody waits for, and for what is written in the background.
     package static let readThreads = 2
     package static let fileThreads = 2
-    /// The background yields: at 5 a thread gets a third of the time of one at 0, never none.
-    package static let fileNice: Int32 = 5
     /// Questions for the keys of an attribute's value that may wait.
     package static let catalogPassesMax = 8
     /// How long after its deadline a request that the core forgot is ended by the shell.

@@ -30,14 +30,17 @@ package final class WorkerPool: Sendable {
     private let queueMax: Int
     private let monitor = Monitor(State())
 
-    /// `nice`: how far its threads stand back, as of nice(1).
-    package init(name: String, threads: Int, queueMax: Int, nice: Int32 = 0) {
+    package init(
+        name: String, threads: Int, queueMax: Int, standing: ThreadStanding = .usual
+    ) {
         precondition(threads > 0, "a pool has threads")
         self.name = name
         self.queueMax = queueMax
         monitor.withLock { $0.running = threads }
         for number in 1...threads {
-            NamedThread.start("\(name)-\(number)", stackBytes: 4 << 20, nice: nice) { [monitor] in
+            NamedThread.start(
+                "\(name)-\(number)", stackBytes: 4 << 20, standing: standing
+            ) { [monitor] in
                 Self.work(monitor)
             }
         }

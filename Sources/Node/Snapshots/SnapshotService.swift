@@ -41,7 +41,7 @@ package final class SnapshotService: Sendable {
     private let logger: Logger
     private let jobs = WorkerPool(
         name: "snapshots", threads: 1, queueMax: RuntimeLimits.snapshotJobsMax,
-        nice: RuntimeLimits.fileNice)
+        standing: .bulk)
 
     /// - Parameter runner: the one that serves this directory: it holds back its edits.
     package init(
