@@ -13,8 +13,8 @@ let strict: [SwiftSetting] = [
 ]
 
 // The program takes the language's runtime in where `scripts/build` found it as archives: calls of
-// it go straight and not through a table, which is a seventh of the simulator's time, and the binary
-// runs where no Swift is installed. Tests cannot: their framework brings the shared one.
+// it go straight and not through a table, which is a seventh of the simulator's time, and it runs
+// where no Swift is installed. Tests cannot: their framework brings the shared one.
 let runtime: [LinkerSetting] =
     Context.environment["QUIPU_STATIC_RUNTIME"] == "1"
     ? [
