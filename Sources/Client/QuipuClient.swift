@@ -2,7 +2,8 @@
 ///
 /// **Sending.** A producer seals its events into batches: an id (its own 128 bits and a sequence),
 /// the time of sealing, and bytes. A sealed batch never changes. It is sent to one node; when no
-/// final answer comes, the same bytes go under the same id to the next node, after a wait that
+/// final answer comes, the same bytes go under the same id to the next node: at once where a
+/// connection failed, and once all connections have, or a node asked for it, after a wait that
 /// grows and is drawn at random (`RetryPolicy`), around nodes that lately failed (`CircuitBreaker`,
 /// `NodeBoard`). The cluster counts a batch once, however often it arrives, so a retry can never
 /// count twice; what a retry must not do is change the bytes, or give a batch whose fate is unknown

@@ -52,7 +52,7 @@ struct BatchAttemptsTests {
     func unknownSticks() {
         var batch = attempts()
         #expect(batch.record(AttemptResult(failure: .timedOut)) == .again)
-        #expect(batch.record(AttemptResult(failure: .notConnected("refused"))) == .again)
+        #expect(batch.record(AttemptResult(failure: .notConnected("refused"))) == .failOver)
         #expect(batch.record(result(503, #"{"outcome": "not-attempted"}"#)) == .again)
         #expect(batch.record(result(429)) == .again)
         guard case .finished(.unknown) = batch.record(result(400)) else {
@@ -71,14 +71,14 @@ struct BatchAttemptsTests {
 
     @Test("a 503, a 504 and a broken connection may each have been counted")
     func doubts() {
+        let lost = AttemptResult(failure: .broken("reset"))
         let doubtful = [
-            result(503, #"{"outcome": "unknown"}"#), result(503), result(504), result(500),
-            AttemptResult(failure: .broken("reset")), result(408),
-            result(429, #"{"outcome": "unknown"}"#),
+            lost, result(503, #"{"outcome": "unknown"}"#), result(503), result(504), result(500),
+            AttemptResult(failure: .timedOut), result(408), result(429, #"{"outcome": "unknown"}"#),
         ]
         for doubt in doubtful {
             var batch = attempts()
-            #expect(batch.record(doubt) == .again)
+            #expect(batch.record(doubt) == (doubt == lost ? .failOver : .again))
             guard case .unknown = batch.gaveUp() else {
                 Issue.record("\(doubt) was forgotten")
                 return

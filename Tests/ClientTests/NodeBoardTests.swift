@@ -157,8 +157,9 @@ struct NodeBoardTests {
         }
         let broke = (0..<50).map { _ in policy.delay(afterAttempts: 1) }
         #expect(broke.contains { $0 > RetryPolicy.ceilingMax / 2 })
+        #expect(policy.delay(afterAttempts: 1, isFailover: true) > .zero)
         for _ in 0..<(1000 / RetryPolicy.earnedPerBatch) { policy.firstAttempt() }
-        #expect(policy.delay(afterAttempts: 1) < RetryPolicy.ceilingMin)
+        #expect(policy.delay(afterAttempts: 1, isFailover: true) == .zero, "as it has a budget")
     }
 
     @Test("a pacer spreads events evenly and adds up no rounding")

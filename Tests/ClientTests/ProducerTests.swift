@@ -1,5 +1,6 @@
 import Client
 import Core
+import Synchronization
 import Testing
 
 @Suite("A producer")
@@ -76,6 +77,39 @@ struct ProducerTests {
         #expect(report.counted == 60)
         let wasted = await cluster.requests.count { $0.node == dead }
         #expect(wasted < 12, "the breaker let \(wasted) of 20 requests through to a dead node")
+    }
+
+    @Test("asks the next node at once when a connection fails, and waits once all have failed")
+    func failoverAtOnce() async throws {
+        for failure in [TransportFailure.notConnected("refused"), .broken("reset")] {
+            let time = ScriptedTime()
+            let nodes = ScriptedCluster.nodes
+            let times = Mutex<[Instant]>([])
+            let cluster = ScriptedCluster { _, number in
+                times.withLock { $0.append(time.now) }
+                return number <= nodes.count
+                    ? .failure(failure) : ScriptedCluster.counted(1)
+            }
+            let report = try await send(["{}\n"], to: cluster, time: time)
+            #expect(report.counted == 1)
+            let turns = times.withLock { $0 }
+            #expect(turns.prefix(nodes.count).allSatisfy { $0 == .zero }, "\(turns)")
+            #expect(turns[nodes.count] > .zero, "a cluster that is down was asked without a pause")
+        }
+    }
+
+    @Test("waits before the next node when the answer speaks of load")
+    func noFailoverUnderLoad() async throws {
+        for trouble in [
+            ScriptedCluster.problem(503, outcome: "not-attempted"), .failure(.timedOut),
+        ] {
+            let time = ScriptedTime()
+            let cluster = ScriptedCluster { _, number in
+                number == 0 ? trouble : ScriptedCluster.counted(1)
+            }
+            _ = try await send(["{}\n"], to: cluster, time: time)
+            #expect(time.now > .zero)
+        }
     }
 
     @Test("waits as long as Retry-After says when every node says so")

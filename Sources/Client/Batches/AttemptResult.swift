@@ -17,6 +17,10 @@ package enum AttemptResult: Hashable, Sendable {
     case clockAhead(String)
     /// This attempt sent nothing; another may succeed.
     case notAttempted(String)
+    /// No connection came about: nothing was sent, and it says nothing of the other nodes.
+    case unreached(String)
+    /// The connection broke: the batch may be counted or not. It says nothing of the other nodes.
+    case lost(String)
     /// The batch may be counted or not; the same bytes may be sent again.
     case unknown(String)
     /// Too old to be sent again, and its fate is not decided or no longer known: more attempts
@@ -26,8 +30,9 @@ package enum AttemptResult: Hashable, Sendable {
     package init(failure: TransportFailure, at node: NodeAddress? = nil) {
         let text = (node.map { "\($0): " } ?? "") + failure.text
         switch failure {
-        case .notConnected: self = .notAttempted(text)
-        case .broken, .timedOut: self = .unknown(text)
+        case .notConnected: self = .unreached(text)
+        case .broken: self = .lost(text)
+        case .timedOut: self = .unknown(text)
         }
     }
 

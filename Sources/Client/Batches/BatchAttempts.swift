@@ -9,6 +9,8 @@ package struct BatchAttempts: Hashable, Sendable {
         case finished(BatchOutcome)
         /// Do the same again, at the next node: send the same bytes, or ask.
         case again
+        /// As `again`, and without a wait: what failed is one node, and others are not asked yet.
+        case failOver
         /// Sending brings no more: ask what became of the batch until that is decided.
         case ask
     }
@@ -20,6 +22,8 @@ package struct BatchAttempts: Hashable, Sendable {
     /// Ended as not counted by time alone, so that its events may be sealed anew.
     package private(set) var mayBeSealedAnew = false
     private var clockRefusals = 0
+    /// Connections that failed since the last wait for one.
+    private var connectionFailures = 0
     private var last = "every node failed or asked for time just before"
 
     /// - Parameter mayBeCounted: an earlier round, or an earlier process, may have sent it.
@@ -43,6 +47,13 @@ package struct BatchAttempts: Hashable, Sendable {
     package mutating func record(_ result: AttemptResult) -> Step {
         attempts += 1
         switch result {
+        case .unreached(let detail):
+            last = detail
+            return connectionFailed()
+        case .lost(let detail):
+            last = detail
+            mayBeCounted = true
+            return connectionFailed()
         case .counted(let counts, let duplicate):
             return .finished(.counted(counts, duplicate: duplicate))
         case .parked(let events):
@@ -72,6 +83,14 @@ package struct BatchAttempts: Hashable, Sendable {
             mayBeCounted = true
             return .ask
         }
+    }
+
+    /// A connection failed. Where as many have as there are nodes, they get time.
+    private mutating func connectionFailed() -> Step {
+        connectionFailures += 1
+        guard connectionFailures >= nodes else { return .failOver }
+        connectionFailures = 0
+        return .again
     }
 
     /// The outcome where no more attempts are made.

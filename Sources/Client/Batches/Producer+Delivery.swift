@@ -123,14 +123,16 @@ extension Producer {
                     isAsking
                     ? await ask(batch.statusCall, at: index, timeout: timeout)
                     : await attempt(post, at: index, timeout: timeout)
-                switch attempts.record(result) {
+                let step = attempts.record(result)
+                switch step {
                 case .finished(let outcome):
                     return Delivery(outcome: outcome, maySealAnew: attempts.mayBeSealedAnew)
                 case .ask: isAsking = true
-                case .again: break
+                case .again, .failOver: break
                 }
                 let after = time.now().monotonic
-                let delay = policy.delay(afterAttempts: attempts.attempts)
+                let delay = policy.delay(
+                    afterAttempts: attempts.attempts, isFailover: step == .failOver)
                 guard let wait = attempts.wait(delay, at: after) else {
                     return Delivery(outcome: attempts.gaveUp(), isOutOfTime: true)
                 }

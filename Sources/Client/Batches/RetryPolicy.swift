@@ -7,6 +7,9 @@ package import Core
 /// it is empty every wait is drawn below the longest ceiling, so that producers cannot keep an
 /// overloaded cluster overloaded by their retries alone. Source: Brooker, *Exponential backoff and
 /// jitter* and *Fixing retries with token buckets and circuit breakers* (2015, 2022).
+///
+/// What failed as one node (no connection, a broken one) goes on at another without a wait, on the
+/// same budget.
 package struct RetryPolicy: Sendable {
     package static let ceilingMin: Duration = .milliseconds(50)
     package static let ceilingMax: Duration = .seconds(2)
@@ -27,15 +30,15 @@ package struct RetryPolicy: Sendable {
     }
 
     /// The wait before attempt number `attempts + 1`.
-    package mutating func delay(afterAttempts attempts: Int) -> Duration {
-        let ceiling: Duration
-        if budget >= 1000 {
-            budget -= 1000
-            ceiling = RetryPolicy.ceiling(afterAttempts: attempts)
-        } else {
-            ceiling = RetryPolicy.ceilingMax
-        }
-        return random.duration(below: ceiling)
+    ///
+    /// - Parameter isFailover: it goes to a node of which nothing bad is known yet.
+    package mutating func delay(
+        afterAttempts attempts: Int, isFailover: Bool = false
+    ) -> Duration {
+        guard budget >= 1000 else { return random.duration(below: RetryPolicy.ceilingMax) }
+        budget -= 1000
+        guard !isFailover else { return .zero }
+        return random.duration(below: RetryPolicy.ceiling(afterAttempts: attempts))
     }
 
     package static func ceiling(afterAttempts attempts: Int) -> Duration {
