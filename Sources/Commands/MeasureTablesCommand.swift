@@ -71,7 +71,8 @@ struct MeasureTablesCommand: ParsableCommand {
         guard let merged, merged.meta.total == one.table.meta.total else {
             throw CommandFailure("the merged table holds another sum than the whole one")
         }
-        let reads = TableReads(table: merged, runner: runner, path: directory + "/" + merged.path)
+        let reads = TableReads(
+            table: merged, parts: tables, runner: runner, path: directory + "/" + merged.path)
         let figures = try reads.measure()
         print(
             """

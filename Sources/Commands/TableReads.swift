@@ -8,6 +8,8 @@ import Wire
 /// on the machine only adds to them, and of reads of one key the middle one.
 struct TableReads {
     let table: TableHandle
+    /// The tables that were merged into it.
+    let parts: [TableHandle]
     let runner: StorageRunner
     /// Of the file, which the cold reads ask the system to forget.
     let path: String
@@ -19,11 +21,18 @@ struct TableReads {
 
     /// Members of a JSON object.
     func measure() throws -> String {
-        let seconds = try scan(ScanSpec(partitions: Self.partitions, output: .types))
-        let all = try top(ScanSpec(partitions: Self.partitions, output: .totalsByKey))
-        let view = MeasureTablesCommand.types[0]
-        let one = try top(
-            ScanSpec(partitions: Self.partitions, type: view, output: .totalsByKey))
+        let seconds = try best {
+            try scanned(ScanAggregate(ScanSpec(partitions: Self.partitions, output: .types)))
+                .count > 0
+        }
+        let spec = ScanSpec(partitions: Self.partitions, output: .totalsByKey)
+        let all = try top(10, spec)
+        let many = try top(100, spec)
+        let most = try top(1000, spec)
+        let unmerged = try top(10, spec, of: parts)
+        var ofType = spec
+        ofType.type = MeasureTablesCommand.types[0]
+        let one = try top(10, ofType)
         let warm = try point(isCold: false)
         let cold = try point(isCold: true)
         let cellsPerSecond = Double(table.meta.cells) / max(seconds, 1e-9)
@@ -31,24 +40,27 @@ struct TableReads {
             "scan_cells_per_second": \(Quantity.fixed(cellsPerSecond, digits: 0)), \
             "top10_ms": \(Quantity.fixed(all * 1e3, digits: 1)), \
             "top10_of_one_type_ms": \(Quantity.fixed(one * 1e3, digits: 1)), \
+            "top10_before_compaction_ms": \(Quantity.fixed(unmerged * 1e3, digits: 1)), \
+            "top100_ms": \(Quantity.fixed(many * 1e3, digits: 1)), \
+            "top1000_ms": \(Quantity.fixed(most * 1e3, digits: 1)), \
             "point_warm_us": \(Quantity.fixed(warm * 1e6, digits: 0)), \
             "point_cold_us": \(Quantity.fixed(cold * 1e6, digits: 0))
             """
     }
 
-    private func scan(_ spec: ScanSpec) throws -> Double {
-        try best { try scanned(ScanAggregate(spec)).count > 0 }
-    }
-
-    private func top(_ spec: ScanSpec) throws -> Double {
+    private func top(
+        _ count: Int, _ spec: ScanSpec, of tables: [TableHandle]? = nil
+    ) throws -> Double {
         try best {
-            let aggregate = ScanAggregate(spec, keeping: .init(10, by: .count))
-            return try !scanned(aggregate).top(10, by: .count).isEmpty
+            let aggregate = ScanAggregate(spec, keeping: .init(count, by: .count))
+            return try scanned(aggregate, tables).top(count, by: .count).count == count
         }
     }
 
-    private func scanned(_ base: ScanAggregate) throws -> ScanAggregate {
-        let job = StorageJob.scan(TableSnapshot(tables: [table]), base: base)
+    private func scanned(
+        _ base: ScanAggregate, _ tables: [TableHandle]? = nil
+    ) throws -> ScanAggregate {
+        let job = StorageJob.scan(TableSnapshot(tables: tables ?? [table]), base: base)
         guard case .scanned(let aggregate) = try runner.run(job).get() else {
             throw CommandFailure("the scan had no answer")
         }

@@ -95,6 +95,14 @@ package enum StorageLimits {
     /// The most keys of a top K that are kept while tables are merged, for which no memory is
     /// counted.
     package static let topKeptMax = 100_000
+    /// Types of a table of which its index says what a key weighs at most; the others share a
+    /// bound.
+    package static let boundTypesMax = 16
+    /// One in so many of a table's blocks may a top list read in the order of their weights, in
+    /// which those of other tables are read more than once.
+    package static let topFirstShare = 2
+    /// Keys of a memtable beyond the list's length that a top list places one by one.
+    package static let topHeavyKeys = 64
     /// Snapshots that a node keeps, and the bytes of a name and of a label.
     package static let snapshotsMax = 100
     package static let snapshotNameMax = 64

@@ -265,8 +265,10 @@ import Wire
         return try stored.withUnsafeBytes { try LZ4Block.decompress($0, count: count) }
     }
 
-    @Test("a table of version 1, which names no checksum of its blocks, is read")
-    func versionOne() throws {
+    /// A table of one cell whose index was changed, sealed anew as a file of some version.
+    private static func forged(
+        version: UInt8, index change: (inout [UInt8]) -> Void
+    ) throws -> TableHandle {
         let files = try LogTests.fresh()
         var memtable = StorageModel.memtable()
         let cell = StorageModel.Cell(partition: PartitionID(0), key: [7], type: [1], window: 5)
@@ -278,31 +280,62 @@ import Wire
         let frames = Self.frames(bytes)
         try #require(frames.count == 4 && frames[1].upperBound < 128)
         let raw = try frames.map { try Self.raw(bytes[$0]) }
-        let index = raw[1].dropLast(4)
+        var index = raw[1]
+        change(&index)
         var footer = Array(raw[3].dropLast(8))
-        // Where index and filter lie, of which the latter lies four bytes sooner.
+        // Where index and filter lie, of which the latter moves with the former's size.
         let offsets = [UInt8(frames[1].lowerBound), UInt8(frames[2].lowerBound)]
         let place = try #require(
             footer.indices.dropLast().last { Array(footer[$0...$0 + 1]) == offsets })
-        footer[place + 1] -= 4
         var old = Array(bytes[..<frames[1].lowerBound])
-        old += Self.sealed(bytes[frames[1]], index, id: 7, at: old.count)
-        old += Self.sealed(bytes[frames[2]], raw[2][...], id: 7, at: old.count)
+        let sections = try [(1, index), (2, raw[2])].map { number, content in
+            if number == 2 { footer[place + 1] = try #require(UInt8(exactly: old.count)) }
+            let frame = Self.sealed(bytes[frames[number]], content[...], id: 7, at: old.count)
+            old += frame
+            return frame
+        }
+        if version > 1 { footer += sections.flatMap { $0[12..<16] } }
         let start = old.count
         let frame = Self.sealed(bytes[frames[3]], footer[...], id: 7, at: start)
         var tail = Array(bytes.suffix(24))
         tail[0] = UInt8(start)
         tail[8] = UInt8(frame.count)
-        tail[12] = 1
+        tail[12] = version
         old += frame + tail
         files.overwrite(handle.path, with: old)
         var meta = handle.meta
         meta.size = UInt64(old.count)
         meta.footerChecksum = TestChecksum.crc32c(frame)
-        let opened = try TableHandle.open(meta, in: files, options: StorageModel.options)
-        try opened.verify()
-        var rows: [SeriesRow] = []
-        try opened.series(SeriesQuery(partition: PartitionID(0), key: [7]), into: &rows)
-        #expect(rows == [SeriesRow(type: [1], window: 5, measure: Measure(count: 3))])
+        return try TableHandle.open(meta, in: files, options: StorageModel.options)
+    }
+
+    /// Of the type [1] and of all: one key of three events.
+    private static let bounds: [UInt8] = [1, 1, 1] + [2 << 1] + [0 << 1, 3] + [2 << 1, 3]
+
+    @Test("a table of version 1, without checksums of its blocks, or 2, without bounds, is read")
+    func olderVersions() throws {
+        for (version, missing) in [(4, 0), (2, Self.bounds.count), (1, Self.bounds.count + 4)] {
+            let table = try Self.forged(version: UInt8(version)) { index in
+                #expect(Array(index.suffix(Self.bounds.count)) == Self.bounds)
+                index.removeLast(missing)
+            }
+            try table.verify()
+            var rows: [SeriesRow] = []
+            try table.series(SeriesQuery(partition: PartitionID(0), key: [7]), into: &rows)
+            #expect(rows == [SeriesRow(type: [1], window: 5, measure: Measure(count: 3))])
+        }
+    }
+
+    @Test("an index that says of a key that it weighs less, or more, than it does, is damage")
+    func wrongBounds() throws {
+        // Events of the type and of all; another slot; more slots; a sum; a block that goes on.
+        let changes = [
+            (1, 2), (1, 4), (3, 2), (3, 4), (2, 1 << 1), (5, 9), (4, 1), (5, 2 << 1 | 1),
+        ]
+        for (place, byte) in changes {
+            #expect(throws: StorageError.self, "byte \(place) from the end: \(byte)") {
+                try Self.forged(version: 4) { $0[$0.count - place] = UInt8(byte) }.verify()
+            }
+        }
     }
 }

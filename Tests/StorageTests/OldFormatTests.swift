@@ -60,6 +60,21 @@ struct OldFormatTests {
         010000005155495055535354
         """
 
+    /// The same, as version 2 wrote them.
+    static let table2 = """
+        010100007c000000540000007fdd2ab4f408031f030f063f0000056b65792d300476696577010401
+        310900113209009002020280cff7156482050010840500a90203040306030118fcff01006bcf0fcf
+        0f011915006acd0fcd0f011a150050ffcb0fcb0f02000000180000001800000093bad3d401640600
+        00056b65792d30047669657780cff7157fdd2ab4030000002000000020000000f8e0b4f92000c000
+        0002200101002200088000080000801080002004008040200000006004010000e6000000c4000000
+        74095eea2201000100f10f01e607c0a90703034929570eb851aad780cff715ccd0f715056b65792d
+        300600e932648c010300000202010118fcff0100fb1ccf0fcf0f622af5fd8ae09e2cb122e2c5fe89
+        21ce983829fd8770b1d9f43d5482657a7e66010002030101193a00fb1ccd0fcd0f11084c04addbbf
+        fe07270f226b015b58e3811969f13f6fa0993a4ab2a4279f110200020401011a3a00f01dcb0fcb0f
+        30d43a4759898ea2b96382bb8bc75aee38332a147d23151294ce6bc0508586b293bad3d4f8e0b4f9
+        bc00000000000000d4000000020000005155495055535354
+        """
+
     private static func bytes(_ hex: String) throws -> [UInt8] {
         let digits = hex.filter { !$0.isWhitespace }
         #expect(digits.count.isMultiple(of: 2))
@@ -203,31 +218,38 @@ struct OldFormatTests {
         try table.verify()
     }
 
-    @Test("a table of version 1 is read, recovered and merged into one of today")
-    func table() throws {
-        let files = try LogTests.fresh()
+    /// The table of `model` as an earlier version wrote it.
+    static func oldTable(_ hex: String, in files: MemoryFileSystem) throws -> TableHandle {
         let path = FileNames.table(1)
-        files.overwrite(path, with: try Self.bytes(Self.table1))
-        let table = try TableHandle.open(
+        files.overwrite(path, with: try bytes(hex))
+        return try TableHandle.open(
             try files.open(path, .read), id: 1, as: path, options: StorageModel.options)
-        try Self.check(table, times: 1)
-        let runner = ManifestTests.runner(files)
-        _ = try ManifestTests.commit(
-            ManifestEdit(addTables: [table.meta], coveredThrough: .zero), to: runner)
-        let recovered = try LogTests.recover(files).recovered
-        #expect(recovered.damage.isEmpty && recovered.tables.map(\.meta) == [table.meta])
-        // With what a memtable of today holds.
-        var memtable = StorageModel.memtable()
-        for number in 0..<3 {
-            let partition = PartitionID(number)
-            let cells = Self.model.cells.filter { $0.key.partition == partition }
-            try memtable.apply(RandomSlice(partition: partition, cells: cells))
+    }
+
+    @Test("a table of version 1 or 2 is read, recovered and merged into one of today")
+    func table() throws {
+        for hex in [Self.table1, Self.table2] {
+            let files = try LogTests.fresh()
+            let table = try Self.oldTable(hex, in: files)
+            try Self.check(table, times: 1)
+            let runner = ManifestTests.runner(files)
+            _ = try ManifestTests.commit(
+                ManifestEdit(addTables: [table.meta], coveredThrough: .zero), to: runner)
+            let recovered = try LogTests.recover(files).recovered
+            #expect(recovered.damage.isEmpty && recovered.tables.map(\.meta) == [table.meta])
+            // With what a memtable of today holds.
+            var memtable = StorageModel.memtable()
+            for number in 0..<3 {
+                let partition = PartitionID(number)
+                let cells = Self.model.cells.filter { $0.key.partition == partition }
+                try memtable.apply(RandomSlice(partition: partition, cells: cells))
+            }
+            let new = try TableTests.flush(memtable.freeze(through: LSN(1)), to: files, firstID: 2)
+            let merged = try CompactionTests.run(
+                TableCompaction(recovered.tables + new, id: 3), on: files, step: 1 << 20
+            ).table
+            try Self.check(merged, times: 2)
+            #expect(try Self.version(of: merged.path, in: files) == 4)
         }
-        let new = try TableTests.flush(memtable.freeze(through: LSN(1)), to: files, firstID: 2)
-        let merged = try CompactionTests.run(
-            TableCompaction(recovered.tables + new, id: 3), on: files, step: 1 << 20
-        ).table
-        try Self.check(merged, times: 2)
-        #expect(try Self.version(of: merged.path, in: files) == 2)
     }
 }

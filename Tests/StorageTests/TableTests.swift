@@ -183,15 +183,15 @@ import Testing
     func newerVersion() throws {
         let (files, _, tables) = try Self.flushed(seed: 17, slices: 5)
         var bytes = try #require(files.contents[tables[0].path])
-        bytes[bytes.count - 12] = 4
+        bytes[bytes.count - 12] = 7
         files.overwrite(tables[0].path, with: bytes)
         #expect(
-            throws: StorageError.newerFormat(path: tables[0].path, version: 4, known: 2)
+            throws: StorageError.newerFormat(path: tables[0].path, version: 7, known: 4)
         ) {
             try TableHandle.open(tables[0].meta, in: files, options: Self.options)
         }
         // A single bit that flipped is no newer version.
-        for version in [0, 3, 6, 18, 130] as [UInt8] {
+        for version in [0, 5, 6, 12, 132] as [UInt8] {
             bytes[bytes.count - 12] = version
             files.overwrite(tables[0].path, with: bytes)
             let error = #expect(throws: StorageError.self) {

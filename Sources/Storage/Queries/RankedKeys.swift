@@ -10,7 +10,7 @@ struct RankedKeys {
     private let order: ScanAggregate.Order
     private var heap: BoundedHeap<Ranked>
     /// What a key must reach, once there are enough of them.
-    private var weightMin: Int128?
+    private(set) var weightMin: Int128?
 
     init(_ top: ScanAggregate.Top) {
         order = top.order

@@ -13,6 +13,8 @@ package struct ScanAggregate: Sendable {
     /// Where no others will be asked for. Tables are then merged key by key, and what does not rank
     /// is not kept: a scan of them ends the gathering.
     private let keeping: Top?
+    /// Of the keys of `table`, in its order, where only the greatest are kept.
+    private var partitions: [PartitionID] = []
 
     /// The `count` greatest totals.
     package struct Top: Hashable, Sendable {
@@ -67,6 +69,13 @@ package struct ScanAggregate: Sendable {
             switch self {
             case .count: Int128(measure.count)
             case .sum: measure.values?.sum
+            }
+        }
+
+        func weight(_ bound: KeyBound) -> Int128 {
+            switch self {
+            case .count: Int128(bound.count)
+            case .sum: bound.sum ?? 0
             }
         }
     }
@@ -134,6 +143,7 @@ package struct ScanAggregate: Sendable {
         case .totalsByKey:
             let place = place ?? Place(entry: table.slot(of: key))
             table.add(part.total, to: place.entry)
+            if keeping != nil, partitions.count < table.count { partitions.append(partition) }
             return place
         case .types:
             table.add(type, part.total)
@@ -199,20 +209,50 @@ package struct ScanAggregate: Sendable {
         var ranked = RankedKeys(keeping)
         // Those of memtables that a table has as well.
         var isMet = [Bool](repeating: false, count: table.count)
-        var scan = try TopScan(tables, spec)
-        try scan.run { key, total in
-            if !isMet.isEmpty, let entry = table.find(key) {
-                total.add(table.measure(entry))
-                isMet[entry] = true
+        func read(_ zone: KeyZone) throws(StorageError) {
+            var scan = try TopScan(tables, spec, zone)
+            try scan.run { key, total in
+                if !isMet.isEmpty, let entry = table.find(key) {
+                    total.add(table.measure(entry))
+                    isMet[entry] = true
+                }
+                ranked.offer(key, total)
             }
-            ranked.offer(key, total)
         }
+        let memory = memory(keeping)
+        // A key that is new is known at once, or the list would not be full before all is read.
+        for key in memory.heavy where !tables.contains(where: { $0.mayHold(key.edge) }) {
+            isMet[key.entry] = true
+            table.withKey(key.entry) { ranked.offer($0, table.measure(key.entry)) }
+        }
+        if var zones = TopZones(tables, spec, keeping, beside: memory) {
+            while let zone = zones.next(least: ranked.weightMin) { try read(zone) }
+        } else {
+            try read(.all)
+        }
+        // A key of a zone that was passed over weighs less than the last of the list, with what
+        // tables hold of it and without.
         for entry in isMet.indices where !isMet[entry] {
             table.withKey(entry) { ranked.offer($0, table.measure(entry)) }
         }
         var kept = MeasureTable(seed: seed)
         for row in ranked.rows { row.key.withUnsafeBytes { kept.add($0, row.measure) } }
         table = kept
+    }
+
+    /// What is held before tables are read.
+    private func memory(_ top: Top) -> TopMemory {
+        var heavy = BoundedHeap<(weight: Int128, entry: Int)>(
+            capacity: top.count + StorageLimits.topHeavyKeys
+        ) { $0.weight < $1.weight }
+        for entry in 0..<table.count {
+            let weight = max(0, top.order.weight(table.measure(entry)) ?? 0)
+            if heavy.worst.map({ weight > $0.weight }) ?? true { heavy.offer((weight, entry)) }
+        }
+        return TopMemory(
+            heavy: heavy.descending().map {
+                (KeyEdge(partitions[$0.entry], table.key($0.entry)), $0.weight, $0.entry)
+            }, rest: heavy.worst?.weight ?? 0)
     }
 
     // MARK: Answers

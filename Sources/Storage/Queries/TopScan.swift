@@ -12,11 +12,14 @@ struct TopScan {
     private var key = KeyBuffer(capacity: Limits.keyMax)
     private var total = Measure.zero
 
-    init(_ tables: [TableHandle], _ spec: ScanSpec) throws(StorageError) {
+    /// Before the first key of a zone.
+    init(
+        _ tables: [TableHandle], _ spec: ScanSpec, _ zone: KeyZone = .all
+    ) throws(StorageError) {
         for table in tables {
             let meta = table.meta
             guard spec.windows.overlaps(meta.firstWindow, meta.lastWindow) else { continue }
-            var source = try KeyTotals(table, spec)
+            var source = try KeyTotals(table, spec, zone)
             guard try source.next() else { continue }
             sources.append(source)
             order.append(order.count)
@@ -94,8 +97,13 @@ private struct KeyTotals {
     private let windows: WindowRange
     /// nil: all types. Not an array, whose references would be counted with every part.
     private let type: KeyBuffer?
+    private let zone: KeyZone
+    /// Of the blocks in which keys of the zone may lie.
+    private let end: Int
     private var block: BlockWalk
-    private var number = -1
+    private var number: Int
+    /// Whether keys may come that lie before the zone.
+    private var mayLieBefore: Bool
     /// Whether the walk stands at a part, which was not added yet.
     private var hasPart = false
     private var part = SeriesPart()
@@ -111,8 +119,13 @@ private struct KeyTotals {
     var key: UnsafeRawBufferPointer { keyBytes.bytes }
 
     /// Before the first key.
-    init(_ table: TableHandle, _ spec: ScanSpec) throws(StorageError) {
+    init(_ table: TableHandle, _ spec: ScanSpec, _ zone: KeyZone) throws(StorageError) {
         self.table = table
+        self.zone = zone
+        mayLieBefore = zone.from != nil
+        let blocks = table.index.blocks(of: zone)
+        number = blocks.lowerBound - 1
+        end = blocks.upperBound
         partitions = spec.partitions
         windows = spec.windows
         type = spec.type.map { wanted in
@@ -136,12 +149,27 @@ private struct KeyTotals {
             total.count = 0
             total.values = nil
             var cells = 0
+            let counts = isWanted && !isBeforeZone
+            guard !isBehindZone else { return false }
             repeat {
-                if isWanted { cells += try addPart() }
+                if counts { cells += try addPart() }
             } while try goesOn()
             if cells > 0 { return true }
         }
         return false
+    }
+
+    private var isBeforeZone: Bool {
+        mutating get {
+            guard mayLieBefore, let from = zone.from else { return false }
+            mayLieBefore = from.isBehind(partition, key)
+            return mayLieBefore
+        }
+    }
+
+    private var isBehindZone: Bool {
+        guard number == end - 1, let to = zone.to else { return false }
+        return !to.isBehind(partition, key)
     }
 
     /// Its cells.
@@ -178,7 +206,7 @@ private struct KeyTotals {
 
     /// To the first part of the next block that may hold what is wanted.
     private mutating func nextBlock() throws(StorageError) -> Bool {
-        while number + 1 < table.index.entries.count {
+        while number + 1 < end {
             number += 1
             guard table.isWanted(number, partitions) else { continue }
             block = try table.block(number)

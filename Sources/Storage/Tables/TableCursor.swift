@@ -89,10 +89,12 @@ struct TableCursor: Sendable {
     }
 
     private mutating func nextBlock() throws(StorageError) -> Bool {
-        if number >= 0, cellsOfBlock != table.index.entries[number].cells {
-            throw damaged(
-                "the block holds \(cellsOfBlock) cells, "
-                    + "the index says \(table.index.entries[number].cells)")
+        if number >= 0 {
+            let cells = table.index.entries[number].cells
+            guard cellsOfBlock == cells else {
+                throw damaged("the block holds \(cellsOfBlock) cells, the index says \(cells)")
+            }
+            statistics.endBlock()
         }
         cellsOfBlock = 0
         guard number + 1 < table.index.entries.count else { return false }

@@ -70,11 +70,12 @@ extension TableHandle {
     func check(_ found: TableStatistics) throws(StorageError) {
         guard found.partitions == footer.partitions, found.checksum == footer.checksum,
             found.series == footer.series, found.keys == footer.keys,
-            found.firstWindow == footer.firstWindow || footer.cells == 0
+            found.firstWindow == footer.firstWindow || footer.cells == 0,
+            index.bounds == nil || found.foundBounds == index.bounds
         else {
             throw .damaged(
                 path: path, offset: footer.indexOffset,
-                what: "its cells do not add up to its footer")
+                what: "its cells do not add up to its footer and the bounds of its index")
         }
     }
 
@@ -85,13 +86,17 @@ extension TableHandle {
         return cursor.statistics
     }
 
+    /// False where it certainly has no cell of a key.
+    func mayHold(_ key: KeyEdge) -> Bool {
+        meta.partitions.contains(key.partition)
+            && filter.mayHold(key.key.withUnsafeBytes { KeyFilter.hash(key.partition, $0) })
+    }
+
     private func mayHold(_ query: SeriesQuery) -> Bool {
-        meta.partitions.contains(query.partition)
-            && query.windows.overlaps(meta.firstWindow, meta.lastWindow)
+        query.windows.overlaps(meta.firstWindow, meta.lastWindow)
             && ByteOrder.compare(query.key, meta.firstKey) >= 0
             && ByteOrder.compare(query.key, meta.lastKey) <= 0
-            && filter.mayHold(
-                query.key.withUnsafeBytes { KeyFilter.hash(query.partition, $0) })
+            && mayHold(KeyEdge(query.partition, query.key))
     }
 
     /// Whether nothing from `point` on can answer the query.

@@ -14,6 +14,8 @@ struct TableIndex: Hashable, Sendable {
     }
 
     private(set) var entries: [Entry] = []
+    /// Unknown in tables of versions before 4.
+    var bounds: TableBounds?
 
     mutating func append(_ entry: Entry) {
         entries.append(entry)
@@ -32,7 +34,9 @@ struct TableIndex: Hashable, Sendable {
 
     /// About what it takes in memory; an array has a header of 32 bytes.
     var memoryBytes: Int {
-        entries.reduce(entries.capacity * MemoryLayout<Entry>.stride) {
+        entries.reduce(
+            entries.capacity * MemoryLayout<Entry>.stride + (bounds?.memoryBytes ?? 0)
+        ) {
             $0 + $1.first.key.count + $1.first.type.count + 64
         }
     }
@@ -49,6 +53,7 @@ struct TableIndex: Hashable, Sendable {
             writer.write(zigzag: entry.first.window)
         }
         for entry in entries { if let checksum = entry.checksum { writer.write(fixed: checksum) } }
+        bounds?.write(to: &writer)
         return writer.bytes
     }
 
@@ -80,6 +85,9 @@ struct TableIndex: Hashable, Sendable {
         guard offset == end else { throw reader.fail("the blocks end at \(offset), not at \(end)") }
         if !reader.isAtEnd {
             for place in entries.indices { entries[place].checksum = try reader.fixed() }
+        }
+        if !reader.isAtEnd {
+            bounds = try TableBounds(decoding: &reader, blocks: entries.count)
         }
         try reader.finish()
     }

@@ -24,6 +24,7 @@ struct TableStatistics: Sendable {
     private var runCells: UInt64 = 0
     private var day: Int64 = 0
     private var dayWindows: ClosedRange<Int64>
+    private var bounds = TableBoundsBuilder()
     private let digestKey: SipKey
     private let buckets: TimeBuckets
     private let granularity: Granularity
@@ -44,6 +45,9 @@ struct TableStatistics: Sendable {
         closed.closeRun()
         return closed.sums
     }
+
+    /// Of the blocks that ended.
+    var foundBounds: TableBounds { bounds.found }
 
     /// Of the series whose cells pass.
     var partition: PartitionID { sums.last?.partition ?? PartitionID(0) }
@@ -70,6 +74,7 @@ struct TableStatistics: Sendable {
         let isNewKey = isNewPartition || !ByteOrder.areEqual(self.key.bytes, key)
         guard isNewKey || !ByteOrder.areEqual(self.type.bytes, type) else { return .nothing }
         closeRun()
+        bounds.begin(isNewKey: isNewKey, type: type)
         if isNewPartition {
             sums.append(
                 TablePartition(partition: partition, cells: 0, total: .zero, digest: .zero))
@@ -111,11 +116,17 @@ struct TableStatistics: Sendable {
             dayWindows = buckets.windows(ofDay: day)
         }
         run.add(measure)
+        bounds.add(measure)
         runCells += 1
         checksum.add(terms.terms, window: window, measure)
         windows.add(terms.terms, window: buckets.start(of: window, granularity), measure)
         firstWindow = min(firstWindow, window)
         lastWindow = max(lastWindow, window)
+    }
+
+    /// The next cell lies in another block.
+    mutating func endBlock() {
+        bounds.endBlock()
     }
 
     private mutating func closeRun() {

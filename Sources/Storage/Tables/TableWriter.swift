@@ -13,6 +13,8 @@ struct TableWriter {
     private var index = TableIndex()
     private var block = TableBlockBuilder()
     private var isSeriesOpen = false
+    /// Whether the next cell is the first of its key.
+    private var startsKey = false
 
     /// - Parameter keysMax: no more keys come than this.
     init(
@@ -38,12 +40,16 @@ struct TableWriter {
     ) {
         if statistics.begin(partition, key: key, type: type, known: known) == .key {
             filter.insert(KeyFilter.hash(partition, key))
+            startsKey = true
         }
         isSeriesOpen = false
     }
 
     mutating func add(window: Int64, _ measure: Measure) throws(StorageError) {
-        if block.rawSize >= options.blockTarget { try closeBlock() }
+        // Rather between two keys than within one: then who looks for a key reads one block.
+        let room = startsKey ? options.blockTarget / 8 : 0
+        if block.rawSize + room >= options.blockTarget { try closeBlock() }
+        startsKey = false
         if isSeriesOpen {
             block.add(window: window, measure)
         } else {
@@ -58,6 +64,7 @@ struct TableWriter {
     /// Writes what is left and syncs the file; what the cells added up to.
     mutating func finish() throws(StorageError) -> TableStatistics {
         try closeBlock()
+        index.bounds = statistics.foundBounds
         let indexOffset = frames.offset
         let indexChecksum = try frames.append(.index, index.bytes)
         let filterOffset = frames.offset
@@ -80,6 +87,7 @@ struct TableWriter {
             TableIndex.Entry(
                 offset: start, length: Int(frames.offset - start), cells: cells, first: first,
                 checksum: checksum))
+        statistics.endBlock()
         isSeriesOpen = false
     }
 }
