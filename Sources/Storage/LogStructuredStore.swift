@@ -63,6 +63,8 @@ package enum StorageLimits {
     package static let manifestFileMax = 4 << 20
     /// The raw bytes of a table's block at which it is closed.
     package static let blockTarget = 32 << 10
+    /// One in so many of these bytes stay free rather than that another key begins in them.
+    package static let blockFreeShare = 8
     /// The most raw bytes that a block may claim: the target and one more series with one cell.
     package static let blockRawMax = 64 << 10
     /// The most raw bytes of an index, a filter or a footer.
@@ -98,9 +100,9 @@ package enum StorageLimits {
     /// Types of a table of which its index says what a key weighs at most; the others share a
     /// bound.
     package static let boundTypesMax = 16
-    /// One in so many of a table's blocks may a top list read in the order of their weights, in
-    /// which those of other tables are read more than once.
-    package static let topFirstShare = 2
+    /// One in so many of all blocks may a top list read in the order of what they weigh, in which
+    /// those of short tables are read more than once.
+    package static let topByWeightShare = 2
     /// Keys of a memtable beyond the list's length that a top list places one by one.
     package static let topHeavyKeys = 64
     /// Snapshots that a node keeps, and the bytes of a name and of a label.

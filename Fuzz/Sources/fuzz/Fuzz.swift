@@ -158,6 +158,13 @@ enum Target: String, CaseIterable {
             try table.scan(into: &aggregate)
             _ = aggregate.top(3, by: .sum)
         }
+        // In zones, by what its index says.
+        let runner = StorageRunner(fileSystem: MemoryFileSystem(), options: options)
+        for order in [.count, .sum] as [ScanAggregate.Order] {
+            let base = ScanAggregate(
+                ScanSpec(partitions: all, output: .totalsByKey), keeping: .init(1, by: order))
+            _ = try runner.run(.scan(TableSnapshot(tables: [table, table]), base: base)).get()
+        }
     }
 
     // MARK: - Logs and manifests

@@ -9,7 +9,7 @@ package struct BatchAttempts: Hashable, Sendable {
         case finished(BatchOutcome)
         /// Do the same again, at the next node: send the same bytes, or ask.
         case again
-        /// As `again`, and without a wait: what failed is one node, and others are not asked yet.
+        /// As `again`, and without a wait: what failed is the connection to one node.
         case failOver
         /// Sending brings no more: ask what became of the batch until that is decided.
         case ask
@@ -22,7 +22,6 @@ package struct BatchAttempts: Hashable, Sendable {
     /// Ended as not counted by time alone, so that its events may be sealed anew.
     package private(set) var mayBeSealedAnew = false
     private var clockRefusals = 0
-    /// Connections that failed since the last wait for one.
     private var connectionFailures = 0
     private var last = "every node failed or asked for time just before"
 
@@ -85,12 +84,10 @@ package struct BatchAttempts: Hashable, Sendable {
         }
     }
 
-    /// A connection failed. Where as many have as there are nodes, they get time.
+    /// Once as many connections have failed as there are nodes, they get time.
     private mutating func connectionFailed() -> Step {
         connectionFailures += 1
-        guard connectionFailures >= nodes else { return .failOver }
-        connectionFailures = 0
-        return .again
+        return connectionFailures.isMultiple(of: nodes) ? .again : .failOver
     }
 
     /// The outcome where no more attempts are made.

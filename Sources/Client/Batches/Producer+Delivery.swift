@@ -137,9 +137,18 @@ extension Producer {
                     return Delivery(outcome: attempts.gaveUp(), isOutOfTime: true)
                 }
                 await time.sleep(wait)
-                start = UInt64(index) + 1
+                start = nextStart(after: index, of: batch, attempts.attempts)
             }
         }
+    }
+
+    /// The node after the one that was asked; after the first attempt batches spread over all
+    /// others, so that those under way at a node that dies do not all go to the same one.
+    private func nextStart(
+        after index: Int, of batch: SealedBatch, _ attempts: Int
+    ) -> UInt64 {
+        let others = UInt64(max(1, nodes.count - 1))
+        return UInt64(index) + 1 + (attempts == 1 ? batch.id.sequence % others : 0)
     }
 
     private func attempt(

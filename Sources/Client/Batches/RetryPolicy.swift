@@ -31,7 +31,7 @@ package struct RetryPolicy: Sendable {
 
     /// The wait before attempt number `attempts + 1`.
     ///
-    /// - Parameter isFailover: it goes to a node of which nothing bad is known yet.
+    /// - Parameter isFailover: a connection failed, which says nothing of the next node.
     package mutating func delay(
         afterAttempts attempts: Int, isFailover: Bool = false
     ) -> Duration {

@@ -175,17 +175,8 @@ struct AttributeIndex: Hashable, Sendable {
 
     /// The block in which the key lies if the table has it.
     func block(of key: [UInt8]) -> Int? {
-        var low = 0
-        var high = entries.count
-        while low < high {
-            let middle = (low + high) / 2
-            if ByteOrder.compare(entries[middle].first, key) <= 0 {
-                low = middle + 1
-            } else {
-                high = middle
-            }
-        }
-        return low > 0 ? low - 1 : nil
+        let behind = entries.partitionPoint { ByteOrder.compare($0.first, key) <= 0 }
+        return behind > 0 ? behind - 1 : nil
     }
 
     var bytes: [UInt8] {
@@ -231,7 +222,7 @@ struct AttributeIndex: Hashable, Sendable {
 /// The end of a table of attributes.
 struct AttributeFooter: Hashable, Sendable {
     static let kind = FramedFile.Kind(
-        name: "a table of attributes", magic: Array("QUIPUATT".utf8), version: 1)
+        name: "a table of attributes", magic: Array("QUIPUATT".utf8), versions: [1])
 
     var id: UInt64
     var span: AttributeSpan

@@ -166,14 +166,9 @@ package final class HistoryHandle: Sendable {
     /// The outcome of a batch, without its letters.
     package func lookUp(_ id: BatchID) throws(StorageError) -> HistoryEntry? {
         guard mayHold(Self.hash(id)) else { return nil }
-        var low = 0
-        var high = index.outcomes.count
-        while low < high {
-            let middle = (low + high) / 2
-            if index.outcomes[middle].id <= id { low = middle + 1 } else { high = middle }
-        }
-        guard low > 0 else { return nil }
-        return try entries(index.outcomes[low - 1], .outcomes).first { $0.header.id == id }
+        let behind = index.outcomes.partitionPoint { $0.id <= id }
+        guard behind > 0 else { return nil }
+        return try entries(index.outcomes[behind - 1], .outcomes).first { $0.header.id == id }
     }
 
     /// Reads every entry again, and holds it against what the footer says.

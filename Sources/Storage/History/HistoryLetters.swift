@@ -51,14 +51,10 @@ extension HistoryHandle {
     /// The blocks in which letters behind a place may be.
     fileprivate func letters(after place: LetterPlace?) -> ArraySlice<HistoryBlock> {
         guard let place else { return index.letters[...] }
-        var low = 0
-        var high = index.letters.count
-        while low < high {
-            let middle = (low + high) / 2
-            let start = (index.letters[middle].segment, index.letters[middle].id)
-            if start <= (place.segment, place.id) { low = middle + 1 } else { high = middle }
+        let behind = index.letters.partitionPoint {
+            ($0.segment, $0.id) <= (place.segment, place.id)
         }
         // The one before the first that begins behind it may hold it.
-        return index.letters[max(0, low - 1)...]
+        return index.letters[max(0, behind - 1)...]
     }
 }

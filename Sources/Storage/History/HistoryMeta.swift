@@ -32,7 +32,7 @@ struct HistoryBlock: Hashable, Sendable {
 /// The end of a history file (docs/formats/history.md).
 struct HistoryFooter: Hashable, Sendable {
     static let kind = FramedFile.Kind(
-        name: "a history file", magic: Array("QUIPUHIS".utf8), version: 4)
+        name: "a history file", magic: Array("QUIPUHIS".utf8), versions: [1, 2, 4])
 
     var id: UInt64
     var level: UInt8

@@ -4,17 +4,17 @@ package import Core
 /// in which cells and aggregates come never matters.
 package struct ScanAggregate: Sendable {
     package let spec: ScanSpec
-    private let seed: UInt64
+    let seed: UInt64
     private let bytesMax: Int
-    private var table: MeasureTable
+    var table: MeasureTable
     private var statistics: [PartitionID: PartitionStatistics] = [:]
     /// True when keys were left out of a `keys` listing because it was full.
     package private(set) var hasMore = false
     /// Where no others will be asked for. Tables are then merged key by key, and what does not rank
     /// is not kept: a scan of them ends the gathering.
-    private let keeping: Top?
-    /// Of the keys of `table`, in its order, where only the greatest are kept.
-    private var partitions: [PartitionID] = []
+    let keeping: Top?
+    /// Of the keys of `table`, in its order, where only the greatest are kept and until they are.
+    var partitions: [PartitionID] = []
 
     /// The `count` greatest totals.
     package struct Top: Hashable, Sendable {
@@ -69,13 +69,6 @@ package struct ScanAggregate: Sendable {
             switch self {
             case .count: Int128(measure.count)
             case .sum: measure.values?.sum
-            }
-        }
-
-        func weight(_ bound: KeyBound) -> Int128 {
-            switch self {
-            case .count: Int128(bound.count)
-            case .sum: bound.sum ?? 0
             }
         }
     }
@@ -202,57 +195,8 @@ package struct ScanAggregate: Sendable {
 
     /// Adds what all tables of a snapshot hold.
     mutating func add(_ tables: [TableHandle]) throws(StorageError) {
-        guard let keeping else {
-            for table in tables { try table.scan(into: &self) }
-            return
-        }
-        var ranked = RankedKeys(keeping)
-        // Those of memtables that a table has as well.
-        var isMet = [Bool](repeating: false, count: table.count)
-        func read(_ zone: KeyZone) throws(StorageError) {
-            var scan = try TopScan(tables, spec, zone)
-            try scan.run { key, total in
-                if !isMet.isEmpty, let entry = table.find(key) {
-                    total.add(table.measure(entry))
-                    isMet[entry] = true
-                }
-                ranked.offer(key, total)
-            }
-        }
-        let memory = memory(keeping)
-        // A key that is new is known at once, or the list would not be full before all is read.
-        for key in memory.heavy where !tables.contains(where: { $0.mayHold(key.edge) }) {
-            isMet[key.entry] = true
-            table.withKey(key.entry) { ranked.offer($0, table.measure(key.entry)) }
-        }
-        if var zones = TopZones(tables, spec, keeping, beside: memory) {
-            while let zone = zones.next(least: ranked.weightMin) { try read(zone) }
-        } else {
-            try read(.all)
-        }
-        // A key of a zone that was passed over weighs less than the last of the list, with what
-        // tables hold of it and without.
-        for entry in isMet.indices where !isMet[entry] {
-            table.withKey(entry) { ranked.offer($0, table.measure(entry)) }
-        }
-        var kept = MeasureTable(seed: seed)
-        for row in ranked.rows { row.key.withUnsafeBytes { kept.add($0, row.measure) } }
-        table = kept
-    }
-
-    /// What is held before tables are read.
-    private func memory(_ top: Top) -> TopMemory {
-        var heavy = BoundedHeap<(weight: Int128, entry: Int)>(
-            capacity: top.count + StorageLimits.topHeavyKeys
-        ) { $0.weight < $1.weight }
-        for entry in 0..<table.count {
-            let weight = max(0, top.order.weight(table.measure(entry)) ?? 0)
-            if heavy.worst.map({ weight > $0.weight }) ?? true { heavy.offer((weight, entry)) }
-        }
-        return TopMemory(
-            heavy: heavy.descending().map {
-                (KeyEdge(partitions[$0.entry], table.key($0.entry)), $0.weight, $0.entry)
-            }, rest: heavy.worst?.weight ?? 0)
+        guard keeping == nil else { return try rank(tables) }
+        for table in tables { try table.scan(into: &self) }
     }
 
     // MARK: Answers

@@ -14,11 +14,9 @@ struct TopScan {
 
     /// Before the first key of a zone.
     init(
-        _ tables: [TableHandle], _ spec: ScanSpec, _ zone: KeyZone = .all
+        _ tables: [TableHandle], _ spec: ScanSpec, _ zone: KeyZone
     ) throws(StorageError) {
         for table in tables {
-            let meta = table.meta
-            guard spec.windows.overlaps(meta.firstWindow, meta.lastWindow) else { continue }
             var source = try KeyTotals(table, spec, zone)
             guard try source.next() else { continue }
             sources.append(source)
@@ -93,17 +91,15 @@ struct TopScan {
 /// Goes through a table key by key: what a spec selects of each, added up.
 private struct KeyTotals {
     private let table: TableHandle
-    private let partitions: PartitionSet
+    private let spec: ScanSpec
     private let windows: WindowRange
     /// nil: all types. Not an array, whose references would be counted with every part.
     private let type: KeyBuffer?
-    private let zone: KeyZone
-    /// Of the blocks in which keys of the zone may lie.
+    /// Where the zone ends, and its blocks.
+    private let to: TablePoint?
     private let end: Int
     private var block: BlockWalk
     private var number: Int
-    /// Whether keys may come that lie before the zone.
-    private var mayLieBefore: Bool
     /// Whether the walk stands at a part, which was not added yet.
     private var hasPart = false
     private var part = SeriesPart()
@@ -121,12 +117,11 @@ private struct KeyTotals {
     /// Before the first key.
     init(_ table: TableHandle, _ spec: ScanSpec, _ zone: KeyZone) throws(StorageError) {
         self.table = table
-        self.zone = zone
-        mayLieBefore = zone.from != nil
+        self.spec = spec
+        to = zone.to
         let blocks = table.index.blocks(of: zone)
         number = blocks.lowerBound - 1
         end = blocks.upperBound
-        partitions = spec.partitions
         windows = spec.windows
         type = spec.type.map { wanted in
             var buffer = KeyBuffer(capacity: wanted.count)
@@ -135,6 +130,8 @@ private struct KeyTotals {
         }
         block = BlockWalk(empty: table.options.buckets)
         hasPart = try nextBlock()
+        guard let from = zone.from else { return }
+        while hasPart, from.isBehind(block.partition, block.key) { _ = try goesOn() }
     }
 
     /// Goes to the next key that the spec selects cells of; false at the end.
@@ -142,34 +139,20 @@ private struct KeyTotals {
         while hasPart {
             if !isKnown || block.partition.index != partition.index {
                 partition = block.partition
-                isWanted = partitions.contains(partition)
+                isWanted = spec.partitions.contains(partition)
                 isKnown = true
             }
             keyBytes.set(padded: block.key)
+            if number == end - 1, let to, !to.isBehind(partition, key) { return false }
             total.count = 0
             total.values = nil
             var cells = 0
-            let counts = isWanted && !isBeforeZone
-            guard !isBehindZone else { return false }
             repeat {
-                if counts { cells += try addPart() }
+                if isWanted { cells += try addPart() }
             } while try goesOn()
             if cells > 0 { return true }
         }
         return false
-    }
-
-    private var isBeforeZone: Bool {
-        mutating get {
-            guard mayLieBefore, let from = zone.from else { return false }
-            mayLieBefore = from.isBehind(partition, key)
-            return mayLieBefore
-        }
-    }
-
-    private var isBehindZone: Bool {
-        guard number == end - 1, let to = zone.to else { return false }
-        return !to.isBehind(partition, key)
     }
 
     /// Its cells.
@@ -208,7 +191,7 @@ private struct KeyTotals {
     private mutating func nextBlock() throws(StorageError) -> Bool {
         while number + 1 < end {
             number += 1
-            guard table.isWanted(number, partitions) else { continue }
+            guard table.isWanted(number, spec) else { continue }
             block = try table.block(number)
             do throws(DecodeError) {
                 if try block.next() { return true }

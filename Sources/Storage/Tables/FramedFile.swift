@@ -9,7 +9,11 @@ struct FramedFile: Sendable {
         /// "A table", in an error's words.
         var name: String
         var magic: [UInt8]
-        var version: UInt16
+        /// Ascending; what is written has the last. No two differ in a single bit: the tail has no
+        /// checksum, and a number that one flipped bit makes of a known one is damage.
+        var versions: [UInt16]
+
+        var version: UInt16 { versions[versions.count - 1] }
     }
 
     static let tailSize = 24
@@ -60,13 +64,12 @@ struct FramedFile: Sendable {
                 try reader.fixed(UInt16.self), try reader.fixed(UInt16.self)
             )
         }
-        // The tail has no checksum: a number that one flipped bit makes of the known one is never
-        // given to a format, and is damage.
-        let isFlipped = (version ^ kind.version).nonzeroBitCount == 1
+        let isKnown = kind.versions.contains(version)
+        let isFlipped = kind.versions.contains { ($0 ^ version).nonzeroBitCount == 1 }
         guard version <= kind.version || isFlipped else {
             throw .newerFormat(path: path, version: version, known: kind.version)
         }
-        guard version > 0, !isFlipped, reserved == 0, offset <= size - tailSize,
+        guard isKnown, reserved == 0, offset <= size - tailSize,
             UInt64(length) == size - tailSize - offset
         else {
             throw .damaged(path: path, offset: size - tailSize, what: "the footer is not there")

@@ -3,60 +3,57 @@ import Wire
 
 /// What a key weighs at most, whichever windows are asked for.
 struct KeyBound: Hashable, Sendable {
-    static let zero = KeyBound(count: 0, sum: nil)
+    static let zero = KeyBound(count: 0, sum: 0)
 
     /// Events.
     var count: UInt64
     /// Millionths: of its cells those above zero alone, since a range may leave the others out.
-    /// nil: no event carried a value.
-    var sum: Int128?
+    var sum: Int128
 
     @inline(__always)
     mutating func add(_ measure: Measure) {
-        count = count.saturatingAdding(measure.count)
-        if let added = measure.values?.sum {
-            sum = (sum ?? 0).saturatingAdding(max(0, added))
-        }
+        add(KeyBound(count: measure.count, sum: max(0, measure.values?.sum ?? 0)))
     }
 
+    @inline(__always)
     mutating func add(_ other: KeyBound) {
-        count = count.saturatingAdding(other.count)
-        if let added = other.sum { sum = (sum ?? 0).saturatingAdding(added) }
+        count = count.boundedAdding(other.count)
+        sum = sum.boundedAdding(other.sum)
     }
 
     mutating func widen(to other: KeyBound) {
         count = max(count, other.count)
-        if let theirs = other.sum { sum = max(sum ?? 0, theirs) }
+        sum = max(sum, other.sum)
     }
 }
 
 /// Of each block of a table, what the heaviest of its keys weighs in the whole table, by type: with
-/// it a top list passes over blocks that cannot matter.
+/// it a scan passes over blocks without a type, and a top list over those that cannot matter.
 ///
 /// A slot is what a question may be about: all types that events have, one of the first types of
-/// the table, or any of the others. A block has no slot of a type of which it has no cell.
+/// the table, or any other type. A block has no slot of a type of which it has no cell.
 struct TableBounds: Hashable, Sendable {
     static let all: UInt8 = 0
     static let others: UInt8 = 1
-    /// Of the first type; the others follow.
+    /// Of the first type; the next has the next.
     static let firstType: UInt8 = 2
 
     /// In the order in which they appear.
-    fileprivate(set) var types: [[UInt8]] = []
+    private(set) var types: [[UInt8]] = []
     /// Where a block's slots begin in the lists below, and the end of the last.
     private var starts: [UInt32] = [0]
-    /// Whether a block begins with the key with which the block before it ends.
-    private var goOn: [Bool] = []
+    private var continued: [Bool] = []
     private var slots: [UInt8] = []
     private var counts: [UInt64] = []
-    /// Empty where no event of the table carried a value, below zero where none of a block's.
+    /// Empty where all of them are zero.
     private var sums: [Int128] = []
 
-    var blocks: Int { goOn.count }
+    var blocks: Int { continued.count }
 
     var memoryBytes: Int { blocks * 5 + slots.count * 9 + sums.count * 16 }
 
-    func goesOn(_ block: Int) -> Bool { goOn[block] }
+    /// Whether a block begins with the key with which the block before it ends.
+    func continuesKey(_ block: Int) -> Bool { continued[block] }
 
     /// nil: the table has no cell of the type. Types beyond the first share a slot.
     func slot(of type: [UInt8]?) -> UInt8? {
@@ -66,71 +63,86 @@ struct TableBounds: Hashable, Sendable {
     }
 
     subscript(block: Int, slot: UInt8) -> KeyBound? {
-        place(block, slot).map { bound(at: $0) }
+        slots[places(of: block)].firstIndex(of: slot).map(bound)
     }
 
-    private func place(_ block: Int, _ slot: UInt8) -> Int? {
-        slots[Int(starts[block])..<Int(starts[block + 1])].firstIndex(of: slot)
+    private func places(of block: Int) -> Range<Int> {
+        Int(starts[block])..<Int(starts[block + 1])
     }
 
     private func bound(at place: Int) -> KeyBound {
-        let sum = sums.isEmpty ? -1 : sums[place]
-        return KeyBound(count: counts[place], sum: sum < 0 ? nil : sum)
+        KeyBound(count: counts[place], sum: sums.isEmpty ? 0 : sums[place])
     }
 
-    fileprivate mutating func append(_ slot: UInt8, _ bound: KeyBound) {
+    /// Adds a block.
+    fileprivate mutating func append(_ row: BoundsRow) {
+        for (slot, bound) in row.slots.enumerated() {
+            if let bound { append(UInt8(slot), bound) }
+        }
+        endBlock(continuesKey: row.continuesKey)
+    }
+
+    private mutating func append(_ slot: UInt8, _ bound: KeyBound) {
         slots.append(slot)
         counts.append(bound.count)
-        if sums.isEmpty, bound.sum != nil { sums = Array(repeating: -1, count: counts.count - 1) }
-        if bound.sum != nil || !sums.isEmpty { sums.append(bound.sum ?? -1) }
+        if sums.isEmpty, bound.sum > 0 { sums = Array(repeating: 0, count: counts.count - 1) }
+        if bound.sum > 0 || !sums.isEmpty { sums.append(bound.sum) }
     }
 
-    fileprivate mutating func endBlock(goesOn: Bool) {
-        goOn.append(goesOn)
+    private mutating func endBlock(continuesKey: Bool) {
+        continued.append(continuesKey)
         starts.append(UInt32(slots.count))
     }
 
-    fileprivate mutating func widen(_ block: Int, _ slot: UInt8, to bound: KeyBound) {
-        guard let place = place(block, slot) else {
-            preconditionFailure("a block has a cell of what it has no slot of")
+    /// The slot of a type, which takes its place among the first if there is one.
+    fileprivate mutating func slot(adding type: UnsafeRawBufferPointer) -> UInt8 {
+        let known = types.firstIndex { held in
+            held.withUnsafeBytes { ByteOrder.areEqual($0, type) }
         }
-        var wider = self.bound(at: place)
+        if let known { return Self.firstType + UInt8(known) }
+        guard types.count < StorageLimits.boundTypesMax else { return Self.others }
+        types.append(Array(type))
+        return Self.firstType + UInt8(types.count - 1)
+    }
+}
+
+/// Of a block whose last key may still pass.
+private struct BoundsRow: Sendable {
+    let continuesKey: Bool
+    var slots: [KeyBound?] = []
+
+    mutating func widen(_ slot: UInt8, to bound: KeyBound) {
+        while slots.count <= Int(slot) { slots.append(nil) }
+        var wider = slots[Int(slot)] ?? .zero
         wider.widen(to: bound)
-        counts[place] = wider.count
-        guard let sum = wider.sum else { return }
-        if sums.isEmpty { sums = Array(repeating: -1, count: counts.count) }
-        sums[place] = sum
+        slots[Int(slot)] = wider
     }
 }
 
 /// Finds the bounds of a table's blocks while its cells pass in their order.
 struct TableBoundsBuilder: Sendable {
-    /// What the cells of a series or key add up to, and the blocks in which they lie.
-    private struct Passing {
-        var bound = KeyBound.zero
-        var first = 0
-        /// Below `first` while no cell has passed.
-        var last = -1
-    }
-
     private var bounds = TableBounds()
-    /// Of the block that is open, by slot.
-    private var row: [KeyBound?] = []
-    private var series = Passing()
-    private var key = Passing()
+    /// Of the blocks in which the key that passes has cells, and of the one before them that may
+    /// get more: what a key weighs is known when it has passed.
+    private var rows: [BoundsRow] = []
+    private var isBlockOpen = false
+    /// Whether a cell of the key has passed.
+    private var isKeyOpen = false
+    private var series = KeyBound.zero
+    private var key = KeyBound.zero
+    /// The rows from which on cells of the series, and visible ones of the key, lie.
+    private var seriesRow: Int?
+    private var keyRow: Int?
     private var slot = TableBounds.others
     private var isVisible = false
-    /// Whether the open block began with the key that was passing, and whether it has a cell.
-    private var goesOn = false
-    private var isEmpty = true
-    private var isKeyNew = true
 
     init() {}
 
-    /// Those of all blocks that were ended.
+    /// Those of the blocks so far.
     var found: TableBounds {
         var ended = self
         ended.endKey()
+        for row in ended.rows { ended.bounds.append(row) }
         return ended.bounds
     }
 
@@ -138,83 +150,46 @@ struct TableBoundsBuilder: Sendable {
         endSeries()
         if isNewKey { endKey() }
         isVisible = !RetirementMark.isHidden(type: type)
-        slot = self.slot(of: type)
-    }
-
-    private mutating func slot(of type: UnsafeRawBufferPointer) -> UInt8 {
-        for (place, held) in bounds.types.enumerated()
-        where held.withUnsafeBytes({ ByteOrder.areEqual($0, type) }) {
-            return TableBounds.firstType + UInt8(place)
-        }
-        guard bounds.types.count < StorageLimits.boundTypesMax else { return TableBounds.others }
-        bounds.types.append(Array(type))
-        return TableBounds.firstType + UInt8(bounds.types.count - 1)
+        slot = bounds.slot(adding: type)
     }
 
     @inline(__always)
     mutating func add(_ measure: Measure) {
-        if isEmpty {
-            isEmpty = false
-            goesOn = !isKeyNew
+        if !isBlockOpen {
+            rows.append(BoundsRow(continuesKey: isKeyOpen))
+            isBlockOpen = true
         }
-        isKeyNew = false
-        if series.last < series.first { series.first = bounds.blocks }
-        series.last = bounds.blocks
-        series.bound.add(measure)
+        isKeyOpen = true
+        if seriesRow == nil { seriesRow = rows.count - 1 }
+        series.add(measure)
     }
 
     /// The next cell lies in another block.
     mutating func endBlock() {
-        hold(series, slot)
-        if isVisible { hold(series, TableBounds.all) }
-        hold(key, TableBounds.all)
-        for (slot, bound) in row.enumerated() {
-            if let bound { bounds.append(UInt8(slot), bound) }
-        }
-        bounds.endBlock(goesOn: goesOn)
-        row.removeAll(keepingCapacity: true)
-        isEmpty = true
-    }
-
-    /// The open block has a slot for what passes, though nobody knows yet what it weighs.
-    private mutating func hold(_ passing: Passing, _ slot: UInt8) {
-        guard passing.last == bounds.blocks else { return }
-        widenRow(slot, to: .zero)
+        isBlockOpen = false
     }
 
     private mutating func endSeries() {
-        guard series.last >= series.first else { return }
-        widen(series, slot)
+        guard let first = seriesRow else { return }
+        for row in first..<rows.count { rows[row].widen(slot, to: series) }
         if isVisible {
-            if key.last < key.first { key.first = series.first }
-            key.last = series.last
-            key.bound.add(series.bound)
+            key.add(series)
+            keyRow = keyRow ?? first
         }
-        series = Passing()
+        series = .zero
+        seriesRow = nil
     }
 
     private mutating func endKey() {
         endSeries()
-        if key.last >= key.first { widen(key, TableBounds.all) }
-        key = Passing()
-        isKeyNew = true
-    }
-
-    private mutating func widen(_ passing: Passing, _ slot: UInt8) {
-        for block in passing.first...passing.last {
-            if block < bounds.blocks {
-                bounds.widen(block, slot, to: passing.bound)
-            } else {
-                widenRow(slot, to: passing.bound)
-            }
+        if let first = keyRow {
+            for row in first..<rows.count { rows[row].widen(TableBounds.all, to: key) }
         }
-    }
-
-    private mutating func widenRow(_ slot: UInt8, to bound: KeyBound) {
-        while row.count <= Int(slot) { row.append(nil) }
-        var wider = row[Int(slot)] ?? .zero
-        wider.widen(to: bound)
-        row[Int(slot)] = wider
+        key = .zero
+        keyRow = nil
+        isKeyOpen = false
+        for row in rows.dropLast() { bounds.append(row) }
+        rows.removeFirst(max(0, rows.count - 1))
     }
 }
 
@@ -224,50 +199,51 @@ extension TableBounds {
         writer.write(count: types.count)
         for type in types { writer.write(sized: type) }
         for block in 0..<blocks {
-            let places = Int(starts[block])..<Int(starts[block + 1])
-            writer.write(varint: UInt64(places.count) << 1 | (goOn[block] ? 1 : 0))
+            let places = places(of: block)
+            writer.write(varint: UInt64(places.count) << 1 | (continued[block] ? 1 : 0))
             for place in places {
                 let bound = bound(at: place)
-                writer.write(slots[place] << 1 | (bound.sum == nil ? 0 : 1))
+                writer.write(slots[place] << 1 | (bound.sum > 0 ? 1 : 0))
                 writer.write(varint: bound.count)
-                if let sum = bound.sum { writer.write(fixed: sum) }
+                if bound.sum > 0 { writer.write(fixed: bound.sum) }
             }
         }
     }
 
     init(decoding reader: inout ByteReader, blocks: Int) throws(DecodeError) {
-        for _ in 0..<(try reader.count(ofSize: 1)) {
-            types.append(try reader.sized(max: Limits.typeMax))
+        let typeCount = try reader.count(ofSize: 1)
+        guard typeCount <= StorageLimits.boundTypesMax else {
+            throw reader.fail("bounds of \(typeCount) types")
         }
-        guard types.count <= StorageLimits.boundTypesMax, Set(types).count == types.count else {
-            throw reader.fail("bounds of \(types.count) types")
-        }
+        for _ in 0..<typeCount { types.append(try reader.sized(max: Limits.typeMax)) }
+        guard Set(types).count == typeCount else { throw reader.fail("a type twice") }
+        let slotsMax = Int(Self.firstType) + types.count
         for _ in 0..<blocks {
             let head = try reader.varint()
-            guard head >> 1 <= UInt64(types.count) + 2 else {
+            guard head >> 1 <= UInt64(slotsMax) else {
                 throw reader.fail("bounds of \(head >> 1) slots")
             }
             var least = 0
             for _ in 0..<head >> 1 {
                 let form = try reader.byte()
                 let count = try reader.varint()
-                let sum: Int128? = form & 1 == 1 ? try reader.fixed() : nil
+                let sum: Int128 = form & 1 == 1 ? try reader.fixed() : 0
                 let slot = Int(form >> 1)
-                guard slot >= least, slot < types.count + 2, sum ?? 0 >= 0 else {
+                guard slot >= least, slot < slotsMax, sum > 0 || form & 1 == 0 else {
                     throw reader.fail("a bound of slot \(slot)")
                 }
                 append(UInt8(slot), KeyBound(count: count, sum: sum))
                 least = slot + 1
             }
-            endBlock(goesOn: head & 1 == 1)
+            endBlock(continuesKey: head & 1 == 1)
         }
     }
 }
 
 extension FixedWidthInteger {
-    /// A bound that is too great says nothing wrong.
+    /// Of numbers that are not below zero, as a bound: the greatest number where it is more.
     @inline(__always)
-    func saturatingAdding(_ other: Self) -> Self {
+    func boundedAdding(_ other: Self) -> Self {
         let (sum, isOver) = addingReportingOverflow(other)
         return isOver ? .max : sum
     }

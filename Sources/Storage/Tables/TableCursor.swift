@@ -75,9 +75,35 @@ struct TableCursor: Sendable {
                 return false
             }
         }
+        try checkOrder()
         let begun = statistics.begin(block.partition, key: block.key, type: block.type)
+        let last = window
         guard try nextCell() else { preconditionFailure("a series holds at least one cell") }
+        if begun == .nothing, window <= last { throw damaged("windows do not ascend") }
+        if cellsOfBlock == 1 { try checkFirstCell() }
         return begun == .nothing
+    }
+
+    /// Series ascend: what a scan passes over depends on it.
+    private func checkOrder() throws(StorageError) {
+        guard statistics.series > 0 else { return }
+        guard block.partition.index == partition.index else {
+            guard block.partition > partition else { throw damaged("partitions do not ascend") }
+            return
+        }
+        let keys = ByteOrder.compare(block.key, key)
+        guard keys > 0 || keys == 0 && ByteOrder.compare(block.type, type) >= 0 else {
+            throw damaged("keys or types do not ascend")
+        }
+    }
+
+    private func checkFirstCell() throws(StorageError) {
+        let first = table.index.entries[number].first
+        let isIt =
+            first.partition == partition && first.window == window
+            && first.key.withUnsafeBytes { ByteOrder.areEqual($0, key) }
+            && first.type.withUnsafeBytes { ByteOrder.areEqual($0, type) }
+        guard isIt else { throw damaged("the index says that the block begins otherwise") }
     }
 
     private mutating func nextSeries() throws(StorageError) -> Bool {

@@ -7,9 +7,11 @@ extension TableHandle {
         _ query: SeriesQuery, into rows: inout [SeriesRow]
     ) throws(StorageError) {
         guard mayHold(query) else { return }
-        let start = TablePoint(
-            partition: query.partition, key: query.key, type: query.type ?? [],
-            window: query.type == nil ? .min : query.from ?? .min)
+        var start = TablePoint.start(of: query.key, in: query.partition)
+        if let type = query.type {
+            start.type = type
+            start.window = query.from ?? .min
+        }
         var number = index.block(of: start)
         while number < index.entries.count, !isBeyond(query, index.entries[number].first) {
             var block = try block(number)
@@ -39,7 +41,7 @@ extension TableHandle {
     }
 
     private func blocks(_ spec: ScanSpec) -> [Int] {
-        index.entries.indices.filter { isWanted($0, spec.partitions) }
+        index.entries.indices.filter { isWanted($0, spec) }
     }
 
     /// The keys of marks are the last ones of their partition: of a table of millions of keys a few
@@ -48,8 +50,7 @@ extension TableHandle {
         var numbers: Set<Int> = []
         for held in footer.partitions where partitions.contains(held.partition) {
             var number = index.block(
-                of: TablePoint(
-                    partition: held.partition, key: [RetirementMark.lead], type: [], window: .min))
+                of: .start(of: [RetirementMark.lead], in: held.partition))
             while number < index.entries.count,
                 index.entries[number].first.partition <= held.partition
             {
@@ -75,7 +76,7 @@ extension TableHandle {
         else {
             throw .damaged(
                 path: path, offset: footer.indexOffset,
-                what: "its cells do not add up to its footer and the bounds of its index")
+                what: "its cells do not add up to its footer or the bounds of its index")
         }
     }
 
@@ -87,16 +88,19 @@ extension TableHandle {
     }
 
     /// False where it certainly has no cell of a key.
-    func mayHold(_ key: KeyEdge) -> Bool {
-        meta.partitions.contains(key.partition)
-            && filter.mayHold(key.key.withUnsafeBytes { KeyFilter.hash(key.partition, $0) })
+    ///
+    /// - Parameter hash: of partition and key, as `KeyFilter` has it.
+    func mayHold(_ hash: UInt64, in partition: PartitionID) -> Bool {
+        meta.partitions.contains(partition) && filter.mayHold(hash)
     }
 
     private func mayHold(_ query: SeriesQuery) -> Bool {
         query.windows.overlaps(meta.firstWindow, meta.lastWindow)
             && ByteOrder.compare(query.key, meta.firstKey) >= 0
             && ByteOrder.compare(query.key, meta.lastKey) <= 0
-            && mayHold(KeyEdge(query.partition, query.key))
+            && mayHold(
+                query.key.withUnsafeBytes { KeyFilter.hash(query.partition, $0) },
+                in: query.partition)
     }
 
     /// Whether nothing from `point` on can answer the query.
@@ -107,6 +111,16 @@ extension TableHandle {
         let types = ByteOrder.compare(point.type, type)
         guard types == 0, let to = query.to else { return types > 0 }
         return point.window >= to
+    }
+
+    /// Whether a block may have cells that a scan selects.
+    func isWanted(_ number: Int, _ spec: ScanSpec) -> Bool {
+        if let bounds = index.bounds {
+            guard let slot = bounds.slot(of: spec.type), bounds[number, slot] != nil else {
+                return false
+            }
+        }
+        return isWanted(number, spec.partitions)
     }
 
     /// Blocks are sorted by partition first: a block spans those from its first cell's to the next

@@ -23,13 +23,7 @@ struct TableIndex: Hashable, Sendable {
 
     /// The block in which `point` lies if the table has it; the first one when it lies before all.
     func block(of point: TablePoint) -> Int {
-        var low = 0
-        var high = entries.count
-        while low < high {
-            let middle = (low + high) / 2
-            if entries[middle].first <= point { low = middle + 1 } else { high = middle }
-        }
-        return max(0, low - 1)
+        max(0, entries.partitionPoint { $0.first <= point } - 1)
     }
 
     /// About what it takes in memory; an array has a header of 32 bytes.

@@ -61,7 +61,7 @@ package struct TablePartition: Hashable, Sendable {
 /// The end of a table: totals, digests and where the sections lie.
 struct TableFooter: Hashable, Sendable {
     static let kind = FramedFile.Kind(
-        name: "a table", magic: Array("QUIPUSST".utf8), version: 4)
+        name: "a table", magic: Array("QUIPUSST".utf8), versions: [1, 2, 4])
 
     var id: UInt64
     var granularity: Granularity

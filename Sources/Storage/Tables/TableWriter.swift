@@ -47,7 +47,7 @@ struct TableWriter {
 
     mutating func add(window: Int64, _ measure: Measure) throws(StorageError) {
         // Rather between two keys than within one: then who looks for a key reads one block.
-        let room = startsKey ? options.blockTarget / 8 : 0
+        let room = startsKey ? options.blockTarget / StorageLimits.blockFreeShare : 0
         if block.rawSize + room >= options.blockTarget { try closeBlock() }
         startsKey = false
         if isSeriesOpen {
@@ -65,6 +65,7 @@ struct TableWriter {
     mutating func finish() throws(StorageError) -> TableStatistics {
         try closeBlock()
         index.bounds = statistics.foundBounds
+        if index.bytes.count > StorageLimits.sectionRawMax { index.bounds = nil }
         let indexOffset = frames.offset
         let indexChecksum = try frames.append(.index, index.bytes)
         let filterOffset = frames.offset
