@@ -30,6 +30,10 @@ package struct Workload {
         var node: Int
         var instance: UInt64
         var deadline: Instant
+
+        var isWrite: Bool {
+            if case .write = purpose { true } else { false }
+        }
     }
 
     enum Purpose {
