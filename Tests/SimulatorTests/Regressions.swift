@@ -95,7 +95,7 @@ struct Regression: Sendable, CustomTestStringConvertible {
             why: "a copy held records that were not yet synced, and was taken for an older one"),
         Regression(
             seed: 1_433_408_698_153_940,
-            why: "of the simulator: each final question to a cluster that lost too much waited until "
+            why: "of the simulator: final questions to a cluster that lost too much waited until "
                 + "few of the producers' endless writes were open"),
     ]
 }

@@ -12,18 +12,18 @@ struct KeyBound: Hashable, Sendable {
 
     @inline(__always)
     mutating func add(_ measure: Measure) {
-        add(KeyBound(count: measure.count, sum: max(0, measure.values?.sum ?? 0)))
+        count = count.boundedAdding(measure.count)
+        if let added = measure.values?.sum, added > 0 { sum = sum.boundedAdding(added) }
     }
 
-    @inline(__always)
     mutating func add(_ other: KeyBound) {
         count = count.boundedAdding(other.count)
-        sum = sum.boundedAdding(other.sum)
+        if other.sum > 0 { sum = sum.boundedAdding(other.sum) }
     }
 
     mutating func widen(to other: KeyBound) {
         count = max(count, other.count)
-        sum = max(sum, other.sum)
+        if other.sum > sum { sum = other.sum }
     }
 }
 

@@ -91,7 +91,7 @@ struct TableCursor: Sendable {
             guard block.partition > partition else { throw damaged("partitions do not ascend") }
             return
         }
-        let keys = ByteOrder.compare(block.key, key)
+        let keys = block.isSameKey ? 0 : ByteOrder.compare(block.key, key)
         guard keys > 0 || keys == 0 && ByteOrder.compare(block.type, type) >= 0 else {
             throw damaged("keys or types do not ascend")
         }
