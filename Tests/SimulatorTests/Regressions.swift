@@ -97,5 +97,8 @@ struct Regression: Sendable, CustomTestStringConvertible {
             seed: 1_433_408_698_153_940,
             why: "of the simulator: final questions to a cluster that lost too much waited until "
                 + "few of the producers' endless writes were open"),
+        Regression(
+            seed: 1_077_815_961_310_037,
+            why: "of the simulator: it waited for damage in a table that had expired meanwhile"),
     ]
 }

@@ -40,9 +40,10 @@ extension VirtualCluster {
     func noteForgotten(_ manifest: ManifestState, of node: VirtualNode) throws(Violation) {
         if manifest.voidThrough > node.shadow.voidThrough {
             node.shadow.setAside(through: manifest.voidThrough)
-            // Who was left out drops its tables unread, and what rotted in one with them.
-            node.forgetRotOfUnlisted(manifest)
         }
+        // Who was left out drops its tables unread, retention those that expired, and what rotted
+        // in one goes with it.
+        node.forgetRotOfUnlisted(manifest)
         // Whatever lets go of anything says a new base.
         guard manifest.base != node.shadow.base else { return }
         try noteHusks(manifest, of: node)
