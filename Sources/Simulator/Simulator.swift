@@ -38,11 +38,14 @@ package enum SimulatorLimits {
     package static let auditPatience: Duration = .seconds(40)
     /// How long after its deadline a call may end.
     package static let callGrace: Duration = .seconds(2)
+    /// How long after its deadline a client leaves a node that was paused.
+    static let clientGrace: Duration = .seconds(1)
     /// With one faulty node at a time, a client that retries has its answer by then (A1): it may
     /// wait once for the faulty node, and once for a node that waits for the faulty one.
     package static func availabilityMax(_ requestTimeout: Duration) -> Duration {
-        // One call that a pause holds for four seconds, two that time out, and waits between them.
-        .seconds(6) + requestTimeout * 2
+        // A call that the faulty node holds until its client leaves, one that times out, the waits
+        // between them, each of 0.6 s at most, and a call that succeeds.
+        .seconds(4) + requestTimeout * 2
     }
     /// How long all is well before the next node may be faulty, where only one may.
     package static let budgetRest: Duration = .seconds(2)

@@ -109,4 +109,22 @@ import Testing
         connections.rest(b) { closed.withLock { $0.append("never") } }
         #expect(connections.count == 3 && connections.idle == 2)
     }
+
+    @Test("a connection that has rested a thousand times is still the youngest, and closed last")
+    func restedOften() {
+        let connections = IdleConnections(max: 2)
+        let closed = Mutex<[String]>([])
+        func close(_ name: String) -> @Sendable () -> Void {
+            { closed.withLock { $0.append(name) } }
+        }
+        let busy = connections.open(close: close("busy"))
+        _ = connections.open(close: close("quiet"))
+        for _ in 0..<1000 {
+            connections.work(busy)
+            connections.rest(busy, close: close("busy"))
+        }
+        _ = connections.open(close: close("third"))
+        #expect(closed.withLock { $0 } == ["quiet"])
+        #expect(connections.idle == 2)
+    }
 }

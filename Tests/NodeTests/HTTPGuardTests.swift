@@ -46,6 +46,49 @@ import Testing
         _ = try fair.finish(acceptAlreadyClosed: true)
     }
 
+    /// What the guard asks of the socket.
+    private final class Looks: ChannelOutboundHandler {
+        typealias OutboundIn = Never
+        var count = 0
+
+        func read(context: ChannelHandlerContext) {
+            count += 1
+            context.read()
+        }
+    }
+
+    /// A second of looks, each of which finds what `part` says, or bytes of a head that is not
+    /// whole yet.
+    private func looks(_ seconds: Int, finding part: HTTPRequestPart?) throws -> Int {
+        let looks = Looks()
+        let channel = EmbeddedChannel(handlers: [
+            looks, HTTPGuard(connections: connections),
+        ])
+        try channel.connect(to: SocketAddress(unixDomainSocketPath: "/n1")).wait()
+        if part != nil { channel.pipeline.fireChannelRead(head) }
+        var seen = looks.count
+        for _ in 0..<(seconds * 100) {
+            // The socket always has something when it is looked for.
+            if looks.count > seen || looks.count == 0 {
+                seen = looks.count
+                if let part { channel.pipeline.fireChannelRead(part) }
+                channel.pipeline.fireChannelReadComplete()
+                channel.read()
+            }
+            channel.embeddedEventLoop.advanceTime(by: .milliseconds(10))
+        }
+        #expect(channel.isActive)
+        _ = try channel.finish(acceptAlreadyClosed: true)
+        return looks.count
+    }
+
+    @Test("crumbs of a head or a body are looked for ever less often, a body's bytes at once")
+    func crumbs() throws {
+        #expect((5...25).contains(try looks(10, finding: nil)))
+        #expect((5...25).contains(try looks(10, finding: body(1))))
+        #expect(try looks(10, finding: body(600)) >= 999)
+    }
+
     @Test("a connection is idle until its request is whole and again after its answer")
     func idle() throws {
         let channel = try connect()

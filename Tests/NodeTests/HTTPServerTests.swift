@@ -66,6 +66,31 @@ import Testing
         }
     }
 
+    @Test("Who is silent first and then sends a request in crumbs is answered")
+    func patience() async throws {
+        let fixture = try APIFixture()
+        try await Self.serve(fixture) { port in
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connect(host: "127.0.0.1", port: port) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
+                            wrappingChannelSynchronously: channel)
+                    }
+                }
+            let answer = try await channel.executeThenClose { inbound, outbound in
+                try await Task.sleep(for: .milliseconds(50))
+                for crumb in "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" {
+                    try await outbound.write(ByteBuffer(string: String(crumb)))
+                    try await Task.sleep(for: .milliseconds(1))
+                }
+                var answer = ""
+                for try await chunk in inbound { answer += String(buffer: chunk) }
+                return answer
+            }
+            #expect(answer.hasPrefix("HTTP/1.1 200"))
+        }
+    }
+
     @Test("Events are counted over a socket, two requests on one connection")
     func events() async throws {
         let fixture = try APIFixture { _ in

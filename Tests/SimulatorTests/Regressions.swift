@@ -100,5 +100,8 @@ struct Regression: Sendable, CustomTestStringConvertible {
         Regression(
             seed: 1_077_815_961_310_037,
             why: "of the simulator: it waited for damage in a table that had expired meanwhile"),
+        Regression(
+            seed: 2_877_970_982_521_726,
+            why: "of the simulator: a client waited without end for a node that was paused twice"),
     ]
 }

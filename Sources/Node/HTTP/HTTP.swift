@@ -18,15 +18,21 @@
 /// ## Invariants
 ///
 /// 1. Nothing is read before it is bounded: the body by what may be sent and by what it may decode
-///    to, all bodies together by `RuntimeLimits.bodiesBytesMax`, the connections by `HTTPLimits`.
+///    to, all bodies together by `RuntimeLimits.bodiesBytesMax`, the connections by
+///    `ConnectionBounds`.
 /// 2. A slow client holds one connection and nothing else; after `HTTPLimits.stallMax` not even
 ///    that.
 /// 3. Attributes are decoration: where the catalog fails, counts are answered without them, and say
 ///    so.
 package enum HTTPLimits {
-    package static let connectionsMax = 1024
-    /// With fewer left, new connections close those that wait for a request.
+    /// Connections that have said nothing; a new one more closes the oldest of them.
+    package static let silentMax = 11 << 10
+    /// Connections that have begun a request; a new one more closes the one that waits longest.
+    package static let begunMax = 3 << 10
+    /// What may be open beside, while that one closes.
     package static let connectionsSpare = 128
+    /// Connections that the kernel holds until the node takes them.
+    package static let backlog = 4096
     /// Bytes of all header fields together.
     package static let headersMax = 64 << 10
     package static let headerCountMax = 200
@@ -38,7 +44,7 @@ package enum HTTPLimits {
     package static let flushWaitMax: Duration = .seconds(60)
     /// How long a request for a compaction waits for its end, less than clients wait for an answer.
     package static let compactionWaitMax: Duration = .seconds(10)
-    /// An idle connection is closed.
+    /// An idle connection is closed; one that never said anything after up to twice as long.
     package static let idleMax: Duration = .seconds(75)
     /// A request of whose body fewer bytes than these come in so long is closed.
     package static let stallMax: Duration = .seconds(15)

@@ -4,15 +4,17 @@ package import NIOCore
 package import NIOHTTPTypes
 
 /// Watches one connection's request while it comes in: says `100 Continue` to who waits for it,
-/// ends the connection when a body comes too slowly to be one, and ends it behind an answer that
-/// came before the body's end (413, 429…), since the rest would be listened to for nothing.
+/// looks less often for the bytes of one that comes in crumbs (`ReadPace`), ends the connection
+/// when a body comes too slowly to be one, and ends it behind an answer that came before the body's
+/// end (413, 429…), since the rest would be listened to for nothing.
 ///
 /// That end lingers: the node says that it will write no more, and takes what is still on the way
 /// for a moment. A close at once would reset the connection, and the client might never see the
 /// answer.
 ///
 /// The pace is measured while the node reads: in an interval in which it did not for a while
-/// (backpressure), a client is not to blame.
+/// (backpressure), a client is not to blame. A look that is put off is none of that: the socket
+/// takes what comes until then.
 package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// Reading that begins again sooner was never paused.
     private static let pauseMin = TimeAmount.seconds(1)
@@ -35,6 +37,8 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var unanswered = 0
     private var isClosing = false
     private var timer: RepeatedTask?
+    private var pace = ReadPace()
+    private var laterRead: Scheduled<Void>?
 
     package init(connections: IdleConnections) {
         self.connections = connections
@@ -58,21 +62,26 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) {
-        connections.close(number)
-        timer?.cancel()
-        timer = nil
+        end()
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    private func end() {
         connections.close(number)
         timer?.cancel()
         timer = nil
-        context.fireChannelInactive()
+        laterRead?.cancel()
+        laterRead = nil
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
+            pace.advanced()
             unanswered += 1
             isInBody = true
             // The time until the next look is no whole interval.
@@ -83,7 +92,9 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             }
         case .body(let piece):
             bytes += piece.readableBytes
+            pace.took(piece.readableBytes)
         case .end:
+            pace.advanced()
             connections.work(number)
             isInBody = false
             if isClosing { context.close(promise: nil) }
@@ -131,10 +142,20 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
         pausedSince = nil
         isReading = true
-        context.read()
+        guard let delay = pace.delay else { return context.read() }
+        guard laterRead == nil else { return }
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        // Those that came together shall not all be looked at together.
+        let wait = TimeAmount(delay * Double.random(in: 0.5...1))
+        laterRead = context.eventLoop.scheduleTask(in: wait) {
+            let (this, context) = bound.value
+            this.laterRead = nil
+            context.read()
+        }
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
+        pace.endLook()
         isReading = false
         pausedSince = .now()
         context.fireChannelReadComplete()

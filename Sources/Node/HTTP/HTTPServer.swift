@@ -12,17 +12,20 @@ package struct HTTPServer {
     private let api: HTTPAPI
     private let endpoint: Endpoint
     private let group: any EventLoopGroup
+    private let bounds: ConnectionBounds
     private let logger: Logger
     /// Told the port that is listened on.
     private let onListening: @Sendable (Int) -> Void
 
     package init(
-        api: HTTPAPI, endpoint: Endpoint, group: any EventLoopGroup, logger: Logger,
+        api: HTTPAPI, endpoint: Endpoint, group: any EventLoopGroup,
+        bounds: ConnectionBounds = .init(openFilesMax: ProcessUse.openFilesWanted), logger: Logger,
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
         self.api = api
         self.endpoint = endpoint
         self.group = group
+        self.bounds = bounds
         self.logger = logger
         self.onListening = onListening
     }
@@ -32,22 +35,27 @@ package struct HTTPServer {
         var quiet = logger
         // Its own lines repeat what the node says; its warnings do not.
         quiet.logLevel = max(logger.logLevel, .warning)
-        let connections = IdleConnections(
-            max: HTTPLimits.connectionsMax - HTTPLimits.connectionsSpare)
+        let begun = IdleConnections(max: bounds.begun)
+        let silent = IdleConnections(max: bounds.silent)
+        let configuration = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [HTTPGuard(connections: begun)],
+            idleTimeout: TimeAmount(HTTPLimits.idleMax),
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: HTTPLimits.headersMax,
+                maxHeaderListSize: HTTPLimits.headersMax,
+                maxHeaderFieldCount: HTTPLimits.headerCountMax))
         let application = Application(
             responder: HTTPResponderAdapter(api: api),
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [HTTPGuard(connections: connections)],
-                    idleTimeout: TimeAmount(HTTPLimits.idleMax),
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: HTTPLimits.headersMax,
-                        maxHeaderListSize: HTTPLimits.headersMax,
-                        maxHeaderFieldCount: HTTPLimits.headerCountMax))),
+            server: HTTPServerBuilder { responder in
+                PatientChannel(
+                    inside: HTTP1Channel(responder: responder, configuration: configuration),
+                    silent: silent)
+            },
             configuration: ApplicationConfiguration(
                 address: .hostname(endpoint.host, port: endpoint.port), serverName: "quipu",
+                backlog: HTTPLimits.backlog,
                 availableConnectionsDelegate: MaximumAvailableConnections(
-                    HTTPLimits.connectionsMax, logger: quiet)),
+                    bounds.max, logger: quiet)),
             onServerRunning: { [onListening, endpoint] channel in
                 onListening(channel.localAddress?.port ?? endpoint.port)
             },

@@ -1,15 +1,18 @@
+internal import NIOCore
 internal import Synchronization
 
-/// The open connections of the API, and which of them wait for their client: for its next request,
-/// or for the rest of one. Where nearly as many are open as may be, each new one closes the one
+/// Open connections of one kind, and which of them wait for their client: for its first word, its
+/// next request, or the rest of one. Where as many are open as may be, each new one closes the one
 /// that has waited longest: a client that works is never locked out by clients that do nothing,
 /// however many they are. Who sends a body waits as well, since the request before: the node has
 /// nothing to do yet.
 package final class IdleConnections: Sendable {
-    private struct State {
+    fileprivate struct State {
         var next: UInt64 = 0
         var open: Set<UInt64> = []
         var idle: [UInt64: (since: UInt64, close: @Sendable () -> Void)] = [:]
+        /// Who began to wait, in this order; some of them have ceased to since.
+        var order: CircularBuffer<(number: UInt64, since: UInt64)> = []
     }
 
     private let max: Int
@@ -26,11 +29,10 @@ package final class IdleConnections: Sendable {
     /// A connection came, and waits; its number. `close` may be called from any thread.
     package func open(close: @escaping @Sendable () -> Void) -> UInt64 {
         let (number, victim) = state.withLock { state in
-            state.next += 1
-            let number = state.next
+            let number = state.next + 1
             state.open.insert(number)
-            let victim = state.open.count > max ? Self.takeOldest(&state) : nil
-            state.idle[number] = (since: number, close: close)
+            let victim = state.open.count > max ? state.takeOldest() : nil
+            state.wait(number, close)
             return (number, victim)
         }
         victim?()
@@ -45,9 +47,7 @@ package final class IdleConnections: Sendable {
     /// Its request is answered.
     package func rest(_ number: UInt64, close: @escaping @Sendable () -> Void) {
         state.withLock { state in
-            guard state.open.contains(number) else { return }
-            state.next += 1
-            state.idle[number] = (since: state.next, close: close)
+            if state.open.contains(number) { state.wait(number, close) }
         }
     }
 
@@ -57,13 +57,24 @@ package final class IdleConnections: Sendable {
             state.idle[number] = nil
         }
     }
+}
 
-    /// There are at most as many as `HTTPLimits.connectionsMax`: looking at all is quick enough.
-    private static func takeOldest(_ state: inout State) -> (@Sendable () -> Void)? {
-        guard let oldest = state.idle.min(by: { $0.value.since < $1.value.since }) else {
-            return nil
+extension IdleConnections.State {
+    fileprivate mutating func wait(_ number: UInt64, _ close: @escaping @Sendable () -> Void) {
+        next += 1
+        idle[number] = (since: next, close: close)
+        // Each lies in it once for each request: of a connection that works much nearly all of its
+        // entries are past.
+        if order.count >= 2 * idle.count + 64 { order.removeAll { idle[$0]?.since != $1 } }
+        order.append((number: number, since: next))
+    }
+
+    fileprivate mutating func takeOldest() -> (@Sendable () -> Void)? {
+        while let (number, since) = order.popFirst() {
+            guard let oldest = idle[number], oldest.since == since else { continue }
+            idle[number] = nil
+            return oldest.close
         }
-        state.idle[oldest.key] = nil
-        return oldest.value.close
+        return nil
     }
 }

@@ -32,7 +32,8 @@ package enum NodeService {
         var logger = Logger(label: name, factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
         for warning in configuration.warnings { logger.warning("\(warning)") }
-        if let open = ProcessUse.raiseOpenFilesMax(), open < ProcessUse.openFilesFew {
+        let openFilesMax = ProcessUse.raiseOpenFilesMax()
+        if let open = openFilesMax, open < ProcessUse.openFilesFew {
             logger.warning(
                 """
                 this process may have only \(open) files open; a node with many tables needs more: \
@@ -49,7 +50,8 @@ package enum NodeService {
             directory: dataDirectory ?? configuration.dataDirectory(of: entry.node),
             acceptsLoss: acceptsLoss, group: group, logger: logger)
         let server = HTTPServer(
-            api: node.api, endpoint: entry.http, group: group, logger: logger,
+            api: node.api, endpoint: entry.http, group: group,
+            bounds: ConnectionBounds(openFilesMax: openFilesMax ?? 1024), logger: logger,
             onListening: { [logger] port in
                 logger.notice("HTTP is listened to on \(entry.http.host):\(port)")
             })

@@ -56,6 +56,8 @@ extension VirtualCluster {
             interruptCopy(nodes[node])
         case .answer(let request, let response):
             try receive(response, for: request)
+        case .leave(let request, let due):
+            try leave(request, due: due)
         case .produce(let producer):
             produce(producer)
         case .submit(let effort):

@@ -223,12 +223,25 @@ extension VirtualCluster {
             deadline: now + delay + timeout)
         put(
             .request(id, request, patience: timeout), to: index, process.instance, after: delay)
+        put(
+            .leave(id, due: now + delay + timeout),
+            after: delay + timeout + SimulatorLimits.clientGrace)
         if !isHealed, clientRandom.chance(1, in: 30) {
             let early = delay + clientRandom.duration(below: timeout)
             put(.cancel(id), to: index, process.instance, after: early + .microseconds(1))
             put(.answer(id, nil), after: early + .microseconds(1))
         }
         return true
+    }
+
+    /// A client has a clock of its own. A node that is paused, or was when the request came, is
+    /// left with the request; of one that was there all along an answer must come (L2).
+    func leave(_ id: RequestID, due: Instant) throws(Violation) {
+        guard let call = workload.calls[id], let process = nodes[call.node].process,
+            process.instance == call.instance, process.pausedUntil > now || call.deadline > due
+        else { return }
+        put(.cancel(id), to: call.node, call.instance, after: .microseconds(1))
+        try receive(nil, for: id)
     }
 
     func reply(_ response: ClientResponse, to request: RequestID, from node: VirtualNode) {
