@@ -63,7 +63,9 @@ extension NodeMachine {
         return tag
     }
 
-    /// Beyond any latency: what is sent to such a node is lost.
+    /// Beyond any latency: what such a node holds is less than what others do.
+    private static let behindRank = 1 << 39
+    /// Beyond that: what is sent to such a node is lost.
     private static let unlinkedRank = 1 << 40
 
     /// The ring and the liveness as they are now.
@@ -80,8 +82,9 @@ extension NodeMachine {
         let linked = linked
         let local = consistency.isLocal ? localNodes : nil
         var ownState: ReadState?
+        let instant = now.monotonic
         if case .series(let query) = query, asksAnew, !consistency.isWeak, isVotingOnReads,
-            mine.contains(query.partition)
+            mine.contains(query.partition), !latency.isBehind(own, at: instant)
         {
             ownState = state(of: query, wantsRecent: true, now)
         }
@@ -90,12 +93,14 @@ extension NodeMachine {
                 ring.replicas(of: partition).filter { local?.contains($0) != false }
             },
             isReachable: { reachable.contains($0) },
+            isLinked: { $0 == own || linked.contains($0) },
             rank: { node in
+                let behind = latency.isBehind(node, at: instant) ? Self.behindRank : 0
+                guard node != own else { return behind - 1 }
                 // Of equals the next in the order of names: nobody is everybody's second choice.
-                guard node != own else { return -1 }
                 let isBefore = node < own
                 let unlinked = linked.contains(node) ? 0 : Self.unlinkedRank
-                return unlinked + 2 * latency.rank(node) + (isBefore ? 1 : 0)
+                return unlinked + behind + 2 * latency.rank(node) + (isBefore ? 1 : 0)
             }, patience: latency.patience, ownState: ownState)
     }
 
@@ -164,6 +169,10 @@ extension NodeMachine {
                 latency.observe(node, duration)
             case .late(let node, let duration):
                 latency.late(node, duration)
+            case .behind(let node):
+                latency.behind(node, at: now.monotonic)
+            case .noted(.widened):
+                counters.readsWidened += 1
             case .noted(.speculated):
                 counters.readsSpeculated += 1
             case .noted(.united):

@@ -18,6 +18,7 @@ package struct Counters: Hashable, Sendable {
     /// A replica's tables were coarser than the coordinator knew.
     package var readsRestarted: UInt64 = 0
     package var readsSpeculated: UInt64 = 0
+    package var readsWidened: UInt64 = 0
     /// Batches that this voter made part of itself, and gave the rows of, for reads.
     package var batchesEnsured: UInt64 = 0
     package var batchesContributed: UInt64 = 0

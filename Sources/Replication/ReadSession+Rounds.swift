@@ -18,14 +18,10 @@ extension ReadSession {
             takeUnited(reply.tag, rows, hasFetched, from: node)
         case .notVoting:
             nonVoting.insert(node)
-            if case .asking = group.phase, isSpare(node, group) { return leaveOut(node, reply.tag) }
-            again(reply.tag, choice, now: now, into: &effects)
+            refuse(group, reply.tag, node, choice, now: now, into: &effects)
         case .failed(let why):
-            if case .asking = group.phase {
-                damaged[node] = why
-                if isSpare(node, group) { return leaveOut(node, reply.tag) }
-            }
-            again(reply.tag, choice, now: now, into: &effects)
+            if case .asking = group.phase { damaged[node] = why }
+            refuse(group, reply.tag, node, choice, now: now, into: &effects)
         case .rolled:
             // The whole read begins anew, and this session ends with it.
             break
@@ -33,13 +29,16 @@ extension ReadSession {
         finishIfDone(into: &effects)
     }
 
-    /// The group does well without it.
-    private func isSpare(_ node: NodeID, _ group: Group) -> Bool {
-        group.asked.dropFirst(group.required).contains { $0.node == node }
-    }
-
-    private mutating func leaveOut(_ node: NodeID, _ tag: Tag) {
+    /// Without it the group has enough voters, or begins anew. Any that was asked later gives rows.
+    private mutating func refuse(
+        _ group: Group, _ tag: Tag, _ node: NodeID, _ choice: Choice, now: Instant,
+        into effects: inout [Effect]
+    ) {
+        guard case .asking = group.phase, group.asked.count > group.required else {
+            return again(tag, choice, now: now, into: &effects)
+        }
         groups[tag]?.asked.removeAll { $0.node == node }
+        settle(tag, now: now, into: &effects)
     }
 
     private mutating func again(
@@ -69,7 +68,7 @@ extension ReadSession {
             answers[node] = Group.Answer(result: result, state: state, meeting: meeting)
             group.phase = .asking(answers: answers)
             groups[tag] = group
-            compare(tag, now: now, into: &effects)
+            settle(tag, now: now, into: &effects)
         case .converging(let nodes):
             guard let result else { return }
             group.phase = .done(result, nodes: nodes)
@@ -79,43 +78,112 @@ extension ReadSession {
         }
     }
 
-    /// Enough have answered: which of them agree?
-    private mutating func compare(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
+    /// Enough have answered: which of them agree, or differ by what their newest batches explain?
+    mutating func settle(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
         guard var group = groups[tag], case .asking(let answers) = group.phase,
-            answers.count >= group.required,
-            let base = group.asked.map(\.node).first(where: { answers[$0]?.result != nil }),
-            let rows = answers[base]?.result, let state = answers[base]?.state
+            answers.count >= group.required
         else { return }
-        let others = group.asked.map(\.node).filter { $0 != base && answers[$0] != nil }
-        let isEqual = { (node: NodeID) in answers[node]?.state.digest == state.digest }
-        let partners = (others.filter(isEqual) + others.filter { !isEqual($0) })
-            .prefix(group.required - 1)
-        let nodes = [base] + partners
-        if partners.allSatisfy(isEqual) {
-            group.phase = .done(rows, nodes: nodes)
+        let voters = group.asked.compactMap { asked in
+            answers[asked.node].map { ReadUnion.Voter(node: asked.node, state: $0.state) }
+        }
+        // In the order of preference; without rows from anybody there is nothing to answer yet.
+        let bases = voters.filter { answers[$0.node]?.result != nil }
+        guard let first = bases.first else { return }
+        for base in bases {
+            let equal = voters.filter { $0.state.digest == base.state.digest }
+            guard equal.count >= group.required, let rows = answers[base.node]?.result else {
+                continue
+            }
+            noteBehind(base, voters, group, into: &effects)
+            let partners = equal.map(\.node).filter { $0 != base.node }
+            group.phase = .done(rows, nodes: [base.node] + partners.prefix(group.required - 1))
             groups[tag] = group
             return
         }
+        let others = voters.map(\.node).filter { $0 != first.node }
+        let nodes = [first.node] + others.prefix(group.required - 1)
         if options.isMaximumRead {
             let largest = nodes.compactMap { answers[$0]?.result }.max { $0.weight < $1.weight }
-            group.phase = .done(largest ?? rows, nodes: nodes)
+            guard let largest else { return }
+            group.phase = .done(largest, nodes: nodes)
             groups[tag] = group
             return
         }
-        if base == options.coordinator, group.told == state.digest, nodes.count == 2,
-            let meeting = answers[nodes[1]]?.meeting, case .series(let rows) = rows
+        if first.node == options.coordinator, group.told == first.state.digest,
+            group.required == 2, let partner = others.first(where: { answers[$0]?.meeting != nil }),
+            let meeting = answers[partner]?.meeting,
+            case .series(let rows)? = answers[first.node]?.result
         {
-            return meet(tag, meeting, nodes, rows, state, now: now, into: &effects)
+            return meet(
+                tag, meeting, [first.node, partner], rows, first.state, now: now, into: &effects)
         }
-        let voters = nodes.compactMap { node in
-            answers[node].map { ReadUnion.Voter(node: node, state: $0.state) }
-        }
-        if case .series(let rows) = rows,
-            let union = ReadUnion(base: voters[0], partners: Array(voters.dropFirst()))
+        if let (union, quorum) = leastUnion(bases, voters, group.required),
+            case .series(let rows)? = answers[quorum[0].node]?.result
         {
-            unite(tag, union, nodes, rows, now: now, into: &effects)
-        } else {
+            noteBehind(quorum[0], voters, group, into: &effects)
+            return unite(tag, union, quorum.map(\.node), rows, now: now, into: &effects)
+        }
+        if !awaitsAgreement(tag, now: now, into: &effects) {
             converge(tag, nodes, now: now, into: &effects)
+        }
+    }
+
+    /// Of the quorums whose difference is explained, the one in which the least has to be fetched;
+    /// its base first.
+    private func leastUnion(
+        _ bases: [ReadUnion.Voter], _ voters: [ReadUnion.Voter], _ required: Int
+    ) -> (union: ReadUnion, quorum: [ReadUnion.Voter])? {
+        guard isOfOneKey else { return nil }
+        var least: (union: ReadUnion, quorum: [ReadUnion.Voter])?
+        for base in bases {
+            var partners = voters.filter { $0.node != base.node }
+            if partners.count > required - 1 {
+                partners = partners.filter { ReadUnion(base: base, partners: [$0]) != nil }
+            }
+            guard partners.count >= required - 1 else { continue }
+            partners = Array(partners.prefix(required - 1))
+            guard let union = ReadUnion(base: base, partners: partners) else { continue }
+            if let held = least?.union, held.lacked <= union.lacked { continue }
+            least = (union, [base] + partners)
+        }
+        return least
+    }
+
+    /// One of them lags by more than its newest batches, after a restart or behind a cut, and would
+    /// have to fetch all that before this read could end. Somebody else may agree with the other:
+    /// who is late, or a spare voter.
+    ///
+    /// - Returns: false where there is nobody, or was, for long enough.
+    private mutating func awaitsAgreement(
+        _ tag: Tag, now: Instant, into effects: inout [Effect]
+    ) -> Bool {
+        guard var group = groups[tag] else { return false }
+        if group.isDivided { return group.speculateAt != nil && !group.silent.isEmpty }
+        guard !group.silent.isEmpty || !group.spares.isEmpty else { return false }
+        group.isDivided = true
+        group.speculateAt = min(now + patience, group.startedAt + attemptTimeout)
+        let asksSpare = group.silent.isEmpty
+        if asksSpare { group.roundTrips += 1 }
+        groups[tag] = group
+        if asksSpare {
+            effects.append(.noted(.widened))
+            askSpare(tag, now: now, into: &effects)
+        }
+        return true
+    }
+
+    /// Whoever holds something else than the quorum of `base`, which its newest batches do not
+    /// explain, is asked last for a while.
+    private func noteBehind(
+        _ base: ReadUnion.Voter, _ voters: [ReadUnion.Voter], _ group: Group,
+        into effects: inout [Effect]
+    ) {
+        guard group.isDivided else { return }
+        for voter in voters
+        where voter.state.digest != base.state.digest
+            && ReadUnion(base: base, partners: [voter]) == nil
+        {
+            effects.append(.behind(voter.node))
         }
     }
 

@@ -3,8 +3,8 @@ package import Storage
 
 /// One coordinator's run over one read. For each partition one voter (the base) gives rows, R-1
 /// (its partners) give digests. Equal digests: done. Else the difference is closed in a second
-/// round, where the newest batches explain it (`ReadUnion`), or the base converges with its
-/// partners.
+/// round, where the newest batches explain it (`ReadUnion`). Where they do not, a spare voter is
+/// asked whether it agrees with one of them, and at last the base converges with its partners.
 package struct ReadSession: Sendable {
     package enum Effect: Sendable {
         case send(ReplicationMessage, to: NodeID)
@@ -13,6 +13,8 @@ package struct ReadSession: Sendable {
         case observed(NodeID, Duration)
         /// `node` has not answered for this long.
         case late(NodeID, Duration)
+        /// `node` holds something else than a quorum does, by more than its newest batches.
+        case behind(NodeID)
         case noted(Event)
     }
 
@@ -20,6 +22,8 @@ package struct ReadSession: Sendable {
     package enum Event: Hashable, Sendable {
         /// A spare voter was asked because another did not answer.
         case speculated
+        /// A spare voter was asked because the newest batches did not explain the difference.
+        case widened
         /// A second round adds up what the voters lack.
         case united
         /// The coordinator and its partner closed their difference in the first round.
@@ -57,6 +61,9 @@ package struct ReadSession: Sendable {
         var asked: [Asked]
         var spares: [NodeID]
         var speculateAt: Instant?
+        /// Enough answered, and they differ by more than their newest batches. Who is silent has
+        /// until `speculateAt` to agree with one of them; then they converge.
+        var isDivided = false
         /// When the phase began.
         var startedAt: Instant
         /// Round trips so far, those of earlier attempts and this phase included.
@@ -126,7 +133,9 @@ package struct ReadSession: Sendable {
     private var nextTag: Tag
     var waiting = PartitionSet()
     var retryAt: Instant?
-    private var attemptTimeout: Duration
+    private(set) var attemptTimeout: Duration
+    /// Of the last choice.
+    var patience: Duration = .zero
     /// Left out for now: silent in an attempt, or said that it has no vote.
     private var silent: Set<NodeID> = []
     var nonVoting: Set<NodeID> = []
@@ -176,6 +185,8 @@ package struct ReadSession: Sendable {
         /// The voters that count at this level.
         package var replicas: (PartitionID) -> [NodeID]
         package var isReachable: (NodeID) -> Bool
+        /// What is sent to it arrives, as far as this coordinator knows.
+        package var isLinked: (NodeID) -> Bool
         /// Preferred first.
         package var rank: (NodeID) -> Int
         /// A voter that has not answered for this long is late: a spare one is asked.
@@ -186,9 +197,10 @@ package struct ReadSession: Sendable {
 
         package init(
             replicas: @escaping (PartitionID) -> [NodeID],
-            isReachable: @escaping (NodeID) -> Bool, rank: @escaping (NodeID) -> Int,
-            patience: Duration, ownState: ReadState? = nil
+            isReachable: @escaping (NodeID) -> Bool, isLinked: @escaping (NodeID) -> Bool,
+            rank: @escaping (NodeID) -> Int, patience: Duration, ownState: ReadState? = nil
         ) {
+            self.isLinked = isLinked
             self.ownState = ownState
             self.replicas = replicas
             self.isReachable = isReachable
@@ -231,7 +243,7 @@ package struct ReadSession: Sendable {
                 continue
             }
             let ranked = able.sorted { (choice.rank($0), $0) < (choice.rank($1), $1) }
-            let spares = isOfOneKey ? Array(ranked.dropFirst(required)) : []
+            let spares = isOfOneKey ? ranked.dropFirst(required).filter(choice.isLinked) : []
             plan[
                 Array(ranked.prefix(required)), default: (PartitionSet(), spares)
             ].partitions.insert(partition)
@@ -267,7 +279,10 @@ package struct ReadSession: Sendable {
         }
         var isLate = false
         for (tag, group) in groups.sorted(by: { $0.key < $1.key }) where !group.isDone {
-            if now >= group.startedAt + attemptTimeout {
+            if group.isDivided, let at = group.speculateAt, now >= at {
+                // Also where the attempt ends: what they hold is known, and enough.
+                speculate(tag, now: now, into: &effects)
+            } else if now >= group.startedAt + attemptTimeout {
                 isLate = true
                 for node in group.silent {
                     silent.insert(node)
@@ -302,7 +317,7 @@ package struct ReadSession: Sendable {
     }
 
     /// Windows of one key: the kind of read that is asked for at high rates and unites.
-    private var isOfOneKey: Bool {
+    var isOfOneKey: Bool {
         if case .series = query { true } else { false }
     }
 
@@ -311,10 +326,11 @@ package struct ReadSession: Sendable {
         now: Instant, into effects: inout [Effect]
     ) {
         let tag = takeTag()
+        patience = choice.patience
         groups[tag] = Group(
             partitions: partitions, required: nodes.count,
             asked: nodes.map { Group.Asked(node: $0, at: now) }, spares: spares,
-            speculateAt: spares.isEmpty ? nil : now + choice.patience, startedAt: now,
+            speculateAt: spares.isEmpty ? nil : now + patience, startedAt: now,
             roundTrips: lostRoundTrips + 1)
         let meeting = meets(nodes) ? choice.ownState : nil
         groups[tag]?.told = meeting?.digest
@@ -333,15 +349,28 @@ package struct ReadSession: Sendable {
         isOfOneKey && nodes.count == 2 && nodes[0] == options.coordinator
     }
 
-    /// The first spare voter is asked for rows, so that it can stand in for any of the others.
+    /// Somebody is late: a voter of the first choice, or one that could have settled a difference.
     private mutating func speculate(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
-        guard var group = groups[tag], case .asking = group.phase else { return }
-        for node in group.silent { effects.append(.late(node, now - group.startedAt)) }
+        guard var group = groups[tag], case .asking(let answers) = group.phase else { return }
+        for asked in group.asked where answers[asked.node] == nil {
+            effects.append(.late(asked.node, now - asked.at))
+        }
         group.speculateAt = nil
+        groups[tag] = group
+        if group.isDivided {
+            settle(tag, now: now, into: &effects)
+        } else {
+            effects.append(.noted(.speculated))
+            askSpare(tag, now: now, into: &effects)
+        }
+    }
+
+    /// The first spare voter is asked for rows, so that it can stand in for any of the others.
+    mutating func askSpare(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
+        guard var group = groups[tag] else { return }
         let spare = group.spares.removeFirst()
         group.asked.append(Group.Asked(node: spare, at: now))
         groups[tag] = group
-        effects.append(.noted(.speculated))
         effects.append(
             .send(.read(ask(tag, group.partitions, .data, of: group.required)), to: spare))
     }

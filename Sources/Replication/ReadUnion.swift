@@ -33,6 +33,8 @@ package struct ReadUnion: Hashable, Sendable {
 
     /// The base's first, then the partners' in their order.
     package let shares: [Share]
+    /// Batches that voters have to fetch or apply.
+    package var lacked: Int { shares.reduce(0) { $0 + $1.unite.lacks.count } }
 
     /// Nil where the lists do not explain the difference, or it is too large.
     package init?(base: Voter, partners: [Voter]) {

@@ -16,6 +16,8 @@ package struct ReplicaLatency: Sendable {
     private var sinceSorted = 0
     private var askedAt: [NodeID: Instant] = [:]
     private var probes: [NodeID: Probe] = [:]
+    /// Until when to ask them last: they lack what others hold.
+    private var behindUntil: [NodeID: Instant] = [:]
     /// The 99th percentile of the last answers, within bounds: who has not answered for so long is
     /// late.
     package private(set) var patience = Self.patienceAtStart
@@ -26,6 +28,8 @@ package struct ReplicaLatency: Sendable {
     package static let patienceAtStart: Duration = .milliseconds(50)
     package static let patienceMin: Duration = .milliseconds(2)
     package static let patienceMax: Duration = .milliseconds(100)
+    /// Whoever lags is asked last for so long.
+    package static let behindFor: Duration = .seconds(1)
     /// A node that no read asked for so long is asked for its latency's sake.
     package static let probeAfter: Duration = .seconds(1)
 
@@ -60,6 +64,15 @@ package struct ReplicaLatency: Sendable {
     /// It has not answered for this long: the next reads go elsewhere, where there is a choice.
     package mutating func late(_ node: NodeID, _ duration: Duration) {
         averages[node] = max(averages[node] ?? 0, 4 * duration.nanoseconds)
+    }
+
+    /// It lacks more than a read can wait for: a while of catching up.
+    package mutating func behind(_ node: NodeID, at now: Instant) {
+        behindUntil[node] = now + Self.behindFor
+    }
+
+    package func isBehind(_ node: NodeID, at now: Instant) -> Bool {
+        behindUntil[node].map { now < $0 } ?? false
     }
 
     // MARK: - Probes

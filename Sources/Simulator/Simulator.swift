@@ -43,8 +43,9 @@ package enum SimulatorLimits {
     /// With one faulty node at a time, a client that retries has its answer by then (A1): it may
     /// wait once for the faulty node, and once for a node that waits for the faulty one.
     package static func availabilityMax(_ requestTimeout: Duration) -> Duration {
-        // A call that the faulty node holds until its client leaves, one that times out, the waits
-        // between them, each of 0.6 s at most, and a call that succeeds.
+        // The client leaves the faulty node a second after its deadline, then a call times out at a
+        // node that waits for the faulty one. Of the rest 1.2 s are two waits; that what remains is
+        // enough for the call that succeeds is not derived, but has held in all seeds.
         .seconds(4) + requestTimeout * 2
     }
     /// How long all is well before the next node may be faulty, where only one may.

@@ -384,7 +384,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
         horizon = .seconds(3600)
         requestTimeout = min(requestTimeout, .seconds(2))
         chaos = .milliseconds(20_000 + random.below(15_000))
-        // A client that waits for a paused node does not look at its own clock.
+        // Clients may hold on to a paused node for as long as they would to a slow one.
         pauseMax = .seconds(4)
         // So that there is always somebody who wants something.
         pace = max(pace, chaos * 2 / (3 * contents / producers))

@@ -82,49 +82,4 @@ import Testing
         #expect(fixture.core.requests.isEmpty)
         #expect(fixture.metrics.requestsRefused.value == 1)
     }
-
-    @Test("the connection that waited longest goes when too many are open, one that works never")
-    func idleConnections() {
-        let connections = IdleConnections(max: 3)
-        let closed = Mutex<[String]>([])
-        func open(_ name: String) -> UInt64 {
-            connections.open { closed.withLock { $0.append(name) } }
-        }
-        let a = open("a")
-        let b = open("b")
-        let c = open("c")
-        connections.work(a)
-        connections.work(b)
-        #expect(connections.count == 3 && connections.idle == 1)
-        let d = open("d")
-        #expect(closed.withLock { $0 } == ["c"])
-        connections.close(c)
-        connections.rest(b) { closed.withLock { $0.append("b again") } }
-        _ = open("e")
-        #expect(closed.withLock { $0 } == ["c", "d"], "d waited longer than b")
-        connections.close(d)
-        _ = open("f")
-        #expect(closed.withLock { $0 } == ["c", "d", "b again"])
-        connections.close(b)
-        connections.rest(b) { closed.withLock { $0.append("never") } }
-        #expect(connections.count == 3 && connections.idle == 2)
-    }
-
-    @Test("a connection that has rested a thousand times is still the youngest, and closed last")
-    func restedOften() {
-        let connections = IdleConnections(max: 2)
-        let closed = Mutex<[String]>([])
-        func close(_ name: String) -> @Sendable () -> Void {
-            { closed.withLock { $0.append(name) } }
-        }
-        let busy = connections.open(close: close("busy"))
-        _ = connections.open(close: close("quiet"))
-        for _ in 0..<1000 {
-            connections.work(busy)
-            connections.rest(busy, close: close("busy"))
-        }
-        _ = connections.open(close: close("third"))
-        #expect(closed.withLock { $0 } == ["quiet"])
-        #expect(connections.idle == 2)
-    }
 }

@@ -6,26 +6,35 @@ import NIOCore
 import NIOPosix
 import Node
 import Replication
+import ServiceLifecycle
 import Synchronization
 import Testing
 
 @Suite struct HTTPServerTests {
     /// Runs the server on a free port while `body` speaks with it.
     private static func serve(
-        _ fixture: APIFixture, _ body: (Int) async throws -> Void
+        _ fixture: APIFixture, _ bounds: ConnectionBounds = .init(openFilesMax: 4096),
+        _ body: (Int) async throws -> Void
     ) async throws {
         let (ports, found) = AsyncStream<Int>.makeStream()
-        let server = HTTPServer(
-            api: fixture.api, endpoint: Endpoint(host: "127.0.0.1", port: 0),
-            group: MultiThreadedEventLoopGroup.singleton,
-            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
-            onListening: { found.yield($0) })
+        let server = server(fixture, bounds) { found.yield($0) }
         let task = Task { try await server.run() }
         defer { task.cancel() }
         for await port in ports {
             try await body(port)
             break
         }
+    }
+
+    private static func server(
+        _ fixture: APIFixture, _ bounds: ConnectionBounds = .init(openFilesMax: 4096),
+        onListening: @escaping @Sendable (Int) -> Void
+    ) -> HTTPServer {
+        HTTPServer(
+            api: fixture.api, endpoint: Endpoint(host: "127.0.0.1", port: 0),
+            group: MultiThreadedEventLoopGroup.singleton, bounds: bounds,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            onListening: onListening)
     }
 
     /// Sends bytes, and gives all that comes until the server closes.
@@ -89,6 +98,77 @@ import Testing
             }
             #expect(answer.hasPrefix("HTTP/1.1 200"))
         }
+    }
+
+    private static func connect(_ port: Int) async throws -> any Channel {
+        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: "127.0.0.1", port: port).get()
+    }
+
+    private static func poll(_ what: String, until isMet: () -> Bool) async throws {
+        for _ in 0..<1000 {
+            if isMet() { return }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        Issue.record("\(what)")
+    }
+
+    @Test("Beyond the bound silent connections give way, and a newcomer is answered")
+    func crowd() async throws {
+        let fixture = try APIFixture()
+        let bounds = ConnectionBounds(max: 4, begunMax: 2)
+        try await Self.serve(fixture, bounds) { port in
+            var silent: [any Channel] = []
+            for _ in 0..<6 { silent.append(try await Self.connect(port)) }
+            let metrics = fixture.metrics
+            try await Self.poll("two give way") { metrics.connectionsGivenWay.value == 2 }
+            let answer = try await Self.exchange(
+                port, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            #expect(answer.hasPrefix("HTTP/1.1 200"))
+            try await Self.poll("the first ones were closed") {
+                silent.map(\.isActive).prefix(2).allSatisfy { !$0 }
+            }
+            #expect(silent.last?.isActive == true)
+            for channel in silent { channel.close(promise: nil) }
+            try await Self.poll("all are gone") {
+                metrics.connectionsEnded[0].value == metrics.connectionsOpened[0].value
+            }
+            #expect(metrics.connectionsOpened[1].value == 1)
+        }
+    }
+
+    @Test("A server that shuts down waits for nobody who is silent or in the midst of a head")
+    func shutDown() async throws {
+        let fixture = try APIFixture()
+        let (ports, found) = AsyncStream<Int>.makeStream()
+        let server = Self.server(fixture) { found.yield($0) }
+        let group = ServiceGroup(
+            services: [Running(server: server)],
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        let task = Task { try await group.run() }
+        for await port in ports {
+            var channels: [any Channel] = []
+            for _ in 0..<20 { channels.append(try await Self.connect(port)) }
+            try await channels[0].writeAndFlush(ByteBuffer(string: "GET /livez HT"))
+            let answered = try await Self.connect(port)
+            try await answered.writeAndFlush(
+                ByteBuffer(string: "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"))
+            try await Self.poll("the one with a whole head came in") {
+                fixture.metrics.connectionsOpened[1].value == 1
+                    && fixture.metrics.connectionsOpened[0].value == 21
+            }
+            await group.triggerGracefulShutdown()
+            try await task.value
+            for channel in channels + [answered] { try await channel.closeFuture.get() }
+            break
+        }
+        #expect(fixture.metrics.connectionsEnded[0].value == 21)
+    }
+
+    private struct Running: Service {
+        let server: HTTPServer
+
+        func run() async throws { try await server.run() }
     }
 
     @Test("Events are counted over a socket, two requests on one connection")

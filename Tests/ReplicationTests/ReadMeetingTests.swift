@@ -131,7 +131,7 @@ struct ReadMeetingTests {
         #expect(run.answer?.roundTrips == 2)
     }
 
-    @Test("a partner whose difference is not explained gives its digest: the base converges")
+    @Test("a partner whose difference is not explained gives its digest: a spare is asked")
     func unexplained() {
         var run = Run(own: [1, 2])
         let tag = run.asks[0].ask.tag
@@ -139,7 +139,10 @@ struct ReadMeetingTests {
         run.reply(
             tag, .read(nil, ReadState(digest: ReadUnionTests.voter(1, [1, 3]).state.digest)),
             from: 1)
-        #expect(run.notes == [.fellBack])
+        #expect(run.notes == [.widened])
+        run.reply(tag, read(2, [1, 2], rows: [row(1, 4)]), from: 2)
+        #expect(run.replicas == [Self.nodes[0], Self.nodes[2]])
+        #expect(run.rows == [], "those of the base")
     }
 
     @Test("where the spare stands in for the coordinator's rows, what was met is not used")

@@ -15,14 +15,17 @@ struct ReadSessionTests {
         var session: ReadSession
         var effects: [ReadSession.Effect] = []
         var now = Instant.zero
-        var reachable = Set(ReadSessionTests.nodes)
+        let voters: [NodeID]
+        let linked: Set<NodeID>
         /// What the coordinator tells its partner that it holds.
         var own: ReadState?
 
         init(
             _ consistency: Consistency = .quorum, _ query: ReadQuery = ReadSessionTests.query,
-            own applied: [Int]? = nil
+            own applied: [Int]? = nil, voters: Int = 3, linked: Int = 5
         ) {
+            self.voters = Array(ReadSessionTests.nodes.prefix(voters))
+            self.linked = Set(ReadSessionTests.nodes.prefix(linked))
             own = applied.map { ReadUnionTests.voter(0, $0).state }
             session = ReadSession(
                 tag: ReadSessionTests.tag, request: RequestID(1), query: query,
@@ -35,10 +38,10 @@ struct ReadSessionTests {
         }
 
         var choice: ReadSession.Choice {
-            let reachable = reachable
+            let (voters, linked) = (voters, linked)
             return ReadSession.Choice(
-                replicas: { _ in ReadSessionTests.nodes },
-                isReachable: { reachable.contains($0) }, rank: { _ in 0 },
+                replicas: { _ in voters }, isReachable: { _ in true },
+                isLinked: { linked.contains($0) }, rank: { _ in 0 },
                 patience: .milliseconds(7), ownState: own)
         }
 
@@ -170,21 +173,6 @@ struct ReadSessionTests {
         #expect(run.answer?.roundTrips == 3)
     }
 
-    @Test("a difference that the newest batches do not explain makes the base converge")
-    func fallsBack() {
-        var run = Run()
-        let tag = run.asks[0].ask.tag
-        run.reply(tag, read(0, [1, 2], rows: [row(1, 4)]), from: 0)
-        var state = ReadUnionTests.voter(1, [1, 2, 3]).state
-        state.recent = []
-        run.reply(tag, .read(nil, state), from: 1)
-        #expect(run.notes == [.fellBack])
-        #expect(run.asks[2].ask.role == .converge(with: [Self.nodes[1]]))
-        run.reply(run.asks[2].ask.tag, read(0, [1, 2, 3], rows: [row(1, 5)]), from: 0)
-        #expect(run.rows == [row(1, 5)])
-        #expect(run.answer?.roundTrips == 4)
-    }
-
     @Test("a voter that is late is joined by one spare, which stands in for the base as well")
     func speculates() {
         var run = Run()
@@ -246,7 +234,7 @@ struct ReadSessionTests {
 
 @Suite("Latency of replicas")
 struct ReplicaLatencyTests {
-    static let nodes = ReadUnionTests.nodes
+    static let nodes = Array(ReadUnionTests.nodes.prefix(3))
 
     @Test("who is late is ranked behind, and a probe that it answers brings it back")
     func probes() {
@@ -268,6 +256,18 @@ struct ReplicaLatencyTests {
         let isAnswer = latency.answered(Tag(4), by: Self.nodes[1], at: now + .microseconds(400))
         #expect(isAnswer)
         #expect(latency.rank(Self.nodes[1]) == 0)
+    }
+
+    @Test("who lags is behind for a second, whatever it answers meanwhile")
+    func behind() {
+        var latency = ReplicaLatency()
+        let node = Self.nodes[1]
+        #expect(!latency.isBehind(node, at: .zero))
+        latency.behind(node, at: .zero)
+        latency.observe(node, .microseconds(300))
+        #expect(latency.isBehind(node, at: .zero + .milliseconds(999)))
+        #expect(!latency.isBehind(Self.nodes[0], at: .zero))
+        #expect(!latency.isBehind(node, at: .zero + ReplicaLatency.behindFor))
     }
 
     @Test("a probe that stays unanswered keeps its node behind")

@@ -5,7 +5,7 @@ import Testing
 @Suite("Union of the sets of voters")
 struct ReadUnionTests {
     static let key = SipKey(low: 1, high: 2)
-    static let nodes = ["n1", "n2", "n3"].map { NodeID($0) }
+    static let nodes = ["n1", "n2", "n3", "n4", "n5"].map { NodeID($0) }
 
     static func batch(_ number: Int) -> RecentBatch {
         let id = BatchID(producer: 9, sequence: UInt64(number))

@@ -21,7 +21,8 @@ struct SplitTopTests {
         init(splits: Bool, voters: [[String]]) {
             choice = ReadSession.Choice(
                 replicas: { voters[Int($0.index)].map { NodeID($0) } },
-                isReachable: { _ in true }, rank: { _ in 0 }, patience: .milliseconds(7))
+                isReachable: { _ in true }, isLinked: { _ in true }, rank: { _ in 0 },
+                patience: .milliseconds(7))
             var options = ReadSession.Options(
                 attemptTimeout: .milliseconds(250), deadline: Instant(nanoseconds: 5_000_000_000),
                 coordinator: NodeID("n1"), asked: query)

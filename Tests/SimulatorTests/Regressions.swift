@@ -103,5 +103,9 @@ struct Regression: Sendable, CustomTestStringConvertible {
         Regression(
             seed: 2_877_970_982_521_726,
             why: "of the simulator: a client waited without end for a node that was paused twice"),
+        Regression(
+            seed: 2_552_924_835_133_614,
+            why: "of the simulator: what was parked was counted while a majority alone was asked, "
+                + "after it had been decided what must be found"),
     ]
 }

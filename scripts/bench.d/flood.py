@@ -25,7 +25,7 @@ from peer_quipu import process_id
 
 _PROGRAM = Path(__file__).with_name("flood_sender.py")
 _SENDERS = 2
-# Connections of each sender: with those of what comes after, fewer than the 1,024 of each node.
+# Connections of each sender: with those of what comes after, far fewer than each node holds open.
 _STEADY_WORKERS = 128
 _FLOOD_WORKERS = 1350
 _CAPACITY_SECONDS = 10

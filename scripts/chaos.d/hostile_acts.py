@@ -19,6 +19,9 @@ from typing import Callable, Iterator
 
 _SLOW = 2000
 _IDLE = 10_000
+_CRUMBS = 10_000
+_CROWD = 15_500
+_UNREAD = 500
 _DECLARED = 200
 _SLOW_BODIES = 1100
 _DECLARATION = (
@@ -61,8 +64,16 @@ class Told:
 class Held:
     """Many connections to one address, opened again where the node ends them."""
 
-    def __init__(self, told: Told, address: tuple[str, int], number: int, first: bytes) -> None:
+    def __init__(
+        self,
+        told: Told,
+        address: tuple[str, int],
+        number: int,
+        first: bytes,
+        takes_answers: bool = True,
+    ) -> None:
         self._told = told
+        self._takes_answers = takes_answers
         self._address = address
         self._first = first
         self._sockets: dict[int, socket.socket | None] = dict.fromkeys(range(number))
@@ -78,6 +89,8 @@ class Held:
 
     def _open(self, number: int) -> None:
         made = socket.socket()
+        if not self._takes_answers:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         made.setblocking(False)
         made.connect_ex(self._address)
         self._sockets[number] = made
@@ -91,6 +104,8 @@ class Held:
                 self._greeted.add(number)
             elif piece:
                 held.send(piece)
+            if not self._takes_answers:
+                return
             if held.recv(4096):
                 self._told.count("answers")
             else:
@@ -118,8 +133,15 @@ class Held:
             held.close()
 
 
-def _hold(told: Told, address: tuple[str, int], number: int, first: bytes, piece: bytes) -> None:
-    held = Held(told, address, number, first)
+def _hold(
+    told: Told,
+    address: tuple[str, int],
+    number: int,
+    first: bytes,
+    piece: bytes,
+    takes_answers: bool = True,
+) -> None:
+    held = Held(told, address, number, first, takes_answers)
     while told.goes_on:
         began = time.monotonic()
         held.tend(piece)
@@ -133,6 +155,21 @@ def slowloris(told: Told) -> None:
 
 def idle(told: Told) -> None:
     _hold(told, told.http, _IDLE, b"", b"")
+
+
+def crumbs(told: Told) -> None:
+    _hold(told, told.http, _CRUMBS, b"G", b"")
+
+
+def crowd(told: Told) -> None:
+    """More than a node holds open."""
+    _hold(told, told.http, _CROWD, b"", b"")
+
+
+def unread(told: Told) -> None:
+    """Requests without end, and no answer is taken."""
+    request = b"GET / HTTP/1.1\r\nHost: quipu\r\n\r\n" * 20
+    _hold(told, told.http, _UNREAD, request, request, takes_answers=False)
 
 
 def declared(told: Told) -> None:
@@ -289,6 +326,9 @@ def garbage_peer(told: Told) -> None:
 ACTS: dict[str, tuple[str, Callable[[Told], None]]] = {
     "slowloris": ("2,000 connections, a byte of a header each second", slowloris),
     "idle": ("10,000 connections that say nothing", idle),
+    "crumbs": ("10,000 connections that say one byte", crumbs),
+    "crowd": ("15,500 connections that say nothing", crowd),
+    "unread": ("500 connections that ask again and again and take no answer", unread),
     "declared": ("200 requests that declare 16 MiB and send nothing", declared),
     "slow-bodies": ("1,100 requests whose body comes at a byte a second", slow_bodies),
     "bombs": ("gzip of 60 and 65 MiB in 65 to 200 kB, 4 a second", bombs),

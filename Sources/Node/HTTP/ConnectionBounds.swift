@@ -1,18 +1,23 @@
-/// How many connections the API holds open. One that has said nothing yet is cheap and there may be
-/// many; one that has begun a request has a parser and up to `HTTPLimits.headersMax` of a head.
+/// How many connections the API holds open. One that has sent no request yet is cheap and there may
+/// be many; one that has may hold up to `HTTPLimits.headersMax` of a head and an answer.
 package struct ConnectionBounds: Hashable, Sendable {
-    package var silent: Int
-    package var begun: Int
-    /// No more are accepted; of either kind the idle ones have gone before that.
-    package var max: Int { silent + begun + HTTPLimits.connectionsSpare }
+    /// Of both kinds; one more closes one that waits for its client.
+    package var max: Int
+    /// Of those that have begun a request.
+    package var begunMax: Int
+    /// No more are accepted, until those that were told to close have.
+    package var acceptedMax: Int { max + HTTPLimits.connectionsSpare }
 
-    /// - Parameter openFilesMax: what the process may have open. Of that, a quarter at least is
-    ///   left to files and peers.
+    package init(max: Int, begunMax: Int) {
+        self.max = max
+        self.begunMax = begunMax
+    }
+
+    /// - Parameter openFilesMax: what the process may have open. A quarter of that is left to files
+    ///   and peers.
     package init(openFilesMax: Int) {
-        let room = openFilesMax * 3 / 4 - HTTPLimits.connectionsSpare
-        let sum = HTTPLimits.silentMax + HTTPLimits.begunMax
-        let share = Swift.max(2 * HTTPLimits.connectionsSpare, min(room, sum))
-        begun = share * HTTPLimits.begunMax / sum
-        silent = share - begun
+        let room = openFilesMax - openFilesMax / 4 - HTTPLimits.connectionsSpare
+        max = Swift.max(HTTPLimits.connectionsSpare, min(room, HTTPLimits.connectionsMax))
+        begunMax = min(max, HTTPLimits.begunMax)
     }
 }

@@ -20,17 +20,22 @@
 /// 1. Nothing is read before it is bounded: the body by what may be sent and by what it may decode
 ///    to, all bodies together by `RuntimeLimits.bodiesBytesMax`, the connections by
 ///    `ConnectionBounds`.
-/// 2. A slow client holds one connection and nothing else; after `HTTPLimits.stallMax` not even
-///    that.
+/// 2. A slow client holds one connection and nothing else: for `HTTPLimits.stallMax` while it sends
+///    a body or takes an answer, twice `idleMax` before that.
 /// 3. Attributes are decoration: where the catalog fails, counts are answered without them, and say
 ///    so.
 package enum HTTPLimits {
-    /// Connections that have said nothing; a new one more closes the oldest of them.
-    package static let silentMax = 11 << 10
-    /// Connections that have begun a request; a new one more closes the one that waits longest.
-    package static let begunMax = 3 << 10
-    /// What may be open beside, while that one closes.
+    /// Connections that are open; a new one more closes one that waits for its client.
+    package static let connectionsMax = 14 << 10
+    /// Of those, connections that have begun a request: all requests that may be under way, and
+    /// room for those that come in. A new one more closes the one that waits longest.
+    package static let begunMax = 5 << 10
+    /// What may be open beside, while others close.
     package static let connectionsSpare = 128
+    /// With fewer open, each is looked after at once.
+    package static let connectionsFew = 256
+    /// What is held of a head before there is a parser for it.
+    package static let doorBytesMax = 4 << 10
     /// Connections that the kernel holds until the node takes them.
     package static let backlog = 4096
     /// Bytes of all header fields together.
@@ -46,7 +51,8 @@ package enum HTTPLimits {
     package static let compactionWaitMax: Duration = .seconds(10)
     /// An idle connection is closed; one that never said anything after up to twice as long.
     package static let idleMax: Duration = .seconds(75)
-    /// A request of whose body fewer bytes than these come in so long is closed.
+    /// A request of whose body fewer bytes than these come in so long is closed, and so is a client
+    /// that takes fewer of an answer.
     package static let stallMax: Duration = .seconds(15)
     package static let bodyBytesMin = 2 << 10
     /// How long a connection that ends before its request did is still listened to.

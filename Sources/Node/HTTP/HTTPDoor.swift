@@ -1,103 +1,103 @@
 internal import Core
-internal import HummingbirdCore
-internal import Logging
 package import NIOCore
 
-/// Connections cost what they say: one that has said nothing has this one handler, and neither a
-/// parser nor a timer for its requests. With the first byte it becomes a connection of `inside`.
+/// Stands alone in a connection's pipeline until the head of a request has come: connections cost
+/// what they say. Ten thousand clients that connect and are silent, or send a byte now and then,
+/// would otherwise take most of a processor for parsers, tasks and timers before any of them is
+/// known to be of use.
 ///
-/// Ten thousand clients that connect and are silent would otherwise take most of a processor, and
-/// a multiple of the memory, before any of them is known to be of use.
-struct PatientChannel<Inside: ServerChildChannel>: ServerChildChannel {
-    struct Value: ServerChildChannelValue {
-        let channel: any Channel
-        /// Fails where the connection ends before its first byte.
-        let entered: EventLoopFuture<Inside.Value>
-    }
-
-    let inside: Inside
-    let silent: IdleConnections
-
-    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
-        channel.eventLoop.makeCompletedFuture {
-            let entered = channel.eventLoop.makePromise(of: Inside.Value.self)
-            let door = HTTPDoor(silent) { channel in
-                inside.setup(channel: channel, logger: logger).cascade(to: entered)
-            } onEnd: {
-                entered.fail(ChannelError.eof)
-            }
-            do {
-                try channel.pipeline.syncOperations.addHandler(door)
-            } catch {
-                entered.fail(error)
-                throw error
-            }
-            return Value(channel: channel, entered: entered.futureResult)
-        }
-    }
-
-    func handle(value: Value, logger: Logger) async {
-        do {
-            let entered = try await withTaskCancellationHandler {
-                try await value.entered.get()
-            } onCancel: {
-                value.channel.close(promise: nil)
-            }
-            await inside.handle(value: entered, logger: logger)
-        } catch {
-            // It left as it came. Where the parser could not be set up, nobody could answer.
-            value.channel.close(promise: nil)
-        }
-    }
-}
-
-/// Stands alone in a connection's pipeline until the first byte comes.
-package final class HTTPDoor: ChannelInboundHandler, RemovableChannelHandler {
+/// It holds what has come, `HTTPLimits.doorBytesMax` at most: with a blank line, with more, or with
+/// a first byte that no request begins with, the connection enters, and the parser says what is
+/// wrong with it.
+package final class HTTPDoor: ChannelDuplexHandler, RemovableChannelHandler {
     package typealias InboundIn = ByteBuffer
     package typealias InboundOut = ByteBuffer
+    package typealias OutboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
 
-    private let silent: IdleConnections
+    private let connections: OpenConnections
     /// Adds the handlers behind this one.
     private let enter: (any Channel) -> Void
     private var onEnd: (() -> Void)?
     private var number: UInt64 = 0
     private var timer: Scheduled<Void>?
+    private var held: ByteBuffer?
+    /// How much of it is known to end no head.
+    private var searched = 0
+    private let reads: PacedReads
 
     package init(
-        _ silent: IdleConnections, enter: @escaping (any Channel) -> Void,
+        _ connections: OpenConnections, enter: @escaping (any Channel) -> Void,
         onEnd: @escaping () -> Void
     ) {
-        self.silent = silent
+        self.connections = connections
         self.enter = enter
         self.onEnd = onEnd
+        reads = PacedReads(connections)
     }
 
     package func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
-        number = silent.open { channel.close(promise: nil) }
+        number = connections.open(.silent) { channel.close(promise: nil) }
         // Those that came together shall not all end together, and come again.
         let wait = HTTPLimits.idleMax * Double.random(in: 1...2)
         timer = context.eventLoop.scheduleTask(in: TimeAmount(wait)) { channel.close(promise: nil) }
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) {
-        silent.close(number)
+        connections.close(number)
         timer?.cancel()
         timer = nil
+        reads.end()
         onEnd?()
         onEnd = nil
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // It entered in this very loop, and is on its way out.
+        guard onEnd != nil else { return context.fireChannelRead(data) }
+        var bytes = unwrapInboundIn(data)
+        reads.pace.took(bytes.readableBytes)
+        held.setOrWriteBuffer(&bytes)
+        guard let held, isEnough(held) else { return }
         onEnd = nil
+        self.held = nil
         enter(context.channel)
-        context.fireChannelRead(data)
+        context.fireChannelRead(wrapInboundOut(held))
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+    }
+
+    /// Whether the parser must see it.
+    private func isEnough(_ held: ByteBuffer) -> Bool {
+        guard held.readableBytes <= HTTPLimits.doorBytesMax else { return true }
+        let view = held.readableBytesView
+        // Methods are in capitals. A client that speaks TLS must not wait for an answer.
+        guard let first = view.first, UInt8(ascii: "A")...UInt8(ascii: "Z") ~= first else {
+            return true
+        }
+        let rest = view.dropFirst(searched)
+        // A blank line ends the head: two line feeds, with or without a carriage return between.
+        for place in rest.indices where rest[place] == UInt8(ascii: "\n") {
+            let next = view[(place + 1)...].prefix(2)
+            if next.first == UInt8(ascii: "\n") || next.elementsEqual("\r\n".utf8) { return true }
+        }
+        searched = max(0, held.readableBytes - 2)
+        return false
+    }
+
+    package func read(context: ChannelHandlerContext) {
+        reads.read(context)
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        reads.pace.endLook()
+        context.fireChannelReadComplete()
     }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case is ChannelShouldQuiesceEvent, ChannelEvent.inputClosed as ChannelEvent:
+            guard onEnd != nil else { return context.fireUserInboundEventTriggered(event) }
             context.close(promise: nil)
         default:
             context.fireUserInboundEventTriggered(event)

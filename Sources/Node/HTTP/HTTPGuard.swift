@@ -5,8 +5,8 @@ package import NIOHTTPTypes
 
 /// Watches one connection's request while it comes in: says `100 Continue` to who waits for it,
 /// looks less often for the bytes of one that comes in crumbs (`ReadPace`), ends the connection
-/// when a body comes too slowly to be one, and ends it behind an answer that came before the body's
-/// end (413, 429…), since the rest would be listened to for nothing.
+/// when a body comes, or an answer is taken, too slowly to be one, and ends it behind an answer
+/// that came before the body's end (413, 429…), since the rest would be listened to for nothing.
 ///
 /// That end lingers: the node says that it will write no more, and takes what is still on the way
 /// for a moment. A close at once would reset the connection, and the client might never see the
@@ -24,7 +24,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     package typealias OutboundIn = HTTPResponsePart
     package typealias OutboundOut = HTTPResponsePart
 
-    private let connections: IdleConnections
+    private let connections: OpenConnections
     private var number: UInt64 = 0
     private var isInBody = false
     /// Of the body, since the last look.
@@ -37,15 +37,19 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var unanswered = 0
     private var isClosing = false
     private var timer: RepeatedTask?
-    private var pace = ReadPace()
-    private var laterRead: Scheduled<Void>?
+    private let reads: PacedReads
+    /// Bytes of answers that were written, and how many of them the socket had taken at the last
+    /// look; nil where it had taken all.
+    private var written = 0
+    private var takenBefore: Int?
 
-    package init(connections: IdleConnections) {
+    package init(connections: OpenConnections) {
         self.connections = connections
+        reads = PacedReads(connections)
     }
 
     package func handlerAdded(context: ChannelHandlerContext) {
-        number = connections.open(close: Self.closing(context))
+        number = connections.open(.begun, close: Self.closing(context))
         let interval = TimeAmount(HTTPLimits.stallMax)
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         timer = context.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) {
@@ -74,14 +78,13 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         connections.close(number)
         timer?.cancel()
         timer = nil
-        laterRead?.cancel()
-        laterRead = nil
+        reads.end()
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            pace.advanced()
+            reads.pace.advanced()
             unanswered += 1
             isInBody = true
             // The time until the next look is no whole interval.
@@ -92,9 +95,9 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             }
         case .body(let piece):
             bytes += piece.readableBytes
-            pace.took(piece.readableBytes)
+            reads.pace.took(piece.readableBytes)
         case .end:
-            pace.advanced()
+            reads.pace.advanced()
             connections.work(number)
             isInBody = false
             if isClosing { context.close(promise: nil) }
@@ -106,10 +109,14 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
     ) {
         switch unwrapOutboundIn(data) {
-        case .head(var head) where isInBody && head.status.code >= 200:
+        case .head(var head) where isInBody && unanswered == 1 && head.status.code >= 200:
             isClosing = true
             head.headerFields[.connection] = "close"
             context.write(wrapOutboundOut(.head(head)), promise: promise)
+        case .head(let head):
+            // What is left is the client's: it may take its time over the answer.
+            if head.status.code >= 200, wholeUnanswered <= 1 { rest(context) }
+            context.write(data, promise: promise)
         case .end where isClosing:
             context.writeAndFlush(data, promise: promise)
             context.close(mode: .output, promise: nil)
@@ -117,23 +124,30 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             context.eventLoop.scheduleTask(in: TimeAmount(HTTPLimits.lingerMax)) {
                 bound.value.close(promise: nil)
             }
+            // What is on the way must be taken before that.
+            reads.end()
+            context.read()
         case .end:
             let promise = promise ?? context.eventLoop.makePromise()
             let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
             // It rests when its client has taken the answer, however slowly.
             promise.futureResult.whenComplete { _ in
                 let (this, context) = bound.value
-                this.answered(context)
+                this.unanswered -= 1
+                if this.wholeUnanswered <= 0 { this.rest(context) }
             }
             context.write(data, promise: promise)
-        case .head, .body:
+        case .body(let piece):
+            written += piece.readableBytes
             context.write(data, promise: promise)
         }
     }
 
-    private func answered(_ context: ChannelHandlerContext) {
-        unanswered -= 1
-        if unanswered <= 0 { connections.rest(number, close: Self.closing(context)) }
+    /// Requests that the node works for, or answers.
+    private var wholeUnanswered: Int { unanswered - (isInBody ? 1 : 0) }
+
+    private func rest(_ context: ChannelHandlerContext) {
+        connections.rest(number, close: Self.closing(context))
     }
 
     package func read(context: ChannelHandlerContext) {
@@ -142,20 +156,11 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
         pausedSince = nil
         isReading = true
-        guard let delay = pace.delay else { return context.read() }
-        guard laterRead == nil else { return }
-        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        // Those that came together shall not all be looked at together.
-        let wait = TimeAmount(delay * Double.random(in: 0.5...1))
-        laterRead = context.eventLoop.scheduleTask(in: wait) {
-            let (this, context) = bound.value
-            this.laterRead = nil
-            context.read()
-        }
+        isClosing ? context.read() : reads.read(context)
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
-        pace.endLook()
+        reads.pace.endLook()
         isReading = false
         pausedSince = .now()
         context.fireChannelReadComplete()
@@ -163,8 +168,26 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func check(_ context: ChannelHandlerContext) {
         let isFair = isReading && !wasPaused
-        if isInBody, isFair, bytes < HTTPLimits.bodyBytesMin { context.close(promise: nil) }
+        // Where a look is put off, the last of what has come is not known yet.
+        let least = HTTPLimits.bodyBytesMin * (reads.isPutOff ? 6 : 7) / 7
+        if (isInBody && isFair && bytes < least) || isTakenTooSlowly(context) {
+            return context.close(promise: nil)
+        }
         wasPaused = !isReading
         bytes = 0
+    }
+
+    /// Whether an answer waits for its client, which took next to nothing since the last look.
+    private func isTakenTooSlowly(_ context: ChannelHandlerContext) -> Bool {
+        let waiting: Int
+        do {
+            waiting = try context.channel.syncOptions?.getOption(.bufferedWritableBytes) ?? 0
+        } catch {
+            return true
+        }
+        let before = takenBefore
+        takenBefore = waiting > 0 ? written - waiting : nil
+        guard let before, let taken = takenBefore else { return false }
+        return taken - before < HTTPLimits.bodyBytesMin
     }
 }

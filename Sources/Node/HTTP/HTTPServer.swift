@@ -35,10 +35,9 @@ package struct HTTPServer {
         var quiet = logger
         // Its own lines repeat what the node says; its warnings do not.
         quiet.logLevel = max(logger.logLevel, .warning)
-        let begun = IdleConnections(max: bounds.begun)
-        let silent = IdleConnections(max: bounds.silent)
+        let connections = OpenConnections(bounds, metrics: api.metrics)
         let configuration = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [HTTPGuard(connections: begun)],
+            additionalChannelHandlers: [HTTPGuard(connections: connections)],
             idleTimeout: TimeAmount(HTTPLimits.idleMax),
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: HTTPLimits.headersMax,
@@ -49,13 +48,13 @@ package struct HTTPServer {
             server: HTTPServerBuilder { responder in
                 PatientChannel(
                     inside: HTTP1Channel(responder: responder, configuration: configuration),
-                    silent: silent)
+                    connections: connections)
             },
             configuration: ApplicationConfiguration(
                 address: .hostname(endpoint.host, port: endpoint.port), serverName: "quipu",
                 backlog: HTTPLimits.backlog,
                 availableConnectionsDelegate: MaximumAvailableConnections(
-                    bounds.max, logger: quiet)),
+                    bounds.acceptedMax, logger: quiet)),
             onServerRunning: { [onListening, endpoint] channel in
                 onListening(channel.localAddress?.port ?? endpoint.port)
             },

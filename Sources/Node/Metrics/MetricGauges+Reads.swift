@@ -26,6 +26,11 @@ extension MetricGauges {
                 counted.readsSpeculated
             ),
             (
+                "quipu_reads_widened_total",
+                "Spare voters that were asked since one of the others lags.",
+                counted.readsWidened
+            ),
+            (
                 "quipu_batches_ensured_total", "Batches that a read made this voter apply.",
                 counted.batchesEnsured
             ),

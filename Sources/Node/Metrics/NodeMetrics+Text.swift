@@ -129,6 +129,17 @@ extension NodeMetrics {
         out.counter(
             "quipu_http_answers_total", "HTTP answers by class of status.", by: "status",
             answers.enumerated().map { ("\($0.offset + 1)xx", $0.element.value) })
+        out.gauge(
+            "quipu_http_connections", "Open connections of clients.", by: "kind",
+            OpenConnections.Kind.allCases.map { kind in
+                let ended = connectionsEnded[kind.rawValue].value
+                let opened = connectionsOpened[kind.rawValue].value
+                return ("\(kind)", opened > ended ? Int(clamping: opened - ended) : 0)
+            })
+        out.counter(
+            "quipu_http_connections_given_way_total",
+            "Connections that waited for their client, closed for newer ones.",
+            connectionsGivenWay.value)
         out.counter("quipu_peer_messages_in_total", "Messages of peers.", messagesIn.value)
         out.counter("quipu_peer_messages_out_total", "Messages to peers.", messagesOut.value)
     }

@@ -12,6 +12,10 @@ package final class NodeMetrics: Sendable {
     package let lettersRetired = Counter()
     package let bytesReceived = Counter()
     package let queries = Counter()
+    /// By `OpenConnections.Kind`.
+    package let connectionsOpened = [Counter(), Counter()]
+    package let connectionsEnded = [Counter(), Counter()]
+    package let connectionsGivenWay = Counter()
     package let messagesIn = Counter()
     package let messagesOut = Counter()
     /// HTTP answers by status class: 1xx to 5xx.

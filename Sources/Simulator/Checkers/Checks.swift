@@ -99,12 +99,15 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case expired
     case notAttempted = "not-attempted"
     case unknown
+    /// A client waited no longer for a node that was paused.
+    case clientLeft = "client-left"
     case readFailed = "read-failed"
     case quorumRead = "quorum-read"
     case readMet = "read-met"
     case readUnited = "read-united"
     case readFellBack = "read-fell-back"
     case readSpeculated = "read-speculated"
+    case readWidened = "read-widened"
     case readEnsured = "read-ensured"
     case readContributed = "read-contributed"
     case crash

@@ -12,6 +12,7 @@ extension VirtualCluster {
             let node = nodes[index]
             guard let process = node.process, process.instance == instance else { return }
             guard process.pausedUntil <= now else {
+                if case .request(let id, _, _) = event { workload.calls[id]?.wasPaused = true }
                 queue.put(
                     .process(node: index, instance: instance, event), at: process.pausedUntil)
                 return
@@ -56,8 +57,8 @@ extension VirtualCluster {
             interruptCopy(nodes[node])
         case .answer(let request, let response):
             try receive(response, for: request)
-        case .leave(let request, let due):
-            try leave(request, due: due)
+        case .leave(let request):
+            try leave(request)
         case .produce(let producer):
             produce(producer)
         case .submit(let effort):

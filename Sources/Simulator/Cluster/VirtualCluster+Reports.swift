@@ -112,6 +112,7 @@ extension VirtualCluster {
         if counted.readsUnited > before.readsUnited { checks.hit(.readUnited) }
         if counted.readsFellBack > before.readsFellBack { checks.hit(.readFellBack) }
         if counted.readsSpeculated > before.readsSpeculated { checks.hit(.readSpeculated) }
+        if counted.readsWidened > before.readsWidened { checks.hit(.readWidened) }
         if counted.readsRestarted > before.readsRestarted { checks.hit(.readRestarted) }
         if counted.rollups > before.rollups { checks.hit(.rolledUp) }
         if counted.batchesEnsured > before.batchesEnsured { checks.hit(.readEnsured) }

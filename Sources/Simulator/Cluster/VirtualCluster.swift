@@ -195,8 +195,8 @@ package enum VirtualEvent {
     case produceExtra
     /// nil: the connection was lost.
     indirect case answer(RequestID, ClientResponse?)
-    /// A client waits no longer for a node that should have answered by this time.
-    case leave(RequestID, due: Instant)
+    /// A client looks at its clock: the answer is late.
+    case leave(RequestID)
     case produce(Int)
     case submit(effort: Int)
     case ask(reader: Int)

@@ -223,9 +223,9 @@ extension VirtualCluster {
             deadline: now + delay + timeout)
         put(
             .request(id, request, patience: timeout), to: index, process.instance, after: delay)
-        put(
-            .leave(id, due: now + delay + timeout),
-            after: delay + timeout + SimulatorLimits.clientGrace)
+        if swarm.budget == .oneNode {
+            put(.leave(id), after: delay + timeout + SimulatorLimits.clientGrace)
+        }
         if !isHealed, clientRandom.chance(1, in: 30) {
             let early = delay + clientRandom.duration(below: timeout)
             put(.cancel(id), to: index, process.instance, after: early + .microseconds(1))
@@ -234,12 +234,16 @@ extension VirtualCluster {
         return true
     }
 
-    /// A client has a clock of its own. A node that is paused, or was when the request came, is
-    /// left with the request; of one that was there all along an answer must come (L2).
-    func leave(_ id: RequestID, due: Instant) throws(Violation) {
+    /// A client has a clock of its own, and leaves a node whose pause holds its request. Of any
+    /// other node an answer must come (L2).
+    func leave(_ id: RequestID) throws(Violation) {
         guard let call = workload.calls[id], let process = nodes[call.node].process,
-            process.instance == call.instance, process.pausedUntil > now || call.deadline > due
+            process.instance == call.instance
         else { return }
+        guard call.wasPaused || process.pausedUntil > now else {
+            return put(.leave(id), after: SimulatorLimits.clientGrace)
+        }
+        checks.hit(.clientLeft)
         put(.cancel(id), to: call.node, call.instance, after: .microseconds(1))
         try receive(nil, for: id)
     }

@@ -30,6 +30,8 @@ package struct Workload {
         var node: Int
         var instance: UInt64
         var deadline: Instant
+        /// A pause held the request before its node read it.
+        var wasPaused = false
 
         var isWrite: Bool {
             if case .write = purpose { true } else { false }

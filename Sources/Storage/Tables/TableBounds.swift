@@ -58,8 +58,15 @@ struct TableBounds: Hashable, Sendable {
     /// nil: the table has no cell of the type. Types beyond the first share a slot.
     func slot(of type: [UInt8]?) -> UInt8? {
         guard let type else { return Self.all }
-        if let place = types.firstIndex(of: type) { return Self.firstType + UInt8(place) }
+        if let known = type.withUnsafeBytes({ slot(ofKnown: $0) }) { return known }
         return types.count == StorageLimits.boundTypesMax ? Self.others : nil
+    }
+
+    private func slot(ofKnown type: UnsafeRawBufferPointer) -> UInt8? {
+        let place = types.firstIndex { held in
+            held.withUnsafeBytes { ByteOrder.areEqual($0, type) }
+        }
+        return place.map { Self.firstType + UInt8($0) }
     }
 
     subscript(block: Int, slot: UInt8) -> KeyBound? {
@@ -96,10 +103,7 @@ struct TableBounds: Hashable, Sendable {
 
     /// The slot of a type, which takes its place among the first if there is one.
     fileprivate mutating func slot(adding type: UnsafeRawBufferPointer) -> UInt8 {
-        let known = types.firstIndex { held in
-            held.withUnsafeBytes { ByteOrder.areEqual($0, type) }
-        }
-        if let known { return Self.firstType + UInt8(known) }
+        if let known = slot(ofKnown: type) { return known }
         guard types.count < StorageLimits.boundTypesMax else { return Self.others }
         types.append(Array(type))
         return Self.firstType + UInt8(types.count - 1)

@@ -65,9 +65,13 @@ struct TableWriter {
     mutating func finish() throws(StorageError) -> TableStatistics {
         try closeBlock()
         index.bounds = statistics.foundBounds
-        if index.bytes.count > StorageLimits.sectionRawMax { index.bounds = nil }
+        var indexBytes = index.bytes
+        if indexBytes.count > StorageLimits.sectionRawMax {
+            index.bounds = nil
+            indexBytes = index.bytes
+        }
         let indexOffset = frames.offset
-        let indexChecksum = try frames.append(.index, index.bytes)
+        let indexChecksum = try frames.append(.index, indexBytes)
         let filterOffset = frames.offset
         filter.fold(toHold: Int(statistics.keys))
         let filterChecksum = try frames.append(.filter, filter.bytes)

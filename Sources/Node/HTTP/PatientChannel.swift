@@ -1,0 +1,47 @@
+internal import HummingbirdCore
+internal import Logging
+internal import NIOCore
+
+/// A connection that becomes one of `inside` when it has come through its door.
+struct PatientChannel<Inside: ServerChildChannel>: ServerChildChannel {
+    struct Value: ServerChildChannelValue {
+        let channel: any Channel
+        /// Fails where the connection ends before.
+        let entered: EventLoopFuture<Inside.Value>
+    }
+
+    let inside: Inside
+    let connections: OpenConnections
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        channel.eventLoop.makeCompletedFuture {
+            let entered = channel.eventLoop.makePromise(of: Inside.Value.self)
+            let door = HTTPDoor(connections) { channel in
+                inside.setup(channel: channel, logger: logger).cascade(to: entered)
+            } onEnd: {
+                entered.fail(ChannelError.eof)
+            }
+            do {
+                try channel.pipeline.syncOperations.addHandler(door)
+            } catch {
+                entered.fail(error)
+                throw error
+            }
+            return Value(channel: channel, entered: entered.futureResult)
+        }
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        do {
+            let entered = try await withTaskCancellationHandler {
+                try await value.entered.get()
+            } onCancel: {
+                value.channel.close(promise: nil)
+            }
+            await inside.handle(value: entered, logger: logger)
+        } catch {
+            // It left as it came. Where the parser could not be set up, nobody could answer.
+            value.channel.close(promise: nil)
+        }
+    }
+}
