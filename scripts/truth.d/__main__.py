@@ -85,13 +85,20 @@ class Run:
         self._claim(wrong, f"{words}, n2 killed on the way: as many as Python reads")
 
     async def compare(self, source: Source, truth: Truth) -> None:
-        wrong = [
-            f"{name}: Python counts {counts[name]:,}, others {number:,}"
-            for counts, known in ((truth.types, source.types), (truth.keys, source.keys))
-            for name, number in known.items()
-            if counts[name] != number
+        known = [
+            (name, counts[name], number)
+            for counts, others in (
+                (truth.types, source.types),
+                (truth.keys, source.keys),
+                (truth.spans, source.spans),
+            )
+            for name, number in others.items()
         ]
-        self._claim(wrong, f"Python's own totals: {len(source.types) + len(source.keys)} known ones")
+        if source.sum is not None:
+            known.append(("sum of all values", int(truth.sum), source.sum))
+        wrong = [f"{name}: {found:,}, others {number:,}" for name, found, number in known
+                 if found != number]
+        self._claim(wrong, f"Python's own totals: {len(known)} that others have found as well")
         await self._compare_tops(truth)
         await self._compare_series(truth)
 

@@ -7,7 +7,7 @@ import csv
 import gzip
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -30,9 +30,12 @@ class Source:
     mapping: tuple[str, ...]
     # None: the line is no event.
     read: Callable[[Path], Iterator[Event | None]]
-    # What somebody else counted, with other means: types, and keys over all types.
+    # What somebody else counted, with other means: types, keys over all types, and days, hours or
+    # minutes of UTC over all keys; and the sum of all values.
     types: dict[str, int]
     keys: dict[str, int]
+    spans: dict[str, int] = field(default_factory=dict)
+    sum: int | None = None
 
 
 def _minute(text: str) -> int:
@@ -62,17 +65,24 @@ def _git(path: Path) -> Iterator[Event | None]:
         yield Event(fields[change], fields[where], int(fields[at]) // 60)
 
 
-_CLF = re.compile(r'^\S+ \S+ \S+ \[([^\]]+)\] "(\S+) (\S+)( [^"]*)?" (\d{3}) (\d+|-)')
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_CLF = re.compile(
+    r'\S+ \S+ \S+ \[(?P<time>[^\]]+)\] "\S+ (?P<path>\S+)(?: [^"]*)?" (?P<status>\d{3}) (?:\d+|-)'
+    rf"(?: {_QUOTED} {_QUOTED})?"
+)
 
 
-def _clf(path: Path) -> Iterator[Event | None]:
-    for line in _lines(path):
-        found = _CLF.match(line)
-        if not found:
-            yield None
-            continue
-        at = datetime.strptime(found[1], "%d/%b/%Y:%H:%M:%S %z")
-        yield Event("hit", found[3], int(at.timestamp() // 60))
+def _clf(type: str, key: str) -> Callable[[Path], Iterator[Event | None]]:
+    def read(path: Path) -> Iterator[Event | None]:
+        for line in _lines(path):
+            found = _CLF.fullmatch(line.rstrip("\r\n"))
+            if not found:
+                yield None
+                continue
+            at = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z")
+            yield Event(type, found[key], int(at.timestamp() // 60))
+
+    return read
 
 
 def _flights(path: Path) -> Iterator[Event | None]:
@@ -107,6 +117,11 @@ SOURCES = (
             "rdpeng/ProgrammingAssignment2": 267, "direwolf-github/my-app": 264,
             "KenanSulayman/heartbeat": 218,
         },
+        spans={
+            "2015-02-22T21": 29_963, "2015-02-22T22": 24_272, "2015-02-22T23": 21_177,
+            "2015-02-22T21:17": 640, "2015-02-22T21:18": 744,
+        },
+        sum=64_374,
     ),
     Source(
         names=("git_file_changes.tsv.gz",),
@@ -117,16 +132,25 @@ SOURCES = (
             "Makefile": 2_356, "cache.h": 1_471, "diff.c": 1_194, "refs.c": 1_082,
             "Documentation/config.txt": 915,
         },
+        spans={"2025-01-20T01": 1_831, "2013-01-10T22": 4, "2018-10-27": 186},
     ),
     Source(
         names=("semicomplete_apache_access_10k.log.gz",),
         mapping=("--format", "clf", "--type", "hit", "--key-field", "path"),
-        read=_clf,
+        read=_clf("hit", "path"),
         types={"hit": 9_999},
         keys={
             "/favicon.ico": 807, "/style2.css": 546, "/reset.css": 538,
             "/images/jordan-80.png": 533, "/images/web/2009/banner.png": 516,
         },
+        spans={"2015-05-19T19:05": 136},
+    ),
+    Source(
+        names=("semicomplete_apache_access_10k.log.gz",),
+        mapping=("--format", "clf", "--type", "answer", "--key-field", "status"),
+        read=_clf("answer", "status"),
+        types={"answer": 9_999},
+        keys={"200": 9_125, "304": 445, "404": 213},
     ),
     Source(
         names=("nycflights13_flights.csv.gz",),
@@ -136,6 +160,7 @@ SOURCES = (
         read=_flights,
         types={"flight": 336_776},
         keys={"ORD": 17_283, "ATL": 17_215, "LAX": 16_174},
+        spans={"2013-06-15T12:00": 66},
     ),
     Source(
         names=("wikiticker-2015-09-12-sampled.12dates-altered.json.gz",),
@@ -143,5 +168,7 @@ SOURCES = (
         read=_wikipedia,
         types={},
         keys={"Wikipedia:Vandalismusmeldung": 33, "Jeremy Corbyn": 27},
+        spans={"2015-09-12T12:01": 29, "2015-09-12T12": 1_709},
+        sum=8_991_275,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Iterable
 
@@ -41,6 +41,8 @@ class Truth:
     )
     types: Counter[str] = field(default_factory=Counter)
     keys: Counter[str] = field(default_factory=Counter)
+    minutes: Counter[int] = field(default_factory=Counter)
+    sum: Decimal = Decimal(0)
     events: int = 0
     dead: int = 0
 
@@ -53,6 +55,18 @@ class Truth:
             self.series[event.type, event.key][event.minute].add(event.value)
             self.types[event.type] += 1
             self.keys[event.key] += 1
+            self.minutes[event.minute] += 1
+            self.sum += event.value or 0
+
+    @property
+    def spans(self) -> Counter[str]:
+        """Events of each day, hour and minute."""
+        found: Counter[str] = Counter()
+        for minute, count in self.minutes.items():
+            text = datetime.fromtimestamp(minute * 60, timezone.utc).strftime("%Y-%m-%dT%H:%M")
+            for length in (10, 13, 16):
+                found[text[:length]] += count
+        return found
 
     @property
     def windows(self) -> int:
