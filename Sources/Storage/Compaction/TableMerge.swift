@@ -128,10 +128,12 @@ struct TableMerge: Sendable {
         var cells = 0
         while let first = members.first {
             var window = shown(first)
-            for place in members.dropFirst() { window = min(window, shown(place)) }
+            for member in 1..<members.count { window = min(window, shown(members[member])) }
             var measure = Measure.zero
             var left = 0
-            for place in members {
+            // By number: an iterator would hold the list, and each change copy it.
+            for member in 0..<members.count {
+                let place = members[member]
                 var isIn = true
                 while isIn, shown(place) == window {
                     measure.add(cursors[place].measure)

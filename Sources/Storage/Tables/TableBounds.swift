@@ -192,8 +192,9 @@ struct TableBoundsBuilder: Sendable {
         key = .zero
         keyRow = nil
         isKeyOpen = false
+        guard rows.count > 1 else { return }
         for row in rows.dropLast() { bounds.append(row) }
-        rows.removeFirst(max(0, rows.count - 1))
+        rows.removeFirst(rows.count - 1)
     }
 }
 

@@ -13,6 +13,7 @@ struct TableStatistics: Sendable {
     private(set) var lastKey: [UInt8]?
     private var sums: [TablePartition] = []
     /// The series whose cells pass.
+    private(set) var partition = PartitionID(0)
     private(set) var key = KeyBuffer(capacity: Limits.keyMax)
     private(set) var type = KeyBuffer(capacity: Limits.typeMax)
     private var keyTerms: SipKey
@@ -49,9 +50,6 @@ struct TableStatistics: Sendable {
     /// Of the blocks that ended.
     var foundBounds: TableBounds { bounds.found }
 
-    /// Of the series whose cells pass.
-    var partition: PartitionID { sums.last?.partition ?? PartitionID(0) }
-
     /// What begins with a part of a series.
     enum Beginning {
         /// It goes on.
@@ -70,12 +68,13 @@ struct TableStatistics: Sendable {
         _ partition: PartitionID, key: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer,
         known: DayTerms? = nil
     ) -> Beginning {
-        let isNewPartition = sums.last?.partition.index != partition.index
+        let isNewPartition = sums.isEmpty || self.partition != partition
         let isNewKey = isNewPartition || !ByteOrder.areEqual(self.key.bytes, key)
         guard isNewKey || !ByteOrder.areEqual(self.type.bytes, type) else { return .nothing }
         closeRun()
         bounds.begin(isNewKey: isNewKey, type: type)
         if isNewPartition {
+            self.partition = partition
             sums.append(
                 TablePartition(partition: partition, cells: 0, total: .zero, digest: .zero))
         }
