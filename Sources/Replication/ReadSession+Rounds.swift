@@ -161,7 +161,9 @@ extension ReadSession {
         if group.isDivided { return group.speculateAt != nil && !group.silent.isEmpty }
         guard !group.silent.isEmpty || !group.spares.isEmpty else { return false }
         group.isDivided = true
-        group.speculateAt = min(now + patience, group.startedAt + attemptTimeout)
+        // Whoever lags fetches for longer than this.
+        let wait = max(patience * 4, Self.agreementPatienceMin)
+        group.speculateAt = min(now + wait, group.startedAt + attemptTimeout)
         let asksSpare = group.silent.isEmpty
         if asksSpare { group.roundTrips += 1 }
         groups[tag] = group

@@ -148,6 +148,8 @@ package struct ReadSession: Sendable {
     /// Groups of one session, over all its attempts: how many tags it may use.
     package static let tagsMax: UInt64 = 1 << 20
     private static let retryAfter: Duration = .milliseconds(100)
+    /// How long at least to wait for a voter that may settle a difference.
+    static let agreementPatienceMin: Duration = .milliseconds(20)
 
     package init(
         tag: Tag, request: RequestID, query: ReadQuery, partitions: PartitionSet,

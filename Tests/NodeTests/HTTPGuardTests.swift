@@ -108,6 +108,43 @@ import Testing
         _ = try channel.finish(acceptAlreadyClosed: true)
     }
 
+    /// A socket that takes what it is told to.
+    private final class Encoder: ChannelOutboundHandler {
+        typealias OutboundIn = HTTPResponsePart
+        typealias OutboundOut = ByteBuffer
+
+        func write(
+            context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
+        ) {
+            if case .body(let piece) = unwrapOutboundIn(data) {
+                context.write(wrapOutboundOut(piece), promise: promise)
+            } else {
+                promise?.succeed()
+            }
+        }
+    }
+
+    @Test("an answer that its client does not take ends the connection, one that it takes does not")
+    func untaken() throws {
+        for isTaken in [false, true] {
+            let channel = EmbeddedChannel(handlers: [
+                Encoder(), HTTPGuard(connections: connections),
+            ])
+            try channel.connect(to: SocketAddress(unixDomainSocketPath: "/n1")).wait()
+            for part in [head, .end(nil)] { channel.pipeline.fireChannelRead(part) }
+            channel.write(HTTPResponsePart.head(HTTPResponse(status: .ok)), promise: nil)
+            for _ in 0..<4 where channel.isActive {
+                // What was written and not flushed waits, as in a socket that is full.
+                if isTaken { channel.flush() }
+                let piece = ByteBuffer(repeating: 0x20, count: 4 * HTTPLimits.bodyBytesMin)
+                channel.write(HTTPResponsePart.body(piece), promise: nil)
+                channel.embeddedEventLoop.advanceTime(by: TimeAmount(HTTPLimits.stallMax))
+            }
+            #expect(channel.isActive == isTaken)
+            _ = try channel.finish(acceptAlreadyClosed: true)
+        }
+    }
+
     @Test("a connection is idle until its request is whole and again after its answer")
     func idle() throws {
         let channel = try connect()

@@ -97,7 +97,7 @@ struct ReadWideningTests {
             let tag = run.asks[2].ask.tag
             switch outcome {
             case 0:
-                run.advance(.milliseconds(6))
+                run.advance(.milliseconds(27))
                 #expect(run.asks.count == 3)
                 run.advance(.milliseconds(1))
             case 1:
@@ -134,7 +134,7 @@ struct ReadWideningTests {
             run.reply(tag, read(2, [1], rows: [row(1, 1)]), from: 2)
             #expect(run.notes == [.speculated] && run.answer == nil)
             if isLate {
-                run.advance(.milliseconds(7))
+                run.advance(.milliseconds(28))
                 #expect(run.notes == [.speculated, .fellBack])
             } else {
                 run.reply(tag, read(1, [1, 2], rows: nil), from: 1)

@@ -21,7 +21,6 @@ _SLOW = 2000
 _IDLE = 10_000
 _CRUMBS = 10_000
 _CROWD = 15_500
-_UNREAD = 500
 _DECLARED = 200
 _SLOW_BODIES = 1100
 _DECLARATION = (
@@ -64,16 +63,8 @@ class Told:
 class Held:
     """Many connections to one address, opened again where the node ends them."""
 
-    def __init__(
-        self,
-        told: Told,
-        address: tuple[str, int],
-        number: int,
-        first: bytes,
-        takes_answers: bool = True,
-    ) -> None:
+    def __init__(self, told: Told, address: tuple[str, int], number: int, first: bytes) -> None:
         self._told = told
-        self._takes_answers = takes_answers
         self._address = address
         self._first = first
         self._sockets: dict[int, socket.socket | None] = dict.fromkeys(range(number))
@@ -89,8 +80,6 @@ class Held:
 
     def _open(self, number: int) -> None:
         made = socket.socket()
-        if not self._takes_answers:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         made.setblocking(False)
         made.connect_ex(self._address)
         self._sockets[number] = made
@@ -104,8 +93,6 @@ class Held:
                 self._greeted.add(number)
             elif piece:
                 held.send(piece)
-            if not self._takes_answers:
-                return
             if held.recv(4096):
                 self._told.count("answers")
             else:
@@ -133,15 +120,8 @@ class Held:
             held.close()
 
 
-def _hold(
-    told: Told,
-    address: tuple[str, int],
-    number: int,
-    first: bytes,
-    piece: bytes,
-    takes_answers: bool = True,
-) -> None:
-    held = Held(told, address, number, first, takes_answers)
+def _hold(told: Told, address: tuple[str, int], number: int, first: bytes, piece: bytes) -> None:
+    held = Held(told, address, number, first)
     while told.goes_on:
         began = time.monotonic()
         held.tend(piece)
@@ -164,12 +144,6 @@ def crumbs(told: Told) -> None:
 def crowd(told: Told) -> None:
     """More than a node holds open."""
     _hold(told, told.http, _CROWD, b"", b"")
-
-
-def unread(told: Told) -> None:
-    """Requests without end, and no answer is taken."""
-    request = b"GET / HTTP/1.1\r\nHost: quipu\r\n\r\n" * 20
-    _hold(told, told.http, _UNREAD, request, request, takes_answers=False)
 
 
 def declared(told: Told) -> None:
@@ -328,7 +302,6 @@ ACTS: dict[str, tuple[str, Callable[[Told], None]]] = {
     "idle": ("10,000 connections that say nothing", idle),
     "crumbs": ("10,000 connections that say one byte", crumbs),
     "crowd": ("15,500 connections that say nothing", crowd),
-    "unread": ("500 connections that ask again and again and take no answer", unread),
     "declared": ("200 requests that declare 16 MiB and send nothing", declared),
     "slow-bodies": ("1,100 requests whose body comes at a byte a second", slow_bodies),
     "bombs": ("gzip of 60 and 65 MiB in 65 to 200 kB, 4 a second", bombs),
