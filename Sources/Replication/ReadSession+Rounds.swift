@@ -38,6 +38,7 @@ extension ReadSession {
             return again(tag, choice, now: now, into: &effects)
         }
         groups[tag]?.asked.removeAll { $0.node == node }
+        if !group.spares.isEmpty { askSpare(tag, now: now, into: &effects) }
         settle(tag, now: now, into: &effects)
     }
 
@@ -114,6 +115,7 @@ extension ReadSession {
             let meeting = answers[partner]?.meeting,
             case .series(let rows)? = answers[first.node]?.result
         {
+            noteBehind(first, voters, group, into: &effects)
             return meet(
                 tag, meeting, [first.node, partner], rows, first.state, now: now, into: &effects)
         }
@@ -128,8 +130,8 @@ extension ReadSession {
         }
     }
 
-    /// Of the quorums whose difference is explained, the one in which the least has to be fetched;
-    /// its base first.
+    /// Of the quorums whose difference is explained, one for each base, that in which the least has
+    /// to be fetched; its base first.
     private func leastUnion(
         _ bases: [ReadUnion.Voter], _ voters: [ReadUnion.Voter], _ required: Int
     ) -> (union: ReadUnion, quorum: [ReadUnion.Voter])? {
@@ -158,19 +160,21 @@ extension ReadSession {
         _ tag: Tag, now: Instant, into effects: inout [Effect]
     ) -> Bool {
         guard var group = groups[tag] else { return false }
-        if group.isDivided { return group.speculateAt != nil && !group.silent.isEmpty }
-        guard !group.silent.isEmpty || !group.spares.isEmpty else { return false }
-        group.isDivided = true
-        // Whoever lags fetches for longer than this.
-        let wait = max(patience * 4, Self.agreementPatienceMin)
-        group.speculateAt = min(now + wait, group.startedAt + attemptTimeout)
-        let asksSpare = group.silent.isEmpty
-        if asksSpare { group.roundTrips += 1 }
-        groups[tag] = group
-        if asksSpare {
-            effects.append(.noted(.widened))
-            askSpare(tag, now: now, into: &effects)
+        if group.isDivided {
+            guard group.speculateAt != nil else { return false }
+        } else {
+            guard !group.silent.isEmpty || !group.spares.isEmpty else { return false }
+            group.isDivided = true
+            // Whoever lags fetches for longer than this.
+            let wait = max(patience * 4, Self.agreementPatienceMin)
+            group.speculateAt = min(now + wait, group.startedAt + attemptTimeout)
+            groups[tag] = group
         }
+        guard group.silent.isEmpty else { return true }
+        guard !group.spares.isEmpty else { return false }
+        groups[tag]?.roundTrips += 1
+        effects.append(.noted(.widened))
+        askSpare(tag, now: now, into: &effects)
         return true
     }
 

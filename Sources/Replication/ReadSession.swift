@@ -78,6 +78,12 @@ package struct ReadSession: Sendable {
             if case .done = phase { true } else { false }
         }
 
+        /// Since when it owes the phase's answer.
+        func askedAt(_ node: NodeID) -> Instant {
+            guard case .asking = phase else { return startedAt }
+            return asked.first { $0.node == node }?.at ?? startedAt
+        }
+
         /// Who still owes an answer.
         var silent: [NodeID] {
             switch phase {
@@ -288,7 +294,7 @@ package struct ReadSession: Sendable {
                 isLate = true
                 for node in group.silent {
                     silent.insert(node)
-                    effects.append(.late(node, now - group.startedAt))
+                    effects.append(.late(node, now - group.askedAt(node)))
                 }
                 giveUp(tag)
             } else if let at = group.speculateAt, now >= at {
@@ -353,10 +359,8 @@ package struct ReadSession: Sendable {
 
     /// Somebody is late: a voter of the first choice, or one that could have settled a difference.
     private mutating func speculate(_ tag: Tag, now: Instant, into effects: inout [Effect]) {
-        guard var group = groups[tag], case .asking(let answers) = group.phase else { return }
-        for asked in group.asked where answers[asked.node] == nil {
-            effects.append(.late(asked.node, now - asked.at))
-        }
+        guard var group = groups[tag], case .asking = group.phase else { return }
+        for node in group.silent { effects.append(.late(node, now - group.askedAt(node))) }
         group.speculateAt = nil
         groups[tag] = group
         if group.isDivided {

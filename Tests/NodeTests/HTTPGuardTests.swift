@@ -108,6 +108,46 @@ import Testing
         _ = try channel.finish(acceptAlreadyClosed: true)
     }
 
+    @Test("an answer that comes before its request's end ends the connection, the one before not")
+    func earlyAnswer() throws {
+        let channel = try connect()
+        for part in [head, .end(nil), head, body(1)] { try channel.writeInbound(part) }
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+        // Not flushed: not taken.
+        channel.write(HTTPResponsePart.end(nil), promise: nil)
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .contentTooLarge)))
+        var heads: [HTTPResponse] = []
+        while let part = try channel.readOutbound(as: HTTPResponsePart.self) {
+            if case .head(let head) = part { heads.append(head) }
+        }
+        #expect(heads.map { $0.headerFields[.connection] } == [nil, "close"])
+        _ = try channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test("a close waits for an answer that is being taken")
+    func heldClose() throws {
+        let channel = try connect()
+        for part in [head, .end(nil)] { try channel.writeInbound(part) }
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+        channel.write(HTTPResponsePart.end(nil), promise: nil)
+        let closed = channel.eventLoop.makePromise(of: Void.self)
+        channel.close(promise: closed)
+        channel.embeddedEventLoop.run()
+        #expect(channel.isActive)
+        channel.flush()
+        channel.embeddedEventLoop.run()
+        #expect(!channel.isActive)
+        try closed.futureResult.wait()
+        // Nothing more comes of an answer that was broken off.
+        let broken = try connect()
+        for part in [head, .end(nil)] { try broken.writeInbound(part) }
+        try broken.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+        broken.write(HTTPResponsePart.body(ByteBuffer(string: "a")), promise: nil)
+        broken.close(promise: nil)
+        broken.embeddedEventLoop.run()
+        #expect(!broken.isActive)
+    }
+
     /// A socket that takes what it is told to.
     private final class Encoder: ChannelOutboundHandler {
         typealias OutboundIn = HTTPResponsePart
@@ -133,7 +173,7 @@ import Testing
             try channel.connect(to: SocketAddress(unixDomainSocketPath: "/n1")).wait()
             for part in [head, .end(nil)] { channel.pipeline.fireChannelRead(part) }
             channel.write(HTTPResponsePart.head(HTTPResponse(status: .ok)), promise: nil)
-            for _ in 0..<4 where channel.isActive {
+            for _ in 0..<6 where channel.isActive {
                 // What was written and not flushed waits, as in a socket that is full.
                 if isTaken { channel.flush() }
                 let piece = ByteBuffer(repeating: 0x20, count: 4 * HTTPLimits.bodyBytesMin)
@@ -157,8 +197,9 @@ import Testing
         #expect(connections.idle == 1, "the rest is up to its client")
         try channel.writeInbound(head)
         try channel.writeInbound(HTTPRequestPart.end(nil))
+        #expect(connections.idle == 1, "the next request does not change that")
         try channel.writeOutbound(HTTPResponsePart.end(nil))
-        #expect(connections.idle == 0, "the next request came before the answer")
+        #expect(connections.idle == 0, "the next request came before the answer was taken")
         try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
         try channel.writeOutbound(HTTPResponsePart.end(nil))
         #expect(connections.idle == 1)

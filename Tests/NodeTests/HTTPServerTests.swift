@@ -129,11 +129,38 @@ import Testing
                 silent.map(\.isActive).prefix(2).allSatisfy { !$0 }
             }
             #expect(silent.last?.isActive == true)
+            #expect(metrics.connectionsGivenWay.value == 3)
             for channel in silent { channel.close(promise: nil) }
             try await Self.poll("all are gone") {
                 metrics.connectionsEnded[0].value == metrics.connectionsOpened[0].value
             }
             #expect(metrics.connectionsOpened[1].value == 1)
+        }
+    }
+
+    @Test("A newcomer is answered where all others have begun a request and rest; one gives way")
+    func fullOfBegun() async throws {
+        let fixture = try APIFixture()
+        try await Self.serve(fixture, ConnectionBounds(max: 3, begunMax: 3)) { port in
+            let metrics = fixture.metrics
+            let request = "GET /livez HTTP/1.1\r\nHost: x\r\n"
+            var resting: [any Channel] = []
+            for number in 1...3 {
+                let channel = try await Self.connect(port)
+                try await channel.writeAndFlush(ByteBuffer(string: request + "\r\n"))
+                resting.append(channel)
+                try await Self.poll("it is answered") {
+                    metrics.answers[1].value == UInt64(number)
+                }
+            }
+            for number in 1...3 {
+                let answer = try await Self.exchange(
+                    port, request + "Connection: close\r\n\r\n")
+                #expect(answer.hasPrefix("HTTP/1.1 200"), "\(number)")
+            }
+            #expect(metrics.connectionsGivenWay.value == 1)
+            #expect(resting.count(where: \.isActive) == 2)
+            for channel in resting { channel.close(promise: nil) }
         }
     }
 

@@ -145,6 +145,25 @@ struct ReadWideningTests {
         }
     }
 
+    @Test("the late one may meet the coordinator, and the spare that lags is named all the same")
+    func lateMeeting() {
+        var run = Run(own: [1, 2])
+        let tag = run.asks[0].ask.tag
+        run.reply(tag, read(0, [1, 2], names: 0, rows: [row(1, 4)]), from: 0)
+        run.advance(.milliseconds(7))
+        run.reply(tag, read(2, [1], rows: [row(1, 1)]), from: 2)
+        run.reply(
+            tag,
+            .met(
+                ReadUnionTests.voter(1, [1, 2, 3]).state,
+                ReadMeeting(
+                    lacked: [ReadUnionTests.batch(3).header], rows: [row(1, 1)],
+                    hasFetched: false)),
+            from: 1)
+        #expect(run.notes == [.speculated, .met])
+        #expect(behind(run) == [Self.nodes[2]])
+    }
+
     @Test("the end of the attempt is the end of the patience: what is known is not thrown away")
     func attemptEnds() {
         var run = Run()
@@ -168,6 +187,30 @@ struct ReadWideningTests {
         run.reply(tag, read(2, [1, 2], rows: [row(1, 4)]), from: 2)
         #expect(run.rows == [row(1, 4)])
         #expect(run.asks.count == 3)
+    }
+
+    @Test("three of five: a spare takes the place of who refuses, and one after the other is asked")
+    func moreSpares() {
+        var run = Run(voters: 5)
+        let tag = run.asks[0].ask.tag
+        run.reply(tag, read(1, [1, 2], names: 0, rows: nil), from: 1)
+        run.advance(.milliseconds(7))
+        #expect(run.asks.last?.node == Self.nodes[3])
+        run.reply(tag, .notVoting("it recovers"), from: 0)
+        #expect(run.asks.last?.node == Self.nodes[4])
+        run.reply(tag, read(3, [1, 2], names: 0, rows: [row(1, 4)]), from: 3)
+        run.reply(tag, read(4, [1, 2], names: 0, rows: [row(1, 4)]), from: 4)
+        #expect(run.rows == [row(1, 4)])
+        var other = Run(voters: 5)
+        let first = other.asks[0].ask.tag
+        other.reply(first, read(0, [1, 2], names: 0, rows: [row(1, 4)]), from: 0)
+        other.reply(first, read(1, [1, 2], names: 0, rows: nil), from: 1)
+        other.reply(first, read(2, [1], rows: nil), from: 2)
+        other.reply(first, read(3, [7, 8], rows: []), from: 3)
+        #expect(other.notes == [.widened, .widened] && other.asks.last?.node == Self.nodes[4])
+        other.reply(first, read(4, [1, 2], names: 0, rows: [row(1, 4)]), from: 4)
+        #expect(other.rows == [row(1, 4)])
+        #expect(other.answer?.roundTrips == 3)
     }
 
     @Test("three of five: who differs is passed over, and of unions the smallest is made")

@@ -34,6 +34,11 @@ package enum HTTPLimits {
     package static let connectionsSpare = 128
     /// With fewer open, each is looked after at once.
     package static let connectionsFew = 256
+    /// A connection whose body goes on by so much has not waited for long.
+    package static let ageBytes = 64 << 10
+    /// What the kernel holds of answers, for each connection that has begun a request; it doubles
+    /// this.
+    package static let sendBufferBytes = 256 << 10
     /// What is held of a head before there is a parser for it.
     package static let doorBytesMax = 4 << 10
     /// Connections that the kernel holds until the node takes them.
@@ -52,7 +57,7 @@ package enum HTTPLimits {
     /// An idle connection is closed; one that never said anything after up to twice as long.
     package static let idleMax: Duration = .seconds(75)
     /// A request of whose body fewer bytes than these come in so long is closed, and so is a client
-    /// that takes fewer of an answer.
+    /// that takes fewer of an answer twice in a row.
     package static let stallMax: Duration = .seconds(15)
     package static let bodyBytesMin = 2 << 10
     /// How long a connection that ends before its request did is still listened to.

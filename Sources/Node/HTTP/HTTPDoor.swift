@@ -62,6 +62,8 @@ package final class HTTPDoor: ChannelDuplexHandler, RemovableChannelHandler {
         guard let held, isEnough(held) else { return }
         onEnd = nil
         self.held = nil
+        // It counts as one that has begun from here on, and must not be in its own way.
+        connections.close(number)
         enter(context.channel)
         context.fireChannelRead(wrapInboundOut(held))
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)

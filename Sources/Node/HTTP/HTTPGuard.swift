@@ -33,8 +33,17 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var isReading = false
     private var pausedSince: NIODeadline?
     private var wasPaused = false
-    /// Requests that have no answer yet: clients may send the next before.
-    private var unanswered = 0
+    /// Requests whose answer is not written to its end: clients may send the next before.
+    private var unwritten = 0
+    /// Those whose answer the client has not taken to its end; of them some are being answered.
+    private var untaken = 0
+    private var answering = 0
+    /// Answers that are written to their end and not taken to it.
+    private var ending = 0
+    /// Of a close that came before that.
+    private var heldCloses: [EventLoopPromise<Void>?] = []
+    /// Of the body, since the connection's age was renewed.
+    private var bytesOfAge = 0
     private var isClosing = false
     private var timer: RepeatedTask?
     private let reads: PacedReads
@@ -42,6 +51,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// look; nil where it had taken all.
     private var written = 0
     private var takenBefore: Int?
+    private var looksUntaken = 0
 
     package init(connections: OpenConnections) {
         self.connections = connections
@@ -59,10 +69,11 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// From whichever thread; the channel takes it to its own.
+    /// From whichever thread, and whatever waits to be taken.
     private static func closing(_ context: ChannelHandlerContext) -> @Sendable () -> Void {
-        let channel = context.channel
-        return { channel.close(promise: nil) }
+        let eventLoop = context.eventLoop
+        let bound = NIOLoopBound(context, eventLoop: eventLoop)
+        return { eventLoop.execute { bound.value.close(promise: nil) } }
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) {
@@ -79,13 +90,16 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         timer?.cancel()
         timer = nil
         reads.end()
+        for promise in heldCloses { promise?.succeed() }
+        heldCloses = []
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
             reads.pace.advanced()
-            unanswered += 1
+            unwritten += 1
+            untaken += 1
             isInBody = true
             // The time until the next look is no whole interval.
             bytes = HTTPLimits.bodyBytesMin
@@ -95,11 +109,13 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             }
         case .body(let piece):
             bytes += piece.readableBytes
+            bytesOfAge += piece.readableBytes
             reads.pace.took(piece.readableBytes)
         case .end:
             reads.pace.advanced()
-            connections.work(number)
             isInBody = false
+            // While an answer before it is taken, the client is waited for.
+            if answering == 0 { connections.work(number) }
             if isClosing { context.close(promise: nil) }
         }
         context.fireChannelRead(data)
@@ -109,13 +125,13 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
     ) {
         switch unwrapOutboundIn(data) {
-        case .head(var head) where isInBody && unanswered == 1 && head.status.code >= 200:
+        case .head(var head) where isInBody && unwritten == 1 && head.status.code >= 200:
             isClosing = true
             head.headerFields[.connection] = "close"
+            beginAnswer(context)
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .head(let head):
-            // What is left is the client's: it may take its time over the answer.
-            if head.status.code >= 200, wholeUnanswered <= 1 { rest(context) }
+            if head.status.code >= 200 { beginAnswer(context) }
             context.write(data, promise: promise)
         case .end where isClosing:
             context.writeAndFlush(data, promise: promise)
@@ -128,13 +144,13 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             reads.end()
             context.read()
         case .end:
+            unwritten -= 1
+            ending += 1
             let promise = promise ?? context.eventLoop.makePromise()
             let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-            // It rests when its client has taken the answer, however slowly.
             promise.futureResult.whenComplete { _ in
                 let (this, context) = bound.value
-                this.unanswered -= 1
-                if this.wholeUnanswered <= 0 { this.rest(context) }
+                this.taken(context)
             }
             context.write(data, promise: promise)
         case .body(let piece):
@@ -143,11 +159,48 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Requests that the node works for, or answers.
-    private var wholeUnanswered: Int { unanswered - (isInBody ? 1 : 0) }
+    /// From here on the node waits for its client, which may take its time over the answer.
+    private func beginAnswer(_ context: ChannelHandlerContext) {
+        answering += 1
+        rest(context)
+    }
+
+    /// The client has an answer to its end.
+    private func taken(_ context: ChannelHandlerContext) {
+        untaken -= 1
+        answering -= 1
+        ending -= 1
+        guard answering == 0 else { return }
+        let closes = heldCloses
+        heldCloses = []
+        for promise in closes { context.close(promise: promise) }
+        if untaken - (isInBody ? 1 : 0) > 0 {
+            connections.work(number)
+        } else {
+            rest(context)
+        }
+    }
 
     private func rest(_ context: ChannelHandlerContext) {
+        bytesOfAge = 0
         connections.rest(number, close: Self.closing(context))
+    }
+
+    /// Who closes an idle connection counts from when an answer was written, and who shuts down
+    /// does not ask whether it was taken. Of an answer that was broken off nothing more comes.
+    package func close(
+        context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?
+    ) {
+        if mode == .all, ending > 0, ending == answering, !isClosing, context.channel.isActive {
+            heldCloses.append(promise)
+        } else {
+            context.close(mode: mode, promise: promise)
+        }
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if answering > 0, context.channel.isWritable { rest(context) }
+        context.fireChannelWritabilityChanged()
     }
 
     package func read(context: ChannelHandlerContext) {
@@ -162,6 +215,8 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     package func channelReadComplete(context: ChannelHandlerContext) {
         reads.pace.endLook()
         isReading = false
+        // Of those that wait, who sends is younger than who does not.
+        if isInBody, bytesOfAge >= HTTPLimits.ageBytes { rest(context) }
         pausedSince = .now()
         context.fireChannelReadComplete()
     }
@@ -177,7 +232,8 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         bytes = 0
     }
 
-    /// Whether an answer waits for its client, which took next to nothing since the last look.
+    /// Whether an answer waits for its client, which took next to nothing of it for two looks: the
+    /// socket says only after a third of its buffer that something was taken.
     private func isTakenTooSlowly(_ context: ChannelHandlerContext) -> Bool {
         let waiting: Int
         do {
@@ -187,7 +243,11 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
         let before = takenBefore
         takenBefore = waiting > 0 ? written - waiting : nil
-        guard let before, let taken = takenBefore else { return false }
-        return taken - before < HTTPLimits.bodyBytesMin
+        guard let before, let taken = takenBefore, taken - before < HTTPLimits.bodyBytesMin else {
+            looksUntaken = 0
+            return false
+        }
+        looksUntaken += 1
+        return looksUntaken > 1
     }
 }

@@ -51,16 +51,13 @@ package final class OpenConnections: Sendable {
             if kind == .begun, state.counts[kind.rawValue] > bounds.begunMax {
                 victim = state.takeOldest(of: .begun)
             } else if state.open.count > bounds.max {
-                victim = state.takeOldest(of: .silent) ?? state.takeOldest(of: .begun)
+                victim = state.takeOldestOfAll()
             }
             state.wait(number, kind, close)
             return (number, victim)
         }
         metrics.connectionsOpened[kind.rawValue].increment()
-        if let victim {
-            metrics.connectionsGivenWay.increment()
-            victim()
-        }
+        giveWay(victim)
         return number
     }
 
@@ -69,11 +66,21 @@ package final class OpenConnections: Sendable {
         state.withLock { $0.idle[number] = nil }
     }
 
-    /// Its request has its answer.
+    /// It waits for its client, from now on.
     package func rest(_ number: UInt64, close: @escaping @Sendable () -> Void) {
-        state.withLock { state in
-            if let kind = state.open[number] { state.wait(number, kind, close) }
+        let victim: (@Sendable () -> Void)? = state.withLock { state in
+            guard let kind = state.open[number] else { return nil }
+            state.wait(number, kind, close)
+            // Nobody could give way when they came: all worked.
+            return state.open.count > bounds.max ? state.takeOldestOfAll() : nil
         }
+        giveWay(victim)
+    }
+
+    private func giveWay(_ victim: (@Sendable () -> Void)?) {
+        guard let victim else { return }
+        metrics.connectionsGivenWay.increment()
+        victim()
     }
 
     package func close(_ number: UInt64) {
@@ -100,6 +107,10 @@ extension OpenConnections.State {
             orders[place].removeAll { idle[$0]?.since != $1 }
         }
         orders[place].append((number: number, since: next))
+    }
+
+    fileprivate mutating func takeOldestOfAll() -> (@Sendable () -> Void)? {
+        takeOldest(of: .silent) ?? takeOldest(of: .begun)
     }
 
     fileprivate mutating func takeOldest(

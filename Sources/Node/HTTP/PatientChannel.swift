@@ -17,6 +17,9 @@ struct PatientChannel<Inside: ServerChildChannel>: ServerChildChannel {
         channel.eventLoop.makeCompletedFuture {
             let entered = channel.eventLoop.makePromise(of: Inside.Value.self)
             let door = HTTPDoor(connections) { channel in
+                // Else it grows to megabytes for who takes nothing, and says little of who does.
+                channel.setOption(.socketOption(.so_sndbuf), value: HTTPLimits.sendBufferBytes)
+                    .whenFailure { logger.warning("SO_SNDBUF: \($0)") }
                 inside.setup(channel: channel, logger: logger).cascade(to: entered)
             } onEnd: {
                 entered.fail(ChannelError.eof)

@@ -102,6 +102,7 @@ extension VirtualCluster {
             log("\(node.id) ← client: \(Describe.request(ask)) (\(request.number))")
             // It may have waited for a paused process: its time begins when it is read.
             workload.calls[request]?.deadline = now + patience
+            workload.left[request]?.deadline = now + patience
             put(
                 .overdue(request), to: node.index, process.instance,
                 after: patience + SimulatorLimits.callGrace)

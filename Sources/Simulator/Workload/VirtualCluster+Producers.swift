@@ -244,12 +244,18 @@ extension VirtualCluster {
             return put(.leave(id), after: SimulatorLimits.clientGrace)
         }
         checks.hit(.clientLeft)
-        put(.cancel(id), to: call.node, call.instance, after: .microseconds(1))
+        if id.number.isMultiple(of: 2) {
+            put(.cancel(id), to: call.node, call.instance, after: .microseconds(1))
+        } else {
+            // The node does not hear of it, and owes an answer as before.
+            workload.left[id] = call
+        }
         try receive(nil, for: id)
     }
 
     func reply(_ response: ClientResponse, to request: RequestID, from node: VirtualNode) {
         trace.note(.reply, at: now, node: node.index, request.number)
+        workload.left[request] = nil
         log("\(node.id) → client: \(Describe.response(response)) (\(request.number))")
         put(.answer(request, response), after: clientDelay())
     }
@@ -285,7 +291,7 @@ extension VirtualCluster {
 
     /// L2: every call ends.
     func checkOverdue(_ id: RequestID, _ process: VirtualProcess) throws(Violation) {
-        guard let call = workload.calls[id] else { return }
+        guard let call = workload.calls[id] ?? workload.left[id] else { return }
         let graceEnd =
             max(call.deadline, process.pausedUntil) + SimulatorLimits.callGrace
         guard now < graceEnd else {

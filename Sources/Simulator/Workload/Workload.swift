@@ -51,6 +51,8 @@ package struct Workload {
     var efforts: [Effort] = []
     /// Looked up by id, never walked unsorted.
     var calls: [RequestID: Call] = [:]
+    /// Of clients that left without a word: an answer is owed, and nobody hears it.
+    var left: [RequestID: Call] = [:]
     var nextRequest: UInt64 = 0
     /// By reader: since when it has had no answer at QUORUM.
     var deniedSince: [Instant?]
