@@ -121,7 +121,9 @@ import Testing
             var silent: [any Channel] = []
             for _ in 0..<6 { silent.append(try await Self.connect(port)) }
             let metrics = fixture.metrics
-            try await Self.poll("two give way") { metrics.connectionsGivenWay.value == 2 }
+            try await Self.poll("two give way") {
+                metrics.connectionsGivenWay.value == 2 && metrics.connectionsEnded[0].value == 2
+            }
             let answer = try await Self.exchange(
                 port, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             #expect(answer.hasPrefix("HTTP/1.1 200"))
@@ -157,6 +159,9 @@ import Testing
                 let answer = try await Self.exchange(
                     port, request + "Connection: close\r\n\r\n")
                 #expect(answer.hasPrefix("HTTP/1.1 200"), "\(number)")
+                try await Self.poll("it is gone, and one for whom it came") {
+                    metrics.connectionsOpened[1].value == metrics.connectionsEnded[1].value + 2
+                }
             }
             #expect(metrics.connectionsGivenWay.value == 1)
             #expect(resting.count(where: \.isActive) == 2)

@@ -48,10 +48,13 @@ package final class OpenConnections: Sendable {
             state.open[number] = kind
             state.counts[kind.rawValue] += 1
             var victim: (@Sendable () -> Void)?
-            if kind == .begun, state.counts[kind.rawValue] > bounds.begunMax {
+            switch kind {
+            case .begun where state.counts[kind.rawValue] > bounds.begunMax:
                 victim = state.takeOldest(of: .begun)
-            } else if state.open.count > bounds.max {
+            case .silent where state.open.count > bounds.max:
                 victim = state.takeOldestOfAll()
+            // It was one of all before.
+            case .begun, .silent: break
             }
             state.wait(number, kind, close)
             return (number, victim)
