@@ -287,18 +287,17 @@ package struct ReadSession: Sendable {
         }
         var isLate = false
         for (tag, group) in groups.sorted(by: { $0.key < $1.key }) where !group.isDone {
-            if group.isDivided, let at = group.speculateAt, now >= at {
-                // Also where the attempt ends: what they hold is known, and enough.
+            let isOver = now >= group.startedAt + attemptTimeout
+            // Of a divided group also where the attempt ends: what they hold is known, and enough.
+            if let at = group.speculateAt, now >= at, group.isDivided || !isOver {
                 speculate(tag, now: now, into: &effects)
-            } else if now >= group.startedAt + attemptTimeout {
+            } else if isOver {
                 isLate = true
                 for node in group.silent {
                     silent.insert(node)
                     effects.append(.late(node, now - group.askedAt(node)))
                 }
                 giveUp(tag)
-            } else if let at = group.speculateAt, now >= at {
-                speculate(tag, now: now, into: &effects)
             }
         }
         if isLate {

@@ -119,8 +119,14 @@ import Testing
         let bounds = ConnectionBounds(max: 4, begunMax: 2)
         try await Self.serve(fixture, bounds) { port in
             var silent: [any Channel] = []
-            for _ in 0..<6 { silent.append(try await Self.connect(port)) }
             let metrics = fixture.metrics
+            for number in 1...6 {
+                silent.append(try await Self.connect(port))
+                // Two event loops would take two of them in any order.
+                try await Self.poll("it is at the door") {
+                    metrics.connectionsOpened[0].value == UInt64(number)
+                }
+            }
             try await Self.poll("two give way") {
                 metrics.connectionsGivenWay.value == 2 && metrics.connectionsEnded[0].value == 2
             }

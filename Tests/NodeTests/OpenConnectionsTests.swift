@@ -69,6 +69,22 @@ import Testing
         #expect(closed.all == ["silent", "three"])
     }
 
+    @Test("one that gives way counts no more, so that one newcomer never costs two connections")
+    func givenWay() {
+        let connections = table(max: 3, begunMax: 3)
+        let closed = Closed()
+        for name in ["a", "b", "c"] { _ = connections.open(.begun, close: closed.close(name)) }
+        let door = connections.open(.silent, close: closed.close("door"))
+        #expect(closed.all == ["a"])
+        // It enters before the other is gone.
+        connections.close(door)
+        let number = connections.open(.begun, close: closed.close("new"))
+        #expect(closed.all == ["a"] && connections.count(of: .begun) == 3)
+        connections.close(number)
+        #expect(connections.count(of: .begun) == 2)
+        #expect(metrics.connectionsEnded[1].value == 2)
+    }
+
     @Test("a connection that has rested a thousand times is still the youngest, and closed last")
     func restedOften() {
         let connections = table(max: 2, begunMax: 2)

@@ -9,10 +9,6 @@ struct ReadMeetingTests {
     typealias Run = ReadSessionTests.Run
     static let nodes = ReadUnionTests.nodes
 
-    private func row(_ window: Int64, _ count: UInt64) -> SeriesRow {
-        SeriesRow(type: [5], window: window, measure: Measure(count: count))
-    }
-
     private func read(_ place: Int, _ applied: [Int], rows: [SeriesRow]?) -> ReadReply.Answer {
         .read(rows.map { .series($0) }, ReadUnionTests.voter(place, applied).state)
     }

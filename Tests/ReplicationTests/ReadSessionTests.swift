@@ -84,10 +84,6 @@ struct ReadSessionTests {
         }
     }
 
-    private func row(_ window: Int64, _ count: UInt64) -> SeriesRow {
-        SeriesRow(type: [5], window: window, measure: Measure(count: count))
-    }
-
     private func read(_ place: Int, _ applied: [Int], rows: [SeriesRow]?) -> ReadReply.Answer {
         .read(rows.map { .series($0) }, ReadUnionTests.voter(place, applied).state)
     }
@@ -292,4 +288,9 @@ struct ReplicaLatencyTests {
         for _ in 0..<256 { latency.observe(Self.nodes[0], .seconds(2)) }
         #expect(latency.patience == ReplicaLatency.patienceMax)
     }
+}
+
+/// A row of the one type that the tests of reads have.
+func row(_ window: Int64, _ count: UInt64) -> SeriesRow {
+    SeriesRow(type: [5], window: window, measure: Measure(count: count))
 }

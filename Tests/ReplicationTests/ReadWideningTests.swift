@@ -11,10 +11,6 @@ struct ReadWideningTests {
 
     static let nodes = ReadUnionTests.nodes
 
-    private func row(_ window: Int64, _ count: UInt64) -> SeriesRow {
-        SeriesRow(type: [5], window: window, measure: Measure(count: count))
-    }
-
     /// Of a voter that names so many of its newest batches: nobody can tell how it came by the
     /// others.
     private func read(

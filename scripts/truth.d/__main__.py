@@ -45,9 +45,9 @@ class Claims:
 class Run:
     def __init__(self, cluster: Cluster, binary: Path, claim: Claims) -> None:
         self._cluster = cluster
+        self._client = cluster.http_client
         self._binary = binary
         self._claim = claim
-        self._client = HTTPClient()
 
     async def send(self, source: Source, paths: list[Path], truth: Truth) -> None:
         """Sends the files; n2 is killed on the way, and comes back."""
@@ -96,8 +96,11 @@ class Run:
         ]
         if source.sum is not None:
             known.append(("sum of all values", int(truth.sum), source.sum))
-        wrong = [f"{name}: {found:,}, others {number:,}" for name, found, number in known
-                 if found != number]
+        wrong = [
+            f"{name}: {found:,}, others {number:,}"
+            for name, found, number in known
+            if found != number
+        ]
         self._claim(wrong, f"Python's own totals: {len(known)} that others have found as well")
         await self._compare_tops(truth)
         await self._compare_series(truth)
@@ -159,11 +162,9 @@ class Run:
         wrong = [] if answer["clean"] else [json.dumps(answer)[:500]]
         self._claim(wrong, "the audit is clean: replicas, disks and sums agree")
 
-    def close(self) -> None:
-        self._client.close()
-
 
 async def check(options: argparse.Namespace, directory: Path, claim: Claims) -> None:
+    client = HTTPClient()
     cluster = Cluster(
         directory,
         options.binary,
@@ -171,7 +172,7 @@ async def check(options: argparse.Namespace, directory: Path, claim: Claims) -> 
         options.port,
         options.port + 3,
         on_end=lambda node, status: claim.fail(f"{node.name} ended by itself, status {status}"),
-        http_client=HTTPClient(),
+        http_client=client,
     )
     run = Run(cluster, options.binary, claim)
     try:
@@ -193,8 +194,8 @@ async def check(options: argparse.Namespace, directory: Path, claim: Claims) -> 
             claim.fail(f"not ready: {'; '.join(late)}")
         await run.audit()
     finally:
-        run.close()
         await cluster.stop()
+        client.close()
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ import gzip
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Callable, Iterator
@@ -38,9 +38,12 @@ class Source:
     sum: int | None = None
 
 
-def _minute(text: str) -> int:
-    at = datetime.fromisoformat(text)
+def _minute_of(at: datetime) -> int:
     return int(at.timestamp() // 60)
+
+
+def utc_minute(text: str) -> int:
+    return _minute_of(datetime.fromisoformat(text))
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -53,7 +56,7 @@ def _github(path: Path) -> Iterator[Event | None]:
         row = json.loads(line)
         commits = row.get("commits")
         value = None if commits is None else Decimal(commits)
-        yield Event(row["type"], row["repo"], _minute(row["dt"]), value)
+        yield Event(row["type"], row["repo"], utc_minute(row["dt"]), value)
 
 
 def _git(path: Path) -> Iterator[Event | None]:
@@ -80,22 +83,20 @@ def _clf(type: str, key: str) -> Callable[[Path], Iterator[Event | None]]:
                 yield None
                 continue
             at = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z")
-            yield Event(type, found[key], int(at.timestamp() // 60))
+            yield Event(type, found[key], _minute_of(at))
 
     return read
 
 
 def _flights(path: Path) -> Iterator[Event | None]:
     for row in csv.DictReader(_lines(path)):
-        yield Event("flight", row["dest"], _minute(row["time_hour"]), Decimal(row["distance"]))
+        yield Event("flight", row["dest"], utc_minute(row["time_hour"]), Decimal(row["distance"]))
 
 
 def _wikipedia(path: Path) -> Iterator[Event | None]:
     for line in _lines(path):
         row = json.loads(line)
-        at = datetime.fromisoformat(row["time"]).astimezone(timezone.utc)
-        minute = int(at.timestamp() // 60)
-        yield Event(row["channel"], row["page"], minute, Decimal(row["delta"]))
+        yield Event(row["channel"], row["page"], utc_minute(row["time"]), Decimal(row["delta"]))
 
 
 def _fields(key: str, time: str, *more: str) -> tuple[str, ...]:

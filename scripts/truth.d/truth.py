@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Iterable
 
-from files import Event
+from files import Event, utc_minute
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Truth:
         """In words; None where the answer is right to the last window."""
         wanted = self.series[type, key]
         found = {
-            int(datetime.fromisoformat(row["start"]).timestamp() // 60): Measure.answered(row)
+            utc_minute(row["start"]): Measure.answered(row)
             for row in answer["windows"]
         }
         if int(answer["total"]["count"]) != sum(measure.count for measure in wanted.values()):

@@ -54,8 +54,6 @@ package final class HTTPDoor: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // It entered in this very loop, and is on its way out.
-        guard onEnd != nil else { return context.fireChannelRead(data) }
         var bytes = unwrapInboundIn(data)
         reads.pace.took(bytes.readableBytes)
         held.setOrWriteBuffer(&bytes)
@@ -99,7 +97,6 @@ package final class HTTPDoor: ChannelDuplexHandler, RemovableChannelHandler {
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case is ChannelShouldQuiesceEvent, ChannelEvent.inputClosed as ChannelEvent:
-            guard onEnd != nil else { return context.fireUserInboundEventTriggered(event) }
             context.close(promise: nil)
         default:
             context.fireUserInboundEventTriggered(event)

@@ -33,13 +33,11 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var isReading = false
     private var pausedSince: NIODeadline?
     private var wasPaused = false
-    /// Requests whose answer is not written to its end: clients may send the next before.
-    private var unwritten = 0
-    /// Those whose answer the client has not taken to its end; of them some are being answered.
+    /// Requests whose answer the client has not taken to its end: it may send the next before.
     private var untaken = 0
-    private var answering = 0
-    /// Answers that are written to their end and not taken to it.
+    /// Of them, those whose answer is written to its end; the next one may be on its way.
     private var ending = 0
+    private var isAnswering = false
     /// Of a close that came before that.
     private var heldCloses: [EventLoopPromise<Void>?] = []
     /// Of the body, since the connection's age was renewed.
@@ -98,7 +96,6 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         switch unwrapInboundIn(data) {
         case .head(let head):
             reads.pace.advanced()
-            unwritten += 1
             untaken += 1
             isInBody = true
             // The time until the next look is no whole interval.
@@ -115,7 +112,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             reads.pace.advanced()
             isInBody = false
             // While an answer before it is taken, the client is waited for.
-            if answering == 0 { connections.work(number) }
+            if !awaitsTaking { connections.work(number) }
             if isClosing { context.close(promise: nil) }
         }
         context.fireChannelRead(data)
@@ -125,7 +122,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
     ) {
         switch unwrapOutboundIn(data) {
-        case .head(var head) where isInBody && unwritten == 1 && head.status.code >= 200:
+        case .head(var head) where isInBody && untaken - ending == 1 && head.status.code >= 200:
             isClosing = true
             head.headerFields[.connection] = "close"
             beginAnswer(context)
@@ -144,7 +141,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             reads.end()
             context.read()
         case .end:
-            unwritten -= 1
+            isAnswering = false
             ending += 1
             let promise = promise ?? context.eventLoop.makePromise()
             let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
@@ -161,16 +158,17 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// From here on the node waits for its client, which may take its time over the answer.
     private func beginAnswer(_ context: ChannelHandlerContext) {
-        answering += 1
+        isAnswering = true
         rest(context)
     }
+
+    private var awaitsTaking: Bool { isAnswering || ending > 0 }
 
     /// The client has an answer to its end.
     private func taken(_ context: ChannelHandlerContext) {
         untaken -= 1
-        answering -= 1
         ending -= 1
-        guard answering == 0 else { return }
+        guard !awaitsTaking else { return }
         let closes = heldCloses
         heldCloses = []
         for promise in closes { context.close(promise: promise) }
@@ -191,7 +189,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     package func close(
         context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?
     ) {
-        if mode == .all, ending > 0, ending == answering, !isClosing, context.channel.isActive {
+        if mode == .all, ending > 0, !isAnswering, context.channel.isActive {
             heldCloses.append(promise)
         } else {
             context.close(mode: mode, promise: promise)
@@ -199,7 +197,7 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if answering > 0, context.channel.isWritable { rest(context) }
+        if awaitsTaking, context.channel.isWritable { rest(context) }
         context.fireChannelWritabilityChanged()
     }
 

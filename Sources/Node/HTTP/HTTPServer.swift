@@ -19,7 +19,7 @@ package struct HTTPServer {
 
     package init(
         api: HTTPAPI, endpoint: Endpoint, group: any EventLoopGroup,
-        bounds: ConnectionBounds = .init(openFilesMax: ProcessUse.openFilesWanted), logger: Logger,
+        bounds: ConnectionBounds, logger: Logger,
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
         self.api = api

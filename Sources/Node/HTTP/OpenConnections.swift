@@ -13,6 +13,12 @@ package final class OpenConnections: Sendable {
         case begun
     }
 
+    /// One that gives way. It counts no more: its end takes a while, and no other must go for it.
+    fileprivate struct Victim {
+        let kind: Kind
+        let close: @Sendable () -> Void
+    }
+
     fileprivate struct State {
         var next: UInt64 = 0
         var open: [UInt64: Kind] = [:]
@@ -47,15 +53,14 @@ package final class OpenConnections: Sendable {
             let number = state.next + 1
             state.open[number] = kind
             state.counts[kind.rawValue] += 1
-            var victim: (@Sendable () -> Void)?
-            switch kind {
-            case .begun where state.counts[kind.rawValue] > bounds.begunMax:
-                victim = state.takeOldest(of: .begun)
-            case .silent where state.open.count > bounds.max:
-                victim = state.takeOldestOfAll()
-            // It was one of all before.
-            case .begun, .silent: break
-            }
+            let victim: Victim? =
+                switch kind {
+                case .silent where state.open.count > bounds.max: state.takeOldestOfAll()
+                // It was one of all before.
+                case .begun where state.counts[kind.rawValue] > bounds.begunMax:
+                    state.takeOldest(of: .begun)
+                case .silent, .begun: nil
+                }
             state.wait(number, kind, close)
             return (number, victim)
         }
@@ -71,7 +76,7 @@ package final class OpenConnections: Sendable {
 
     /// It waits for its client, from now on.
     package func rest(_ number: UInt64, close: @escaping @Sendable () -> Void) {
-        let victim: (@Sendable () -> Void)? = state.withLock { state in
+        let victim: Victim? = state.withLock { state in
             guard let kind = state.open[number] else { return nil }
             state.wait(number, kind, close)
             // Nobody could give way when they came: all worked.
@@ -80,20 +85,16 @@ package final class OpenConnections: Sendable {
         giveWay(victim)
     }
 
-    private func giveWay(_ victim: (@Sendable () -> Void)?) {
+    private func giveWay(_ victim: Victim?) {
         guard let victim else { return }
+        metrics.connectionsEnded[victim.kind.rawValue].increment()
         metrics.connectionsGivenWay.increment()
-        victim()
+        victim.close()
     }
 
     package func close(_ number: UInt64) {
-        let kind = state.withLock { state in
-            state.idle[number] = nil
-            let kind = state.open.removeValue(forKey: number)
-            if let kind { state.counts[kind.rawValue] -= 1 }
-            return kind
-        }
-        if let kind { metrics.connectionsEnded[kind.rawValue].increment() }
+        guard let kind = state.withLock({ $0.remove(number) }) else { return }
+        metrics.connectionsEnded[kind.rawValue].increment()
     }
 }
 
@@ -112,17 +113,24 @@ extension OpenConnections.State {
         orders[place].append((number: number, since: next))
     }
 
-    fileprivate mutating func takeOldestOfAll() -> (@Sendable () -> Void)? {
+    fileprivate mutating func remove(_ number: UInt64) -> OpenConnections.Kind? {
+        idle[number] = nil
+        let kind = open.removeValue(forKey: number)
+        if let kind { counts[kind.rawValue] -= 1 }
+        return kind
+    }
+
+    fileprivate mutating func takeOldestOfAll() -> OpenConnections.Victim? {
         takeOldest(of: .silent) ?? takeOldest(of: .begun)
     }
 
     fileprivate mutating func takeOldest(
         of kind: OpenConnections.Kind
-    ) -> (@Sendable () -> Void)? {
+    ) -> OpenConnections.Victim? {
         while let (number, since) = orders[kind.rawValue].popFirst() {
             guard let oldest = idle[number], oldest.since == since else { continue }
-            idle[number] = nil
-            return oldest.close
+            _ = remove(number)
+            return OpenConnections.Victim(kind: kind, close: oldest.close)
         }
         return nil
     }

@@ -3,19 +3,19 @@ internal import Logging
 internal import NIOCore
 
 /// A connection that becomes one of `inside` when it has come through its door.
-struct PatientChannel<Inside: ServerChildChannel>: ServerChildChannel {
+struct PatientChannel: ServerChildChannel {
     struct Value: ServerChildChannelValue {
         let channel: any Channel
         /// Fails where the connection ends before.
-        let entered: EventLoopFuture<Inside.Value>
+        let entered: EventLoopFuture<HTTP1Channel.Value>
     }
 
-    let inside: Inside
+    let inside: HTTP1Channel
     let connections: OpenConnections
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
-            let entered = channel.eventLoop.makePromise(of: Inside.Value.self)
+            let entered = channel.eventLoop.makePromise(of: HTTP1Channel.Value.self)
             let door = HTTPDoor(connections) { channel in
                 // Else it grows to megabytes for who takes nothing, and says little of who does.
                 channel.setOption(.socketOption(.so_sndbuf), value: HTTPLimits.sendBufferBytes)

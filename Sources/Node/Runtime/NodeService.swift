@@ -51,7 +51,8 @@ package enum NodeService {
             acceptsLoss: acceptsLoss, group: group, logger: logger)
         let server = HTTPServer(
             api: node.api, endpoint: entry.http, group: group,
-            bounds: ConnectionBounds(openFilesMax: openFilesMax ?? 1024), logger: logger,
+            bounds: ConnectionBounds(openFilesMax: openFilesMax ?? ProcessUse.openFilesUsual),
+            logger: logger,
             onListening: { [logger] port in
                 logger.notice("HTTP is listened to on \(entry.http.host):\(port)")
             })

@@ -25,7 +25,7 @@ package struct ProcessUse: Hashable, Sendable {
     }
 
     /// Tables, history files and connections are open as long as they are there, and many systems
-    /// give a process 1024 until it asks for more.
+    /// give a process `openFilesUsual` until it asks for more.
     ///
     /// - Returns: what it may have open now; nil where the system does not say.
     package static func raiseOpenFilesMax() -> Int? {
@@ -38,6 +38,7 @@ package struct ProcessUse: Hashable, Sendable {
         return openFilesLimit.map { Int(clamping: $0.rlim_cur) }
     }
 
+    package static let openFilesUsual = 1024
     /// A table for each tier of each of 1,900 time buckets, and all connections.
     static let openFilesWanted = 1 << 17
     /// Below, a node with years of tables may come to its bound.
