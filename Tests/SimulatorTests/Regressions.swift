@@ -107,5 +107,9 @@ struct Regression: Sendable, CustomTestStringConvertible {
             seed: 2_552_924_835_133_614,
             why: "of the simulator: what was parked was counted while a majority alone was asked, "
                 + "after it had been decided what must be found"),
+        Regression(
+            seed: 212_518_208_591_834,
+            why: "of the simulator: a start had set condemned data aside and crashed, and the next "
+                + "one had nothing to say of it"),
     ]
 }

@@ -37,6 +37,7 @@ extension VirtualCluster {
     func start(_ node: VirtualNode) throws(Violation) {
         guard !node.isUp, !node.isGone else { return }
         trace.note(.start, at: now, node: node.index)
+        let wasSetAside = try isSentenceCarriedOut(on: node)
         let isTorn = tearsNext(node, 1, in: 6)
         if isTorn { failSoon(node, within: 40) }
         maybeFailSync(node, 1, in: 10)
@@ -67,7 +68,8 @@ extension VirtualCluster {
         guard opened.damage.isEmpty else {
             throw Violation("S10", "\(node.id) finds damage: \(opened.damage)")
         }
-        try checkQuarantine(opened.quarantined, of: node)
+        let unsaid = wasSetAside ? ["a start that crashed did so"] : []
+        try checkQuarantine(opened.quarantined + unsaid, of: node)
         node.forgetRotOfUnlisted(opened.recovered.manifest)
         // Its last edit may be gone, and what it forgot with it be known again.
         if node.rot == .manifest { node.shadow.remembersAgain() }
@@ -78,6 +80,16 @@ extension VirtualCluster {
         if node.rot == .log || node.rot == .manifest { node.rot = nil }
         try checkGeneration(opened.identity.generation, of: node)
         try launch(node, opened)
+    }
+
+    /// A start set the condemned data aside, and crashed before it could say so.
+    private func isSentenceCarriedOut(on node: VirtualNode) throws(Violation) -> Bool {
+        guard node.isCondemned else { return false }
+        do throws(StorageError) {
+            return try Quarantine.sentence(in: node.disk) == nil
+        } catch {
+            throw Violation("S10", "what \(node.id) is condemned for cannot be read: \(error)")
+        }
     }
 
     private func isExcused(_ error: StorageError, _ node: VirtualNode) -> Bool {
