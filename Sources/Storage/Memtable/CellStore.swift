@@ -11,20 +11,22 @@ struct CellStore: Sendable {
         precondition(
             partitions > 0 && partitions <= Limits.partitionsMax, "\(partitions) partitions")
         self.init(
-            CellRules(digestKey: digestKey, buckets: buckets, pendingMax: pendingMax), partitions)
+            CellRules(digestKey: digestKey, buckets: buckets, pendingMax: pendingMax),
+            Array(repeating: PartitionCells.Counts(), count: partitions))
     }
 
-    private init(_ rules: CellRules, _ count: Int) {
+    private init(_ rules: CellRules, _ expected: [PartitionCells.Counts]) {
         self.rules = rules
         // Batches bring about as much to each partition: they begin out of step, so that not all
         // of them are full at once.
-        partitions = (0..<count).map { place in
-            PartitionCells(rules, firstAt: rules.pendingMax * (place % 64 + 1) / 64)
+        partitions = expected.enumerated().map { place, expected in
+            PartitionCells(
+                rules, firstAt: rules.pendingMax * (place % 64 + 1) / 64, expected: expected)
         }
     }
 
-    /// Without any cell.
-    var emptyCopy: CellStore { CellStore(rules, partitions.count) }
+    /// Without any cell, and with room for as many once the first come.
+    var emptyCopy: CellStore { CellStore(rules, partitions.map(\.counts)) }
 
     var buckets: TimeBuckets { rules.buckets }
 

@@ -78,10 +78,30 @@ struct PartitionCells: Sendable {
     private var seriesIndex = HashIndex()
     private var cellIndex = HashIndex()
 
-    /// - Parameter firstAt: at how many bytes what waits is added for the first time.
-    init(_ rules: CellRules, firstAt: Int) {
+    /// What to make room for when the first cells are added: growing step by step would copy all
+    /// of it several times, and all partitions of a memtable grow together.
+    private let expected: Counts
+
+    /// How many there are of what grows.
+    struct Counts: Sendable {
+        var arena = 0
+        var keys = 0
+        var series = 0
+        var cells = 0
+    }
+
+    /// - Parameters:
+    ///   - firstAt: at how many bytes what waits is added for the first time.
+    ///   - expected: what it will hold, more or less, when it is full.
+    init(_ rules: CellRules, firstAt: Int, expected: Counts = Counts()) {
         self.rules = rules
+        self.expected = expected
         settleAt = firstAt
+    }
+
+    var counts: Counts {
+        Counts(
+            arena: arena.count, keys: keys.count, series: series.count, cells: cells.count)
     }
 
     var size: CellsSize {
@@ -122,7 +142,18 @@ struct PartitionCells: Sendable {
         settleAt = rules.pendingMax
     }
 
+    private mutating func reserve() {
+        arena.reserveCapacity(expected.arena)
+        keys.reserveCapacity(expected.keys)
+        series.reserveCapacity(expected.series)
+        cells.reserveCapacity(expected.cells)
+        keyIndex.reserve(expected.keys)
+        seriesIndex.reserve(expected.series)
+        cellIndex.reserve(expected.cells)
+    }
+
     private mutating func settle(_ bytes: UnsafeRawBufferPointer) {
+        if cells.isEmpty { reserve() }
         if heldBytes < 8 * bytes.count { touch() }
         var reader = SliceReader(bytes, windows: rules.windows)
         var current = 0
@@ -263,10 +294,15 @@ struct PartitionCells: Sendable {
     private mutating func makeSeries(
         _ owner: Int, key: UnsafeRawBufferPointer, _ type: Int, _ hash: UInt64, at window: Int64
     ) -> Int {
-        // By itself, since a closure over the store would copy all of it.
+        // What the closure needs by itself: one over the store would copy all of it.
+        let name = types[type]
         let digestKey = rules.digestKey
-        let terms = withBytes(types[type].offset, types[type].length) { typeBytes in
-            SeriesTerms(key: key, type: typeBytes, digestKey: digestKey)
+        let terms = arena.withUnsafeBytes { arena in
+            SeriesTerms(
+                key: key,
+                type: UnsafeRawBufferPointer(
+                    rebasing: arena[name.offset..<name.offset + name.length]),
+                digestKey: digestKey)
         }
         series.append(
             Series(
