@@ -25,6 +25,9 @@ package struct CoreConfiguration: Sendable {
     package var closeInterval: Duration = .seconds(1)
     /// A memtable of this size is flushed.
     package var memtableBytesMax = StorageLimits.memtableBytesDefault
+    /// So many times `memtableBytesMax` the memtable may hold while the one before it is being
+    /// written; beyond that nothing new is taken.
+    package var memtablesBehindMax = 2
     /// A memtable whose first cell is this old is flushed.
     package var memtableAgeMax: Duration = .seconds(600)
     package var compaction = CompactionLimits()
@@ -117,6 +120,9 @@ package struct CoreConfiguration: Sendable {
     package func keyPlacement(_ partitioning: Partitioning) -> KeyPlacement {
         KeyPlacement(placement, partitioning, window: window)
     }
+
+    /// What a memtable holds at most, but for what was on its way to it.
+    package var heldBytesMax: Int { memtablesBehindMax * memtableBytesMax }
 
     var emptyMemtable: Memtable {
         Memtable(

@@ -78,8 +78,11 @@ extension NodeMachine {
         }
         guard
             unsynced.byteCount < ReplicationLimits.unsyncedBytesMax,
-            hasDiskRoom || holdsSlices(record)
-        else { return }
+            takesNew || holdsSlices(record)
+        else {
+            if isBehindWithFlushes { counters.heldBack += 1 }
+            return
+        }
         guard holdSlices(record, now, into: &effects) else { return }
         want(
             record.header.id, partitions, reply: (node: peer, tag: tag, partitions: partitions),

@@ -125,6 +125,11 @@ extension NodeMachine {
             answerBind(bind.tag, .unable(.disk), to: peer, into: &effects)
             return
         }
+        guard !isBehindWithFlushes else {
+            counters.heldBack += 1
+            answerBind(bind.tag, .unable(.flushes), to: peer, into: &effects)
+            return
+        }
         guard let record = bind.record else {
             answerBind(bind.tag, .missing, to: peer, into: &effects)
             return

@@ -23,10 +23,14 @@ extension NodeMachine {
     /// For clients.
     static let diskReason = "this node's disk is nearly full; make room"
 
+    /// There is room for it on the disk and in memory. Who has none lags behind the others, which
+    /// are enough for a quorum, and catches up later.
+    var takesNew: Bool { hasDiskRoom && !isBehindWithFlushes }
+
     /// Catching up and recovering wait for room; what a read needs is small, and somebody waits.
     func mayPull(for purpose: SyncSession.Purpose) -> Bool {
         switch purpose {
-        case .catchUp, .recovery: hasDiskRoom
+        case .catchUp, .recovery: takesNew
         case .read, .pulled: true
         }
     }

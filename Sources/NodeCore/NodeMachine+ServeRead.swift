@@ -16,6 +16,8 @@ struct ServedRead {
     var state: ReadState
     /// The convergence that this read is part of.
     var convergence: Tag?
+    /// Memory that is held for it while its files are read.
+    var bytes = 0
 }
 
 extension ServedRead {
@@ -90,6 +92,9 @@ extension NodeMachine {
             return "it is asked for a key in partitions that are not the key's"
         }
         if jobs.count >= ReplicationLimits.jobsMax { return "its disk does not keep up with reads" }
+        if case .scan = ask.query, scanBytes >= ReplicationLimits.scanBytesMax {
+            return "it gathers other lists, which take \(scanBytes >> 20) MiB already: ask again"
+        }
         switch life {
         case .asking: return "it starts and asks its peers what they remember of it"
         case .recovering: return "it recovers what its disk lost"
@@ -100,6 +105,13 @@ extension NodeMachine {
             return "it settles \(doubt.count) batches in doubt"
         }
         return nil
+    }
+
+    /// What scans whose files are read, or wait to be, took from the memtable.
+    var scanBytes: Int {
+        jobs.values.reduce(0) { bytes, purpose in
+            if case .read(let read) = purpose { bytes + read.bytes } else { bytes }
+        }
     }
 
     /// The set that this node stands for in this step.
@@ -176,6 +188,8 @@ extension NodeMachine {
             if snapshot.frozen.isEmpty, snapshot.tables.isEmpty {
                 finish(read, read.answer(aggregate), into: &effects)
             } else {
+                var read = read
+                read.bytes = aggregate.byteCount
                 run(.scan(snapshot, base: aggregate), .read(read), into: &effects)
             }
         case .deadLetters(let query):

@@ -275,7 +275,7 @@ extension NodeMachine {
 
     /// Writes come faster than flushes: new ones are refused until it is better.
     var isBehindWithFlushes: Bool {
-        flush.frozen != nil && memtable.bytes > 2 * configuration.memtableBytesMax
+        flush.frozen != nil && memtable.bytes > configuration.heldBytesMax
     }
 
     /// Bytes in files and in memory: what `status` calls load.

@@ -19,6 +19,8 @@ package struct Counters: Hashable, Sendable {
     package var readsRestarted: UInt64 = 0
     package var readsSpeculated: UInt64 = 0
     package var readsWidened: UInt64 = 0
+    /// Records that were not taken because more came in than flushes wrote out.
+    package var heldBack: UInt64 = 0
     /// Batches that this voter made part of itself, and gave the rows of, for reads.
     package var batchesEnsured: UInt64 = 0
     package var batchesContributed: UInt64 = 0
@@ -95,6 +97,14 @@ package struct NodeView: Sendable {
     package var hasDiskRoom: Bool
     package var counters: Counters
     package var memtableBytes: Int
+    /// Of the memtable that is being written to files.
+    package var flushingBytes: Int
+    /// What the memtable holds at most, but for what was on its way to it.
+    package var memtableBytesMax: Int
+    /// Held by scans whose files are read.
+    package var scanBytes: Int
+    /// Of the filters and indexes of history files.
+    package var historyBytes: Int
     package var memtableCells: Int
     package var tables: Int
     package var tableBytes: UInt64
@@ -140,7 +150,9 @@ extension NodeMachine {
             incarnation: identity.incarnation, members: configuration.members.map { view($0, now) },
             notReady: notReady, clockDoubt: clockDoubt, hasDiskRoom: hasDiskRoom,
             counters: counters,
-            memtableBytes: memtable.bytes,
+            memtableBytes: memtable.bytes, flushingBytes: flush.frozen?.bytes ?? 0,
+            memtableBytesMax: configuration.heldBytesMax, scanBytes: scanBytes,
+            historyBytes: forgetting.files.reduce(0) { $0 + $1.memoryBytes },
             memtableCells: memtable.cells, tables: tables.count,
             tableBytes: tables.reduce(0) { $0 + $1.meta.size },
             tableIndexBytes: tables.reduce(0) { $0 + $1.indexBytes }, coldTables: cold.count,

@@ -63,6 +63,9 @@ package enum ReplicationLimits {
     package static let indexPagesMax = 1 << 20
     /// Storage jobs under way before reads and fetches of others are refused.
     package static let jobsMax = 4096
+    /// Bytes that scans took from the memtable and hold while their files are read, after which no
+    /// further one is begun.
+    package static let scanBytesMax = 128 << 20
     /// Younger batches in one piece of a whole copy, and sealed ones with their letters.
     package static let copyListMax = 1024
     package static let copySealedMax = 64

@@ -123,6 +123,8 @@ package enum BindAnswer: Hashable, Sendable {
         case clock = 1
         /// My disk is nearly full.
         case disk = 2
+        /// More comes in than my flushes write out.
+        case flushes = 3
     }
 }
 

@@ -26,6 +26,8 @@ final class SoloNode {
     private(set) var sent: [UInt64: BatchRecord] = [:]
     /// Home records that the peer was sent.
     private(set) var bindsSent = 0
+    /// What the peer was answered to what it wanted held.
+    private(set) var bindAnswers: [BindAnswer] = []
     /// Of what the peer tells of itself; 0 while it is silent.
     private var peerVersion: UInt64 = 0
     /// Jobs wait while it is set.
@@ -34,7 +36,8 @@ final class SoloNode {
 
     init(
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
-        isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil
+        isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil,
+        memtableBytesMax: Int? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -46,6 +49,7 @@ final class SoloNode {
         configuration.release = release
         configuration.cold = cold
         configuration.letterBytesMax = letterBytesMax
+        if let memtableBytesMax { configuration.memtableBytesMax = memtableBytesMax }
         if isAlone {
             // Segments close soon.
             configuration.horizon = .seconds(4)
@@ -154,6 +158,7 @@ final class SoloNode {
     private func answer(_ message: ReplicationMessage) throws {
         let reply: ReplicationMessage
         if case .bind = message { bindsSent += 1 }
+        if case .bindReply(let reply) = message { bindAnswers.append(reply.answer) }
         switch message {
         case .hello(let hello):
             reply = .helloReply(HelloReply(tag: hello.tag, incarnation: .none, remembers: .none))
@@ -177,28 +182,34 @@ final class SoloNode {
     /// Sends a batch of one event to a partition of this node, beside these letters, and waits for
     /// its answer.
     func send(_ number: UInt64, letters: [DeadLetter] = [], atPeer: Bool = false) throws {
-        let ring = core.ring
-        let partition = mine.sorted()[0]
-        let id = id(number, atPeer: atPeer)
-        var writer = SliceWriter()
-        [UInt8(1)].withUnsafeBytes { key in
-            [UInt8(2)].withUnsafeBytes { writer.beginSeries(key: key, type: $0, cells: 1) }
-        }
-        writer.append(window: 29_400_000, count: 1)
-        let cells = writer.bytes()
-        let record = BatchRecord.home(
-            header: BatchHeader(
-                id: id, createdAt: now.wall, contentHash: Hash128(UInt128(id.sequence)),
-                rule: .first),
-            home: ring.home(of: id),
-            totals: BatchTotals(
-                events: UInt32(letters.count + 1), counted: 1, dead: UInt32(letters.count)),
-            slices: [(partition: partition, offset: 0, length: cells.count, cells: 1)],
-            cells: cells, deadLetters: letters)
+        let record = record(number, letters: letters, atPeer: atPeer)
         lastRecord = record
         sent[number] = record
         try ask(.write(record, consistency: .quorum), 1000 + number, within: .seconds(5))
         try wait(.milliseconds(40))
+    }
+
+    /// A batch of one event of a key in a partition of this node.
+    func record(
+        _ number: UInt64, letters: [DeadLetter] = [], atPeer: Bool = false, key: [UInt8] = [1]
+    ) -> BatchRecord {
+        let partition = mine.sorted()[0]
+        let id = id(number, atPeer: atPeer)
+        var writer = SliceWriter()
+        key.withUnsafeBytes { key in
+            [UInt8(2)].withUnsafeBytes { writer.beginSeries(key: key, type: $0, cells: 1) }
+        }
+        writer.append(window: 29_400_000, count: 1)
+        let cells = writer.bytes()
+        return BatchRecord.home(
+            header: BatchHeader(
+                id: id, createdAt: now.wall, contentHash: Hash128(UInt128(id.sequence)),
+                rule: .first),
+            home: core.ring.home(of: id),
+            totals: BatchTotals(
+                events: UInt32(letters.count + 1), counted: 1, dead: UInt32(letters.count)),
+            slices: [(partition: partition, offset: 0, length: cells.count, cells: 1)],
+            cells: cells, deadLetters: letters)
     }
 
     /// Purges a letter of a batch that `send` sent under this number, as an operator would.

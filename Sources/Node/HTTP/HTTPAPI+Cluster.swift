@@ -315,6 +315,7 @@ extension HTTPAPI {
             gauges.addReads(view.counters)
             gauges.addCompactions(view.counters)
             gauges.addLetters(view)
+            gauges.addMemory(view)
         }
         return .text(metrics.text(gauges), type: "text/plain; version=0.0.4; charset=utf-8")
     }

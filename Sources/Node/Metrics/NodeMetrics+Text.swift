@@ -38,6 +38,8 @@ package struct MetricGauges: Sendable {
     package var attributes: AttributeGauges?
     /// Answered reads of more than one voter: round trips, reads.
     package var roundTrips: [(String, UInt64)] = []
+    /// What takes memory, how much, and where it is bounded.
+    package var memory: [MemoryPart] = []
     /// The core's own counters: name, help, value.
     package var counters: [(name: String, help: String, value: UInt64)] = []
 
@@ -191,6 +193,13 @@ extension NodeMetrics {
                 ("catalog", gauges.catalogJobsWaiting),
                 ("parking", gauges.parkingJobsWaiting),
             ])
+        out.gauge(
+            "quipu_memory_bytes", "Memory by what holds it.", by: "part",
+            gauges.memory.map { ($0.name, $0.bytes) })
+        out.gauge(
+            "quipu_memory_max_bytes",
+            "Of quipu_memory_bytes, from where on nothing more is taken.", by: "part",
+            gauges.memory.compactMap { part in part.max.map { (part.name, $0) } })
         out.gauge("quipu_bodies_bytes", "Bytes of bodies held by requests.", gauges.bodiesBytes)
         out.gauge("quipu_log_backlog_bytes", "Log bytes not yet written.", gauges.logBacklogBytes)
         out.gauge(

@@ -108,6 +108,7 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case readFellBack = "read-fell-back"
     case readSpeculated = "read-speculated"
     case readWidened = "read-widened"
+    case heldBack = "held-back"
     case readEnsured = "read-ensured"
     case readContributed = "read-contributed"
     case crash

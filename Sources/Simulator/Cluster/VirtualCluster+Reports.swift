@@ -103,7 +103,7 @@ extension VirtualCluster {
         node.mustBegin = nil
     }
 
-    /// Which ways reads took since the last look.
+    /// What only counters tell: which ways reads took since the last look, and what was held back.
     func noteReads(_ process: VirtualProcess) {
         let before = process.counted
         let counted = process.core.counters
@@ -113,6 +113,7 @@ extension VirtualCluster {
         if counted.readsFellBack > before.readsFellBack { checks.hit(.readFellBack) }
         if counted.readsSpeculated > before.readsSpeculated { checks.hit(.readSpeculated) }
         if counted.readsWidened > before.readsWidened { checks.hit(.readWidened) }
+        if counted.heldBack > before.heldBack { checks.hit(.heldBack) }
         if counted.readsRestarted > before.readsRestarted { checks.hit(.readRestarted) }
         if counted.rollups > before.rollups { checks.hit(.rolledUp) }
         if counted.batchesEnsured > before.batchesEnsured { checks.hit(.readEnsured) }

@@ -1,0 +1,63 @@
+import Core
+import NodeCore
+import Replication
+import Simulator
+import Testing
+import Wire
+
+@Suite("A node whose flushes do not keep up")
+struct FlushPressureTests {
+    private static let memtableMax = 4 << 10
+
+    private static func bytes(_ node: SoloNode) -> Int {
+        node.core.view(at: Now(monotonic: .zero, wall: WallTime(milliseconds: 0))).memtableBytes
+    }
+
+    /// A batch of a key of its own.
+    private static func record(_ node: SoloNode, _ number: UInt64) -> BatchRecord {
+        node.record(number, key: Array("key \(number)".utf8))
+    }
+
+    /// One that may write no files, full to where it takes nothing more.
+    private static func full() throws -> SoloNode {
+        let node = try SoloNode(memtableBytesMax: memtableMax)
+        node.holdsJobs = true
+        var number: UInt64 = 0
+        while bytes(node) <= 2 * memtableMax {
+            number += 1
+            try #require(number < 1000, "the memtable does not fill")
+            let write = ClientRequest.write(record(node, number), consistency: .one)
+            try node.ask(write, 1000 + number, within: .seconds(5))
+            try node.wait(.milliseconds(20))
+        }
+        return node
+    }
+
+    private static func bind(_ node: SoloNode, _ record: BatchRecord, _ tag: UInt64) throws {
+        let bind = Bind(
+            tag: Tag(tag), header: record.header, home: record.home, record: record,
+            isBound: false, isAdmitted: false)
+        try node.handle(.message(.replication(.bind(bind)), from: SoloNode.peer))
+    }
+
+    @Test("takes nothing new of its peers, says why, and takes it once a file is written")
+    func peers() throws {
+        let node = try Self.full()
+        let before = Self.bytes(node)
+        let record = Self.record(node, 2000)
+        try Self.bind(node, record, 1)
+        #expect(node.bindAnswers == [.unable(.flushes)])
+        let slices = try record.subset(record.partitions)
+        try node.handle(
+            .message(.replication(.applySlices(Tag(2), slices)), from: SoloNode.peer))
+        #expect(node.core.counters.heldBack == 2)
+        #expect(Self.bytes(node) == before)
+
+        try node.releaseJobs()
+        try node.wait(.milliseconds(200))
+        #expect(Self.bytes(node) < before)
+        try Self.bind(node, record, 3)
+        #expect(node.bindAnswers.last == .holds(wasBound: false))
+        #expect(node.halted == nil)
+    }
+}
