@@ -10,6 +10,8 @@ struct AuditState {
         /// The last comes first.
         var rest: [DataFile]
         var state: VerificationState
+        /// A file could not be looked at; the next is read then.
+        var resumesAt: Instant?
     }
 
     /// One partition, from the log.

@@ -156,6 +156,8 @@ package enum Report: Hashable, Sendable {
     /// After an incident: this node's sums are what its log says.
     case recounted(PartitionID)
     case recountFailed(PartitionID, String)
+    /// A file could not be looked at, which says nothing of it; it is read again later.
+    case unverified(String)
     /// What this node holds fails its own recount.
     case damaged(String)
     case parking(ParkingLot.Event)

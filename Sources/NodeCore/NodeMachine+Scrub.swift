@@ -10,6 +10,10 @@ import Storage
 extension NodeMachine {
     /// Once in `scrubInterval`: the memtable in one pass, and the next file.
     mutating func advanceScrub(_ now: Now, into effects: inout [Effect]) {
+        if let at = audit.verification?.resumesAt, now.monotonic >= at {
+            audit.verification?.resumesAt = nil
+            verifyNext(into: &effects)
+        }
         guard now.monotonic >= audit.scrubAt else { return }
         audit.scrubAt = now.monotonic + configuration.scrubInterval
         checkMemory(into: &effects)
@@ -100,18 +104,25 @@ extension NodeMachine {
         verifyNext(into: &effects)
     }
 
-    /// A file that cannot be read at all is as damaged as one that does not add up. A cold disk
-    /// that cannot be read says nothing of what it holds.
+    /// What is wrong with a file is no failure of its verification: there was no descriptor for it,
+    /// no memory, or no right to read it, which says nothing of what it holds. It is read later. Nor
+    /// does a cold disk that cannot be read.
     mutating func verificationFailed(
         _ purpose: JobPurpose, _ error: StorageError, into effects: inout [Effect]
     ) {
         switch purpose {
         case .scrub(let file):
-            reportUnreadable(file, error, into: &effects)
+            reportUnread(file, error, into: &effects)
             audit.isScrubbing = false
         case .verify(let file):
-            reportUnreadable(file, error, into: &effects)
-            verified(file, [], into: &effects)
+            reportUnread(file, error, into: &effects)
+            if file.isCold || !isHeld(file) {
+                verified(file, [], into: &effects)
+            } else {
+                // Nobody is told that it is whole before it was read; the others come first.
+                audit.verification?.rest.insert(file, at: 0)
+                audit.verification?.resumesAt = present + Self.verifyRetryAfter
+            }
         case .recount(let partition):
             audit.recounts[partition] = nil
             cannotRecount(partition, "\(error)", into: &effects)
@@ -120,13 +131,26 @@ extension NodeMachine {
         }
     }
 
-    private mutating func reportUnreadable(
+    private static let verifyRetryAfter: Duration = .seconds(10)
+
+    private mutating func reportUnread(
         _ file: DataFile, _ error: StorageError, into effects: inout [Effect]
     ) {
-        if file.isCold, !error.isDamage, !error.isMismatch {
+        if error.isFinding {
+            reportDamage(file, "\(error)", into: &effects)
+        } else if file.isCold {
             effects.append(.report(.coldDiskFailed("\(error)")))
         } else {
-            reportDamage(file, "\(error)", into: &effects)
+            counters.unverified += 1
+            effects.append(.report(.unverified("\(error)")))
+        }
+    }
+
+    /// Not replaced since it was named.
+    private func isHeld(_ file: DataFile) -> Bool {
+        switch file {
+        case .table(let table): tables.contains(table)
+        case .history(let file): forgetting.files.contains(file)
         }
     }
 

@@ -48,6 +48,8 @@ package struct Counters: Hashable, Sendable {
     package var incidents: UInt64 = 0
     package var divergences: UInt64 = 0
     package var damaged: UInt64 = 0
+    /// Verifications of a file that could not look at it.
+    package var unverified: UInt64 = 0
     package var parked: UInt64 = 0
     package var parkedCounted: UInt64 = 0
     package var parkedRefused: UInt64 = 0

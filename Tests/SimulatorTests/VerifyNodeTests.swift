@@ -44,4 +44,51 @@ struct VerifyNodeTests {
         #expect(new.damage.count == 1)
         #expect(new.damage.first?.detail.contains(path) == true)
     }
+
+    @Test("a file that cannot be opened for now is no damage, and is verified later")
+    func outOfDescriptors() throws {
+        let node = try SoloNode()
+        for number in UInt64(1)...2 {
+            try node.send(number)
+            try node.ask(.flush, number, within: .seconds(5))
+        }
+        node.holdsJobs = true
+        try node.ask(.verify(age: .zero), 100, within: .seconds(60))
+        try Self.releaseFailing(node)
+        #expect(node.core.counters.damaged == 0 && node.core.counters.unverified == 1)
+        #expect(node.halted == nil)
+        try node.wait(.seconds(5))
+        // It is not told that all is well before all was read.
+        #expect(node.replies[RequestID(100)] == nil)
+        try node.wait(.seconds(10))
+        guard case .verified(let report)? = node.replies[RequestID(100)] else {
+            throw Unexpected()
+        }
+        #expect(report.state.isDone && report.damage.isEmpty)
+        #expect(report.state.doneBytes == report.state.totalBytes)
+    }
+
+    @Test("nor is it damage where the scrubber cannot open it")
+    func scrubOutOfDescriptors() throws {
+        let node = try SoloNode()
+        try node.send(1)
+        try node.ask(.flush, 1, within: .seconds(5))
+        node.holdsJobs = true
+        try node.wait(.seconds(65))
+        try Self.releaseFailing(node)
+        #expect(node.core.counters.damaged == 0 && node.core.counters.unverified == 1)
+        let reads = node.jobs.count
+        try node.wait(.seconds(65))
+        #expect(node.jobs.count > reads)
+        #expect(node.core.counters.unverified == 1)
+        #expect(node.core.counters.damaged == 0 && node.halted == nil)
+    }
+
+    /// The one job that waits is a verification, and cannot open its file.
+    private static func releaseFailing(_ node: SoloNode) throws {
+        guard case .verify? = node.jobs.last else { throw Unexpected() }
+        node.disk.fail(at: node.disk.operations, with: .inputOutput)
+        try node.releaseJobs()
+        node.disk.clearFaults()
+    }
 }

@@ -334,7 +334,7 @@ extension HTTPAPI {
             lastCleanSeconds: Int(clamping: (view.audit.lastClean?.milliseconds ?? 0) / 1000),
             comparisons: view.counters.comparisons, healed: view.counters.healed,
             incidents: view.counters.incidents, divergences: view.counters.divergences,
-            damaged: view.counters.damaged)
+            damaged: view.counters.damaged, unverified: view.counters.unverified)
     }
 
     private static func coreGauges(

@@ -10,6 +10,7 @@ package struct AuditGauges: Sendable {
     package var incidents: UInt64
     package var divergences: UInt64
     package var damaged: UInt64
+    package var unverified: UInt64
 }
 
 /// What is read from elsewhere at the moment of a scrape.
@@ -106,6 +107,10 @@ extension NodeMetrics {
         out.counter(
             "quipu_audit_damaged_total", "Files and sums here that failed a recount.",
             gauges.damaged)
+        out.counter(
+            "quipu_audit_unverified_total",
+            "Files that could not be opened or read to be verified; each is tried again.",
+            gauges.unverified)
         out.gauge(
             "quipu_audit_last_clean_seconds",
             "When every peer was last found equal, epoch seconds; 0 before.",

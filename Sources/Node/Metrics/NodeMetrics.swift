@@ -97,7 +97,7 @@ package final class NodeMetrics: Sendable {
             .generationRefused, .closed, .sealed, .clockDoubted, .clockTrusted, .diskFull,
             .incident, .divergence, .recounted, .recountFailed, .damaged, .parking,
             .compacted, .compactionFailed, .floorRisen, .tablesExpired, .lookedUp, .copying,
-            .copyInterrupted, .setAside, .moved, .coldDiskFailed,
+            .copyInterrupted, .setAside, .moved, .coldDiskFailed, .unverified,
             .leftOut, .released:
             break
         }

@@ -29,7 +29,7 @@ extension Report {
         case .caughtUp(let node, let batches):
             logger.info("caught up \(batches) batches from \(node)")
         case .flushed, .flushFailed, .compacted, .compactionFailed, .moved, .coldDiskFailed,
-            .floorRisen, .tablesExpired, .diskFull:
+            .floorRisen, .tablesExpired, .diskFull, .unverified:
             logTables(to: logger)
         case .generationRefused(let node, let generation):
             logger.warning(
@@ -90,6 +90,8 @@ extension Report {
             logger.notice("dropped \(tables) tables whose windows have expired")
         case .flushFailed(let reason):
             logger.error("a flush failed and is tried again: \(reason)")
+        case .unverified(let reason):
+            logger.error("a file could not be verified and is read again later: \(reason)")
         case .diskFull(let what):
             logger.error("\(what)")
         default:

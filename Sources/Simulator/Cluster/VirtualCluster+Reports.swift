@@ -58,6 +58,8 @@ extension VirtualCluster {
         case .peerUp, .waiting, .conflict, .clockTrusted, .gaveUp, .released: break
         case .parking(let event):
             try note(event)
+        case .unverified(let what):
+            throw Violation("S4", "\(node.id) cannot look at a healthy file: \(what)")
         case .flushFailed(let what):
             throw Violation("S4", "\(node.id) cannot flush to a healthy disk: \(what)")
         case .incident, .divergence, .recounted, .recountFailed, .damaged:

@@ -22,7 +22,11 @@ final class MemoryFile: StoredFile {
             let data = state.inodes[inode]?.data ?? []
             guard offset < UInt64(data.count) else { return [] }
             let start = Int(offset)
-            return Array(data[start..<start + min(count, data.count - start)])
+            let range = start..<start + min(count, data.count - start)
+            try state.checkSectors(of: inode, range, path)
+            var bytes = Array(data[range])
+            state.bend(&bytes, of: path)
+            return bytes
         }
     }
 

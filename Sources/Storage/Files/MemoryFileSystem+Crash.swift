@@ -23,9 +23,6 @@ extension MemoryFileSystem {
         case anySubset
     }
 
-    /// What a disk writes whole.
-    private static var sector: Int { 512 }
-
     /// The file system that a start after a power cut may find; this one goes on unharmed.
     package func crash(_ random: inout RandomSource) -> MemoryFileSystem {
         let data = random.pick(DataLoss.allCases)
@@ -52,6 +49,7 @@ extension MemoryFileSystem {
         }
         after.names = after.durableNames
         after.nextInode = before.nextInode
+        after.unreadable = before.unreadable
         for inode in Set(after.names.values).sorted() {
             guard let file = before.inodes[inode] else { continue }
             let bytes = Self.survivor(of: file, data, &random)

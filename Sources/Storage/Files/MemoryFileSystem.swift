@@ -64,6 +64,9 @@ package final class MemoryFileSystem: FileSystem {
         var syncFailures = 0
         var syncLoss = SyncLoss.marksClean
         var failedSyncs = 0
+        /// Sectors that cannot be read, by inode.
+        var unreadable: [Int: Set<Int>] = [:]
+        var misreads: [String: Int] = [:]
         /// Itself before each operation, while somebody wants them.
         var kept: [State]?
     }
@@ -391,6 +394,7 @@ extension MemoryFileSystem.State {
     }
 
     mutating func change(_ inode: Int, _ change: MemoryFileSystem.PendingData) {
+        healSectors(of: inode, by: change)
         var file = inodes[inode] ?? MemoryFileSystem.Inode()
         inodes[inode] = nil
         change.apply(to: &file.data)

@@ -196,39 +196,41 @@ package struct StorageRunner: Sendable {
         }
     }
 
+    /// What is found must be found twice: a fault may lie on the way from the disk, and for what it
+    /// says all data here may be set aside.
     private func verify(_ files: [DataFile]) throws(StorageError) -> [Damage] {
         var damage: [Damage] = []
         for file in files {
-            do throws(StorageError) {
-                try file.verify(in: fileSystem, options: options)
-            } catch {
-                switch error {
-                case .damaged where file.isCold, .notFound where file.isCold:
-                    if let damaged = try verifyAgain(file) { damage.append(damaged) }
-                case .damaged, .notFound, .newerFormat:
-                    damage.append(file.damage(error.description))
-                default: throw error
-                }
-            }
+            guard try finding(in: file) != nil else { continue }
+            if file.isCold { try requireColdDisk() }
+            if let what = try finding(in: file) { damage.append(file.damage(what)) }
         }
         return damage
     }
 
-    /// A cold disk that is gone, or another's, says nothing of this node's tables; nor does one
-    /// that came back in between.
-    private func verifyAgain(_ file: DataFile) throws(StorageError) -> Damage? {
-        let identity = try withManifest { $0.state.identity }
-        guard try ColdTier.isOwn(of: identity, in: fileSystem) else {
-            throw .coldTierMissing(
-                "\(ColdTier.ownerFile) does not exist or names another node; mount this node's")
-        }
+    /// What is wrong with a file, nil where nothing is. Throws where the system could not look: for
+    /// want of a descriptor, of memory or of a right, which says nothing of the file.
+    private func finding(in file: DataFile) throws(StorageError) -> String? {
         do throws(StorageError) {
             try file.verify(in: fileSystem, options: options)
             return nil
         } catch {
-            if case .notFound = error { return file.damage(error.description) }
-            guard error.isDamage || error.isMismatch else { throw error }
-            return file.damage(error.description)
+            switch error {
+            case .damaged, .notFound, .newerFormat, .digestMismatch: return error.description
+            case .failed, .diskFull, .syncFailed, .writerDead, .locked, .coldTierMissing,
+                .scanTooLarge:
+                throw error
+            }
+        }
+    }
+
+    /// A cold disk that is gone, or another's, says nothing of this node's tables; nor does one
+    /// that came back in between.
+    private func requireColdDisk() throws(StorageError) {
+        let identity = try withManifest { $0.state.identity }
+        guard try ColdTier.isOwn(of: identity, in: fileSystem) else {
+            throw .coldTierMissing(
+                "\(ColdTier.ownerFile) does not exist or names another node; mount this node's")
         }
     }
 }
