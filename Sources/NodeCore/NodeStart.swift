@@ -61,19 +61,24 @@ package struct NodeStart: ~Copyable {
         _ configuration: CoreConfiguration, _ ring: RingView, _ fileSystem: any FileSystem,
         _ options: StorageOptions
     ) throws(StorageError) -> Directory {
-        guard configuration.canBeRestored(ring) else {
-            return try Directory(configuration, ring, fileSystem, options)
-        }
+        let canBeRestored = configuration.canBeRestored(ring)
         var reasons: [String] = []
-        if let sentence = try Quarantine.sentence(in: fileSystem) {
+        if canBeRestored, let sentence = try Quarantine.sentence(in: fileSystem) {
             reasons = [sentence]
         } else {
             do throws(StorageError) {
                 let directory = try Directory(configuration, ring, fileSystem, options)
-                reasons = directory.damage
-                if reasons.isEmpty { return directory }
+                if directory.damage.isEmpty { return directory }
             } catch {
-                guard case .damaged = error else { throw error }
+                guard error.isDamage else { throw error }
+            }
+            // What is wrong must be so twice: a fault may lie on the way from the disk.
+            do throws(StorageError) {
+                let directory = try Directory(configuration, ring, fileSystem, options)
+                reasons = directory.damage
+                if reasons.isEmpty || !canBeRestored { return directory }
+            } catch {
+                guard error.isDamage, canBeRestored else { throw error }
                 reasons = [error.description]
             }
         }

@@ -32,8 +32,14 @@ package enum Quarantine {
     /// Why the data was condemned; nil where it was not.
     package static func sentence(in fileSystem: any FileSystem) throws(StorageError) -> String? {
         guard try fileSystem.list(".").contains(sentenceFile) else { return nil }
-        let file = try fileSystem.open(sentenceFile, .read)
-        let text = String(decoding: try file.read(at: 0, count: sentenceMax), as: UTF8.self)
+        var text = ""
+        do throws(StorageError) {
+            let file = try fileSystem.open(sentenceFile, .read)
+            text = String(decoding: try file.read(at: 0, count: sentenceMax), as: UTF8.self)
+        } catch {
+            // The disk that was found wrong cannot read this either: that it is there says enough.
+            guard error.isDamage else { throw error }
+        }
         return text.isEmpty ? "it was condemned" : text
     }
 
@@ -89,7 +95,13 @@ package enum Quarantine {
         _ fileSystem: any FileSystem
     ) throws(StorageError) -> [UInt8]? {
         guard try fileSystem.list(".").contains(FileNames.manifest) else { return nil }
-        return try fileSystem.readAll(FileNames.manifest)
+        do throws(StorageError) {
+            return try fileSystem.readAll(FileNames.manifest)
+        } catch {
+            // Its sectors may be what is lost: there is nothing to keep, nor to know the node by.
+            guard error.isDamage else { throw error }
+            return nil
+        }
     }
 
     /// Within the cold disk, and before the manifest forgets what lies there.

@@ -168,7 +168,7 @@ import Testing
     func failures() throws {
         let scratch = try DirectoryFileSystemTests.Scratch()
         let calls = ScriptedCalls([
-            .atMost(2), .failed(EIO), .atMost(2), .failed(ENOSPC), .failed(EIO),
+            .atMost(2), .failed(ENOMEM), .atMost(2), .failed(ENOSPC), .failed(EIO),
         ])
         let file = try Self.file(calls, in: scratch)
         #expect(throws: StorageError.self) { try file.read(at: 0, count: 9) }
@@ -180,6 +180,52 @@ import Testing
         #expect(throws: StorageError.self) { try file.write([[7]], at: 0) }
         #expect(calls.transfers.count == 5)
         #expect(try file.read(at: 0, count: 3) == [7, 7, 2])
+    }
+
+    @Test("what the disk cannot read is asked for once more", arguments: [EIO, EBADMSG])
+    func readAgain(code: Int32) throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let calls = ScriptedCalls([.atMost(2), .failed(code), .atMost(7)])
+        let file = try Self.file(calls, in: scratch)
+        #expect(try file.read(at: 20, count: 9) == Array(Self.bytes[20..<29]))
+        #expect(calls.transfers.map(\.offset) == [20, 22, 22])
+    }
+
+    private static func place(ofDamage error: any Error) -> UInt64? {
+        guard case .damaged(_, let offset, _)? = error as? StorageError else { return nil }
+        return offset
+    }
+
+    @Test("what it cannot read twice is damage, and where it begins is known")
+    func unreadable() throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let calls = ScriptedCalls([.atMost(2), .failed(EIO), .failed(EIO)])
+        let file = try Self.file(calls, in: scratch)
+        #expect { try file.read(at: 20, count: 9) } throws: { Self.place(ofDamage: $0) == 22 }
+        #expect(calls.transfers.count == 3)
+        #expect(try file.read(at: 20, count: 9) == Array(Self.bytes[20..<29]))
+    }
+
+    @Test("no damage is what the process lacks, nor what a cold disk cannot read")
+    func noDamage() throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let lacking = ScriptedCalls([.failed(ENOMEM), .failed(EACCES)])
+        let file = try Self.file(lacking, in: scratch)
+        for _ in 0..<2 {
+            #expect { try file.read(at: 0, count: 9) } throws: { error in
+                if case .failed? = error as? StorageError { true } else { false }
+            }
+        }
+        let files = DirectoryFileSystem(root: scratch.path)
+        try files.createDirectory(FileNames.coldDirectory)
+        let path = FileNames.table(1, .cold)
+        try files.open(path, .replace).write([Self.bytes], at: 0)
+        let failing = ScriptedCalls([.failed(EIO), .failed(EIO)])
+        let cold = try DirectoryFileSystem(root: scratch.path, calls: failing.calls)
+            .open(path, .read)
+        #expect { try cold.read(at: 0, count: 9) } throws: { error in
+            if case .failed? = error as? StorageError { true } else { false }
+        }
     }
 
     @Test("a sync is tried once, also where a signal came between", arguments: [EINTR, EIO])

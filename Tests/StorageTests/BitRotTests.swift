@@ -150,6 +150,22 @@ import Wire
         #expect(tally[.refused] > tally[.shortened], "\(tally)")
     }
 
+    @Test("a sector that the disk cannot read is damage, in a file of every kind")
+    func unreadable() throws {
+        let witness = try RotWitness(seed: 295)
+        var tally = Tally()
+        for (path, bytes) in witness.files.contents {
+            for place in stride(from: 0, to: bytes.count, by: Self.sector) {
+                let verdict = witness.verdict(on: path, unreadableAt: place)
+                tally.counts[verdict, default: 0] += 1
+                let expected: RotWitness.Verdict =
+                    path == FileNames.manifest ? .refused : .reported
+                #expect(verdict == expected, "\(path), byte \(place)")
+            }
+        }
+        #expect(tally[.reported] >= 7 && tally[.refused] >= 1, "\(tally)")
+    }
+
     // MARK: - Old blocks
 
     /// The frames of a table or history file, from its beginning on.

@@ -38,6 +38,24 @@ struct QuarantineTests {
         #expect(try Quarantine.sentence(in: files) == nil)
     }
 
+    @Test("needs neither the manifest nor the sentence, where the disk cannot read them")
+    func unreadable() throws {
+        let files = Self.directory()
+        let before = files.contents
+        try Quarantine.condemn("a test", in: files)
+        files.makeUnreadable("CONDEMNED", at: 0)
+        #expect(try Quarantine.sentence(in: files) == "it was condemned")
+        files.makeUnreadable(FileNames.manifest, at: 0)
+        try Quarantine.setAside(files, because: "a test")
+        #expect(try Quarantine.sentence(in: files) == nil)
+        let recovered = try Recovery.open(files, options: Self.options) { _, _ in }
+        #expect(recovered.damage.isEmpty && recovered.manifest.identity == nil)
+        let kept = Self.evidence(files)
+        for (path, bytes) in before where path != FileNames.manifest {
+            #expect(kept.contains(bytes), "\(path) is gone")
+        }
+    }
+
     @Test("goes on after a power cut at any operation, and loses no byte of evidence")
     func everyOperation() throws {
         var random = RandomSource(seed: 6)

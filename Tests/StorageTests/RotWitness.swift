@@ -89,6 +89,17 @@ struct RotWitness {
     func verdict(on path: String, _ bytes: [UInt8]) -> Verdict {
         let rotten = files.clone()
         rotten.overwrite(path, with: bytes)
+        return verdict(on: rotten)
+    }
+
+    /// What the store says where the sector of this byte cannot be read any more.
+    func verdict(on path: String, unreadableAt offset: Int) -> Verdict {
+        let rotten = files.clone()
+        rotten.makeUnreadable(path, at: offset)
+        return verdict(on: rotten)
+    }
+
+    private func verdict(on rotten: MemoryFileSystem) -> Verdict {
         let found: Testimony
         do {
             found = try Self.testimony(of: rotten, queries)

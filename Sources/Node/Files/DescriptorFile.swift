@@ -11,11 +11,15 @@ final class DescriptorFile: StoredFile {
     let path: String
     private let descriptor: Int32
     private let calls: FileCalls
+    /// Bytes that the disk cannot read are lost. Not so on a cold disk, which may be on its way
+    /// out, or back.
+    private let unreadableIsLost: Bool
 
-    init(path: String, descriptor: Int32, calls: FileCalls) {
+    init(path: String, descriptor: Int32, calls: FileCalls, unreadableIsLost: Bool = true) {
         self.path = path
         self.descriptor = descriptor
         self.calls = calls
+        self.unreadableIsLost = unreadableIsLost
     }
 
     /// Once, whatever it answers: the descriptor is free even where a signal came between, and may
@@ -30,9 +34,12 @@ final class DescriptorFile: StoredFile {
         return UInt64(status.st_size)
     }
 
+    /// What the disk cannot read is asked for once more; then it is damage, as if other bytes stood
+    /// there.
     func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
         guard count > 0 else { return [] }
         var failure: StorageError?
+        var isSecondTry = false
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             filled = 0
             while filled < count {
@@ -43,7 +50,15 @@ final class DescriptorFile: StoredFile {
                         descriptor, rest.baseAddress, rest.count, Int64(offset) + Int64(filled))
                 }
                 guard got >= 0 else {
-                    failure = SystemCall.error("read", path)
+                    if SystemCall.isUnreadable(errno), !isSecondTry {
+                        isSecondTry = true
+                        continue
+                    }
+                    let place = offset + UInt64(filled)
+                    failure =
+                        unreadableIsLost
+                        ? SystemCall.readError(path, at: place)
+                        : SystemCall.error("read", path)
                     return
                 }
                 guard got > 0 else { return }

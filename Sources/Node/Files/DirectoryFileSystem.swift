@@ -57,8 +57,15 @@ package final class DirectoryFileSystem: FileSystem {
         let descriptor = SystemCall.retrying {
             SystemCall.open(full, flags | O_CLOEXEC, permissions: 0o600)
         }
-        guard descriptor >= 0 else { throw SystemCall.error("open", full) }
-        return DescriptorFile(path: full, descriptor: descriptor, calls: calls)
+        let isHot = !FileNames.isCold(path)
+        guard descriptor >= 0 else {
+            guard mode == .read, isHot, SystemCall.isUnreadable(errno) else {
+                throw SystemCall.error("open", full)
+            }
+            throw SystemCall.readError(full, at: 0)
+        }
+        return DescriptorFile(
+            path: full, descriptor: descriptor, calls: calls, unreadableIsLost: isHot)
     }
 
     package func list(_ directory: String) throws(StorageError) -> [String] {

@@ -52,6 +52,24 @@ enum SystemCall {
         }
     }
 
+    /// What `errno` says of a read that just failed, also of the one that opening is.
+    static func readError(_ path: String, at offset: UInt64) -> StorageError {
+        let code = errno
+        guard isUnreadable(code) else { return error("read", path) }
+        return .damaged(
+            path: path, offset: offset, what: "the disk cannot read it: \(message(code))")
+    }
+
+    /// The disk was asked and cannot say what it holds, or the file system found its own words for
+    /// it wrong. All other codes are about the process, or the moment.
+    static func isUnreadable(_ code: Int32) -> Bool {
+        #if canImport(Glibc)
+            code == EIO || code == EUCLEAN || code == EBADMSG
+        #else
+            code == EIO || code == EBADMSG
+        #endif
+    }
+
     static func message(_ code: Int32) -> String {
         var buffer = [CChar](repeating: 0, count: 256)
         let status = buffer.withUnsafeMutableBufferPointer { buffer in

@@ -104,7 +104,7 @@ struct LogScan {
         _ number: UInt32, isLast: Bool, visit: (LogRecord) -> Void
     ) throws(StorageError) -> UInt64? {
         let path = FileNames.log(number)
-        let bytes = try fileSystem.readAll(path)
+        guard let bytes = try content(of: path) else { return nil }
         var first = LogFileHeader.size
         switch LogFileHeader.read(bytes, file: number) {
         case .newer(let version):
@@ -164,6 +164,19 @@ struct LogScan {
         }
         if isLast { last = (number: number, bytes: Array(bytes.prefix(kept))) }
         return end
+    }
+
+    /// All bytes of a file; nil, and damage, where the disk cannot read some of them. No tail is
+    /// torn there: nobody knows what stood in it.
+    private mutating func content(of path: String) throws(StorageError) -> [UInt8]? {
+        do throws(StorageError) {
+            return try fileSystem.readAll(path)
+        } catch {
+            guard case .damaged(_, let offset, let what) = error else { throw error }
+            damage.append(.log(path: path, offset: offset, what: what, missing: chain?.next))
+            chain = nil
+            return nil
+        }
     }
 
     private func record(
