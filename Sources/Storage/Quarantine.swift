@@ -71,9 +71,11 @@ package enum Quarantine {
             for name in try fileSystem.list(source) {
                 try fileSystem.rename("\(source)/\(name)", to: "\(directory)/\(number).\(name)")
             }
+            // The new names first: a power cut between the two leaves a file under both, and the
+            // other way round under none.
+            try fileSystem.syncDirectory(directory)
             try fileSystem.syncDirectory(source)
         }
-        try fileSystem.syncDirectory(directory)
         var identity = state?.identity
         if let bytes = manifest {
             let copy = try fileSystem.open("\(directory)/\(number).\(FileNames.manifest)", .replace)

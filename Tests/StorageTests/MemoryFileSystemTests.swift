@@ -108,6 +108,35 @@ import Testing
         #expect(throws: StorageError.notFound(path: "no")) { try files.open("no/file", .write) }
     }
 
+    @Test("a rename to another directory loses the file where only the old one was synced")
+    func movedNames() throws {
+        var random = RandomSource(seed: 56)
+        func moved(syncing directory: String?) throws -> MemoryFileSystem {
+            let files = MemoryFileSystem()
+            for name in ["a", "b"] { try files.createDirectory(name) }
+            let file = try files.open("a/f", .write)
+            try file.write([[1]], at: 0)
+            try file.sync()
+            try files.syncDirectory("a")
+            try files.rename("a/f", to: "b/f")
+            #expect(try files.list("a") == [] && files.list("b") == ["f"])
+            if let directory { try files.syncDirectory(directory) }
+            return files
+        }
+        func left(
+            _ files: MemoryFileSystem, _ loss: MemoryFileSystem.NameLoss
+        ) -> Set<String> {
+            Set(files.crash(data: .allLost, names: loss, &random).contents.keys)
+        }
+        #expect(try left(moved(syncing: "a"), .allLost) == [])
+        #expect(try left(moved(syncing: "b"), .allLost) == ["a/f", "b/f"])
+        #expect(try left(moved(syncing: "b"), .allKept) == ["b/f"])
+        #expect(try left(moved(syncing: nil), .allLost) == ["a/f"])
+        var seen: Set<Set<String>> = []
+        for _ in 0..<50 { seen.insert(try left(moved(syncing: nil), .anySubset)) }
+        #expect(seen == [["a/f"], ["b/f"], ["a/f", "b/f"]])
+    }
+
     @Test("a full disk refuses growth, not overwriting")
     func capacity() throws {
         let files = MemoryFileSystem()

@@ -38,7 +38,7 @@ extension MemoryFileSystem {
         after.directories = before.directories
         after.capacity = before.capacity
         after.durableNames = before.durableNames
-        for change in before.pendingNames {
+        for change in before.pendingNames where change.mayHappenAlone(after.durableNames) {
             let kept =
                 switch names {
                 case .allLost: false

@@ -47,6 +47,8 @@ package final class MemoryFileSystem: FileSystem {
         case link(path: String, inode: Int)
         case unlink(path: String)
         case rename(path: String, target: String, inode: Int)
+        /// The old name of what went to another directory, whose link there comes before.
+        case leave(path: String, target: String, inode: Int)
     }
 
     struct State {
@@ -232,7 +234,12 @@ package final class MemoryFileSystem: FileSystem {
                 throw .notFound(path: path)
             }
             state.names[target] = inode
-            state.pendingNames.append(.rename(path: path, target: target, inode: inode))
+            guard Self.directory(of: path) != Self.directory(of: target) else {
+                state.pendingNames.append(.rename(path: path, target: target, inode: inode))
+                return
+            }
+            state.pendingNames.append(.link(path: target, inode: inode))
+            state.pendingNames.append(.leave(path: path, target: target, inode: inode))
         }
     }
 
@@ -301,11 +308,21 @@ package final class MemoryFileSystem: FileSystem {
 }
 
 extension MemoryFileSystem.PendingName {
-    /// The directory whose sync makes this durable. A rename stays within one directory here.
+    /// The directory whose sync makes this durable. A rename to another directory is two changes:
+    /// who syncs the old one first can lose the file.
     var directory: String {
         switch self {
-        case .link(let path, _), .unlink(let path), .rename(let path, _, _):
+        case .link(let path, _), .unlink(let path), .rename(let path, _, _),
+            .leave(let path, _, _):
             MemoryFileSystem.directory(of: path)
+        }
+    }
+
+    /// Without a sync no file system forgets the old name before it knows the new one.
+    func mayHappenAlone(_ names: [String: Int]) -> Bool {
+        switch self {
+        case .leave(_, let target, let inode): names[target] == inode
+        case .link, .unlink, .rename: true
         }
     }
 
@@ -313,7 +330,7 @@ extension MemoryFileSystem.PendingName {
         switch self {
         case .link(let path, let inode):
             names[path] = inode
-        case .unlink(let path):
+        case .unlink(let path), .leave(let path, _, _):
             names[path] = nil
         case .rename(let path, let target, let inode):
             names[path] = nil
