@@ -67,6 +67,26 @@ struct HistoryTests {
         return entry
     }
 
+    @Test("a file that cannot be written for what it merges leaves no draft behind")
+    func drafts() throws {
+        let files = MemoryFileSystem()
+        _ = try Recovery.open(files, options: StorageModel.options) { _, _ in }
+        let first = try Self.write(Self.plan(1, 0..<4), to: files)
+        files.makeUnreadable(first.meta.path, at: 0)
+        for id in UInt64(2)...4 {
+            let plan = Self.plan(id, 10..<12, merging: [first])
+            guard case .failure(let error) = ManifestTests.runner(files).run(.writeHistory(plan))
+            else { throw TableTests.Unexpected() }
+            #expect(error.isDamage)
+            #expect(try files.list(FileNames.historyDirectory).count == 1)
+        }
+        // As for want of room, also where the new file is what cannot be read back.
+        files.fail(at: files.operations + 3, with: .inputOutput)
+        #expect(throws: StorageError.self) { try Self.write(Self.plan(5, 10..<12), to: files) }
+        files.clearFaults()
+        #expect(try files.list(FileNames.historyDirectory).count == 1)
+    }
+
     @Test("a footer that passes its checksum and names an absurd segment is damage")
     func absurdSegment() throws {
         let files = MemoryFileSystem()

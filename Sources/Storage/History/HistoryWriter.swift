@@ -81,17 +81,19 @@ struct HistoryWriter {
         let file = try fileSystem.open(draft, .replace)
         do throws(StorageError) {
             try fill(file)
+            guard footer.outcomes > 0 || footer.letters > 0 || footer.husks > 0 else {
+                try fileSystem.remove(draft)
+                return nil
+            }
+            try HistoryHandle.open(file, id: plan.id, as: draft).verify()
         } catch {
+            // The next attempt writes another file: what one left behind would stay until the next
+            // start, and a file that cannot be merged is tried again and again.
             let first = error
-            guard case .diskFull = first else { throw first }
+            guard !first.isFatal else { throw first }
             do throws(StorageError) { try fileSystem.remove(draft) } catch { throw first }
             throw first
         }
-        guard footer.outcomes > 0 || footer.letters > 0 || footer.husks > 0 else {
-            try fileSystem.remove(draft)
-            return nil
-        }
-        try HistoryHandle.open(file, id: plan.id, as: draft).verify()
         let path = FileNames.history(plan.id)
         try fileSystem.rename(draft, to: path)
         try fileSystem.syncDirectory(FileNames.historyDirectory)
