@@ -72,6 +72,7 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLZ4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CFiles"),
         .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CSched"),
         .target(name: "CRC32C"),
@@ -88,8 +89,8 @@ let package = Package(
             "Node",
             [
                 "Core", "Ring", "Gossip", "Ingest", "Wire", "Storage", "Replication", "NodeCore",
-                "Catalog", "CSched", crypto, hummingbird, hummingbirdCore, logging, nioCore,
-                nioHTTP1, nioPosix,
+                "Catalog", "CFiles", "CSched", crypto, hummingbird, hummingbirdCore, logging,
+                nioCore, nioHTTP1, nioPosix,
                 serviceLifecycle, yams,
             ]),
         room("Client", ["Core", "Wire", asyncHTTPClient, nioCore, nioHTTP1, nioPosix]),

@@ -104,9 +104,9 @@ extension NodeMachine {
         verifyNext(into: &effects)
     }
 
-    /// What is wrong with a file is no failure of its verification: there was no descriptor for it,
-    /// no memory, or no right to read it, which says nothing of what it holds. It is read later. Nor
-    /// does a cold disk that cannot be read.
+    /// A verification that fails has not looked: there was no descriptor, no memory, or no right to
+    /// read the file, which says nothing of what it holds. It is read later. Nor does a cold disk
+    /// say anything that cannot be read.
     mutating func verificationFailed(
         _ purpose: JobPurpose, _ error: StorageError, into effects: inout [Effect]
     ) {

@@ -56,6 +56,8 @@ package enum StorageLimits {
     package static let settleBytesMax = 32 << 10
     /// A log record's payload: as much as a frame between peers.
     package static let logPayloadMax = 96 << 20
+    /// Room for the log is asked for in steps of so many bytes.
+    package static let logReserveStep: UInt64 = 8 << 20
     /// How many bytes a recovery may checksum in search of a record behind a torn tail, in
     /// multiples of the file's size; beyond it the tail counts as damaged, which is the safe side.
     package static let tailProbeFactor = 16

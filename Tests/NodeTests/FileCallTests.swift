@@ -1,3 +1,4 @@
+import Core
 import Foundation
 import Node
 import Storage
@@ -226,6 +227,54 @@ import Testing
         #expect { try cold.read(at: 0, count: 9) } throws: { error in
             if case .failed? = error as? StorageError { true } else { false }
         }
+    }
+
+    private final class Sizes: Sendable {
+        private let state = Mutex<[Int64]>([])
+
+        var all: [Int64] { state.withLock { $0 } }
+
+        func note(_ size: Int64) { state.withLock { $0.append(size) } }
+    }
+
+    @Test("room for the log is asked for in steps within a file, and the rest of it given back")
+    func logRoom() throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let (asked, cut) = (Sizes(), Sizes())
+        var calls = FileCalls()
+        calls.reserve = { _, size in
+            asked.note(size)
+            // Nothing rests on it.
+            errno = EOPNOTSUPP
+            return -1
+        }
+        calls.truncate = { descriptor, size in
+            cut.note(size)
+            return ftruncate(descriptor, off_t(size))
+        }
+        let files = DirectoryFileSystem(root: scratch.path, calls: calls)
+        try files.createDirectory(FileNames.logDirectory)
+        let options = StorageOptions(
+            digestKey: SipKey(low: 1, high: 2), logFileMax: 20 << 20)
+        var cursor = LogCursor(options: options)
+        var writer = LogWriter(fileSystem: files, cursor: cursor)
+        let payload = [UInt8](repeating: 7, count: 3 << 20)
+        for _ in 0..<8 { try writer.append([cursor.append(kind: 1, payload: payload)]) }
+        try writer.sync()
+        // Six records are in the first file, two in the second.
+        #expect(asked.all.map { $0 >> 20 } == [8, 16, 20, 8])
+        let size = try files.open(FileNames.log(1), .read).size()
+        #expect(size > 18 << 20 && cut.all == [Int64(size)])
+    }
+
+    @Test("room that is asked for, had or not, is no part of the file")
+    func room() throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let file = try Self.file(ScriptedCalls(), in: scratch)
+        file.reserve(through: 1 << 20)
+        #expect(try file.size() == 40)
+        file.releaseReserve()
+        #expect(try Self.contents(scratch) == Self.bytes)
     }
 
     @Test("a sync is tried once, also where a signal came between", arguments: [EINTR, EIO])

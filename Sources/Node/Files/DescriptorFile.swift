@@ -115,8 +115,22 @@ final class DescriptorFile: StoredFile {
     }
 
     func truncate(to size: UInt64) throws(StorageError) {
-        let result = SystemCall.retrying { ftruncate(descriptor, off_t(size)) }
+        let result = SystemCall.retrying { calls.truncate(descriptor, Int64(size)) }
         guard result == 0 else { throw SystemCall.error("truncate", path) }
+    }
+
+    /// Not every file system can, and a full one will not: nothing rests on it. What the next write
+    /// needs may be there all the same.
+    func reserve(through end: UInt64) {
+        _ = calls.reserve(descriptor, Int64(clamping: end))
+    }
+
+    /// Cut at its own size, a file loses the blocks behind its end, and nothing else. Where that is
+    /// refused they go with the file.
+    func releaseReserve() {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return }
+        _ = calls.truncate(descriptor, Int64(status.st_size))
     }
 
     /// Tried once: after a sync that did not succeed nobody knows which bytes the system has given

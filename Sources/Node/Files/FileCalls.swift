@@ -1,3 +1,5 @@
+internal import CFiles
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Darwin)
@@ -17,9 +19,13 @@ package struct FileCalls: Sendable {
             _ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int, _ offset: Int64
         ) -> Int
     package typealias Call = @Sendable (_ descriptor: Int32) -> Int32
+    package typealias Resize = @Sendable (_ descriptor: Int32, _ size: Int64) -> Int32
 
     package var read: Read = { pread($0, $1, $2, off_t($3)) }
     package var write: Write = { pwrite($0, $1, $2, off_t($3)) }
+    package var truncate: Resize = { ftruncate($0, off_t($1)) }
+    /// Blocks up to a byte, beside the file's length.
+    package var reserve: Resize = { quipu_reserve($0, $1) }
     /// A file's data and length; its times may lag behind.
     package var sync: Call = {
         #if canImport(Glibc)

@@ -30,6 +30,16 @@ package protocol StoredFile: AnyObject, Sendable {
     func write(_ pieces: [[UInt8]], at offset: UInt64) throws(StorageError)
     func truncate(to size: UInt64) throws(StorageError)
     func sync() throws(StorageError)
+    /// Asks for room up to this byte; the file's size stays what it is. A wish: a write says by
+    /// itself where there is none.
+    func reserve(through end: UInt64)
+    /// Gives back the room behind the end.
+    func releaseReserve()
+}
+
+extension StoredFile {
+    package func reserve(through end: UInt64) {}
+    package func releaseReserve() {}
 }
 
 package enum OpenMode: Sendable {

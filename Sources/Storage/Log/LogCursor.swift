@@ -42,7 +42,7 @@ package struct LogCursor: Hashable, Sendable {
     /// Known to be on the disk. Each frame carries it, so that a recovery can tell a torn tail from
     /// a damaged log.
     package private(set) var synced: LSN
-    private let fileMax: UInt64
+    let fileMax: UInt64
 
     /// The cursor of an empty log.
     package init(options: StorageOptions) {

@@ -16,6 +16,9 @@ package struct LogWriter {
     /// The name of the open file is not durable yet.
     private var isNewName = false
     private var isDead = false
+    private let fileMax: UInt64
+    /// Of the open file: through which byte there is room for certain, or was asked for.
+    private var reserved: UInt64 = 0
     /// A planted bug: a sync that failed is tried again, and believed.
     private let retriesSync: Bool
 
@@ -25,6 +28,7 @@ package struct LogWriter {
         self.retriesSync = retriesSync
         number = cursor.file
         end = cursor.offset
+        fileMax = cursor.fileMax
     }
 
     /// Writes the records, one write for those of one file. Nothing is durable before `sync`.
@@ -75,9 +79,19 @@ package struct LogWriter {
             end += UInt64(record.header.count + record.payload.count)
         }
         isDirty = true
+        reserve(through: end, in: file)
         try file.write(pieces, at: start)
         self.end = end
         written = run.last?.lsn ?? written
+    }
+
+    /// In large pieces, so that a file lies together however many groups it is written in, and
+    /// room for the next groups is there before the disk is full.
+    private mutating func reserve(through end: UInt64, in file: any StoredFile) {
+        guard end > reserved else { return }
+        let step = StorageLimits.logReserveStep
+        reserved = max(end, min(fileMax, (end / step + 1) * step))
+        file.reserve(through: reserved)
     }
 
     private mutating func open(
@@ -87,7 +101,9 @@ package struct LogWriter {
             precondition(
                 first.position.file >= number, "the log went back to file \(first.position.file)")
             try syncFile()
+            file?.releaseReserve()
             file = nil
+            reserved = 0
             number = first.position.file
             end = 0
             isNewName = true
