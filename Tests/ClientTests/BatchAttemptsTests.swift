@@ -120,6 +120,27 @@ struct BatchAttemptsTests {
                 == .finished(.notAttempted("x")))
     }
 
+    @Test("a batch that is older than what nodes remember is asked for once at each of them")
+    func forgotten() {
+        let old = result(410, #"{"outcome": "unknown", "final": false, "detail": "x"}"#)
+        let undecided = AttemptResult(
+            status: HTTPReply(status: 200, body: Array(#"{"outcome": "unknown"}"#.utf8)))
+        for isPastMemory in [false, true] {
+            var batch = BatchAttempts(
+                deadline: .zero + .seconds(60), nodes: 2, isPastMemory: isPastMemory)
+            #expect(batch.record(old) == .ask)
+            #expect(batch.record(undecided) == .ask)
+            let step = batch.record(undecided)
+            #expect(batch.isForgotten == isPastMemory)
+            switch step {
+            case .ask: #expect(!isPastMemory)
+            case .finished(.unknown(let reason)):
+                #expect(isPastMemory && reason.contains("batch_status_retention"))
+            default: Issue.record("\(step)")
+            }
+        }
+    }
+
     @Test("one node's clock may be wrong, three may not")
     func clockAhead() {
         var batch = attempts(nodes: 3)

@@ -308,7 +308,7 @@ struct SendSummaryTests {
         let id = "00000000-0000-0000-0000-00000000002a"
         #expect(text.contains("\(id)/1 not counted (says 422)"))
         #expect(text.contains("\(id)/2 unknown (node"))
-        #expect(text.contains(": no answer in time)"))
+        #expect(text.contains(": no answer in time; asked at the end, no node could tell)"))
         #expect(text.hasSuffix("ask with 'quipu batch \(id) 1 --created 1767225600000'"))
     }
 }

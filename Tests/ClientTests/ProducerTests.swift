@@ -149,6 +149,63 @@ struct ProducerTests {
         }
     }
 
+    @Test("asks each node at its timeout for a batch that may have been counted")
+    func asksAtTheEnd() async throws {
+        let counted = #""final": true, "events": 3, "counted": 2, "dead": 1"#
+        let cases = [
+            (#"{"outcome": "counted", \#(counted)}"#, 3, 0),
+            (#"{"outcome": "not-counted", "final": true}"#, 0, 1),
+            (#"{"outcome": "unknown", "final": false}"#, 0, 1),
+        ]
+        for (answer, events, failures) in cases {
+            let time = ScriptedTime()
+            let last = ScriptedCluster.nodes[2]
+            let cluster = ScriptedCluster { request, _ in
+                guard request.call.method == .get else {
+                    time.move(by: .seconds(2))
+                    return .failure(.timedOut)
+                }
+                return request.node == last
+                    ? .reply(HTTPReply(status: 200, body: Array(answer.utf8)))
+                    : ScriptedCluster.problem(503)
+            }
+            let report = try await send(["{}\n"], to: cluster, time: time)
+            #expect((report.events, report.failures.count) == (events, failures), "\(answer)")
+            let asked = await cluster.requests.filter { $0.call.method == .get }
+            #expect(asked.map(\.node) == ScriptedCluster.nodes)
+            #expect(
+                asked[0].call.target
+                    == "/v1/batches/00000000-0000-0000-0000-00000000002a/0?created=1767225600000")
+            switch report.failures.first?.outcome {
+            case nil: #expect(events == 3)
+            case .notCounted: #expect(answer.contains("not-counted"))
+            case .unknown(let reason):
+                #expect(answer.contains("unknown"))
+                #expect(reason.hasSuffix("asked at the end, no node could tell"))
+            default: Issue.record("\(report.failures)")
+            }
+        }
+    }
+
+    @Test("does not ask for a batch that no node can have got")
+    func asksOnlyInDoubt() async throws {
+        let cluster = ScriptedCluster { _, _ in .failure(.notConnected("refused")) }
+        let report = try await send(["{}\n"], to: cluster)
+        #expect(report.failures.count == 1)
+        #expect(await cluster.requests.allSatisfy { $0.call.method == .post })
+    }
+
+    @Test("nodes that hang take no more than the time of the last question")
+    func lastQuestionEnds() async throws {
+        let time = ScriptedTime()
+        let cluster = ScriptedCluster { _, _ in
+            time.move(by: .seconds(2))
+            return .failure(.timedOut)
+        }
+        _ = try await send(["{}\n"], to: cluster, time: time)
+        #expect(time.now <= .zero + .seconds(62) + Producer.lastAskMax)
+    }
+
     @Test("does not repeat a request that is unusable")
     func unusable() async throws {
         let cluster = ScriptedCluster { _, _ in ScriptedCluster.problem(400) }

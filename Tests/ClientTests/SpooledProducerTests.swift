@@ -155,6 +155,41 @@ struct SpooledProducerTests {
         #expect(await spool.status.totals.dead == 1)
     }
 
+    @Test("a batch whose outcome nodes forget is named at once, kept, and holds up no other")
+    func forgotten() async throws {
+        let time = ScriptedTime()
+        let cluster = ScriptedCluster { request, _ in
+            switch request.header("Quipu-Sequence") {
+            case "0": ScriptedCluster.problem(410, outcome: "unknown")
+            case nil:
+                .reply(HTTPReply(status: 200, body: Array(#"{"outcome": "unknown"}"#.utf8)))
+            default: ScriptedCluster.counted(1)
+            }
+        }
+        let spool = try spool()
+        let week = SealedBatch.outcomeMemory
+        _ = try await spool.seal(
+            BatchDraft(body: [0x0a], contentType: "application/x-ndjson", events: 1),
+            target: "/v1/events",
+            createdAt: time.time.now().wall - week - .milliseconds(1))
+        let producer = producer(cluster, spool, time: time) {
+            $0.inFlight = 1
+            $0.failureRule = .stop
+        }
+        try await producer.append("{}")
+        let report = try await producer.finish()
+        #expect(report.counted == 1)
+        #expect(report.failures.map(\.sequence) == [0])
+        guard case .unknown(let reason) = report.failures.first?.outcome else {
+            Issue.record("\(report.failures)")
+            return
+        }
+        #expect(reason.contains("Forgotten batches"))
+        #expect(await spool.status.batches == 1)
+        #expect(await cluster.requests.count == 2 + ScriptedCluster.nodes.count)
+        #expect(time.now < .zero + .seconds(10), "it was asked for again and again")
+    }
+
     @Test("what a node refuses for good stays in the spool")
     func refused() async throws {
         for answer in [

@@ -21,13 +21,22 @@ package struct BatchAttempts: Hashable, Sendable {
     private var mayBeCounted: Bool
     /// Ended as not counted by time alone, so that its events may be sealed anew.
     package private(set) var mayBeSealedAnew = false
+    /// Ended as unknown for ever: time has taken the outcome out of the nodes' memory.
+    package private(set) var isForgotten = false
+    private let isPastMemory: Bool
+    private var undecidedAnswers = 0
     private var clockRefusals = 0
     private var connectionFailures = 0
     private var last = "every node failed or asked for time just before"
 
-    /// - Parameter mayBeCounted: an earlier round, or an earlier process, may have sent it.
-    package init(deadline: Instant, nodes: Int, mayBeCounted: Bool = false) {
+    /// - Parameters:
+    ///   - mayBeCounted: an earlier round, or an earlier process, may have sent it.
+    ///   - isPastMemory: it is so old that nodes need not remember its outcome.
+    package init(
+        deadline: Instant, nodes: Int, mayBeCounted: Bool = false, isPastMemory: Bool = false
+    ) {
         self.mayBeCounted = mayBeCounted
+        self.isPastMemory = isPastMemory
         self.deadline = deadline
         self.nodes = nodes
     }
@@ -80,7 +89,15 @@ package struct BatchAttempts: Hashable, Sendable {
         case .undecided(let detail):
             last = detail
             mayBeCounted = true
-            return .ask
+            undecidedAnswers += 1
+            // The first refused the batch; as many as there are nodes were asked for it since.
+            guard isPastMemory, undecidedAnswers > nodes else { return .ask }
+            isForgotten = true
+            last =
+                "\(detail), and so old that nodes forget its outcome (batch_status_retention, "
+                + "7d by default): compare what it holds with what is counted, see 'Forgotten "
+                + "batches' in docs/client.md"
+            return .finished(gaveUp())
         }
     }
 

@@ -1,6 +1,9 @@
 internal import Core
 
 extension Producer {
+    /// How long the nodes are asked, all together, for a batch that else ends unknown.
+    package static let lastAskMax: Duration = .seconds(6)
+
     /// What came of one round of attempts.
     private struct Delivery {
         let outcome: BatchOutcome
@@ -8,6 +11,8 @@ extension Producer {
         var maySealAnew = false
         /// Given up because the time was over, not because of what a node said.
         var isOutOfTime = false
+        /// No node will ever tell what became of it, which says nothing of the other batches.
+        var isForgotten = false
     }
 
     /// Sends a batch of the spool.
@@ -77,7 +82,8 @@ extension Producer {
             }
         }
         book(delivery.outcome, of: batch)
-        guard spool != nil, !isHalted, !delivery.outcome.isSuccess else { return }
+        guard spool != nil, !isHalted, !delivery.outcome.isSuccess, !delivery.isForgotten
+        else { return }
         let isStopped =
             switch options.failureRule {
             // `finish` must end: what holds one batch up will hold up the next.
@@ -94,13 +100,54 @@ extension Producer {
         await halt()
     }
 
-    /// Sends a batch until it has an outcome or its time is over.
+    /// Sends a batch until it has an outcome or its time is over. One that may have been counted
+    /// is asked for before it is called unknown.
     private func deliver(_ batch: SealedBatch) async -> Delivery {
+        let now = time.now()
+        var attempts = BatchAttempts(
+            deadline: now.monotonic + options.timeout, nodes: nodes.count,
+            mayBeCounted: doubtful.contains(batch.id.sequence),
+            isPastMemory: batch.isPastMemory(at: now.wall))
+        let delivery = await deliver(batch, &attempts)
+        guard case .unknown(let reason) = delivery.outcome, !attempts.isForgotten else {
+            return delivery
+        }
+        if let outcome = await askEveryNode(for: batch) { return outcome }
+        return Delivery(
+            outcome: .unknown("\(reason); asked at the end, no node could tell"),
+            isOutOfTime: delivery.isOutOfTime)
+    }
+
+    /// Asks each node once what became of a batch; nil where none gives a final answer. Most often
+    /// what was sent and not answered is counted.
+    private func askEveryNode(for batch: SealedBatch) async -> Delivery? {
+        let end = time.now().monotonic + min(Producer.lastAskMax, options.timeout)
+        let first = Int(batch.id.sequence % UInt64(nodes.count))
+        for step in nodes.indices {
+            let left = end - time.now().monotonic
+            guard left > .zero else { return nil }
+            // A node that hangs takes its share of the time, and not that of the others.
+            let result = await ask(
+                batch.statusCall, at: (first + step) % nodes.count,
+                timeout: min(left / (nodes.count - step), options.attemptTimeout))
+            switch result {
+            case .counted(let counts, let duplicate):
+                return Delivery(outcome: .counted(counts, duplicate: duplicate))
+            case .closedWithout(let detail):
+                return Delivery(outcome: .notCounted(detail), maySealAnew: true)
+            case .parked, .notCounted, .unusable, .clockAhead, .notAttempted, .unreached, .lost,
+                .unknown, .undecided:
+                continue
+            }
+        }
+        return nil
+    }
+
+    private func deliver(
+        _ batch: SealedBatch, _ attempts: inout BatchAttempts
+    ) async -> Delivery {
         let post = batch.call
         var isAsking = false
-        var attempts = BatchAttempts(
-            deadline: time.now().monotonic + options.timeout, nodes: nodes.count,
-            mayBeCounted: doubtful.contains(batch.id.sequence))
         var start = board.start(of: batch.id.sequence, at: time.now().monotonic)
         policy.firstAttempt()
         while true {
@@ -126,7 +173,9 @@ extension Producer {
                 let step = attempts.record(result)
                 switch step {
                 case .finished(let outcome):
-                    return Delivery(outcome: outcome, maySealAnew: attempts.mayBeSealedAnew)
+                    return Delivery(
+                        outcome: outcome, maySealAnew: attempts.mayBeSealedAnew,
+                        isForgotten: attempts.isForgotten)
                 case .ask: isAsking = true
                 case .again, .failOver: break
                 }

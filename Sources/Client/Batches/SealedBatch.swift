@@ -40,6 +40,14 @@ package struct SealedBatch: Hashable, Sendable {
         self.events = events
     }
 
+    /// For how long nodes remember outcomes where nobody configured it.
+    package static let outcomeMemory: Duration = .seconds(7 * 86_400)
+
+    /// Whether it is so old that an outcome that no node knows will never be known.
+    package func isPastMemory(at now: WallTime) -> Bool {
+        now.milliseconds - createdAt.milliseconds > SealedBatch.outcomeMemory.milliseconds
+    }
+
     /// The request that every attempt repeats unchanged.
     package var call: HTTPCall {
         HTTPCall(
