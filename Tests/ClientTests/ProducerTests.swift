@@ -79,6 +79,27 @@ struct ProducerTests {
         #expect(wasted < 12, "the breaker let \(wasted) of 20 requests through to a dead node")
     }
 
+    @Test("a node that answers 504 after seconds does not keep its share of the batches")
+    func halfIsolated() async throws {
+        let time = ScriptedTime()
+        let cut = ScriptedCluster.nodes[1]
+        let cluster = ScriptedCluster { request, _ in
+            guard request.node == cut else {
+                time.move(by: .milliseconds(10))
+                return ScriptedCluster.counted(1)
+            }
+            time.move(by: .seconds(5))
+            return ScriptedCluster.problem(504, outcome: "unknown")
+        }
+        var options = ProducerOptions()
+        options.inFlight = 1
+        let report = try await send(
+            Array(repeating: "{}\n", count: 120), to: cluster, options: options, time: time)
+        #expect(report.counted == 120)
+        let wasted = await cluster.requests.count { $0.node == cut }
+        #expect(wasted == 1, "\(wasted) of 40 batches waited for a node that is cut off")
+    }
+
     @Test("asks the next node at once when a connection fails, and waits once all have failed")
     func failoverAtOnce() async throws {
         for failure in [TransportFailure.notConnected("refused"), .broken("reset")] {

@@ -230,7 +230,8 @@ extension Producer {
             let reply = try await transport.perform(call, at: nodes[index], timeout: timeout)
             let now = time.now().monotonic
             switch reply.status {
-            case 429, 503, 504: board.refused(index, at: now, retryAfter: reply.retryAfter)
+            case 429, 503: board.refused(index, at: now, retryAfter: reply.retryAfter)
+            case 504: board.stalled(index, at: now, taking: now - start)
             case 500...: board.failed(index, at: now)
             default: board.succeeded(index, at: now, taking: now - start)
             }

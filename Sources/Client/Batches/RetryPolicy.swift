@@ -4,8 +4,9 @@ package import Core
 /// (a wait drawn from `0 ..< ceiling`), under a budget.
 ///
 /// The budget is a bucket of tokens: a first attempt adds a share of one, a retry takes one. While
-/// it is empty every wait is drawn below the longest ceiling, so that producers cannot keep an
-/// overloaded cluster overloaded by their retries alone. Source: Brooker, *Exponential backoff and
+/// it is empty retries go on, since a sealed batch must end some day, but none waits less than the
+/// longest ceiling: each batch under way sends at most one request in that time, so that producers
+/// cannot keep an overloaded cluster overloaded by their retries alone. Source: Brooker, *Exponential backoff and
 /// jitter* and *Fixing retries with token buckets and circuit breakers* (2015, 2022).
 ///
 /// What failed as one node (no connection, a broken one) goes on at another without a wait, on the
@@ -35,7 +36,9 @@ package struct RetryPolicy: Sendable {
     package mutating func delay(
         afterAttempts attempts: Int, isFailover: Bool = false
     ) -> Duration {
-        guard budget >= 1000 else { return random.duration(below: RetryPolicy.ceilingMax) }
+        guard budget >= 1000 else {
+            return RetryPolicy.ceilingMax + random.duration(below: RetryPolicy.ceilingMax)
+        }
         budget -= 1000
         guard !isFailover else { return .zero }
         return random.duration(below: RetryPolicy.ceiling(afterAttempts: attempts))

@@ -9,7 +9,7 @@ package import Core
 /// it asked for time by `Retry-After`.
 package struct NodeBoard: Hashable, Sendable {
     package enum Choice: Hashable, Sendable {
-        /// Ask this node; `succeeded`, `failed` or `refused` must follow.
+        /// Ask this node; `succeeded`, `failed`, `stalled` or `refused` must follow.
         case node(Int)
         /// No node takes a request before then.
         case wait(until: Instant)
@@ -78,6 +78,10 @@ package struct NodeBoard: Hashable, Sendable {
     /// The node answered, whatever it said of the batch.
     package mutating func succeeded(_ index: Int, at now: Instant, taking: Duration) {
         nodes[index].breaker.succeeded()
+        measure(index, at: now, taking: taking)
+    }
+
+    private mutating func measure(_ index: Int, at now: Instant, taking: Duration) {
         let isRecent = now - nodes[index].measuredAt <= NodeBoard.latencyAgeMax
         if isRecent, let average = nodes[index].latency {
             nodes[index].latency = average + (taking - average) / 4
@@ -93,6 +97,13 @@ package struct NodeBoard: Hashable, Sendable {
         nodes[index].failures += 1
         guard let retryAfter else { return }
         nodes[index].notBefore = now + min(max(retryAfter, .zero), NodeBoard.retryAfterMax)
+    }
+
+    /// The node answered that those whom it needs did not answer it in time (504). It is no use
+    /// where others are: cut off from its peers, it costs each batch all of its patience.
+    package mutating func stalled(_ index: Int, at now: Instant, taking: Duration) {
+        measure(index, at: now, taking: taking)
+        failed(index, at: now, taking: taking)
     }
 
     /// The node could not be reached, did not answer or answered nonsense.
