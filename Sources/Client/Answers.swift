@@ -40,7 +40,7 @@ public struct CountsAnswer: Hashable, Sendable {
     public let by: String?
     /// How many keys have its value.
     public let keys: Int?
-    /// How long the windows are, as asked or else the cluster's own: `1m`, `10s`, `all`.
+    /// How long the windows are, as asked or as the node chose: `1m`, `1h`, `all`.
     public let step: String
     /// The key's attributes (title, channel…), empty where none are known.
     public let attributes: [JSONValue.Member]

@@ -151,11 +151,12 @@ extension QuipuClient {
     ///   - key: The key, as it was sent; with `by` a value of that attribute.
     ///   - by: An attribute: all keys count whose value of it is `key`. At most 10,000 keys.
     ///   - range: Selects windows whose start lies in it.
-    ///   - step: The length of the windows: `1m`, `1h`, `1d` or `all`.
+    ///   - step: The length of the windows: `1m`, `1h`, `1d`, `all` or the cluster's own; nil for
+    ///     `1m`, or the cluster's own where that is longer.
     ///   - consistency: How many voters must agree.
     public func counts(
         type: String, key: String, by: String? = nil, range: TimeRange = TimeRange(),
-        step: String = "1m", consistency: ConsistencyLevel = .quorum
+        step: String? = nil, consistency: ConsistencyLevel = .quorum
     ) async throws(ClientError) -> CountsAnswer {
         let call = QueryCall.counts(
             type: type, key: key, by: by, range: range, step: step, consistency: consistency)

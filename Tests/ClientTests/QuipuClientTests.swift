@@ -84,7 +84,10 @@ struct QuipuClientTests {
         #expect(answer.replicas == ["n1", "n3"])
         #expect(
             await cluster.requests[0].call.target
-                == "/v1/counts/view/abc?from=1970-01-01T00%3A00%3A00Z&step=1m&consistency=QUORUM")
+                == "/v1/counts/view/abc?from=1970-01-01T00%3A00%3A00Z&consistency=QUORUM",
+            "a step was asked for that not every cluster has")
+        _ = try await cluster.client().counts(type: "view", key: "abc", step: "1h")
+        #expect(await cluster.requests[1].call.target.contains("?step=1h&"))
     }
 
     @Test("attributes that may be old or cannot be read are told apart from none")

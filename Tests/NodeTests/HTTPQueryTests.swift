@@ -173,9 +173,13 @@ import Testing
     @Test("A step is a multiple of the cluster's windows, which have a name as well")
     func stepNames() throws {
         let seconds = WindowLength(milliseconds: 10_000)
-        #expect(try WindowStep(nil, base: seconds).name == "10s")
-        #expect(try WindowStep("10s", base: seconds) == WindowStep(nil, base: seconds))
+        #expect(try WindowStep("10s", base: seconds) == .windows(seconds, name: "10s"))
         #expect(try WindowStep("1m", base: seconds).name == "1m")
+        for milliseconds in [250, 1000, 10_000, 60_000] {
+            let base = WindowLength(milliseconds: Int64(milliseconds))
+            #expect(try WindowStep(nil, base: base) == .windows(.minute, name: "1m"))
+        }
+        #expect(try WindowStep(nil, base: WindowLength(milliseconds: 45_000)).name == "45s")
         #expect(try WindowStep(nil, base: WindowLength(milliseconds: 300_000)).name == "5m")
         #expect(try WindowStep(nil, base: WindowLength(milliseconds: 3_600_000)).name == "1h")
         #expect(throws: Problem.self) {

@@ -33,7 +33,11 @@ struct QueryCommand: AsyncParsableCommand {
 
     @OptionGroup var range: RangeOptions
 
-    @Option(help: "The length of a window: 1m, 1h, 1d or all; by default the cluster's, 1m.")
+    @Option(
+        help: """
+            The length of a window: 1m, 1h, 1d, all or the cluster's own; by default 1m, or the \
+            cluster's where that is longer.
+            """)
     var step: String?
 
     @Option(help: "ONE, QUORUM, ALL, LOCAL_ONE or LOCAL_QUORUM.")

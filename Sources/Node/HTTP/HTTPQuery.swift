@@ -106,6 +106,8 @@ package enum WindowStep: Hashable, Sendable {
     case windows(WindowLength, name: String)
     case all
 
+    /// - Parameter text: As asked; nil for minutes, or the cluster's own windows where they are
+    ///   longer.
     package init(_ text: String?, base: WindowLength) throws(Problem) {
         var names: [(String, Int64)] = [("1m", 60_000), ("1h", 3_600_000), ("1d", 86_400_000)]
         let baseName = Self.name(ofBase: base)
@@ -113,7 +115,10 @@ package enum WindowStep: Hashable, Sendable {
             names.insert((baseName, base.milliseconds), at: 0)
         }
         switch text {
+        case nil where WindowLength.minute.milliseconds % base.milliseconds == 0:
+            self = .windows(.minute, name: "1m")
         case nil:
+            // No minute is made of such windows: the nearest that can be shown.
             self = .windows(base, name: baseName)
         case "all"?:
             self = .all
