@@ -6,8 +6,9 @@ package import Core
 /// The budget is a bucket of tokens: a first attempt adds a share of one, a retry takes one. While
 /// it is empty retries go on, since a sealed batch must end some day, but none waits less than the
 /// longest ceiling: each batch under way sends at most one request in that time, so that producers
-/// cannot keep an overloaded cluster overloaded by their retries alone. Source: Brooker, *Exponential backoff and
-/// jitter* and *Fixing retries with token buckets and circuit breakers* (2015, 2022).
+/// cannot keep an overloaded cluster overloaded by their retries alone. Source: Brooker,
+/// *Exponential backoff and jitter* and *Fixing retries with token buckets and circuit breakers*
+/// (2015, 2022).
 ///
 /// What failed as one node (no connection, a broken one) goes on at another without a wait, on the
 /// same budget.
