@@ -141,10 +141,60 @@ struct CutterTests {
         #expect(try values("[1][2]", events: 9) == ["[1,2]"])
     }
 
+    @Test("an element that is nothing travels at its place, for the node to bury")
+    func emptyElements() throws {
+        for text in ["[1,,2]", "[,1,]", "[,]", "[,,,{},]"] {
+            #expect(try values(text, events: 9) == [text])
+            #expect(try values(text.replacing(",", with: " , "), events: 9) == [text])
+        }
+        #expect(try values("[1,,2]", events: 2) == ["[1,]", "[2]"])
+        #expect(try values("[1,,2,]", events: 1) == ["[1]", "[null]", "[2]", "[null]"])
+        #expect(try values("[ ] [\n]", events: 1).isEmpty)
+        // An array goes on behind an element: the comma that comes next is not the first thing.
+        for (rest, expected) in [(",2]", ["[2]"]), ("]", []), (",,2]", ["[,2]"])] {
+            let cutter = ValueCutter(
+                path: "f", limits: CutLimits(events: 9, bytes: 99), offset: 5, resumesArray: true)
+            let bodies = try cut(Array(("[" + rest).utf8), with: cutter)
+            #expect(bodies.map { String(decoding: $0.bytes, as: UTF8.self) } == expected)
+        }
+    }
+
+    @Test("of an element that is too long only the proof of it is kept, and its ends")
+    func longElements() throws {
+        let max = Limits.lineMax
+        let x = { String(repeating: "x", count: $0) }
+        let cases = [
+            ("\"" + x(3 * max) + "\"", "\"" + x(max) + "\""),
+            (#"{"a":["\#(x(3 * max))"]}"#, #"{"a":["\#(x(max - 6))"}}"#),
+            (
+                "\"x" + String(repeating: "\\", count: 2 * max) + "\"",
+                "\"x" + String(repeating: "\\", count: max) + "\""
+            ),
+            (x(3 * max), x(max + 1)),
+            ("\"" + x(max - 1) + "\"", "\"" + x(max - 1) + "\""),
+            ("\"" + x(max - 2) + "\"", "\"" + x(max - 2) + "\""),
+        ]
+        var random = RandomSource(seed: 3)
+        for (element, kept) in cases {
+            let text = "[1,\(element),{\"a\":2}]"
+            let cutter = ValueCutter(path: "f", limits: CutLimits(events: 9, bytes: 1 << 23))
+            for pieces in [1 << 22, 50_000] {
+                let bodies = try cut(Array(text.utf8), with: cutter) {
+                    pieces - random.below(pieces / 2)
+                }
+                #expect(bodies.map(\.events) == [3])
+                let isAsExpected = bodies[0].bytes.elementsEqual("[1,\(kept),{\"a\":2}]".utf8)
+                #expect(isAsExpected, "\(kept.prefix(9))…, cut in pieces of up to \(pieces)")
+            }
+        }
+    }
+
     @Test("an array without its end fails where it breaks, after what came before")
     func brokenArrays() throws {
-        let long = "[\"" + String(repeating: "x", count: Limits.lineMax + 1)
-        for text in [#"[{"a":1},{"b""#, "[1,2", "[1}", "]", #"{"a":[}"#, long] {
+        let long = "[1, \"" + String(repeating: "x", count: 3 * Limits.lineMax)
+        let failure = #expect(throws: FileFailure.self) { try values(long, events: 9) }
+        #expect(failure?.reason.contains("(byte 4)") == true, "\(failure?.reason ?? "")")
+        for text in [#"[{"a":1},{"b""#, "[1,2", "[1}", "]", #"{"a":[}"#, "[,", "[1,"] {
             #expect(throws: FileFailure.self, "\(text.prefix(20))") {
                 try values(text, events: 1)
             }

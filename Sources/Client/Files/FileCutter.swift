@@ -201,7 +201,8 @@ package final class FileCutter {
         pending = rest
         contentType = began.contentType
         cutter = cutter(
-            for: began, path: source.path, at: position.offset - position.preamble.count)
+            for: began, path: source.path, at: position.offset - position.preamble.count,
+            resumesArray: !position.preamble.isEmpty)
         let preamble = UnsafeMutableRawBufferPointer.allocate(
             byteCount: position.preamble.count, alignment: 1)
         defer { preamble.deallocate() }
@@ -211,13 +212,14 @@ package final class FileCutter {
     }
 
     private func cutter(
-        for format: EventFormat, path: String, at offset: Int = 0
+        for format: EventFormat, path: String, at offset: Int = 0, resumesArray: Bool = false
     ) -> any BatchCutter {
         switch format {
         case .ndjson, .clf: RecordCutter(framing: .lines, limits: limits)
         case .tsv: RecordCutter(framing: .linesAfterHeader, limits: limits)
         case .csv: RecordCutter(framing: .quotedRecordsAfterHeader, limits: limits)
-        case .json, .cloudevents: ValueCutter(path: path, limits: limits, offset: offset)
+        case .json, .cloudevents:
+            ValueCutter(path: path, limits: limits, offset: offset, resumesArray: resumesArray)
         case .binary: BinaryCutter(path: path, limits: limits, offset: offset)
         }
     }

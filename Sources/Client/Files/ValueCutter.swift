@@ -3,9 +3,11 @@ internal import Core
 /// Cuts a JSON array, or JSON objects one after another, into arrays of fewer elements.
 ///
 /// Only the frame is read: strings and the depth of brackets. What an element holds is the node's
-/// to judge. An array whose frame is broken (an element without an end, a bracket too many) cannot
-/// be cut safely, since every later boundary would be a guess: that is a failure that names the
-/// byte, and what came before it is sent.
+/// to judge, also where it holds nothing (`[1,,2]`) or too much: an element longer than
+/// `Limits.lineMax` is a dead letter by that alone. Of such a one only as many bytes are kept as
+/// prove its length, and what closes its string and its brackets. An array whose frame is broken
+/// (an element without an end, a bracket too many) cannot be cut safely, since every later boundary
+/// would be a guess: that is a failure that names the byte, and what came before it is sent.
 package struct ValueCutter: BatchCutter {
     private enum State {
         /// Between elements.
@@ -22,15 +24,34 @@ package struct ValueCutter: BatchCutter {
     private let limits: CutLimits
     private var state = State.outside
     private var inArray = false
+    /// In an array, whether it or a comma has begun an element's place in which nothing is yet.
+    private var place = Place.filled
+    /// The array to come is the rest of one: an element came before.
+    private var resumesArray: Bool
     private var body: [UInt8] = []
     private var events = 0
+    /// Of the element under way; stays at `lineMax + 1` once it is longer.
     private var elementLength = 0
+    private var elementStart = 0
     /// Of all bytes, for messages.
     private var offset: Int
     package private(set) var isFull = false
 
-    /// - Parameter offset: of the first byte to come, in its file.
-    package init(path: String, limits: CutLimits, offset: Int = 0) {
+    /// Whether a comma or bracket that comes next ends an element that is nothing.
+    private enum Place {
+        /// Behind `[`: a comma does, `]` ends an empty array.
+        case first
+        /// Behind a comma: both do.
+        case next
+        /// Behind an element: neither does.
+        case filled
+    }
+
+    /// - Parameters:
+    ///   - offset: of the first byte to come, in its file.
+    ///   - resumesArray: the first byte to come is the `preamble` of a cutter before.
+    package init(path: String, limits: CutLimits, offset: Int = 0, resumesArray: Bool = false) {
+        self.resumesArray = resumesArray
         self.path = path
         self.limits = limits
         self.offset = offset
@@ -42,19 +63,32 @@ package struct ValueCutter: BatchCutter {
             let before = position
             switch state {
             case .outside:
-                try begin(input[position])
-                if case .outside = state { position += 1 }
+                if try begin(input[position]) { position += 1 }
             case .word:
                 position = endOfWord(input, from: position)
             case .string, .nested:
                 position = advance(input, from: position)
             }
             offset += position - before
-            if case .outside = state { continue }
-            elementLength += position - before
-            guard elementLength <= Limits.lineMax else { throw tooLong() }
         }
         return position
+    }
+
+    /// Copies bytes of the element under way, as many of them as prove that it is too long; returns
+    /// whether it became so.
+    private mutating func keep(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let room = Limits.lineMax + 1 - elementLength
+        guard room > 0 else { return false }
+        body.append(contentsOf: bytes.prefix(room))
+        elementLength += min(bytes.count, room)
+        return bytes.count >= room
+    }
+
+    /// Where reading an element stops at the latest: at the byte that makes it too long, so that
+    /// what is open there is known.
+    private func end(of input: UnsafeRawBufferPointer, from start: Int) -> Int {
+        let room = Limits.lineMax + 1 - elementLength
+        return room > 0 ? min(input.count, start + room) : input.count
     }
 
     package var isBetweenRecords: Bool {
@@ -66,7 +100,8 @@ package struct ValueCutter: BatchCutter {
     package mutating func finish() throws(FileFailure) {
         if case .word = state, !inArray { endElement() }
         guard case .outside = state else {
-            throw failure("the file ends within an element")
+            offset = elementStart
+            throw failure("an element begins and does not end")
         }
         guard !inArray else { throw failure("the file ends before the array's ']'") }
         isFull = events > 0
@@ -74,6 +109,9 @@ package struct ValueCutter: BatchCutter {
 
     package mutating func cut() -> CutBody? {
         guard events > 0 else { return nil }
+        // Nothing between brackets is no element: where it is alone it goes as a word that is no
+        // event either.
+        if body.count == 1 { body.append(contentsOf: "null".utf8) }
         body.append(UInt8(ascii: "]"))
         let result = CutBody(bytes: body, events: events)
         body = []
@@ -83,26 +121,44 @@ package struct ValueCutter: BatchCutter {
         return result
     }
 
-    /// A byte between elements.
-    private mutating func begin(_ byte: UInt8) throws(FileFailure) {
+    /// A byte between elements; false where it is to be read again.
+    private mutating func begin(_ byte: UInt8) throws(FileFailure) -> Bool {
         switch byte {
-        case 0x20, 0x09, 0x0a, 0x0d, UInt8(ascii: ","):
-            return
+        case 0x20, 0x09, 0x0a, 0x0d:
+            return true
+        case UInt8(ascii: ",") where inArray && place != .filled,
+            UInt8(ascii: "]") where inArray && place == .next:
+            // Nothing is an element as well. What follows it comes once a full batch is cut, so
+            // that every cut lies behind an element.
+            beginElement()
+            endElement()
+            return false
+        case UInt8(ascii: ","):
+            place = .next
         case UInt8(ascii: "[") where !inArray:
             inArray = true
+            place = resumesArray ? .filled : .first
         case UInt8(ascii: "]") where inArray:
             inArray = false
         case UInt8(ascii: "]"), UInt8(ascii: "}"):
             throw failure("a closing bracket without its opening one")
         default:
             // The byte is the element's first: it is read again in the state that it begins.
-            body.append(events == 0 ? UInt8(ascii: "[") : UInt8(ascii: ","))
-            elementLength = 0
+            beginElement()
             switch byte {
             case UInt8(ascii: "{"), UInt8(ascii: "["), UInt8(ascii: "\""): state = .nested(depth: 0)
             default: state = .word
             }
+            return false
         }
+        resumesArray = false
+        return true
+    }
+
+    private mutating func beginElement() {
+        body.append(events == 0 ? UInt8(ascii: "[") : UInt8(ascii: ","))
+        elementLength = 0
+        elementStart = offset
     }
 
     /// Copies a word up to what ends it, which is not part of it.
@@ -113,13 +169,13 @@ package struct ValueCutter: BatchCutter {
             if byte.isJSONSpace || byte == UInt8(ascii: ",") || byte == UInt8(ascii: "]")
                 || byte == UInt8(ascii: "}") || byte == UInt8(ascii: "{")
             {
-                body.append(contentsOf: input[start..<position])
+                _ = keep(UnsafeRawBufferPointer(rebasing: input[start..<position]))
                 endElement()
                 return position
             }
             position += 1
         }
-        body.append(contentsOf: input[start..<position])
+        _ = keep(UnsafeRawBufferPointer(rebasing: input[start..<position]))
         return position
     }
 
@@ -136,7 +192,8 @@ package struct ValueCutter: BatchCutter {
         }
         var position = start
         var ended = false
-        while position < input.count, !ended {
+        let end = end(of: input, from: start)
+        while position < end, !ended {
             let byte = input[position]
             position += 1
             if inString {
@@ -159,20 +216,27 @@ package struct ValueCutter: BatchCutter {
             default: break
             }
         }
-        body.append(contentsOf: input[start..<position])
+        let isTooLong = keep(UnsafeRawBufferPointer(rebasing: input[start..<position]))
+        if isTooLong, !ended { close(depth: depth, inString: inString, escaped: escaped) }
         state = inString ? .string(depth: depth, escaped: escaped) : .nested(depth: depth)
         if ended { endElement() }
         return position
     }
 
-    private mutating func endElement() {
-        state = .outside
-        events += 1
-        isFull = events >= limits.events || body.count >= limits.bytes
+    /// Ends what is kept of an element that goes on.
+    private mutating func close(depth: Int, inString: Bool, escaped: Bool) {
+        // A backslash without its second half would escape the quote.
+        if escaped { body.append(UInt8(ascii: "\\")) }
+        if inString { body.append(UInt8(ascii: "\"")) }
+        // Which bracket closes which is nothing to a node that buries it for its length.
+        body.append(contentsOf: repeatElement(UInt8(ascii: "}"), count: depth))
     }
 
-    private func tooLong() -> FileFailure {
-        failure("an element does not end within \(Limits.lineMax) bytes")
+    private mutating func endElement() {
+        state = .outside
+        place = .filled
+        events += 1
+        isFull = events >= limits.events || body.count >= limits.bytes
     }
 
     private func failure(_ reason: String) -> FileFailure {
