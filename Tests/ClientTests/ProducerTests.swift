@@ -266,6 +266,25 @@ struct ProducerTests {
         #expect(report.events == 8)
     }
 
+    @Test("an event is one line: its end is no other event, and text behind it is refused")
+    func appendedLines() async throws {
+        let cluster = ScriptedCluster { _, _ in ScriptedCluster.counted(2) }
+        var options = ProducerOptions()
+        options.batchAge = nil
+        let producer = Producer(
+            client: cluster.client(), options: options, time: ScriptedTime().time)
+        try await producer.append("{}\n")
+        for text in ["{\"a\":1}\n{\"b\":2}", "{\"a\":1\n}\n", "\n{}"] {
+            await #expect(throws: SpoolError.self, "\(text)") { try await producer.append(text) }
+        }
+        await #expect(throws: SpoolError.notOneLine(offset: 2)) {
+            try await producer.append("{}\n{}")
+        }
+        try await producer.append("{}\r\n")
+        _ = try await producer.finish()
+        #expect(await cluster.requests.map(\.call.body) == [Array("{}\n{}\r\n".utf8)])
+    }
+
     @Test("names every field mapping in the query, encoded")
     func target() {
         var options = ProducerOptions()

@@ -26,6 +26,22 @@ import Testing
         #expect(folded.byKey == ["k": 1, "x": 1])
     }
 
+    @Test("Nothing between commas is an element; one that was cut for its length stays too long")
+    func emptyAndCutElements() throws {
+        for (text, dead) in [
+            ("[,\(good),]", 2), ("[\(good),,\(good)]", 1), ("[,]", 2), ("[null]", 1),
+        ] {
+            let folded = try Folded(text, array)
+            #expect(folded.reasons == Array(repeating: "bad-json", count: dead), "\(text)")
+        }
+        let x = String(repeating: "x", count: Limits.lineMax)
+        for cut in ["\"\(x)\"", "{\"a\":[\"\(x)\"}}", "\"\(x)\\\\\"", x + "x"] {
+            let folded = try Folded("[\(good),\(cut),\(good)]", array)
+            #expect(folded.reasons == ["line-too-long"])
+            #expect(folded.batch.totals.counted == 2)
+        }
+    }
+
     @Test("A bad element is a dead letter at its position and costs no other")
     func badElements() throws {
         for bad in [

@@ -92,17 +92,25 @@ public actor Producer {
         self.time = time
     }
 
-    /// Adds one event, a JSON object on one line. Seals the batch when it is full.
+    /// Adds one event, a JSON object on one line. Seals the batch when it is full. The line may
+    /// have its end.
     ///
-    /// - Throws: Only with a spool, when the batch cannot be written down. Its events stay here.
+    /// - Throws: `SpoolError.notOneLine` where text follows a line feed: events are told apart by
+    ///   these, so that it would be several. All else only with a spool, when the batch cannot be
+    ///   written down; its events stay here.
     public func append(_ event: some StringProtocol & Sendable) async throws(SpoolError) {
-        let bytes = event.utf8.count + 1
+        let end = event.utf8.firstIndex(of: UInt8(ascii: "\n")) ?? event.utf8.endIndex
+        let line = event.utf8[..<end]
+        let bytes = line.count + 1
+        guard event.utf8[end...].allSatisfy({ $0 == 0x0a || $0 == 0x0d }) else {
+            throw .notOneLine(offset: bytes - 1)
+        }
         if spool != nil {
             let limit = SpoolLimits.batchMax
             guard bytes <= limit else { throw .batchTooLarge(bytes: bytes, limit: limit) }
             if openLines.count + bytes > limit { try await flush() }
         }
-        openLines.append(contentsOf: event.utf8)
+        openLines.append(contentsOf: line)
         openLines.append(UInt8(ascii: "\n"))
         openEvents += 1
         if openEvents >= options.batchEvents || openLines.count >= options.batchBytes {

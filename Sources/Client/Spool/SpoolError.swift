@@ -1,5 +1,5 @@
-/// Why a spool cannot go on. After any of these but `batchTooLarge` and `isFull` nothing more is
-/// written by this process; what was sealed is safe and is found by the next.
+/// Why a spool cannot go on. After any of these but `batchTooLarge`, `notOneLine` and `isFull`
+/// nothing more is written by this process; what was sealed is safe and is found by the next.
 public enum SpoolError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Another process holds the spool.
     case inUse(directory: String)
@@ -15,6 +15,8 @@ public enum SpoolError: Error, Hashable, Sendable, CustomStringConvertible {
     case damaged(file: String, offset: Int, detail: String)
     /// A batch of more bytes than a record may hold.
     case batchTooLarge(bytes: Int, limit: Int)
+    /// An event that was appended is not one line; `offset` is that of its line feed in bytes.
+    case notOneLine(offset: Int)
     /// More inputs than positions can be kept of.
     case tooManyInputs(limit: Int)
     /// The spool has reached its size, and nothing is being sent that would make room.
@@ -40,6 +42,9 @@ public enum SpoolError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "disk, and see 'A damaged spool' in docs/operating.md"
         case .batchTooLarge(let bytes, let limit):
             "spool: a batch of \(bytes) bytes, of \(limit) at most; make smaller batches"
+        case .notOneLine(let offset):
+            "append: the event goes on behind a line feed at byte \(offset), and would be counted "
+                + "as several; append one event at a time, on one line"
         case .tooManyInputs(let limit):
             "spool: the positions of its inputs take more than \(limit) bytes; send the rest by a "
                 + "spool of another directory"
