@@ -16,6 +16,7 @@ from measures import MEASURES, trend_of
 from options import Options, read_options
 from picture import Picture
 from soak import Outcome, Soak
+from trend import POINTS_MIN
 
 
 async def run(options: Options, soak: Soak) -> None:
@@ -25,6 +26,10 @@ async def run(options: Options, soak: Soak) -> None:
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(name, task.cancel)
     await soak.run()
+
+
+def figure(value: float | None, sign: str = "") -> str:
+    return "?" if value is None else f"{value:{sign},.2f}"
 
 
 def show_trends(options: Options, outcome: Outcome, nodes: list[str]) -> dict[str, Any]:
@@ -38,13 +43,18 @@ def show_trends(options: Options, outcome: Outcome, nodes: list[str]) -> dict[st
             table[f"{measure.name} {node}"] = asdict(trend)
             label = f"{measure.title}, {node}"
             words = (
-                f"  {label:24}{trend.mean:>12,.1f}{trend.slope_per_hour:>+14,.2f}"
-                f"{trend.error_per_hour:>12,.2f}   {trend.verdict}"
+                f"  {label:24}{trend.mean:>12,.1f}{figure(trend.slope_per_hour, '+'):>14}"
+                f"{figure(trend.error_per_hour):>12}   {trend.verdict}"
             )
             terminal.say(f"{words} {measure.unit and f'({measure.unit})'}")
             if trend.verdict == "growing":
-                outcome.fail(f"{label} grows by {trend.slope_per_hour:,.1f} {measure.unit} an hour")
+                slope = figure(trend.slope_per_hour)
+                outcome.fail(f"{label} grows by {slope} {measure.unit} an hour")
     return table
+
+
+def is_judged(trends: dict[str, Any]) -> bool:
+    return trends["rss n1"]["verdict"] != "too short"
 
 
 def finish(options: Options, soak: Soak) -> bool:
@@ -56,6 +66,8 @@ def finish(options: Options, soak: Soak) -> bool:
         f"scripts/soak: {options.seconds / 3600:g} h, {options.rate:,} events/s, "
         f"{len(outcome.kills)} kills"
     )
+    if not is_judged(trends):
+        title += "; too short for verdicts on slopes"
     picture = Picture(outcome.samples, nodes, outcome.kills, options.warm_up)
     (options.output / "picture.svg").write_text(picture.svg(title))
     result = {
@@ -68,7 +80,7 @@ def finish(options: Options, soak: Soak) -> bool:
     }
     (options.output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     terminal.say(f"samples.tsv, picture.svg and result.json: {options.output}")
-    return trends["rss n1"]["verdict"] != "too short"
+    return is_judged(trends)
 
 
 def main() -> int:
@@ -85,18 +97,21 @@ def main() -> int:
     except NodeError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
-    is_judged = finish(options, soak)
+    judged = finish(options, soak)
     if soak.outcome.failures:
         terminal.fail(f"{len(soak.outcome.failures)} failures; kept: {options.directory}")
         return 1
     shutil.rmtree(options.directory)
     if options.output != options.directory.parent:
         options.directory.parent.rmdir()
-    if is_judged:
+    if judged:
         terminal.hold("every count is right, and nothing grows")
     else:
         terminal.hold("every count is right")
-        terminal.say("too short a run to tell what grows: 25 minutes after the warm-up are needed")
+        terminal.say(
+            f"too short a run to tell what grows: {POINTS_MIN} minutes after the warm-up are "
+            "needed for a verdict; the slopes and their errors are what they are"
+        )
     return 0
 
 

@@ -7,8 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 _MINUTE = 60.0
-# History is written each ten minutes: less than two of its steps look like a slope.
-_POINTS_MIN = 25
+# History is written each ten minutes: less than two of its steps look like a slope. Fewer minutes
+# give a slope and its error, and no verdict.
+POINTS_MIN = 25
 # A slope counts where it is so many times its own standard error…
 _ERRORS = 3.0
 # …and where what it adds over the run is this share of what is there.
@@ -17,11 +18,12 @@ _SHARE = 0.05
 
 @dataclass(frozen=True)
 class Trend:
-    """Of one measure of one node. `verdict` is flat, growing, filling, falling or too short."""
+    """Of one measure of one node. `verdict` is flat, growing, filling, falling or too short. Two
+    minutes make a slope, three its standard error; before that they are None."""
 
     mean: float
-    slope_per_hour: float
-    error_per_hour: float
+    slope_per_hour: float | None
+    error_per_hour: float | None
     added: float
     verdict: str
 
@@ -44,14 +46,18 @@ def judge(points: list[tuple[float, float]], least: float, allowed: float) -> Tr
     means = minute_means(points)
     count = len(means)
     mean = sum(value for _, value in means) / count if count else 0.0
-    if count < _POINTS_MIN:
-        return Trend(mean, 0.0, 0.0, 0.0, "too short")
+    if count < 2:
+        return Trend(mean, None, None, 0.0, "too short")
     middle = sum(at for at, _ in means) / count
     spread = sum((at - middle) ** 2 for at, _ in means)
     slope = sum((at - middle) * (value - mean) for at, value in means) / spread
     rest = sum((value - mean - slope * (at - middle)) ** 2 for at, value in means)
-    error = math.sqrt(rest / (count - 2) / spread)
     added = slope * (means[-1][0] - means[0][0])
+    if count < 3:
+        return Trend(mean, slope * 3600, None, added, "too short")
+    error = math.sqrt(rest / (count - 2) / spread)
+    if count < POINTS_MIN:
+        return Trend(mean, slope * 3600, error * 3600, added, "too short")
     matters = abs(added) > max(least, _SHARE * abs(mean)) and abs(slope) > _ERRORS * error
     verdict = "flat"
     if matters:
