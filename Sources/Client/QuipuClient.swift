@@ -25,8 +25,9 @@
 /// Invariants: what is decided is decided by synchronous values with tests (`Nodes`, `Batches`,
 /// `Files`); the rest only moves bytes. No request is retried by the HTTP library underneath.
 public struct QuipuClient: Sendable {
-    /// The nodes in the order in which queries try them.
+    /// The nodes in the order in which queries try them; those that lately failed come last.
     public let nodes: [NodeAddress]
+    private let order: QueryOrder
     package let transport: any Transport
     private let sockets: HTTPTransport?
     private let timeout: Duration
@@ -43,15 +44,18 @@ public struct QuipuClient: Sendable {
         precondition(!nodes.isEmpty, "a client needs at least one node")
         let sockets = HTTPTransport(connectionsPerNode: connectionsPerNode)
         self.nodes = nodes
+        order = QueryOrder(nodes, time: .real)
         self.timeout = timeout
         self.sockets = sockets
         transport = sockets
     }
 
     package init(
-        nodes: [NodeAddress], transport: any Transport, timeout: Duration = .seconds(15)
+        nodes: [NodeAddress], transport: any Transport, timeout: Duration = .seconds(15),
+        time: ClientTime = .real
     ) {
         self.nodes = nodes
+        order = QueryOrder(nodes, time: time)
         self.timeout = timeout
         self.transport = transport
         sockets = nil
@@ -62,7 +66,7 @@ public struct QuipuClient: Sendable {
         await sockets?.shutdown()
     }
 
-    /// Asks the nodes in order until one answers.
+    /// Asks the nodes until one answers, in their order, those that lately failed last.
     ///
     /// A node that cannot be reached, or that says it cannot answer now (429, 5xx but 501), passes
     /// the request to the next; any other refusal is the cluster's word and final.
@@ -71,9 +75,9 @@ public struct QuipuClient: Sendable {
     ) async throws(ClientError) -> NodeAnswer {
         var failures: [String] = []
         var refusal: ClientError?
-        for node in chosen ?? nodes {
+        for node in chosen ?? order.next() {
             do {
-                let reply = try await transport.perform(call, at: node, timeout: timeout)
+                let reply = try await ask(call, at: node)
                 if (200..<300).contains(reply.status) {
                     return NodeAnswer(node: node, status: reply.status, body: reply.body)
                 }
@@ -92,6 +96,21 @@ public struct QuipuClient: Sendable {
             }
         }
         throw refusal ?? .unreachable(failures)
+    }
+
+    private func ask(
+        _ call: HTTPCall, at node: NodeAddress
+    ) async throws(TransportFailure) -> HTTPReply {
+        let start = order.now
+        order.begins(at: node)
+        do {
+            let reply = try await transport.perform(call, at: node, timeout: timeout)
+            order.ended(at: node, since: start, failed: reply.status == 504)
+            return reply
+        } catch {
+            order.ended(at: node, since: start, failed: true)
+            throw error
+        }
     }
 
     private static func detail(_ reply: HTTPReply) -> String {

@@ -18,6 +18,43 @@ struct QuipuClientTests {
         #expect(await cluster.requests.map(\.node) == ScriptedCluster.nodes)
     }
 
+    @Test("a node that hung is asked last, until its time is over")
+    func failedLast() async throws {
+        let time = ScriptedTime()
+        let nodes = ScriptedCluster.nodes
+        let cluster = ScriptedCluster { request, _ in
+            guard request.node == nodes[0] else {
+                return .reply(HTTPReply(status: 200, body: Array(#"{"items": []}"#.utf8)))
+            }
+            time.move(by: .seconds(15))
+            return .failure(.timedOut)
+        }
+        let client = QuipuClient(nodes: nodes, transport: cluster, time: time.time)
+        for _ in 0..<3 { _ = try await client.types() }
+        #expect(await cluster.requests.map(\.node) == [0, 1, 1, 1].map { nodes[$0] })
+        time.move(by: CircuitBreaker.openMax)
+        for _ in 0..<2 { _ = try await client.types() }
+        #expect(await cluster.requests.dropFirst(4).map(\.node) == [0, 1, 1].map { nodes[$0] })
+    }
+
+    @Test("where every node failed each is asked all the same, and the first that is back is first")
+    func allFailed() async throws {
+        let time = ScriptedTime()
+        let nodes = ScriptedCluster.nodes
+        let cluster = ScriptedCluster { request, number in
+            guard number < 7 || request.node != nodes[1] else {
+                return .reply(HTTPReply(status: 200, body: Array(#"{"items": []}"#.utf8)))
+            }
+            return .failure(.notConnected("refused"))
+        }
+        let client = QuipuClient(nodes: nodes, transport: cluster, time: time.time)
+        for _ in 0..<2 { await #expect(throws: ClientError.self) { try await client.types() } }
+        for _ in 0..<2 { _ = try await client.types() }
+        #expect(
+            await cluster.requests.map(\.node)
+                == (nodes + nodes + nodes.prefix(2) + [nodes[1]]))
+    }
+
     @Test("a refusal is the cluster's word, with the problem's detail")
     func refusal() async {
         let cluster = ScriptedCluster { _, _ in ScriptedCluster.problem(400) }
