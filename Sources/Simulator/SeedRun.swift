@@ -23,6 +23,11 @@ package struct SeedRun: Sendable {
     ) {
         var random = RandomSource(seed: seed)
         var swarm = Swarm(&random, without: schedule.without)
+        // The recorded seeds of planted bugs stay the histories that they are.
+        if mutant == nil {
+            var windowDraw = RandomSource(seed: seed ^ 0x7769_6e64)
+            swarm.drawWindow(&windowDraw)
+        }
         var parkingDraw = RandomSource(seed: seed ^ 0x616e_79)
         swarm.drawParking(&parkingDraw)
         var forgettingDraw = RandomSource(seed: seed ^ 0x666f_7267)

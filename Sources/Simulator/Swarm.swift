@@ -97,6 +97,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var driveAfter: Duration
     package var requestTimeout: Duration
     package var placement = KeyPlacement.Rule.key
+    package var window = WindowLength.minute
     package var horizon: Duration
     package var segmentLength: Duration
     package var closeInterval: Duration
@@ -323,6 +324,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
         }
         retention = RetentionPolicy(
             base: keeps[0], hours: count > 1 ? keeps[1] : nil, days: count > 2 ? keeps[2] : nil)
+        // As a configuration has it: the windows are the hours.
+        if window.milliseconds == 3_600_000 { retention.base = retention.hours }
     }
 
     /// Two who retire one letter make two contents of one id: with them nothing may be lost that
@@ -352,11 +355,18 @@ package struct Swarm: Sendable, CustomStringConvertible {
 
     /// How far the end of long ago is below the frontier when all begins.
     private var ageOfLongAgo: Duration {
-        let buckets = TimeBuckets(window: .minute)
-        let bucket = buckets.windows(ofBucket: buckets.bucket(of: Content.longAgo))
-        let end = WindowLength.minute.start(of: bucket.upperBound + 1)
+        let buckets = TimeBuckets(window: window)
+        let longAgo = WorkloadWindows(window).longAgo
+        let bucket = buckets.windows(ofBucket: buckets.bucket(of: longAgo))
+        let end = window.start(of: bucket.upperBound + 1)
         let age = horizon + requestTimeout + clockSkewMax * 2
         return .milliseconds((VirtualCluster.wallStart - age).milliseconds - end.milliseconds)
+    }
+
+    /// Drawn apart from the rest: in a sixth of the seeds windows are not minutes.
+    package mutating func drawWindow(_ random: inout RandomSource) {
+        guard random.chance(1, in: 6) else { return }
+        window = WindowLength(milliseconds: random.pick([1000, 300_000, 3_600_000]))
     }
 
     /// Drawn apart from the rest: in a quarter of the seeds the days of a key lie apart.
@@ -399,6 +409,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
         return "\(nodes) nodes, RF \(replication), \(partitions) partitions, \(budget.rawValue), "
             + names + (healsCore ? ", heals a core" : "") + (parks ? ", parking" : "")
             + (placement == .key ? "" : ", by key and day")
+            + (window == .minute ? "" : ", windows of \(window.milliseconds / 1000) s")
             + (forgetSegmentsMin == nil ? "" : ", forgets")
             + (release.map { ", releases \($0.filesMin) files" } ?? "")
             + (retention == .forever ? "" : ", rolls up")

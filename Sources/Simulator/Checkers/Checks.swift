@@ -26,7 +26,11 @@ package struct Checks {
     package var marks: [CoverageMark: Int] = [:]
     private var states: [Int: [PartitionID: StateDigest]] = [:]
 
-    init() {}
+    private let windowsPerDay: Int64
+
+    init(window: WindowLength) {
+        windowsPerDay = WorkloadWindows(window).perDay
+    }
 
     mutating func hit(_ mark: CoverageMark) {
         marks[mark, default: 0] += 1
@@ -57,7 +61,7 @@ package struct Checks {
                     SeriesTerms(key: key, type: type, digestKey: VirtualCluster.digestKey)
                 }
             }
-            let day = floorDivide(cell.name.window, 24 * 60)
+            let day = floorDivide(cell.name.window, windowsPerDay)
             digests[cell.partition, default: .zero].add(cell.measure, term: terms.term(day: day))
         }
         states[content.number] = digests

@@ -133,8 +133,8 @@ extension VirtualCluster {
         let floor = core.durableFloor
         let expected = SeriesRow.shown(
             ledger.rows(of: query, in: audit.set(query.partition, ledger)), by: floor,
-            Ledger.buckets)
-        guard SeriesRow.shown(rows, by: floor, Ledger.buckets) == expected else {
+            ledger.buckets)
+        guard SeriesRow.shown(rows, by: floor, ledger.buckets) == expected else {
             throw Violation("S2", "\(node.id)'s cells of \(query) are not the fold of its set")
         }
     }

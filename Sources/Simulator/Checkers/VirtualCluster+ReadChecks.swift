@@ -53,7 +53,7 @@ extension VirtualCluster {
     ) throws(Violation) {
         let seen = try ledger.decode(rows, query, by: floor)
         let selected = ledger.contents(touching: query.key).members.filter { number in
-            ledger.contents[number].cells.contains { query.selects($0, by: floor) }
+            ledger.contents[number].cells.contains { query.selects($0, by: floor, ledger) }
         }
         let scope = ContentSet(selected)
         if check.isFinal, let final = checks.final {
@@ -103,7 +103,9 @@ extension VirtualCluster {
         for number in set.members {
             guard ledger.contents[number].retires == nil else { continue }
             for cell in ledger.contents[number].cells
-            where spec.type ?? cell.name.type == cell.name.type && spec.selects(cell, by: floor) {
+            where spec.type ?? cell.name.type == cell.name.type
+                && spec.selects(cell, by: floor, ledger)
+            {
                 totals[cell.name.key, default: 0] += cell.measure.count
             }
         }
@@ -132,7 +134,7 @@ extension VirtualCluster {
             let names = { (set: ContentSet) in
                 set.members.filter { self.ledger.contents[$0].retires == nil }.flatMap { number in
                     self.ledger.contents[number].cells
-                        .filter { spec.selects($0, by: floor) }.map(\.name.type)
+                        .filter { spec.selects($0, by: floor, self.ledger) }.map(\.name.type)
                 }
             }
             try checkNames(types, names(least), names(most))

@@ -29,7 +29,8 @@ extension VirtualCluster {
     }
 
     var storageOptions: StorageOptions {
-        var options = StorageOptions(digestKey: Self.digestKey, logFileMax: swarm.logFileMax)
+        var options = StorageOptions(
+            digestKey: Self.digestKey, window: swarm.window, logFileMax: swarm.logFileMax)
         options.hasColdTier = swarm.coldAfter != nil
         return options
     }
@@ -158,6 +159,7 @@ extension VirtualCluster {
             digestKey: Self.digestKey)
         configuration.gossipInterval = swarm.gossipInterval
         configuration.placement = swarm.placement
+        configuration.window = swarm.window
         configuration.requestTimeout = swarm.requestTimeout
         configuration.horizon = swarm.horizon
         configuration.segmentLength = swarm.segmentLength

@@ -20,9 +20,10 @@ package final class VirtualCluster {
     package var journal: Journal?
     var queue = EventQueue<VirtualEvent>()
     var network: VirtualNetwork
-    let ledger = Ledger()
+    let ledger: Ledger
+    let windows: WorkloadWindows
     var workload: Workload
-    var checks = Checks()
+    var checks: Checks
     /// No more faults: the second phase.
     package internal(set) var isHealed = false
     var nextInstance: UInt64 = 0
@@ -91,7 +92,10 @@ package final class VirtualCluster {
         replicas = ring.partitioning.all.map { [ring] partition in
             ring.replicas(of: partition).compactMap(members.firstIndex)
         }
-        placement = KeyPlacement(swarm.placement, ring.partitioning, window: .minute)
+        placement = KeyPlacement(swarm.placement, ring.partitioning, window: swarm.window)
+        ledger = Ledger(window: swarm.window)
+        windows = WorkloadWindows(swarm.window)
+        checks = Checks(window: swarm.window)
         workload = Workload(swarm, placement: placement, random: random.fork())
         for index in 0..<swarm.nodes {
             let skew = Duration.milliseconds(

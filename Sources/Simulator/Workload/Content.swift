@@ -60,9 +60,6 @@ package final class Content: Sendable {
     /// Contents of one group use the same windows, each with its own bit.
     package static let groupSize = 24
 
-    /// The first window of 2005: the time bucket that retention comes to.
-    package static let longAgo: Int64 = 18_408_960
-
     /// Every half minute the rules have another version: a function of the segment, whose length
     /// divides it. Batches are folded before they come here; that nobody mistakes the version, or
     /// loses it, is what is left to see.
@@ -79,9 +76,13 @@ package struct ContentMaker {
     private let keys: [[UInt8]]
     private let types: [[UInt8]] = [Array("like".utf8), Array("view".utf8)]
     private let placement: KeyPlacement
+    private let windows: WorkloadWindows
     private var random: RandomSource
 
-    package init(keys: Int, placement: KeyPlacement, random: RandomSource) {
+    package init(
+        keys: Int, placement: KeyPlacement, window: WindowLength = .minute, random: RandomSource
+    ) {
+        windows = WorkloadWindows(window)
         self.keys = (0..<keys).map { Array("k\($0)".utf8) }
         self.placement = placement
         self.random = random
@@ -104,7 +105,7 @@ package struct ContentMaker {
     ) -> Content {
         let name = CellName(
             key: RetirementMark.key(of: letter), type: RetirementMark.type,
-            window: 29_400_000 + Int64(number / Content.groupSize) * 16)
+            window: windows.recent + Int64(number / Content.groupSize) * 16)
         let cell = ContentCell(
             name: name, partition: placement.partitioning.home(of: letter.batch),
             measure: Measure(count: Content.bit(number)))
@@ -155,9 +156,11 @@ package struct ContentMaker {
     private mutating func makeWindow(_ number: Int) -> Int64 {
         let group = Int64(number / Content.groupSize)
         return switch random.below(8) {
-        case 0: Content.longAgo + group * 1440 + [0, 1, 61][number % 3]
-        case 1: -100 - group * 1440
-        default: 29_400_000 + group * 16 + Int64(random.below(3))
+        case 0:
+            windows.longAgo + group * windows.perDay
+                + [0, 1, windows.after(minutes: 61)][number % 3]
+        case 1: windows.after(minutes: -100) - group * windows.perDay
+        default: windows.recent + group * 16 + Int64(random.below(3))
         }
     }
 

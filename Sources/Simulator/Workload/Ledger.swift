@@ -41,7 +41,11 @@ package final class Ledger {
     /// Contents that were sealed anew: under their own id they never count.
     package private(set) var renewed = ContentSet()
 
-    package init() {}
+    let buckets: TimeBuckets
+
+    package init(window: WindowLength = .minute) {
+        buckets = TimeBuckets(window: window)
+    }
 
     package func add(_ content: Content) {
         precondition(content.number == contents.count, "contents are numbered in order")
@@ -53,7 +57,7 @@ package final class Ledger {
             let share = Share(content: content.number, measure: cell.measure)
             shares[cell.name, default: []].append(share)
             for granularity in [Granularity.hour, .day] {
-                let name = Self.shown(cell.name, granularity)
+                let name = shown(cell.name, granularity)
                 coarseShares[granularity, default: [:]][name, default: []].append(share)
             }
             byKey[cell.name.key, default: ContentSet()].insert(content.number)
@@ -100,15 +104,13 @@ package final class Ledger {
         (granularity == .base ? shares[name] : coarseShares[granularity]?[name]) ?? []
     }
 
-    static let buckets = TimeBuckets(window: .minute)
-
-    private static func shown(_ name: CellName, _ granularity: Granularity) -> CellName {
+    private func shown(_ name: CellName, _ granularity: Granularity) -> CellName {
         CellName(
             key: name.key, type: name.type, window: buckets.start(of: name.window, granularity))
     }
 
     /// The cell as which a query shows it; nil where it has expired.
-    package static func shown(_ name: CellName, by floor: RetentionFloor) -> CellName? {
+    package func shown(_ name: CellName, by floor: RetentionFloor) -> CellName? {
         name.window < floor.expired ? nil : shown(name, floor.granularity(of: name.window))
     }
 
@@ -208,7 +210,7 @@ package final class Ledger {
             }
         }
         for (number, count) in seen.sorted(by: { $0.key < $1.key }) {
-            let expected = contents[number].cells.count { query.selects($0, by: floor) }
+            let expected = contents[number].cells.count { query.selects($0, by: floor, self) }
             guard count == expected else {
                 throw Violation(
                     "S4", "an answer has \(count) of the \(expected) cells of c\(number): \(query)")
@@ -240,16 +242,16 @@ package final class Ledger {
 
 extension ScanSpec {
     /// Whether its window is in the range, as it is shown.
-    func selects(_ cell: ContentCell, by floor: RetentionFloor) -> Bool {
-        Ledger.shown(cell.name, by: floor).map { windows.contains($0.window) } ?? false
+    func selects(_ cell: ContentCell, by floor: RetentionFloor, _ ledger: Ledger) -> Bool {
+        ledger.shown(cell.name, by: floor).map { windows.contains($0.window) } ?? false
     }
 }
 
 extension SeriesQuery {
     /// As it is shown.
-    func selects(_ cell: ContentCell, by floor: RetentionFloor) -> Bool {
+    func selects(_ cell: ContentCell, by floor: RetentionFloor, _ ledger: Ledger) -> Bool {
         cell.partition == partition
-            && Ledger.shown(cell.name, by: floor).map { selects($0) } ?? false
+            && ledger.shown(cell.name, by: floor).map { selects($0) } ?? false
     }
 
     private func selects(_ name: CellName) -> Bool {

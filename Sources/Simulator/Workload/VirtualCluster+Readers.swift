@@ -103,11 +103,12 @@ extension VirtualCluster {
         guard let key = isFresh ? freshKey() ?? hotKey() : hotKey() else { return false }
         var query = seriesQuery(key)
         if workload.random.chance(1, in: 4) { query.type = Array("view".utf8) }
-        if workload.random.chance(1, in: 6) { query.from = 29_400_000 }
-        if workload.random.chance(1, in: 6) { query.to = 29_400_001 }
+        if workload.random.chance(1, in: 6) { query.from = windows.recent }
+        if workload.random.chance(1, in: 6) { query.to = windows.recent + 1 }
         if swarm.retention != .forever, workload.random.chance(1, in: 2) {
             // Within the hours and days that retention makes of these.
-            let places = [0, 1, 30, 61, 1440].map { Content.longAgo + $0 }
+            let within = [0, 1] + [30, 61, 1440].map { windows.after(minutes: $0) }
+            let places = within.map { windows.longAgo + $0 }
             query.from = workload.random.chance(1, in: 2) ? workload.random.pick(places) : nil
             query.to = workload.random.chance(1, in: 2) ? workload.random.pick(places) : nil
         }
@@ -143,10 +144,10 @@ extension VirtualCluster {
             partitions: PartitionSet(), type: output == .types ? nil : type, output: output)
         // Over one day, where a key lies in one partition, and over several.
         if placement.rule == .keyAndDay, workload.random.chance(2, in: 3) {
-            let places = [-1440, 0, 29_400_000, Content.longAgo]
-            let day = floorDivide(workload.random.pick(places), 1440)
-            spec.from = day * 1440
-            spec.to = (day + Int64(workload.random.pick([1, 1, 3]))) * 1440
+            let places = [-windows.perDay, 0, windows.recent, windows.longAgo]
+            let day = floorDivide(workload.random.pick(places), windows.perDay)
+            spec.from = day * windows.perDay
+            spec.to = (day + Int64(workload.random.pick([1, 1, 3]))) * windows.perDay
         }
         return read(.scan(spec, top: top), level(), patience(), reader: reader)
     }

@@ -62,7 +62,8 @@ package struct Workload {
 
     init(_ swarm: Swarm, placement: KeyPlacement, random: RandomSource) {
         var random = random
-        maker = ContentMaker(keys: swarm.keys, placement: placement, random: random.fork())
+        maker = ContentMaker(
+            keys: swarm.keys, placement: placement, window: swarm.window, random: random.fork())
         self.random = random
         sequences = Array(repeating: 0, count: swarm.producers)
         deniedSince = Array(repeating: nil, count: swarm.readers)
