@@ -27,7 +27,9 @@ package enum AttributeBodyError: Error, Hashable, Sendable, CustomStringConverti
     }
 }
 
-/// Turns the body of a load into entries. A bad row is told and left out; the others go in.
+/// Turns the body of a load into entries, slice by slice: entries may take many times the bytes of
+/// the body (a row of commas has each column's name), so that they are never all there at once. A
+/// bad row is told and left out; the others go in.
 package struct AttributeParser: Sendable {
     package struct Reject: Hashable, Sendable {
         /// The physical line on which the row begins, counted from 1.
@@ -35,46 +37,120 @@ package struct AttributeParser: Sendable {
         package var detail: String
     }
 
-    package private(set) var entries: [AttributeEntry] = []
+    /// Where the body is read.
+    private enum Source: Sendable {
+        case csv(CSVReader, Table)
+        case ndjson(Lines)
+    }
+
+    private struct Table: Sendable {
+        var columns: [[UInt8]]
+        var key: Int
+    }
+
+    private struct Lines: Sendable {
+        var start: Int
+        var number = 0
+
+        /// The next line that is not blank; nil at the end of the body.
+        mutating func next(of body: [UInt8]) -> ArraySlice<UInt8>? {
+            while start < body.count {
+                number += 1
+                let end = body[start...].firstIndex(of: 0x0a) ?? body.count
+                let text = body[start..<end]
+                start = end + 1
+                if !text.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { return text }
+            }
+            return nil
+        }
+    }
+
+    /// Rows that were read, also those that were left out.
+    package private(set) var rows = 0
     /// The first `Limits.errorsInAnswerMax` rows that were left out.
     package private(set) var rejects: [Reject] = []
     package private(set) var rejectedCount = 0
+    private let body: [UInt8]
     private let keyField: [UInt8]
+    private var source: Source
 
     /// CSV: the first line names the columns, all values are strings. NDJSON: an object per line,
     /// values stay what they are. The field `keyField` is the row's key and none of its attributes.
     package init(
         _ body: [UInt8], format: AttributeFormat, keyField: String = "key"
     ) throws(AttributeBodyError) {
+        self.body = body
         self.keyField = Array(keyField.utf8)
         switch format {
-        case .csv: try readCSV(body)
-        case .ndjson: readNDJSON(body)
-        }
-    }
-
-    private mutating func readCSV(_ body: [UInt8]) throws(AttributeBodyError) {
-        var reader = CSVReader(body)
-        guard let (header, _) = reader.next() else { throw .noHeader }
-        let columns = try columns(header)
-        guard let keyColumn = columns.firstIndex(of: keyField) else {
-            throw .noKeyColumn(
-                String(decoding: keyField, as: UTF8.self),
-                columns: columns.map { String(decoding: $0, as: UTF8.self) })
-        }
-        while let (record, line) = reader.next() {
-            switch record {
-            case .malformed(let problem):
-                reject(line, problem)
-            case .fields(let fields) where fields.count != columns.count:
-                reject(line, "\(fields.count) fields, the first line names \(columns.count)")
-            case .fields(let fields):
-                take(fields, columns, keyColumn, line: line)
+        case .csv:
+            var reader = CSVReader(body)
+            guard let (header, _) = reader.next() else { throw .noHeader }
+            let columns = try Self.columns(header)
+            guard let key = columns.firstIndex(of: self.keyField) else {
+                throw .noKeyColumn(
+                    keyField, columns: columns.map { String(decoding: $0, as: UTF8.self) })
             }
+            source = .csv(reader, Table(columns: columns, key: key))
+        case .ndjson:
+            source = .ndjson(Lines(start: body.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0))
         }
     }
 
-    private func columns(_ header: CSVReader.Record) throws(AttributeBodyError) -> [[UInt8]] {
+    /// The entries of the next `rows` rows, or of fewer once they take `bytes` of memory; empty
+    /// where all of them are left out, nil at the end of the body.
+    package mutating func next(rows: Int, bytes: Int) -> [AttributeEntry]? {
+        var entries: [AttributeEntry] = []
+        var size = 0
+        let first = self.rows
+        while self.rows - first < rows, size < bytes {
+            guard let row = nextRow() else { return self.rows > first ? entries : nil }
+            guard case .entry(let entry) = row else { continue }
+            size += entry.footprint
+            entries.append(entry)
+        }
+        return entries
+    }
+
+    /// Whether more than `max` rows are still to be read. No row is shorter than a line, so that
+    /// most bodies need not be parsed for it.
+    package func hasRows(beyond max: Int) -> Bool {
+        var ends = 0
+        for byte in body where byte == 0x0a { ends += 1 }
+        guard ends + 1 > max else { return false }
+        var probe = self
+        while probe.rows - rows <= max {
+            if probe.nextRow() == nil { return false }
+        }
+        return true
+    }
+
+    private enum Row {
+        case entry(AttributeEntry)
+        case rejected
+    }
+
+    /// Nil at the end of the body.
+    private mutating func nextRow() -> Row? {
+        let row: Row?
+        switch source {
+        case .csv(var reader, let table):
+            let next = reader.next()
+            source = .csv(reader, table)
+            row = next.map { take($0.record, table, line: $0.line) }
+        case .ndjson(var lines):
+            let text = lines.next(of: body)
+            source = .ndjson(lines)
+            row = text.map { take(text: $0, line: lines.number) }
+        }
+        if row != nil { rows += 1 }
+        return row
+    }
+
+    // MARK: - CSV
+
+    private static func columns(
+        _ header: CSVReader.Record
+    ) throws(AttributeBodyError) -> [[UInt8]] {
         guard case .fields(let columns) = header else {
             if case .malformed(let problem) = header { throw .malformedHeader(problem) }
             throw .noHeader
@@ -89,11 +165,20 @@ package struct AttributeParser: Sendable {
         return columns
     }
 
-    private mutating func take(
-        _ fields: [[UInt8]], _ columns: [[UInt8]], _ keyColumn: Int, line: Int
-    ) {
+    private mutating func take(_ record: CSVReader.Record, _ table: Table, line: Int) -> Row {
+        let fields: [[UInt8]]
+        switch record {
+        case .malformed(let problem):
+            return reject(line, problem)
+        case .fields(let found):
+            fields = found
+        }
+        let columns = table.columns
+        guard fields.count == columns.count else {
+            return reject(line, "\(fields.count) fields, the first line names \(columns.count)")
+        }
         var members: [JSONCanonical.Member] = []
-        for (position, field) in fields.enumerated() where position != keyColumn {
+        for (position, field) in fields.enumerated() where position != table.key {
             guard String(validating: field, as: UTF8.self) != nil else {
                 let column = String(decoding: columns[position], as: UTF8.self)
                 return reject(line, "the column \(column) is no UTF-8")
@@ -101,32 +186,24 @@ package struct AttributeParser: Sendable {
             members.append(
                 JSONCanonical.Member(name: columns[position], value: JSONCanonical.string(field)))
         }
-        take(key: fields[keyColumn], JSONCanonical.sorted(members), line: line)
+        return take(key: fields[table.key], JSONCanonical.sorted(members), line: line)
     }
 
-    private mutating func readNDJSON(_ body: [UInt8]) {
-        var start = body.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0
-        var line = 0
-        while start < body.count {
-            line += 1
-            let end = body[start...].firstIndex(of: 0x0a) ?? body.count
-            let text = body[start..<end]
-            start = end + 1
-            if text.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { continue }
-            // Canonical form is no longer than what was written, but for a few escapes.
-            guard text.count <= 8 * CatalogLimits.rowMax else {
-                reject(line, "longer than \(8 * CatalogLimits.rowMax) bytes")
-                continue
-            }
-            do throws(JSONTextError) {
-                try take(JSONCanonical.members(of: text), line: line)
-            } catch {
-                reject(line, "no JSON object: \(error)")
-            }
+    // MARK: - NDJSON
+
+    private mutating func take(text: ArraySlice<UInt8>, line: Int) -> Row {
+        // Canonical form is no longer than what was written, but for a few escapes.
+        guard text.count <= 8 * CatalogLimits.rowMax else {
+            return reject(line, "longer than \(8 * CatalogLimits.rowMax) bytes")
+        }
+        do throws(JSONTextError) {
+            return try take(JSONCanonical.members(of: text), line: line)
+        } catch {
+            return reject(line, "no JSON object: \(error)")
         }
     }
 
-    private mutating func take(_ object: [JSONCanonical.Member], line: Int) {
+    private mutating func take(_ object: [JSONCanonical.Member], line: Int) -> Row {
         var members = object
         guard let position = members.firstIndex(where: { $0.name == keyField }) else {
             return reject(line, "no field \(String(decoding: keyField, as: UTF8.self))")
@@ -134,13 +211,17 @@ package struct AttributeParser: Sendable {
         let key = members.remove(at: position).value
         switch key.first {
         case UInt8(ascii: "{"), UInt8(ascii: "["), UInt8(ascii: "n"):
-            reject(line, "the key is no string or number")
+            return reject(line, "the key is no string or number")
         default:
-            take(key: JSONCanonical.plain(key), members, line: line)
+            return take(key: JSONCanonical.plain(key), members, line: line)
         }
     }
 
-    private mutating func take(key: [UInt8], _ members: [JSONCanonical.Member], line: Int) {
+    // MARK: - Both
+
+    private mutating func take(
+        key: [UInt8], _ members: [JSONCanonical.Member], line: Int
+    ) -> Row {
         guard AttributeRow.isKey(key) else {
             return reject(
                 line, key.isEmpty ? "an empty key" : "the key is no UTF-8 of up to \(Limits.keyMax)"
@@ -151,13 +232,14 @@ package struct AttributeParser: Sendable {
             return reject(
                 line, "\(json.count) bytes of attributes, at most \(CatalogLimits.rowMax) are kept")
         }
-        entries.append(AttributeEntry(key: key, json: json))
+        return .entry(AttributeEntry(key: key, json: json))
     }
 
-    private mutating func reject(_ line: Int, _ detail: String) {
+    private mutating func reject(_ line: Int, _ detail: String) -> Row {
         rejectedCount += 1
         if rejects.count < Limits.errorsInAnswerMax {
             rejects.append(Reject(line: line, detail: detail))
         }
+        return .rejected
     }
 }

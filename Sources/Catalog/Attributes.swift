@@ -37,6 +37,8 @@ package enum CatalogLimits {
     /// One row's canonical JSON.
     package static let rowMax = 64 << 10
     package static let columnsMax = 1024
+    /// What an entry takes beside its bytes: itself, and the heads of its two arrays.
+    package static let entryOverhead = 128
     package static let jsonDepthMax = 32
     package static let versionAheadMax: Duration = .seconds(300)
     /// Files up to this size are checked page by page when they are opened; larger ones would hold
@@ -66,6 +68,11 @@ package struct AttributeEntry: Hashable, Sendable {
     package init(key: [UInt8], json: [UInt8]?) {
         self.key = key
         self.json = json
+    }
+
+    /// About what it takes of memory, in bytes.
+    package var footprint: Int {
+        key.count + (json?.count ?? 0) + CatalogLimits.entryOverhead
     }
 }
 

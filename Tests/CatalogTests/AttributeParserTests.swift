@@ -7,10 +7,26 @@ private func text(_ bytes: [UInt8]?) -> String? {
     bytes.map { String(decoding: $0, as: UTF8.self) }
 }
 
+/// What a body comes to, read in one slice.
+struct ParsedAttributes {
+    let entries: [AttributeEntry]
+    let rejects: [AttributeParser.Reject]
+    let rejectedCount: Int
+
+    init(
+        _ body: [UInt8], format: AttributeFormat, keyField: String = "key"
+    ) throws(AttributeBodyError) {
+        var parser = try AttributeParser(body, format: format, keyField: keyField)
+        entries = parser.next(rows: .max, bytes: .max) ?? []
+        rejects = parser.rejects
+        rejectedCount = parser.rejectedCount
+    }
+}
+
 private func parse(
     _ body: String, _ format: AttributeFormat = .csv, key: String = "key"
-) throws -> AttributeParser {
-    try AttributeParser(Array(body.utf8), format: format, keyField: key)
+) throws -> ParsedAttributes {
+    try ParsedAttributes(Array(body.utf8), format: format, keyField: key)
 }
 
 @Suite struct AttributeParserTests {
@@ -107,9 +123,9 @@ private func parse(
     @Test("NDJSON: invalid UTF-8 is told")
     func badUTF8() throws {
         let line = Array(#"{"key":"a","b":""#.utf8) + [0xc3, 0x28] + Array(#""}"#.utf8)
-        #expect(try AttributeParser(line, format: .ndjson).rejectedCount == 1)
+        #expect(try ParsedAttributes(line, format: .ndjson).rejectedCount == 1)
         let csv = Array("key,b\na,".utf8) + [0xff, 0x0a]
-        #expect(try AttributeParser(csv, format: .csv).rejectedCount == 1)
+        #expect(try ParsedAttributes(csv, format: .csv).rejectedCount == 1)
     }
 
     @Test("A row above rowMax, a key above keyMax and JSON below jsonDepthMax are left out")
@@ -136,6 +152,54 @@ private func parse(
         let parser = try parse("key,d\n" + String(repeating: "a\n", count: 50))
         #expect(parser.rejectedCount == 50)
         #expect(parser.rejects.count == Limits.errorsInAnswerMax)
+    }
+
+    @Test(
+        "A body is read slice by slice, each bounded by rows and by what its entries take",
+        arguments: [AttributeFormat.csv, .ndjson])
+    func slices(format: AttributeFormat) throws {
+        let rows = (0..<10).map { number in
+            format == .csv ? "k\(number),x\n" : #"{"key":"k\#(number)","d":"x"}"# + "\n"
+        }
+        let body = Array(((format == .csv ? "key,d\n" : "") + rows.joined()).utf8)
+        let whole = try ParsedAttributes(body, format: format).entries
+        #expect(whole.count == 10)
+        var parser = try AttributeParser(body, format: format)
+        #expect(parser.next(rows: 4, bytes: .max)?.count == 4)
+        #expect(parser.rows == 4)
+        // The second entry reaches the bound.
+        let entry = whole[0].footprint
+        #expect(entry == CatalogLimits.entryOverhead + 2 + #"{"d":"x"}"#.utf8.count)
+        #expect(parser.next(rows: 4, bytes: entry + 1) == Array(whole[4..<6]))
+        #expect(parser.next(rows: .max, bytes: .max) == Array(whole[6...]))
+        #expect(parser.next(rows: .max, bytes: .max) == nil)
+        #expect(parser.rows == 10)
+    }
+
+    @Test("A slice of rows that are all left out is no end")
+    func rejectedSlice() throws {
+        var parser = try AttributeParser(
+            Array("key,d\nx\ny\na,1\n".utf8), format: .csv)
+        #expect(parser.next(rows: 2, bytes: .max) == [])
+        #expect(parser.next(rows: 2, bytes: .max)?.map { text($0.key) } == ["a"])
+        #expect(parser.next(rows: 2, bytes: .max) == nil)
+        #expect(parser.rows == 3 && parser.rejectedCount == 2)
+    }
+
+    @Test("Rows beyond a bound are told before any is taken; lines within a field are no rows")
+    func rowsBeyond() throws {
+        func has(_ body: String, _ format: AttributeFormat, beyond max: Int) throws -> Bool {
+            let parser = try AttributeParser(Array(body.utf8), format: format)
+            let has = parser.hasRows(beyond: max)
+            #expect(parser.rows == 0)
+            return has
+        }
+        let three = "key,d\na,1\nb\nc,3"
+        #expect(try has(three, .csv, beyond: 2))
+        #expect(try !has(three, .csv, beyond: 3))
+        #expect(try !has("key,d\na,\"1\n2\n3\n4\"\n\n\nb,2\n", .csv, beyond: 2))
+        #expect(try has("[]\n\n{}\n", .ndjson, beyond: 1))
+        #expect(try !has("[]\n\n{}\n", .ndjson, beyond: 2))
     }
 
     @Test("Texts in all scripts keep their bytes, in either Unicode form")
@@ -180,7 +244,7 @@ private func parse(
             let body = (0..<random.below(60)).map { _ in random.pick(alphabet) }
             for format in [AttributeFormat.csv, .ndjson] {
                 do {
-                    let parser = try AttributeParser(body, format: format)
+                    let parser = try ParsedAttributes(body, format: format)
                     #expect(
                         parser.entries.allSatisfy {
                             $0.json.map(JSONCanonical.isCanonicalObject) ?? false

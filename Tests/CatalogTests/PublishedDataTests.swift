@@ -8,9 +8,9 @@ private let folder = ProcessInfo.processInfo.environment["QUIPU_TEST_DATA"].map 
 
 @Suite(.enabled(if: folder != nil, "QUIPU_TEST_DATA names no folder of published data"))
 struct PublishedDataTests {
-    private func parse(_ name: String, _ format: AttributeFormat) throws -> AttributeParser {
+    private func parse(_ name: String, _ format: AttributeFormat) throws -> ParsedAttributes {
         let bytes = try Data(contentsOf: URL(fileURLWithPath: (folder ?? "") + "/" + name))
-        return try AttributeParser(Array(bytes), format: format, keyField: "video_id")
+        return try ParsedAttributes(Array(bytes), format: format, keyField: "video_id")
     }
 
     @Test(

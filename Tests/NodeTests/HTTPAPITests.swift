@@ -36,8 +36,18 @@ final class ScriptedAttributes: AttributeServing {
     private let known: [[UInt8]: [UInt8]]
     private let isBroken: Bool
     private let isStale: Bool
+    private let puts = Mutex<[Int]>([])
+    /// How many more are stored.
+    private let putsMax: Int
 
-    init(_ known: [String: String] = [:], isBroken: Bool = false, isStale: Bool = false) {
+    /// Entries of each put.
+    var sizes: [Int] { puts.withLock { $0 } }
+
+    init(
+        _ known: [String: String] = [:], isBroken: Bool = false, isStale: Bool = false,
+        putsMax: Int = .max
+    ) {
+        self.putsMax = putsMax
         self.known = Dictionary(
             uniqueKeysWithValues: known.map { (Array($0.key.utf8), Array($0.value.utf8)) })
         self.isBroken = isBroken
@@ -65,7 +75,12 @@ final class ScriptedAttributes: AttributeServing {
     }
 
     func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
-        if isBroken { throw .busy }
+        let isTaken = puts.withLock { puts in
+            guard puts.count < putsMax else { return false }
+            puts.append(entries.count)
+            return true
+        }
+        if isBroken || !isTaken { throw .busy }
         return AttributesPut(written: entries.count, unchanged: 0)
     }
 
@@ -89,6 +104,7 @@ struct APIFixture {
         attributes: ScriptedAttributes = ScriptedAttributes(), parksAny: Bool = false,
         parked: ParkedListing = ParkedListing(count: 0, bytes: 0, items: []),
         keeper: SnapshotService? = nil, placement rule: KeyPlacement.Rule = .key,
+        bodies: ByteBudget = ByteBudget(max: RuntimeLimits.bodiesBytesMax),
         _ reply: @escaping @Sendable (ClientRequest) -> ClientResponse = { _ in .flushed }
     ) throws {
         let members = ["n1", "n2", "n3"].map {
@@ -116,7 +132,7 @@ struct APIFixture {
                 threads: 1, rules: RuleTable(FoldRules()), placement: placement,
                 metrics: metrics),
             sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
-            keeper: keeper, state: state, clock: { APIFixture.now })
+            keeper: keeper, bodies: bodies, state: state, clock: { APIFixture.now })
     }
 
     func call(

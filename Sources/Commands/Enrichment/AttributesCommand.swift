@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Core
 
 struct AttributesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,8 +21,9 @@ struct AttributesLoadCommand: AsyncParsableCommand {
             Example: quipu attributes load videos.csv --key-field video_id
             """)
 
-    /// With the longest record on top a request stays below 8 MiB.
-    private static let chunkBytes = 6 << 20
+    /// With the longest record on top a request stays below 8 MiB, and far below the rows that a
+    /// node takes at once: where a quote is without its mate, a record is many rows to the node.
+    private static let part = CutLimits(events: Limits.attributeRowsMax / 4, bytes: 6 << 20)
 
     @Argument(help: "The file; - is standard input.")
     var file: String
@@ -34,8 +36,7 @@ struct AttributesLoadCommand: AsyncParsableCommand {
 
     func run() async throws {
         let cutter = FileCutter(
-            files: [file], format: nil,
-            limits: CutLimits(events: .max, bytes: AttributesLoadCommand.chunkBytes))
+            files: [file], format: nil, limits: AttributesLoadCommand.part)
         try await connection.withClient { client in
             var sums: [(name: String, sum: Int)] = []
             var rows = 0

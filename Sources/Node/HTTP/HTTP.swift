@@ -85,6 +85,10 @@ package enum HTTPLimits {
     package static let foldRetry: Duration = .milliseconds(50)
     package static let idempotencyKeyMax = 255
     package static let attributesBodyMax = 16 << 20
+    /// Rows of a load that are read and stored together, in one transaction, or fewer that take so
+    /// many bytes of memory.
+    package static let attributeRowsAtOnce = 2000
+    package static let attributeBytesAtOnce = 4 << 20
     package static let retryAfterSeconds = 1
     /// A disk is not freed from one second to the next.
     package static let retryAfterDiskSeconds = 10

@@ -35,29 +35,41 @@ package enum AttributeFailure: Error, Sendable {
 }
 
 /// `PUT /v1/attributes` and `GET /v1/attributes/{key}`
+///
+/// A load that cannot be read or has too many rows stores nothing. Else it is stored in slices, in
+/// order: one that breaks off has stored the rows of the slices before. Sending it again is
+/// harmless, what is there already does not change.
 extension HTTPAPI {
     func putAttributes(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
         try allow(call, ["PUT", "POST"])
         try call.query.expect(only: ["key_field"])
         let format = try attributeFormat(call)
-        let body = try await attributeBody(call)
-        let parser: AttributeParser
-        do throws(AttributeBodyError) {
-            parser = try AttributeParser(
-                body, format: format, keyField: call.query["key_field"] ?? "key")
+        var held = 0
+        defer { bodies.give(back: held) }
+        let body = try await attributeBody(call, &held)
+        var parser = try await attributeParser(body, format, call.query["key_field"] ?? "key")
+        var sum = AttributesPut(written: 0, unchanged: 0)
+        do throws(Problem) {
+            while let slice = try await attributeSlice(parser) {
+                defer { bodies.give(back: slice.bytes) }
+                parser = slice.parser
+                if slice.entries.isEmpty { continue }
+                let put = try await store(slice.entries)
+                sum.written += put.written
+                sum.unchanged += put.unchanged
+            }
         } catch {
-            throw .badRequest("\(error)")
-        }
-        let result: AttributesPut
-        do throws(AttributeFailure) {
-            result = try await attributes.put(parser.entries)
-        } catch {
-            throw error.problem
+            var problem = error
+            let stored = sum.written + sum.unchanged
+            if stored > 0 {
+                problem.detail += "; the first \(stored) rows are stored, send all of them again"
+            }
+            throw problem
         }
         return .json { json in
-            json.field("rows", parser.entries.count + parser.rejectedCount)
-            json.field("written", result.written)
-            json.field("unchanged", result.unchanged)
+            json.field("rows", parser.rows)
+            json.field("written", sum.written)
+            json.field("unchanged", sum.unchanged)
             json.field("rejected", parser.rejectedCount)
             json.field(
                 "errors",
@@ -69,6 +81,63 @@ extension HTTPAPI {
                         }
                     }
                 })
+        }
+    }
+
+    /// Ready to read the first row of a body that has not too many.
+    private func attributeParser(
+        _ body: [UInt8], _ format: AttributeFormat, _ keyField: String
+    ) async throws(Problem) -> AttributeParser {
+        let max = Limits.attributeRowsMax
+        let result = await folds.run(bytes: body.count) {
+            Result { () throws(AttributeBodyError) in
+                let parser = try AttributeParser(body, format: format, keyField: keyField)
+                return (parser, parser.hasRows(beyond: max))
+            }
+        }
+        guard let result else { throw .attributesWait }
+        switch result {
+        case .success(let (parser, hasMore)):
+            guard !hasMore else { throw .tooManyAttributeRows }
+            return parser
+        case .failure(let error):
+            throw .badRequest("\(error)")
+        }
+    }
+
+    private struct AttributeSlice: Sendable {
+        /// Behind the slice's rows.
+        var parser: AttributeParser
+        var entries: [AttributeEntry]
+        /// Taken from the budget of all bodies.
+        var bytes: Int
+    }
+
+    /// The next rows of a load; nil at its end.
+    private func attributeSlice(
+        _ parser: AttributeParser
+    ) async throws(Problem) -> AttributeSlice? {
+        let bodies = bodies
+        let max = HTTPLimits.attributeBytesAtOnce
+        let result = await folds.run(bytes: max) { () -> Result<AttributeSlice?, Problem> in
+            var parser = parser
+            let entries = parser.next(rows: HTTPLimits.attributeRowsAtOnce, bytes: max)
+            guard let entries else { return .success(nil) }
+            let bytes = entries.reduce(0) { $0 + $1.footprint }
+            guard bodies.take(bytes) else { return .failure(.attributesFull(bodies.max)) }
+            return .success(AttributeSlice(parser: parser, entries: entries, bytes: bytes))
+        }
+        guard let result else { throw .attributesWait }
+        return try result.get()
+    }
+
+    private func store(
+        _ entries: [AttributeEntry]
+    ) async throws(Problem) -> AttributesPut {
+        do throws(AttributeFailure) {
+            return try await attributes.put(entries)
+        } catch {
+            throw error.problem
         }
     }
 
@@ -109,13 +178,14 @@ extension HTTPAPI {
         }
     }
 
-    private func attributeBody(_ call: HTTPCall) async throws(Problem) -> [UInt8] {
+    /// - Parameter held: what the body takes of the budget, to be given back also after an error.
+    private func attributeBody(
+        _ call: HTTPCall, _ held: inout Int
+    ) async throws(Problem) -> [UInt8] {
         let encoding = try StreamEncoding.named(call.header("Content-Encoding"), outcome: nil)
         var body: [UInt8] = []
         let inflater = encoding.map { BodyInflater($0) }
         let max = HTTPLimits.attributesBodyMax
-        var reserved = 0
-        defer { bodies.give(back: reserved) }
         do {
             for try await chunk in call.body {
                 let before = body.count
@@ -128,10 +198,8 @@ extension HTTPAPI {
                 }
                 if body.count > max { throw BodyInflater.Failure.tooLarge(max: max) }
                 let grown = body.count - before
-                guard bodies.take(grown) else {
-                    throw Problem.overloaded("all bodies together hold \(bodies.max) bytes")
-                }
-                reserved += grown
+                guard bodies.take(grown) else { throw Problem.attributesFull(bodies.max) }
+                held += grown
             }
             try inflater?.finish()
         } catch let failure as BodyInflater.Failure {
@@ -146,6 +214,28 @@ extension HTTPAPI {
             throw .badRequest("the body ended early: \(error)")
         }
         return body
+    }
+}
+
+extension Problem {
+    fileprivate static let tooManyAttributeRows = Problem(
+        413, "too-large", "The body has too many rows",
+        "a load has at most \(Limits.attributeRowsMax) rows; split it, as quipu attributes load "
+            + "does (a CSV's first line goes before each part)")
+
+    /// Folding and loads share threads.
+    fileprivate static let attributesWait = withoutOutcome(
+        .overloaded("as many batches and loads as may wait to be read"))
+
+    fileprivate static func attributesFull(_ max: Int) -> Problem {
+        withoutOutcome(.overloaded("all bodies together hold \(max) bytes"))
+    }
+
+    /// Loads are not counted.
+    private static func withoutOutcome(_ problem: Problem) -> Problem {
+        var problem = problem
+        problem.outcome = nil
+        return problem
     }
 }
 

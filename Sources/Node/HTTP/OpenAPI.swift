@@ -119,7 +119,7 @@ package enum OpenAPI {
         "/v1/parked":{"get":{"summary":"Batches that this node keeps for level ANY",
         "parameters":[{"$ref":"#/components/parameters/limit"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
-        "/v1/attributes":{"put":{"summary":"Load attributes of keys",
+        "/v1/attributes":{"put":{"summary":"Load attributes of keys, at most 200,000 rows",
         "parameters":[{"name":"key_field","in":"query","schema":{"type":"string"}}],
         "requestBody":{"required":true,"content":{"text/csv":{},"application/x-ndjson":{}}},
         "responses":{"200":{"$ref":"#/components/responses/ok"},

@@ -84,6 +84,14 @@ package final class FoldPool: Sendable {
         return try result.get()
     }
 
+    /// Runs other work that is pure and may take as long as folding so many bytes; nil where too
+    /// much waits.
+    package func run<Result: Sendable>(
+        bytes: Int, _ body: @escaping @Sendable () -> Result
+    ) async -> Result? {
+        await (bytes > RuntimeLimits.largeFoldBytes ? largeWorkers : workers).run(body)
+    }
+
     private func fold(
         now bytes: [UInt8], id: BatchID, createdAt: WallTime, parameters: ParseParameters
     ) throws(FoldFailure) -> FoldedRecord {

@@ -1,0 +1,83 @@
+import Catalog
+import Core
+import Node
+import Testing
+
+/// `PUT /v1/attributes`: what a load may take of a node.
+@Suite struct HTTPAttributeTests {
+    private static let csv = ["Content-Type": "text/csv"]
+
+    @Test("A load of the most rows is stored in transactions of a bounded size, one row more is not")
+    func rows() async throws {
+        let max = Limits.attributeRowsMax
+        let attributes = ScriptedAttributes()
+        let budget = ByteBudget(max: RuntimeLimits.bodiesBytesMax)
+        let fixture = try APIFixture(attributes: attributes, bodies: budget)
+        let body = "key\n" + String(repeating: "a\n", count: max)
+        let most = await fixture.call("PUT", "/v1/attributes", Self.csv, body: body)
+        #expect(most.status == 200)
+        #expect(
+            most.text.hasPrefix(#"{"rows":\#(max),"written":\#(max),"unchanged":0,"#),
+            "\(most.text)")
+        let rows = HTTPLimits.attributeRowsAtOnce
+        #expect(attributes.sizes == Array(repeating: rows, count: max / rows))
+
+        let more = await fixture.call("PUT", "/v1/attributes", Self.csv, body: body + "b,\n")
+        #expect(more.status == 413)
+        #expect(more.contentType == "application/problem+json")
+        #expect(more.text.contains("at most \(max) rows; split it"), "\(more.text)")
+        // Not one of its rows was stored, and all that was held is given back.
+        #expect(attributes.sizes.count == max / rows)
+        #expect(budget.inUse == 0)
+    }
+
+    @Test("Rows that are many times their text are stored in slices that take bounded memory")
+    func wideRows() async throws {
+        let names = (0..<1000).map { "a column with a long name, number \($0)" }
+        let body =
+            "key," + names.map { "\"\($0)\"" }.joined(separator: ",") + "\n"
+            + String(repeating: "k" + String(repeating: ",", count: 1000) + "\n", count: 400)
+        let attributes = ScriptedAttributes()
+        let fixture = try APIFixture(attributes: attributes)
+        let reply = await fixture.call("PUT", "/v1/attributes", Self.csv, body: body)
+        #expect(reply.text.hasPrefix(#"{"rows":400,"written":400,"#), "\(reply.text)")
+        // Its 1 KB is some 43 KB of JSON.
+        #expect(attributes.sizes.count > 3)
+        #expect(attributes.sizes.allSatisfy { $0 < 200 })
+        #expect(attributes.sizes.reduce(0, +) == 400)
+    }
+
+    @Test("Entries count against the budget of all bodies, as the body does while it is stored")
+    func budget() async throws {
+        let body = "key\n" + String(repeating: "a\n", count: 100)
+        let entry = AttributeEntry(key: [0x61], json: Array("{}".utf8)).footprint
+        let needed = body.utf8.count + 100 * entry
+        for (max, status) in [(needed, 200), (needed - 1, 429), (body.utf8.count - 1, 429)] {
+            let budget = ByteBudget(max: max)
+            let attributes = ScriptedAttributes()
+            let fixture = try APIFixture(attributes: attributes, bodies: budget)
+            let reply = await fixture.call("PUT", "/v1/attributes", Self.csv, body: body)
+            #expect(reply.status == status, "\(max): \(reply.text)")
+            #expect(!reply.text.contains("outcome"))
+            #expect(attributes.sizes == (status == 200 ? [100] : []))
+            #expect(budget.inUse == 0)
+        }
+    }
+
+    @Test("A load that breaks off says how many of its rows are stored")
+    func brokenOff() async throws {
+        let attributes = ScriptedAttributes(putsMax: 1)
+        let fixture = try APIFixture(attributes: attributes)
+        let rows = HTTPLimits.attributeRowsAtOnce
+        let reply = await fixture.call(
+            "PUT", "/v1/attributes", Self.csv,
+            body: "key\n" + String(repeating: "a\n", count: rows + 1))
+        #expect(reply.status == 503)
+        #expect(
+            reply.text.contains("the first \(rows) rows are stored, send all of them again"),
+            "\(reply.text)")
+        let whole = try APIFixture(attributes: ScriptedAttributes(putsMax: 0))
+        let nothing = await whole.call("PUT", "/v1/attributes", Self.csv, body: "key\na\n")
+        #expect(nothing.status == 503 && !nothing.text.contains("are stored"))
+    }
+}
