@@ -10,6 +10,9 @@ struct CSVReader {
     private var position: Int
     /// The physical line of the next record, counted from 1.
     private(set) var line = 1
+    /// Up to here a malformed record was read in vain, and its lines are read again, each as a
+    /// record.
+    private var readBefore = 0
 
     init(_ text: [UInt8]) {
         self.text = text
@@ -27,32 +30,49 @@ struct CSVReader {
         return nil
     }
 
-    /// Consumes the record and its line end. A malformed record ends at its physical line's end, so
-    /// that the next one is read as if nothing had happened.
+    /// Consumes the record and its line end. A malformed one ends at its first line feed: a quote
+    /// that is never closed must not swallow the rows behind it.
+    ///
+    /// That keeps the work linear. What is read again holds line feeds only where the first reading
+    /// was within quotes. There the second one is without: it takes each mark the other way round,
+    /// and ends at the line feed. A mark inside a bare field, which opens nothing and would bring
+    /// both readings in step, is a fault in text that is read again.
     private mutating func record() -> Record {
+        let (start, startLine) = (position, line)
         var fields: [[UInt8]] = []
         while true {
             var field: [UInt8] = []
-            if position < text.count, text[position] == UInt8(ascii: "\"") {
-                if let problem = quoted(into: &field) {
-                    skipLine()
-                    return .malformed(problem)
-                }
-            } else {
-                let start = position
-                while position < text.count, !isDelimiter(text[position]) { position += 1 }
-                field = Array(text[start..<position])
-            }
-            guard fields.count < CatalogLimits.columnsMax else {
+            let isQuoted = position < text.count && text[position] == UInt8(ascii: "\"")
+            if let problem = isQuoted ? quoted(into: &field) : bare(into: &field) {
+                readBefore = max(readBefore, position)
+                (position, line) = (start, startLine)
                 skipLine()
-                return .malformed("more than \(CatalogLimits.columnsMax) fields")
+                return .malformed(problem)
             }
             fields.append(field)
             guard position < text.count, text[position] == UInt8(ascii: ",") else { break }
             position += 1
+            if fields.count == CatalogLimits.columnsMax {
+                readBefore = max(readBefore, position)
+                (position, line) = (start, startLine)
+                skipLine()
+                return .malformed("more than \(CatalogLimits.columnsMax) fields")
+            }
         }
         skipLine()
         return .fields(fields)
+    }
+
+    private mutating func bare(into field: inout [UInt8]) -> String? {
+        let start = position
+        while position < text.count, !isDelimiter(text[position]) {
+            if position < readBefore, text[position] == UInt8(ascii: "\"") {
+                return "a quotation mark inside a field that is not quoted, behind one without mate"
+            }
+            position += 1
+        }
+        field = Array(text[start..<position])
+        return nil
     }
 
     /// A field in quotes, from its opening quote to behind its closing one.
@@ -67,7 +87,10 @@ struct CSVReader {
                 if text[position] == byte {
                     position += 1
                 } else {
-                    return isDelimiter(text[position]) ? nil : "text after a closing quote"
+                    if isDelimiter(text[position]) { return nil }
+                    // The mark itself may be that of another row.
+                    position -= 1
+                    return "text after a closing quote"
                 }
             } else if byte == 0x0a {
                 line += 1

@@ -60,12 +60,39 @@ private func parse(
         #expect(parser.rejects[2].detail == "an empty key")
     }
 
-    @Test("CSV: a quote that is never closed is one bad row, told with where it opened")
+    @Test("CSV: a quote that is never closed costs its row, told with where it opened")
     func openQuote() throws {
-        let parser = try parse("key,d\na,1\nb,\"never\nclosed\n")
-        #expect(parser.entries.count == 1)
+        let parser = try parse("key,d\na,1\nb,\"never\nc,3\n\nd,\"\"\ne,5\n")
+        #expect(parser.entries.map { text($0.key) } == ["a", "c", "d", "e"])
+        #expect(text(parser.entries[2].json) == #"{"d":""}"#)
         #expect(parser.rejects.map(\.line) == [3])
         #expect(parser.rejects[0].detail == "the quote opened on line 3 is never closed")
+    }
+
+    @Test("CSV: a quote that another row's seems to close costs its row, not that one")
+    func strayQuote() throws {
+        let quoted = try parse("key,d\nb,\"never\nc,\"3\"\nd,\"4\n5\"\n")
+        #expect(quoted.entries.map { text($0.json) } == [#"{"d":"3"}"#, #"{"d":"4\n5"}"#])
+        #expect(quoted.rejects.map(\.line) == [2])
+        let bare = try parse("key,d\nb,\"never\nc,3\" disc\nd\n")
+        #expect(bare.entries.map { text($0.json) } == [#"{"d":"3\" disc"}"#])
+        #expect(bare.rejects.map(\.line) == [2, 4])
+    }
+
+    @Test("CSV: in lines that a bad row seemed to hold, a quote inside a bare field is told")
+    func readAgain() throws {
+        let parser = try parse("key,d\nb,\"x\nc,y\",\"z\nd,w\"v\ne,5\" disc\n")
+        #expect(parser.entries.map { text($0.json) } == [#"{"d":"w\"v"}"#, #"{"d":"5\" disc"}"#])
+        #expect(parser.rejects.map(\.line) == [2, 3])
+        #expect(parser.rejects[1].detail.hasPrefix("a quotation mark inside a field"))
+    }
+
+    @Test("CSV: of a row of too many fields the first line is left out")
+    func tooManyFields() throws {
+        let wide = String(repeating: ",\"x\"", count: CatalogLimits.columnsMax)
+        let parser = try parse("key,d\na\(wide)\nb,2\n")
+        #expect(parser.entries.map { text($0.key) } == ["b"])
+        #expect(parser.rejects.map(\.line) == [2])
     }
 
     @Test("CSV: a body without a usable first line is refused with the reason")

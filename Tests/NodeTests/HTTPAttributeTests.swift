@@ -7,7 +7,7 @@ import Testing
 @Suite struct HTTPAttributeTests {
     private static let csv = ["Content-Type": "text/csv"]
 
-    @Test("A load of the most rows is stored in transactions of a bounded size, one row more is not")
+    @Test("A load of the most rows is stored in bounded transactions, one row more is not")
     func rows() async throws {
         let max = Limits.attributeRowsMax
         let attributes = ScriptedAttributes()
