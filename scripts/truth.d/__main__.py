@@ -18,6 +18,7 @@ from cluster import Cluster, NodeError, die_with_parent
 from files import SOURCES, Source
 from http_client import HTTPClient, HTTPFailure, component
 from truth import Truth
+from videos import Videos
 
 _READERS = 16
 _ATTEMPTS = 5
@@ -189,6 +190,7 @@ async def check(options: argparse.Namespace, directory: Path, claim: Claims) -> 
                 truth.add(source.read(path))
             await run.send(source, paths, truth)
             await run.compare(source, truth)
+        await Videos(cluster, options.binary, claim, run.send).check(options.folder / "youtube")
         terminal.title("In the end")
         if late := await cluster.wait_until_ready(60):
             claim.fail(f"not ready: {'; '.join(late)}")
