@@ -149,7 +149,8 @@ extension QuipuClient {
     /// - Parameters:
     ///   - type: The events' type; `*` sums all types.
     ///   - key: The key, as it was sent; with `by` a value of that attribute.
-    ///   - by: An attribute: all keys count whose value of it is `key`. At most 10,000 keys.
+    ///   - by: An attribute: all keys count whose value of it is `key`. At most 10,000 keys, or
+    ///     1,000,000 with the step `all`.
     ///   - range: Selects windows whose start lies in it.
     ///   - step: The length of the windows: `1m`, `1h`, `1d`, `all` or the cluster's own; nil for
     ///     `1m`, or the cluster's own where that is longer.

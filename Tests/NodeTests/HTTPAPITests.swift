@@ -39,14 +39,17 @@ final class ScriptedAttributes: AttributeServing {
     private let puts = Mutex<[Int]>([])
     /// How many more are stored.
     private let putsMax: Int
+    /// Of a value the one key that has it is told so often.
+    private let repeats: Int
 
     /// Entries of each put.
     var sizes: [Int] { puts.withLock { $0 } }
 
     init(
         _ known: [String: String] = [:], isBroken: Bool = false, isStale: Bool = false,
-        putsMax: Int = .max
+        putsMax: Int = .max, repeats: Int = 1
     ) {
+        self.repeats = repeats
         self.putsMax = putsMax
         self.known = Dictionary(
             uniqueKeysWithValues: known.map { (Array($0.key.utf8), Array($0.value.utf8)) })
@@ -70,7 +73,8 @@ final class ScriptedAttributes: AttributeServing {
     func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> KnownKeys? {
         if isBroken { return nil }
         let found = known.filter { JSONCanonical.plainValue(of: name, in: $0.value) == value }
-        let sorted = found.keys.sorted { $0.lexicographicallyPrecedes($1) }
+        var sorted = found.keys.sorted { $0.lexicographicallyPrecedes($1) }
+        if repeats > 1, let key = sorted.first { sorted = Array(repeating: key, count: repeats) }
         return KnownKeys(Array(sorted.prefix(limit)), isStale: isStale)
     }
 

@@ -316,7 +316,36 @@ import Testing
         #expect(text.contains(#""total":{"count":\#(many)}"#), "\(text)")
         let beyond = try await fixture(HTTPLimits.groupKeysMax + 1).get("/v1/counts/view/x?by=c")
         #expect(beyond.status == 400)
-        #expect(beyond.text.contains("quipu top TYPE --by c"))
+        #expect(beyond.text.contains("step=all and in quipu top TYPE --by c"))
+    }
+
+    @Test("The total of a group of more keys than are read one by one comes from one scan")
+    func groupTotal() async throws {
+        let keys = HTTPLimits.groupKeysMax + 1
+        var attributes = ["other": #"{"c":"y"}"#]
+        for number in 0..<keys { attributes["k\(number)"] = #"{"c":"x"}"# }
+        let fixture = try Self.scan(
+            .totals(
+                Self.totals([("k0", 3), ("other", 50), ("k\(keys - 1)", 4), ("without any", 60)])),
+            attributes: ScriptedAttributes(attributes))
+        let target = "/v1/counts/view/x?by=c&from=2025-12-30&step=all"
+        let text = await fixture.get(target).text
+        #expect(text.contains(#""key":"x","by":"c","keys":\#(keys),"#), "\(text)")
+        #expect(text.contains(#""total":{"count":7},"windows":[],"replicas":["n2"]"#), "\(text)")
+        #expect(fixture.core.requests.count == 1)
+        guard case .read(.scan(let spec, let top), .quorum)? = fixture.core.requests.first else {
+            Issue.record("the core was not asked for a scan")
+            return
+        }
+        #expect(top == nil && spec.output == .totalsByKey)
+        #expect(spec.type == Array("view".utf8))
+        #expect(spec.from == Self.start - 2 * 1440 && spec.to == nil)
+
+        let beyond = ScriptedAttributes(
+            ["k": #"{"c":"x"}"#], repeats: HTTPLimits.groupTotalKeysMax + 1)
+        let refused = await (try Self.scan(.totals([]), attributes: beyond)).get(target)
+        #expect(refused.status == 400)
+        #expect(refused.text.contains("their total is in quipu top TYPE --by c"))
     }
 
     @Test("The top is ranked, joined and exact")

@@ -67,6 +67,8 @@ package enum HTTPLimits {
     /// Keys of a group, and reads for one answer: of each key in each partition that it lies in.
     package static let groupKeysMax = 10_000
     package static let seriesReadsMax = 10_000
+    /// Keys of a group of which only the total is asked for.
+    package static let groupTotalKeysMax = 1_000_000
     /// Of these so many at once.
     package static let seriesReadsAtOnce = 32
     /// How often reads are made until all are answered by one floor of retention.

@@ -16,13 +16,13 @@ extension HTTPAPI {
         var group: GroupName?
         var keys: [[UInt8]]
         if let by = call.query["by"], by != "key" {
-            let found = try await self.keys(with: key, of: by)
+            let found = try await self.keys(with: key, of: by, step: step)
             keys = found.keys
             group = GroupName(by: by, keys: keys.count, isStale: found.isStale)
         } else {
             keys = [try self.key(key)]
         }
-        let read = try await read(keys, wanted, bounds, consistency)
+        let read = try await read(keys, wanted, bounds, step: step, consistency)
         try allow(bounds, above: read.floor)
         let counts = CountsAnswer(
             type: type, key: key, rows: read.rows, bounds: bounds, step: step,

@@ -21,12 +21,25 @@ package struct GroupName: Hashable, Sendable {
 /// The windows of one key, or of all keys together whose attribute has a value. This node's catalog
 /// names these. Where the days of a key lie apart, each partition of a key is asked. Each is a
 /// query of its own, so that its count is as right as any, and what they add up to is exact.
+///
+/// Where these would be too many and only the total is asked for, all keys are scanned once, as for
+/// the top, and those of the group added up.
 extension HTTPAPI {
     func read(
-        _ keys: [[UInt8]], _ type: [UInt8]?, _ bounds: WindowBounds, _ consistency: Consistency
+        _ keys: [[UInt8]], _ type: [UInt8]?, _ bounds: WindowBounds, step: WindowStep,
+        _ consistency: Consistency
     ) async throws(Problem) -> KeyRows {
         let end = deadline
-        var open = try queries(keys, type, bounds)
+        guard var open = queries(keys, type, bounds) else {
+            guard step == .all else {
+                throw .badRequest(
+                    "\(keys.count) keys over this range are more than "
+                        + "\(HTTPLimits.seriesReadsMax) reads, since placement is key+day; ask for "
+                        + "a shorter range, or for the group's total: step=all, or quipu top TYPE "
+                        + "--by NAME")
+            }
+            return try await scan(keys, type, bounds, consistency, by: end)
+        }
         var found: [RetentionFloor: KeyRows] = [:]
         for _ in 0..<HTTPLimits.floorRoundsMax {
             try await read(open, consistency, by: end, into: &found)
@@ -73,9 +86,11 @@ extension HTTPAPI {
         }
     }
 
+    /// Nil where they are too many.
     private func queries(
         _ keys: [[UInt8]], _ type: [UInt8]?, _ bounds: WindowBounds
-    ) throws(Problem) -> [SeriesQuery] {
+    ) -> [SeriesQuery]? {
+        guard keys.count <= HTTPLimits.groupKeysMax else { return nil }
         var queries: [SeriesQuery] = []
         for key in keys {
             let places = placement.partitions(
@@ -86,25 +101,37 @@ extension HTTPAPI {
                         partition: partition, key: key, type: type, from: bounds.first,
                         to: bounds.end))
             }
-            guard queries.count <= HTTPLimits.seriesReadsMax else {
-                throw .badRequest(
-                    "\(keys.count) keys over this range are more than "
-                        + "\(HTTPLimits.seriesReadsMax) reads, since placement is key+day; ask for "
-                        + "a shorter range, or for the group's total: quipu top TYPE --by NAME")
-            }
+            guard queries.count <= HTTPLimits.seriesReadsMax else { return nil }
         }
         return queries
     }
 
-    /// The keys of a group, ascending.
-    func keys(with value: String, of name: String) async throws(Problem) -> KnownKeys {
+    /// The total of a group, out of those of all keys.
+    private func scan(
+        _ keys: [[UInt8]], _ type: [UInt8]?, _ bounds: WindowBounds, _ consistency: Consistency,
+        by end: Instant
+    ) async throws(Problem) -> KeyRows {
+        let spec = ScanSpec(
+            partitions: PartitionSet(), type: type, from: bounds.first, to: bounds.end,
+            output: .totalsByKey)
+        let answer = try await read(.scan(spec, top: nil), consistency, by: end)
+        guard case .scan(.totals(let totals)) = answer.result else { throw .unexpectedAnswer }
+        return KeyRows(answer, totals, of: Set(keys), from: bounds.first)
+    }
+
+    /// The keys of a group, ascending: as many as the step allows.
+    func keys(
+        with value: String, of name: String, step: WindowStep
+    ) async throws(Problem) -> KnownKeys {
+        let max = step == .all ? HTTPLimits.groupTotalKeysMax : HTTPLimits.groupKeysMax
         let found = await attributes.keys(
-            with: Array(value.utf8), of: Array(name.utf8), limit: HTTPLimits.groupKeysMax + 1)
+            with: Array(value.utf8), of: Array(name.utf8), limit: max + 1)
         guard let found else { throw .noCatalog }
-        guard found.keys.count <= HTTPLimits.groupKeysMax else {
+        guard found.keys.count <= max else {
+            let more = step == .all ? "" : "step=all and in "
             throw .badRequest(
-                "more than \(HTTPLimits.groupKeysMax) keys have this value of \(name); their total "
-                    + "is in quipu top TYPE --by \(name) (GET /v1/top/TYPE?by=\(name))")
+                "more than \(max) keys have this value of \(name); their total is in "
+                    + "\(more)quipu top TYPE --by \(name) (GET /v1/top/TYPE?by=\(name))")
         }
         return found
     }
@@ -129,6 +156,18 @@ struct KeyRows {
 
     init(floor: RetentionFloor) {
         self.floor = floor
+    }
+
+    /// What `totals` of a scan come to for some keys: as one row, since no windows are known.
+    init(
+        _ answer: ReadAnswer, _ totals: [ScanRows.KeyTotal], of keys: Set<[UInt8]>,
+        from first: Int64?
+    ) {
+        floor = answer.floor
+        replicas = Set(answer.replicas)
+        var sum = Measure.zero
+        for total in totals where keys.contains(total.key) { sum.add(total.measure) }
+        measures[first ?? 0] = sum
     }
 
     mutating func add(_ answer: ReadAnswer, _ query: SeriesQuery) throws(Problem) {
