@@ -110,6 +110,8 @@ package enum StorageLimits {
     /// Snapshots that a node keeps, and the bytes of a name and of a label.
     package static let snapshotsMax = 100
     package static let snapshotNameMax = 64
+    /// How often a snapshot looks for tables of attributes, where some go while it links them.
+    package static let snapshotAttributeRounds = 4
     package static let snapshotLabelMax = 4096
     /// How often one is begun anew since tables moved to the cold disk meanwhile.
     package static let snapshotTriesMax = 3

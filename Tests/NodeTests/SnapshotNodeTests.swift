@@ -130,6 +130,40 @@ import Testing
         #expect(try fixture.files.list(Snapshots.directory).isEmpty)
     }
 
+    @Test("the copy of attributes goes along, and serves where the database was left out")
+    func attributes() async throws {
+        let fixture = try Fixture()
+        let row = AttributeRow(key: Array("k".utf8), version: 5, json: Array(#"{"t":"x"}"#.utf8))
+        let tables = try AttributeTables.open(in: fixture.files)
+        var writer = try AttributeTableWriter(id: tables.nextID, in: fixture.files)
+        try writer.add(row)
+        let table = try writer.publish(AttributeSpan(nonce: 7, after: 0, through: 1))
+        let api = try fixture.api()
+        let taken = await api.call("POST", "/v1/snapshots?name=a")
+        #expect(taken.text.contains(#""files":3,"#), "\(taken.text)")
+        let path = "\(fixture.data)/snapshots/a/\(table.path)"
+        // What comes later goes on without the snapshot.
+        try fixture.files.remove(table.path)
+
+        let target = fixture.scratch.path + "/new"
+        _ = try fixture.restore(data: target)
+        let store = AttributeStore(
+            file: target + "/catalog.sqlite", files: DirectoryFileSystem(root: target), now: .zero
+        ) { 9 }
+        #expect(try store.row(of: row.key) == KnownRow(row, isStale: true))
+        try store.close()
+
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        bytes[10] ^= 1
+        try bytes.write(to: URL(fileURLWithPath: path))
+        let other = fixture.scratch.path + "/other"
+        _ = try fixture.restore(data: other)
+        #expect(try DirectoryFileSystem(root: other).list(FileNames.attributeDirectory).isEmpty)
+
+        #expect(await api.call("DELETE", "/v1/snapshots/a").status == 200)
+        #expect(try fixture.files.list(Snapshots.directory).isEmpty)
+    }
+
     @Test("it is put in the place of the data, which is set aside and never deleted")
     func restored() async throws {
         let fixture = try Fixture(databases: [

@@ -14,7 +14,7 @@ package struct SnapshotLabel: Hashable, Sendable, Codable {
     package var tables: Int
     /// Of these, on the cold disk: in a directory of their own there.
     package var coldTables: Int
-    /// Log, tables, history and manifest.
+    /// Log, tables, history and manifest, and tables of attributes.
     package var files: Int
     /// Of those files.
     package var bytes: UInt64

@@ -184,10 +184,35 @@ package struct SnapshotRestore {
             }
             try files.syncDirectory(directory)
         }
+        try fillAttributes(staging)
         for name in [FileNames.manifest] + label.databases {
             try copy(name, from: source, to: staging)
         }
         try files.syncDirectory(".")
+    }
+
+    /// A table of attributes that is damaged is left out: no count depends on it.
+    private func fillAttributes(_ staging: String) throws {
+        let directory = FileNames.attributeDirectory
+        guard FileManager.default.fileExists(atPath: "\(source)/\(directory)") else { return }
+        let files = DirectoryFileSystem(root: staging)
+        let from = DirectoryFileSystem(root: source)
+        try files.createDirectory(directory)
+        for name in try from.list(directory) {
+            guard let id = FileNames.attributesID(name) else { continue }
+            let path = FileNames.attributes(id)
+            onProgress(path)
+            do throws(StorageError) {
+                try AttributeTable(from.open(path, .read), id: id, as: path).verify()
+            } catch {
+                onProgress("\(path) is left out: \(error)")
+                continue
+            }
+            if !link(path, from: source, to: staging) {
+                try copy(path, from: source, to: staging)
+            }
+        }
+        try files.syncDirectory(directory)
     }
 
     private func fillCold(_ staging: String, from coldSource: String) throws {

@@ -108,6 +108,9 @@ package final class SnapshotService: Sendable {
                 try database.copy("\(root)/\(Snapshots.path(of: label.name))/\(database.name)")
                 label.databases.append(database.name)
             }
+            let attributes = try Snapshots.linkAttributes(label.name, in: files)
+            label.files += attributes.files
+            label.bytes += attributes.bytes
         } catch {
             // Without its label it is no snapshot; it takes room until then.
             _ = try Snapshots.remove(label.name, in: files)

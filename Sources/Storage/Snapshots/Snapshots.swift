@@ -2,6 +2,7 @@
 /// directory of its own (docs/decisions/0030-snapshots.md):
 ///
 ///     snapshots/<name>/MANIFEST, log/, sstables/, history/     a data directory like any other
+///     snapshots/<name>/attributes/                             where there are tables of them
 ///     snapshots/<name>/SNAPSHOT                                comes last: the snapshot is whole
 ///     snapshots/<name>/cold/OWNER                              where it has cold tables
 ///     cold/snapshots/<name>/                                   these, on their own disk
@@ -54,6 +55,42 @@ package enum Snapshots {
         try clear(name, in: fileSystem)
         try fileSystem.createDirectory(path)
         try fileSystem.syncDirectory(directory)
+    }
+
+    /// Gives the tables of attributes that are there second names in a snapshot that is not whole
+    /// yet. No lock holds them: one that goes meanwhile was replaced by a later one, and all are
+    /// looked for again. Whatever is found together can be opened.
+    ///
+    /// - Returns: how many, and their bytes.
+    package static func linkAttributes(
+        _ name: String, in fileSystem: any FileSystem
+    ) throws(StorageError) -> (files: Int, bytes: UInt64) {
+        let root = path(of: name)
+        var linked: Set<String> = []
+        var bytes: UInt64 = 0
+        for _ in 0..<StorageLimits.snapshotAttributeRounds {
+            do throws(StorageError) {
+                for file in try fileSystem.list(FileNames.attributeDirectory)
+                where FileNames.attributesID(file) != nil && !linked.contains(file) {
+                    let path = "\(FileNames.attributeDirectory)/\(file)"
+                    if linked.isEmpty {
+                        try fileSystem.createDirectory("\(root)/\(FileNames.attributeDirectory)")
+                    }
+                    let size = try fileSystem.open(path, .read).size()
+                    try fileSystem.link(path, as: "\(root)/\(path)")
+                    linked.insert(file)
+                    bytes += size
+                }
+                break
+            } catch {
+                guard case .notFound = error else { throw error }
+            }
+        }
+        if !linked.isEmpty {
+            try fileSystem.syncDirectory("\(root)/\(FileNames.attributeDirectory)")
+            try fileSystem.syncDirectory(root)
+        }
+        return (linked.count, bytes)
     }
 
     /// Says what the snapshot is, in the writer's own words: from now on it is whole.
@@ -133,14 +170,12 @@ package enum Snapshots {
             try removeAll(coldPath(of: name), in: fileSystem)
             try fileSystem.syncDirectory(coldDirectory)
         }
-        for part in FileNames.dataDirectories + [FileNames.coldDirectory] where files.contains(part)
-        {
+        let parts =
+            FileNames.dataDirectories + [FileNames.coldDirectory, FileNames.attributeDirectory]
+        for part in parts where files.contains(part) {
             try removeAll("\(root)/\(part)", in: fileSystem)
         }
-        for file in files
-        where file != labelFile && file != FileNames.coldDirectory
-            && !FileNames.dataDirectories.contains(file)
-        {
+        for file in files where file != labelFile && !parts.contains(file) {
             try fileSystem.remove("\(root)/\(file)")
         }
         try fileSystem.removeDirectory(root)
