@@ -103,7 +103,7 @@ struct PlacementTests {
         #expect(asked(fixture).count == 1)
     }
 
-    @Test("Of a group of so many keys and days that it would be too many questions only the total is told")
+    @Test("Of a group of too many keys and days to ask for each, only the total is told")
     func groups() async throws {
         var rows: [String: String] = [:]
         for number in 0..<700 { rows["k\(number)"] = #"{"channel":"c"}"# }
