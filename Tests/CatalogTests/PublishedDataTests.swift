@@ -3,7 +3,7 @@ import Core
 import Foundation
 import Testing
 
-/// Published files of trending videos. They lie beside the repository where they are present at all.
+/// Published files of trending videos, which lie beside the repository where they are present.
 private enum PublishedData {
     static let folder = URL(filePath: #filePath).resolvingSymlinksInPath()
         .deletingLastPathComponent()

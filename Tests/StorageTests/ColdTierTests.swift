@@ -277,7 +277,9 @@ struct ColdTierTests {
             let recovered = try Self.recover(crashed)
             #expect(recovered.damage.isEmpty, "operation \(operation)")
             if recovered.tables.isEmpty {
-                #expect(Array(Self.evidence(crashed).values) == [bytes], "operation \(operation)")
+                // One that had both names when the power failed is moved once more.
+                #expect(
+                    Set(Self.evidence(crashed).values) == [bytes], "operation \(operation)")
                 #expect(crashed.contents[cold.path] == nil)
                 #expect(recovered.manifest.identity?.hostID == Self.host)
             } else {
