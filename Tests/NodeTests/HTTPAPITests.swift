@@ -299,6 +299,38 @@ extension HTTPReply {
     }
 
     @Test(
+        "A part that fails behind counted ones leaves the body's outcome unknown",
+        arguments: [
+            (WriteOutcome.notAttempted(.tooFewReplicas(required: 2, alive: 1)), "not-attempted"),
+            (.notAttempted(.overloaded), "not-attempted"), (.conflict, "not-counted"),
+            (.unknown(required: 2, answered: 1), "unknown"),
+        ])
+    func laterPart(outcome: WriteOutcome, rest: String) async throws {
+        let writes = Mutex(0)
+        let fixture = try APIFixture { _ in
+            let isFirst = writes.withLock { count in
+                count += 1
+                return count == 1
+            }
+            return .write(
+                isFirst ? .counted(duplicate: false, required: 2, acknowledged: 3) : outcome)
+        }
+        // An event, more blank lines than one batch may be sent of, and an event without line end.
+        let blank = [UInt8](repeating: 0x20, count: 1 << 20) + [0x0a]
+        let event = Array(#"{"type":"view","key":"a","time":"2026-01-01T00:00:01Z"}"#.utf8)
+        let body = event + [0x0a] + Array(repeatElement(blank, count: 17).joined()) + event
+        let reply = await fixture.call(
+            "POST", "/v1/events", ["Content-Type": "application/x-ndjson"], bytes: body)
+        #expect(fixture.core.requests.count == 2)
+        #expect(reply.contentType == "application/problem+json")
+        #expect(
+            reply.text.contains(#""outcome":"unknown","rest":"\#(rest)""#), "\(reply.text)")
+        #expect(
+            reply.text.contains(#""outcome":"counted","events":1,"counted":1,"dead":0}]"#),
+            "\(reply.text)")
+    }
+
+    @Test(
         "Broken gzip and unusable bodies are 400, and the core hears of neither"
     )
     func unusableBodies() async throws {

@@ -76,8 +76,10 @@ package struct Problem: Error, Hashable, Sendable {
     package var totals: BatchTotals?
     /// The methods that the resource takes.
     package var allow: String?
-    /// The parts of a long body that were counted before this went wrong.
+    /// The parts of a long body that were counted or parked before this went wrong.
     package var counted: [WriteAnswer.Part] = []
+    /// Where there are such: what became of the part that went wrong. Nothing behind it was sent.
+    package var rest: Outcome?
 
     package init(
         _ status: Int, _ kind: String, _ title: String, _ detail: String, outcome: Outcome? = nil
@@ -105,6 +107,7 @@ package struct Problem: Error, Hashable, Sendable {
             json.field("status", status)
             json.field("detail", detail)
             if let outcome { json.field("outcome", outcome.rawValue) }
+            if let rest { json.field("rest", rest.rawValue) }
             if let isFinal { json.field("final", isFinal) }
             if let totals {
                 json.field("events", totals.events)

@@ -222,13 +222,19 @@ extension WriteAnswer.Part {
 }
 
 extension Problem {
-    /// The same problem, met after parts of the body were counted.
+    /// The same problem, met after parts of the body were counted or parked. Then no one word is
+    /// true of the whole body: `not-counted` and `not-attempted` would have its client send all of
+    /// it again, and the parts a second time, under other ids.
     func after(_ parts: [WriteAnswer.Part]) -> Problem {
         var problem = self
         problem.counted = parts
+        problem.rest = outcome
+        problem.outcome = .unknown
+        problem.isFinal = nil
+        problem.totals = nil
         problem.detail =
-            "part \(parts.count + 1) of the body failed, the \(parts.count) before it are counted: "
-            + detail
+            "part \(parts.count + 1) of the body failed; the \(parts.count) before it, in batches, "
+            + "are taken and must not be sent again: \(detail)"
         return problem
     }
 }
