@@ -145,7 +145,7 @@ extension BatchFolder {
 
     /// Where an element that cannot be read ends: at the next comma or bracket that is neither in a
     /// string nor in an object or array opened since. At `end` if there is none.
-    private static func elementEnd(
+    static func elementEnd(
         _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>
     ) -> UnsafePointer<UInt8> {
         var cursor = start

@@ -15,8 +15,8 @@ extension BatchFolder {
     ) throws(IngestError) {
         var rows = RowScanner(end: end, dialect: dialect, cursor: start)
         var line = 1
-        while rows.cursor < end, BatchFolder.isBlank(rows.cursor, end) {
-            rows.cursor = BatchFolder.skipLine(rows.cursor, end)
+        while rows.isBlank {
+            rows.skipLine()
             line += 1
         }
         guard rows.cursor < end else { return }
@@ -27,8 +27,8 @@ extension BatchFolder {
         try plan.requireColumns(masks, of: columns, parameters: parameters)
         if rows.cursor < end { rows.cursor += 1 }
         while rows.cursor < end {
-            if BatchFolder.isBlank(rows.cursor, end) {
-                rows.cursor = BatchFolder.skipLine(rows.cursor, end)
+            if rows.isBlank {
+                rows.skipLine()
                 line += 1
                 continue
             }
@@ -115,21 +115,6 @@ extension BatchFolder {
         }
         fields.set(mask, text)
         return true
-    }
-
-    private static func isBlank(
-        _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>
-    ) -> Bool {
-        if start.pointee == 0x0a { return true }
-        return start.pointee == 0x0d && (end - start == 1 || start[1] == 0x0a)
-    }
-
-    /// Behind the line feed that ends this line.
-    private static func skipLine(
-        _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>
-    ) -> UnsafePointer<UInt8> {
-        let feed = ByteScan.first(0x0a, start, end)
-        return feed < end ? feed + 1 : end
     }
 
     /// The lines that a row takes: one, and one for each line feed inside it.

@@ -53,10 +53,9 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         plan = try FieldPlan(parameters)
         begin(createdAt: createdAt, rules: rules)
         if let base = bytes.baseAddress, bytes.count > 0 {
-            var start = base.assumingMemoryBound(to: UInt8.self)
-            let end = start + bytes.count
-            // A byte order mark before the first event says nothing about it.
-            if bytes.count >= 3, start[0] == 0xef, start[1] == 0xbb, start[2] == 0xbf { start += 3 }
+            let first = base.assumingMemoryBound(to: UInt8.self)
+            let end = first + bytes.count
+            let start = ByteScan.afterMark(first, end)
             switch parameters.format {
             case .ndjson: try foldLines(start, end)
             case .jsonArray, .cloudEventBatch: try foldArray(start, end)

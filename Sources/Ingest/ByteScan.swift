@@ -59,6 +59,15 @@ enum ByteScan {
         return cursor
     }
 
+    /// Behind the byte order mark, where one stands before the first event: it says nothing about
+    /// that.
+    static func afterMark(
+        _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>
+    ) -> UnsafePointer<UInt8> {
+        let isMark = end - start >= 3 && start[0] == 0xef && start[1] == 0xbb && start[2] == 0xbf
+        return isMark ? start + 3 : start
+    }
+
     /// True if no byte is above 0x7f.
     static func isASCII(_ start: UnsafePointer<UInt8>, _ count: Int) -> Bool {
         var offset = 0

@@ -103,6 +103,33 @@ struct RowScanner {
         }
     }
 
+    /// Moves to the line feed that ends the row under the cursor; one that cannot be read ends with
+    /// its first line. False, and nothing is done, where the row may go on behind `end`.
+    mutating func skipRow() -> Bool {
+        let first = cursor
+        do throws(Fault) {
+            while !(try next().isLast) {}
+        } catch {
+            cursor = error == .unclosedQuote ? end : ByteScan.first(0x0a, first, end)
+        }
+        if cursor < end { return true }
+        cursor = first
+        return false
+    }
+
+    /// Whether an empty line stands under the cursor.
+    var isBlank: Bool {
+        guard cursor < end else { return false }
+        if cursor.pointee == 0x0a { return true }
+        return cursor.pointee == 0x0d && (end - cursor == 1 || cursor[1] == 0x0a)
+    }
+
+    /// Moves behind the next line feed, or to the end.
+    mutating func skipLine() {
+        let feed = ByteScan.first(0x0a, cursor, end)
+        cursor = feed < end ? feed + 1 : end
+    }
+
     /// Undoes the doubling of quotation marks; the number of bytes written, at most `count`.
     static func undouble(
         _ start: UnsafePointer<UInt8>, _ count: Int, into room: UnsafeMutablePointer<UInt8>

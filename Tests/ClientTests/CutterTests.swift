@@ -92,6 +92,20 @@ struct CutterTests {
                 == ["k\tt\n1\t\"\n2\t\"\n", "k\tt\n3\tc"])
         #expect(
             try cut("\nk,t\r\n1,2\r\n", .quotedRecordsAfterHeader, events: 1) == ["k,t\r\n1,2\r\n"])
+        for start in ["\r\n", "\n\r\n\r\n", "\u{feff}\n", "\u{feff}\r\n"] {
+            for framing in [RecordCutter.Framing.linesAfterHeader, .quotedRecordsAfterHeader] {
+                let bytes = Array((start + "k,t\r\n1,2\r\n3,4\r\n").utf8)
+                let cutter = RecordCutter(
+                    framing: framing, limits: CutLimits(events: 1, bytes: 1 << 20))
+                // However the bytes come.
+                for piece in [1, 100] {
+                    let bodies = try cut(bytes, with: cutter, piece: { piece })
+                    #expect(
+                        bodies.map { String(decoding: $0.bytes, as: UTF8.self) }
+                            == ["k,t\r\n1,2\r\n", "k,t\r\n3,4\r\n"])
+                }
+            }
+        }
         #expect(try cut("k,t\n", .quotedRecordsAfterHeader, events: 1).isEmpty)
         #expect(try cut("k,t", .quotedRecordsAfterHeader, events: 1).isEmpty)
     }

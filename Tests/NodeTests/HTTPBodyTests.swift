@@ -313,13 +313,16 @@ import Wire
         #expect(decoded?.outcome == .notCounted)
     }
 
-    @Test("An event that is longer than a part is 413")
+    @Test("An element that is longer than a part, and than a line may be, is 413")
     func noCut() async throws {
+        let element = [UInt8](repeating: 0x61, count: Limits.lineMax + 5000)
         let problem = await #expect(throws: Problem.self) {
             try await parts(
-                [UInt8](repeating: 0x61, count: 5000), type: "application/x-ndjson", limits: small)
+                [UInt8(ascii: "[")] + element, type: "application/json", limits: small,
+                chunk: 1 << 16)
         }
         #expect(problem?.status == 413)
+        #expect(problem?.outcome == .notCounted)
     }
 
     @Test("Bodies share a budget, which is given back in full")

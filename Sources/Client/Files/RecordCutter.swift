@@ -138,11 +138,15 @@ package struct RecordCutter: BatchCutter {
         lineLength = 0
         quote = .fieldStart
         if case .awaited = header {
-            if length > 0 {
-                body.append(contentsOf: input[start..<position])
+            body.append(contentsOf: input[start..<position])
+            start = position
+            // The node takes the first line that is not empty for the header: where an empty one
+            // went in front of every batch, that would be an event from the second on.
+            if RecordCutter.emptyLines.contains(body) {
+                body = []
+            } else {
                 header = .known(body)
             }
-            start = position
         } else if length > 0 {
             events += 1
             isFull =
@@ -171,6 +175,10 @@ package struct RecordCutter: BatchCutter {
         }
     }
 
+    /// With either line end, also behind a byte order mark.
+    private static let emptyLines: [[UInt8]] = [
+        [0x0a], [0x0d, 0x0a], [0xef, 0xbb, 0xbf, 0x0a], [0xef, 0xbb, 0xbf, 0x0d, 0x0a],
+    ]
     private static let quoteMark = UInt8(ascii: "\"")
     private static let comma = UInt8(ascii: ",")
 

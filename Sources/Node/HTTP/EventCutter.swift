@@ -1,53 +1,126 @@
+internal import Core
 internal import Ingest
 internal import Wire
 
-/// Finds where a long body may be cut so that no event is torn: behind a line, behind a row whose
-/// quotes are closed, behind an element of the array. What names the columns, or opens the array,
-/// is repeated at the head of each part. Binary batches are cut between each other, and a single
-/// event not at all.
+/// Finds where a long body may be cut so that its events come to the same counts and dead letters
+/// as in one piece: behind a line, behind a row, behind an element of the array, each as folding
+/// reads them. What names the columns, or opens the array, is repeated at the head of each part.
+/// Binary batches are cut between each other, and a single event not at all.
+///
+/// Of a line that does not end, as much is kept as proves that it is too long. A quotation mark
+/// that is still open after a whole part ends with its line, as one does that is never closed.
 struct EventCutter {
+    enum Cut {
+        case part([UInt8])
+        /// No event ends yet; what is kept of it stays bounded.
+        case more
+        /// Nothing can be cut off, now or later.
+        case never
+    }
+
     private let format: EventFormat
-    /// The header row of CSV and TSV, once it was seen.
-    private var header: [UInt8]?
+    /// Within a line that is too long: its bytes are dropped.
+    private var isSkipping = false
 
     init(format: EventFormat) {
         self.format = format
     }
 
-    /// Takes the longest part of at most `max` bytes off the front of `buffer`; nil where no event
-    /// ends within them.
-    mutating func cut(_ buffer: inout [UInt8], max: Int) -> [UInt8]? {
-        let end = min(buffer.count, max)
+    /// Takes the longest part of at most `max` bytes off the front of `buffer`, or of a line where
+    /// that is more.
+    mutating func cut(_ buffer: inout [UInt8], max: Int) -> Cut {
+        let end = min(buffer.count, Swift.max(max, partMin))
         switch format {
         case .ndjson, .commonLog:
-            guard let line = buffer[..<end].lastIndex(of: newline) else { return nil }
-            return split(&buffer, at: line + 1)
+            guard let feed = buffer[..<end].lastIndex(of: newline) else {
+                return shorten(&buffer, behind: 0, max: max)
+            }
+            return .part(split(&buffer, at: feed + 1))
         case .tsv, .csv:
-            let rows = rowEnds(buffer[..<end])
-            guard let first = rows.first else { return nil }
-            if header == nil { header = Array(buffer[..<first]) }
-            // A part of a header alone would go on for ever.
-            guard rows.last > first else { return nil }
-            let part = split(&buffer, at: rows.last)
-            buffer.insert(contentsOf: header ?? [], at: 0)
-            return part
+            return cutTable(&buffer, end, max: max)
         case .jsonArray, .cloudEventBatch:
-            // Much may be sent that decodes to nothing.
-            guard end > 0, let comma = lastComma(buffer[..<(end - 1)]) else { return nil }
-            var part = split(&buffer, at: comma)
-            part.append(UInt8(ascii: "]"))
-            buffer[0] = UInt8(ascii: "[")
-            return part
+            switch buffer[..<end].withUnsafeBytes({ EventFraming.elements($0) }) {
+            case .notAnArray: return .part(split(&buffer, at: end))
+            case .whole: return buffer.count < keptMax ? .more : .never
+            case .comma(let comma):
+                var part = split(&buffer, at: comma)
+                part.append(UInt8(ascii: "]"))
+                buffer[0] = UInt8(ascii: "[")
+                return .part(part)
+            }
         case .cloudEvent:
             // It is one event.
-            return nil
+            return .never
         case .binary:
-            let whole = batchesEnd(buffer, max: end)
-            return whole > 0 ? split(&buffer, at: whole) : nil
+            let whole = batchesEnd(buffer, max: min(buffer.count, max))
+            return whole > 0 ? .part(split(&buffer, at: whole)) : .never
         }
     }
 
+    /// Drops what came from `place` on of a line that is too long.
+    mutating func skip(_ buffer: inout [UInt8], from place: Int) {
+        guard isSkipping else { return }
+        let feed = buffer[place...].firstIndex(of: newline)
+        let stop = feed ?? buffer.count
+        let text = buffer[place..<stop].firstIndex { $0 != 0x20 && $0 != 0x09 && $0 != 0x0d }
+        // Whatever was kept, a line with this byte is none of white space.
+        if let text { buffer[place - 1] = buffer[text] }
+        if feed != nil, format == .csv {
+            // This closes a quotation that is open, and is a stray mark where none is: either way
+            // the row ends with its line, too long.
+            buffer[place - 2] = UInt8(ascii: "x")
+            buffer[place - 1] = UInt8(ascii: "\"")
+        }
+        buffer.removeSubrange(place..<stop)
+        isSkipping = feed == nil
+    }
+
     private let newline = UInt8(ascii: "\n")
+    /// Of a line that is too long: one byte more than is allowed, and a byte order mark.
+    private let keptMax = Limits.lineMax + 4
+    /// In a part of so many bytes such a line has room below a header, however small parts are.
+    private let partMin = 2 * (Limits.lineMax + 4) + 1
+
+    /// No line ends behind `start`, within what a part may hold.
+    private mutating func shorten(_ buffer: inout [UInt8], behind start: Int, max: Int) -> Cut {
+        let kept = start + keptMax
+        guard buffer.count > kept else { return .more }
+        isSkipping = true
+        skip(&buffer, from: kept)
+        return isSkipping ? .more : cut(&buffer, max: max)
+    }
+
+    private mutating func cutTable(_ buffer: inout [UInt8], _ end: Int, max: Int) -> Cut {
+        switch table(buffer[..<end]) {
+        case .empty(let place):
+            return place > 0 ? .part(split(&buffer, at: place)) : .more
+        // Empty lines above a row that is open go first: nothing but it counts against its bound.
+        case .noHeader(let start, isOpen: true) where start > 3:
+            return .part(split(&buffer, at: start))
+        case .noHeader(let start, isOpen: true) where buffer.count - start < keptMax:
+            return .more
+        case .noHeader:
+            // It is refused by who reads it, with its reason.
+            return .part(split(&buffer, at: end))
+        case .rows(let header, let place) where place > header.upperBound:
+            return .part(split(&buffer, at: place, below: header))
+        case .rows(let header, let start):
+            if header.lowerBound > 3 { return .part(split(&buffer, at: header.lowerBound)) }
+            guard buffer.count - start > keptMax else { return .more }
+            guard buffer[start..<end].contains(newline),
+                case .rows(_, let place) = table(buffer[..<end], breaksFirst: true)
+            else { return shorten(&buffer, behind: start, max: max) }
+            return .part(split(&buffer, at: place, below: header))
+        }
+    }
+
+    private func table(
+        _ bytes: ArraySlice<UInt8>, breaksFirst: Bool = false
+    ) -> EventFraming.Table {
+        bytes.withUnsafeBytes {
+            EventFraming.table($0, isQuoted: format == .csv, breaksFirst: breaksFirst)
+        }
+    }
 
     private func split(_ buffer: inout [UInt8], at place: Int) -> [UInt8] {
         let rest = Array(buffer[place...])
@@ -57,20 +130,14 @@ struct EventCutter {
         return part
     }
 
-    /// Behind the first and the last row that end in `bytes`.
-    private func rowEnds(_ bytes: ArraySlice<UInt8>) -> (first: Int?, last: Int) {
-        var first: Int?
-        var last = 0
-        var isQuoted = false
-        for (place, byte) in bytes.enumerated() {
-            if byte == UInt8(ascii: "\""), format == .csv {
-                isQuoted.toggle()
-            } else if byte == newline, !isQuoted {
-                if first == nil { first = place + 1 }
-                last = place + 1
-            }
-        }
-        return (first, last)
+    /// What is left has the header as well.
+    private func split(
+        _ buffer: inout [UInt8], at place: Int, below header: Range<Int>
+    ) -> [UInt8] {
+        let columns = Array(buffer[header])
+        let part = split(&buffer, at: place)
+        buffer.insert(contentsOf: columns, at: 0)
+        return part
     }
 
     /// Behind the last binary batch that ends within `max` bytes. What begins no batch is handed
@@ -90,33 +157,5 @@ struct EventCutter {
             }
             return end
         }
-    }
-
-    /// The last comma between two elements of the outer array.
-    private func lastComma(_ bytes: ArraySlice<UInt8>) -> Int? {
-        var depth = 0
-        var isString = false
-        var isEscaped = false
-        var comma: Int?
-        for (place, byte) in bytes.enumerated() {
-            if isString {
-                if isEscaped {
-                    isEscaped = false
-                } else if byte == UInt8(ascii: "\\") {
-                    isEscaped = true
-                } else if byte == UInt8(ascii: "\"") {
-                    isString = false
-                }
-                continue
-            }
-            switch byte {
-            case UInt8(ascii: "\""): isString = true
-            case UInt8(ascii: "["), UInt8(ascii: "{"): depth += 1
-            case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
-            case UInt8(ascii: ","): if depth == 1 { comma = place }
-            default: break
-            }
-        }
-        return comma
     }
 }

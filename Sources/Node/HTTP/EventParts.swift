@@ -53,7 +53,7 @@ package final class EventParts {
     package func next() async throws(Problem) -> [UInt8]? {
         if isFinished { return nil }
         while true {
-            if isPartFull { return try cut() }
+            if isPartFull, let part = try cut() { return part }
             if isOver { break }
             if let chunk = try await chunk() {
                 metrics.bytesReceived.increment(by: chunk.readableBytes)
@@ -140,6 +140,8 @@ package final class EventParts {
     }
 
     private func append(_ piece: ByteBuffer) throws(Problem) {
+        let place = buffer.count
+        defer { cutter.skip(&buffer, from: place) }
         guard let inflater else {
             try makeRoom(for: piece.readableBytes)
             piece.withUnsafeReadableBytes { buffer.append(contentsOf: $0) }
@@ -178,16 +180,20 @@ package final class EventParts {
         }
     }
 
-    private func cut() throws(Problem) -> [UInt8] {
-        guard let part = cutter.cut(&buffer, max: limits.decodedMax) else {
+    /// Nil where no event ends yet.
+    private func cut() throws(Problem) -> [UInt8]? {
+        let cut = cutter.cut(&buffer, max: limits.decodedMax)
+        // What is left over was sent, in about this proportion, with the next part.
+        sentOfPart = min(sentOfPart, buffer.count)
+        switch cut {
+        case .part(let part): return try handOut(part)
+        case .more: return nil
+        case .never:
             throw Problem(
                 413, "too-large", "The body is too large",
                 "no event ends in \(buffer.count) bytes of the body; send smaller events",
                 outcome: .notCounted)
         }
-        // What is left over was sent, in about this proportion, with the next part.
-        sentOfPart = min(sentOfPart, buffer.count)
-        return try handOut(part)
     }
 }
 
