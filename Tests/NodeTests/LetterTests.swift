@@ -197,6 +197,32 @@ import Wire
         #expect(again.text.hasPrefix(#"{"replayed":0,"still_dead":3,"already":0,"#))
     }
 
+    @Test("an event that spans lines is read as one, in an array as well as a CloudEvent")
+    func spread() async throws {
+        let event = "{\n  \"repo\": \"a/b\",\r\n  \"time\": \"2026-01-01T00:00:00Z\"\n}"
+        let cloud =
+            "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/\",\"type\":\"star\","
+            + "\"time\":\"2026-01-01T00:00:00Z\",\"data\":{\n  \"repo\": \"c/d\"\n}}"
+        let cluster = Cluster([
+            Self.item(1, event, type: "star"), Self.item(2, cloud, type: "star"),
+            Self.item(3, "{\n\"repo\":\"a\"", .badJSON), Self.item(4, "{\n}}]", .badJSON),
+            Self.item(5, event + "," + event, .badJSON, type: "star"),
+        ])
+        let fixture = try cluster.fixture()
+        let reply = await fixture.call("POST", "/v1/dead-letters/replay?key_field=repo")
+        #expect(reply.text.hasPrefix(#"{"replayed":1,"still_dead":4,"#), "\(reply.text)")
+        #expect(reply.text.contains(#""line":2,"reason":"missing-key""#))
+        #expect(
+            reply.text.contains(#""line":3,"reason":"bad-json","detail":"it is no JSON object""#))
+        #expect(reply.text.contains(#""line":4,"reason":"bad-json""#))
+        #expect(reply.text.contains("it reads as 2 events"))
+        let again = await fixture.call(
+            "POST", "/v1/dead-letters/replay?format=cloudevents&key_field=data.repo")
+        #expect(again.text.hasPrefix(#"{"replayed":1,"still_dead":3,"#), "\(again.text)")
+        let events = cluster.records.flatMap(Self.cells).filter { $0.type != RetirementMark.type }
+        #expect(Set(events.map(\.key)) == [Array("a/b".utf8), Array("c/d".utf8)])
+    }
+
     @Test("rows are read below the header that is given; a default type serves where none is known")
     func rows() async throws {
         let cluster = Cluster([

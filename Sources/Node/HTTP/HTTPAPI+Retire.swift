@@ -87,6 +87,11 @@ extension HTTPAPI {
                 parameters: parameters)
         } catch {
             guard case .refused(let refusal) = error else { throw error.problem }
+            switch refusal {
+            case .notAnArray, .arrayNotClosed, .bytesAfterArray, .noEvent:
+                return .leave(item.letter.reason, "it is no JSON object")
+            default: break
+            }
             // A column or a parameter that no row can do without: the mapping itself is wrong.
             throw .badRequest("\(refusal)")
         }

@@ -16,7 +16,8 @@ package struct LetterReplay: Hashable, Sendable {
     package init() {}
 
     package static let formats: [(name: String, format: EventFormat)] = [
-        ("ndjson", .ndjson), ("json", .ndjson), ("csv", .csv), ("tsv", .tsv), ("clf", .commonLog),
+        ("ndjson", .ndjson), ("json", .ndjson), ("cloudevents", .cloudEvent), ("csv", .csv),
+        ("tsv", .tsv), ("clf", .commonLog),
     ]
 
     package static func format(named name: String) -> EventFormat? {
@@ -33,7 +34,7 @@ package struct LetterReplay: Hashable, Sendable {
         guard letter.raw.count <= Limits.deadLetterRawMax - 4 else {
             return .unreadable("only its first \(letter.raw.count) bytes are kept")
         }
-        guard let format = format ?? (letter.raw.first == UInt8(ascii: "{") ? .ndjson : nil) else {
+        guard var format = format ?? (letter.raw.first == UInt8(ascii: "{") ? .ndjson : nil) else {
             return .unreadable("it is no JSON object; say format= (csv and tsv with columns=)")
         }
         var bytes: [UInt8] = []
@@ -43,7 +44,13 @@ package struct LetterReplay: Hashable, Sendable {
             }
             bytes += Array(columns.utf8) + [UInt8(ascii: "\n")]
         }
-        bytes += letter.raw
+        if format == .ndjson, letter.raw.contains(UInt8(ascii: "\n")) {
+            // An element of an array, or a CloudEvent, may span lines; a line cannot.
+            format = .jsonArray
+            bytes = [UInt8(ascii: "[")] + letter.raw + [UInt8(ascii: "]")]
+        } else {
+            bytes += letter.raw
+        }
         // What was found to be the event's type stands in for one, where nothing else is said.
         let known = typeField == nil ? letter.type.map { String(decoding: $0, as: UTF8.self) } : nil
         return .event(
