@@ -116,15 +116,18 @@ struct TimeParser {
             }
         }
         guard let zone = TimeParser.zone(cursor, end, withColon: true) else { return nil }
-        let time = day + (hour * 60 + minute - zone) * 60_000
-        // A leap second stands at the end of a UTC day, and is counted as the second after it.
-        if second == 60,
-            floorDivide(time + 60_000, TimeParser.dayLength) * TimeParser.dayLength
-                != time + 60_000
-        {
-            return nil
-        }
-        return time + second * 1000 + fraction
+        guard
+            let time = TimeParser.time(day + (hour * 60 + minute - zone) * 60_000, second: second)
+        else { return nil }
+        return time + fraction
+    }
+
+    /// A leap second stands at the end of a UTC day, and is counted as the second after it; nil at
+    /// any other place.
+    private static func time(_ minute: Int64, second: Int64) -> Int64? {
+        let time = minute + second * 1000
+        if second == 60, floorDivide(time, dayLength) * dayLength != time { return nil }
+        return time
     }
 
     /// Digits behind a point: at least one; those beyond the third are cut.
@@ -179,11 +182,12 @@ struct TimeParser {
             let century = TimeParser.pair(start + 7), let year = TimeParser.pair(start + 9),
             let hour = TimeParser.pair(start + 12), hour < 24,
             let minute = TimeParser.pair(start + 15), minute < 60,
-            let second = TimeParser.pair(start + 18), second < 60,
+            let second = TimeParser.pair(start + 18), second <= 60,
             let zone = TimeParser.zone(start + 21, start + 26, withColon: false),
             let days = TimeParser.days(year: century * 100 + year, month: month, day: day)
         else { return nil }
-        return days * TimeParser.dayLength + (hour * 60 + minute - zone) * 60_000 + second * 1000
+        return TimeParser.time(
+            days * TimeParser.dayLength + (hour * 60 + minute - zone) * 60_000, second: second)
     }
 
     private static let months = Array("JanFebMarAprMayJunJulAugSepOctNovDec".utf8)
