@@ -35,7 +35,7 @@ extension BatchFolder {
                 let raw = BatchFolder.line(line, first, json.cursor)
                 try bury(raw, fault, at: column)
             } else {
-                try admit(Raw(line: line, start: first, count: json.cursor - first), isText: true)
+                try admit(BatchFolder.line(line, first, json.cursor), isText: true)
             }
             if json.cursor < end { json.cursor += 1 }
         }

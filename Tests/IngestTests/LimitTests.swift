@@ -68,6 +68,28 @@ import Testing
             try Folded(long, ParseParameters(format: .commonLog)).reasons == ["line-too-long"])
     }
 
+    @Test("The carriage return before a line feed is no part of the line")
+    func carriageReturn() throws {
+        let head = #"{"type":"t","time":0,"x":""#
+        let good = #"{"key":"k","type":"t","time":0}"#
+        func line(_ length: Int) -> String {
+            let tail = #"","key":"k"}"#
+            let padding = length - head.utf8.count - tail.utf8.count
+            return head + String(repeating: "p", count: padding) + tail
+        }
+        // Also where all lines are put together alike.
+        for others in [good, line(100)] {
+            let lines = [others, others, line(Limits.lineMax), others, line(Limits.lineMax + 1)]
+            let folded = try Folded(lines.joined(separator: "\r\n") + "\r\n")
+            #expect(folded.reasons == ["line-too-long"])
+            #expect(folded.byKey == ["k": 4])
+        }
+        let dead = #"{"type":"t","time":0}"#
+        let letters = try Folded("\(dead)\r\n\(dead)\n\(dead)\r").batch.deadLetters
+        #expect(letters.map(\.reason) == [.missingKey, .missingKey, .missingKey])
+        #expect(letters.map(\.raw) == Array(repeating: Array(dead.utf8), count: 3))
+    }
+
     @Test("Escaped text longer than a line has no room to be undone in, and is a long line")
     func scratch() throws {
         let text = String(repeating: "\\n", count: Limits.lineMax * 5 / 2)
