@@ -108,6 +108,7 @@ struct APIFixture {
         attributes: ScriptedAttributes = ScriptedAttributes(), parksAny: Bool = false,
         parked: ParkedListing = ParkedListing(count: 0, bytes: 0, items: []),
         keeper: SnapshotService? = nil, placement rule: KeyPlacement.Rule = .key,
+        foldsMax: Int = RuntimeLimits.foldsMax,
         bodies: ByteBudget = ByteBudget(max: RuntimeLimits.bodiesBytesMax),
         _ reply: @escaping @Sendable (ClientRequest) -> ClientResponse = { _ in .flushed }
     ) throws {
@@ -134,7 +135,7 @@ struct APIFixture {
             settings: settings, core: core,
             folds: FoldPool(
                 threads: 1, rules: RuleTable(FoldRules()), placement: placement,
-                metrics: metrics),
+                metrics: metrics, queueMax: foldsMax),
             sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
             keeper: keeper, bodies: bodies, state: state, clock: { APIFixture.now })
     }

@@ -81,5 +81,42 @@ import Testing
         #expect(reply.text.contains("not-attempted"))
         #expect(fixture.core.requests.isEmpty)
         #expect(fixture.metrics.requestsRefused.value == 1)
+        #expect(fixture.metrics.batchesNotAttempted.value == 1)
+        let text = await fixture.get("/metrics").text
+        #expect(text.contains("quipu_queue_refused_total{queue=\"admission\"} 1\n"))
+    }
+
+    @Test("what is refused elsewhere is counted as well: as a request, a batch and by its queue")
+    func counted() async throws {
+        let type = ["Content-Type": "application/x-ndjson"]
+        for (fixture, queue) in [
+            (try APIFixture(foldsMax: 0), "fold"),
+            (try APIFixture(bodies: ByteBudget(max: 2)), "bodies"),
+        ] {
+            let reply = await fixture.call("POST", "/v1/events?type=view", type, body: "{}\n")
+            #expect(reply.status == 429)
+            #expect(fixture.metrics.requestsRefused.value == 1)
+            #expect(fixture.metrics.batchesNotAttempted.value == 1)
+            let text = await fixture.get("/metrics").text
+            #expect(text.contains("quipu_queue_refused_total{queue=\"\(queue)\"} 1\n"), "\(text)")
+        }
+    }
+
+    @Test("a body that cannot be decoded or is turned away by its head has an outcome")
+    func undecoded() async throws {
+        let fixture = try APIFixture()
+        var headers = ["Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"]
+        #expect(await fixture.call("POST", "/v1/events", headers, body: "no gzip").status == 400)
+        #expect(fixture.metrics.batchesNotAttempted.value == 1)
+        headers = [
+            "Content-Type": "application/x-ndjson", "Content-Length": "99999999",
+            "Idempotency-Key": "k", "Quipu-Created": "1767225600000",
+        ]
+        #expect(await fixture.call("POST", "/v1/events", headers, body: "{}").status == 413)
+        #expect(fixture.metrics.batchesNotAttempted.value == 2)
+        fixture.state.drain()
+        #expect(await fixture.call("POST", "/v1/events", headers, body: "{}").status == 503)
+        #expect(fixture.metrics.batchesNotAttempted.value == 3)
+        #expect(fixture.metrics.requestsRefused.value == 0)
     }
 }

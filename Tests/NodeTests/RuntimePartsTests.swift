@@ -42,7 +42,11 @@ import Wire
         gate.broadcast { $0 = true }
         #expect(pool.stop(by: Instant(nanoseconds: .max)))
         #expect(done.withLock { $0 } == 3)
+        let reading = pool.meter.reading
+        // A pool that has stopped is not full.
         #expect(!pool.submit(job))
+        #expect(pool.meter.reading == reading)
+        #expect(reading.name == "test" && reading.refused == 2 && reading.wait?.taken == 3)
     }
 
     #if canImport(Glibc)
@@ -85,6 +89,28 @@ import Wire
         #expect(!inbox.offer(.tick))
         #expect(!inbox.ask { _ in })
         #expect(inbox.take(until: .zero).count == 2)
+        let readings = inbox.meters.map(\.reading)
+        #expect(readings.map(\.name) == ["core", "core-reads"])
+        #expect(readings.map(\.refused) == [2, 0])
+        #expect(readings.map(\.wait?.taken) == [2, 0])
+    }
+
+    @Test("A queue's waits are added up, exactly")
+    func meter() {
+        let meter = QueueMeter("test")
+        meter.take(since: Instant(nanoseconds: 5), at: Instant(nanoseconds: 2_000_005))
+        meter.take(since: Instant(nanoseconds: 9), at: Instant(nanoseconds: 9))
+        meter.refuse()
+        var gauges = MetricGauges()
+        gauges.queues = [meter.reading, QueueReading(name: "bodies", refused: 7)]
+        let text = NodeMetrics().text(gauges)
+        for line in [
+            "quipu_queue_refused_total{queue=\"test\"} 1",
+            "quipu_queue_refused_total{queue=\"bodies\"} 7",
+            "quipu_queue_wait_seconds_total{queue=\"test\"} 0.002000",
+            "quipu_queue_taken_total{queue=\"test\"} 2",
+        ] { #expect(text.contains(line + "\n"), "\(line)") }
+        #expect(!text.contains("quipu_queue_taken_total{queue=\"bodies\"}"))
     }
 
     @Test(

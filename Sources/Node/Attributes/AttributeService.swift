@@ -66,6 +66,10 @@ package final class AttributeService: AttributeServing {
 
     package var waiting: Int { lookups.waiting + writes.waiting + passes.waiting }
 
+    package var queues: [QueueReading] {
+        [lookups.meter, writes.meter, passes.meter].map(\.reading)
+    }
+
     package func start() {
         NamedThread.start("attributes") { [self] in
             spread()

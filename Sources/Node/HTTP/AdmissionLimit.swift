@@ -51,8 +51,13 @@ package struct AdmissionWindow: Sendable {
 /// The window of a node, shared by its requests.
 package final class AdmissionLimit: Sendable {
     private let window = Mutex(AdmissionWindow())
+    private let refused = Counter()
 
     package init() {}
+
+    package var reading: QueueReading {
+        QueueReading(name: "admission", refused: refused.value)
+    }
 
     package var open: Int { window.withLock(\.open) }
 
@@ -60,6 +65,9 @@ package final class AdmissionLimit: Sendable {
     package var isFull: Bool { window.withLock { $0.open >= Int($0.limit) } }
 
     package func enter() -> Bool { window.withLock { $0.enter() } }
+
+    /// A batch was turned away.
+    package func refuse() { refused.increment() }
 
     package func leave(took: Duration, at now: Instant) {
         window.withLock { $0.leave(took: took, at: now) }

@@ -303,6 +303,7 @@ extension HTTPAPI {
         var gauges = self.gauges()
         gauges.bodiesBytes = bodies.inUse
         gauges.foldsWaiting = folds.waiting
+        gauges.queues += folds.meters.map(\.reading) + [admission.reading, bodies.reading]
         gauges.uptimeSeconds =
             Int((clock().monotonic - settings.startedAt.monotonic).milliseconds / 1000)
         if let view = await core.view() {

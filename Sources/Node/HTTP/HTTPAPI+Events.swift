@@ -7,16 +7,7 @@ internal import Replication
 extension HTTPAPI {
     func events(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
         try allow(call, ["POST"])
-        let request = try EventRequest(
-            query: call.query, fields: call.fields, header: call.header)
-        if request.parks { try admitAny() }
-        try admit()
-        // Before the body is read: it would be read in vain.
-        if admission.isFull { throw tooManyUnderWay() }
-        let length = call.header("Content-Length").flatMap(Int.init)
-        if let length, request.isWhole, length > Limits.bodySentMax {
-            throw .bodyTooLarge("\(length) bytes are sent, the limit is \(Limits.bodySentMax)")
-        }
+        let (request, length) = try countingOutcome { () throws(Problem) in try begin(call) }
         let parts = EventParts(
             request: request, body: call.body, length: length, budget: bodies, metrics: metrics)
         var answer = WriteAnswer(request)
@@ -27,7 +18,10 @@ extension HTTPAPI {
         // The client's own identity holds for one batch; without one, each part gets the next.
         while let bytes = try await next(parts, answer) {
             if !hasPlace {
-                guard admission.enter() else { throw tooManyUnderWay() }
+                guard admission.enter() else {
+                    countOutcome(.notAttempted)
+                    throw tooManyUnderWay()
+                }
                 hasPlace = true
             }
             let began = clock().monotonic
@@ -46,12 +40,41 @@ extension HTTPAPI {
         return answer.reply
     }
 
+    /// Looks at the head of a request, and at what the node has room for, before its body is read:
+    /// that would be in vain.
+    private func begin(
+        _ call: HTTPCall
+    ) throws(Problem) -> (request: EventRequest, length: Int?) {
+        let request = try EventRequest(
+            query: call.query, fields: call.fields, header: call.header)
+        if request.parks { try admitAny() }
+        try admit()
+        if admission.isFull { throw tooManyUnderWay() }
+        let length = call.header("Content-Length").flatMap(Int.init)
+        if let length, request.isWhole, length > Limits.bodySentMax {
+            throw .bodyTooLarge("\(length) bytes are sent, the limit is \(Limits.bodySentMax)")
+        }
+        return (request, length)
+    }
+
+    private func countingOutcome<Value>(
+        _ body: () throws(Problem) -> Value
+    ) throws(Problem) -> Value {
+        do throws(Problem) {
+            return try body()
+        } catch {
+            countOutcome(error.outcome)
+            throw error
+        }
+    }
+
     private func next(
         _ parts: EventParts, _ answer: WriteAnswer
     ) async throws(Problem) -> [UInt8]? {
         do throws(Problem) {
             return try await parts.next()
         } catch {
+            countOutcome(error.outcome)
             throw answer.parts.isEmpty ? error : error.after(answer.parts)
         }
     }
@@ -145,8 +168,7 @@ extension HTTPAPI {
     }
 
     private func tooManyUnderWay() -> Problem {
-        metrics.requestsRefused.increment()
-        countOutcome(.notAttempted)
+        admission.refuse()
         return .overloaded("\(admission.open) batches are under way, which is a second's work")
     }
 

@@ -103,6 +103,7 @@ package struct HTTPAPI: Sendable {
             reply = error.reply
         }
         metrics.answered(status: reply.status)
+        if reply.status == 429 { metrics.requestsRefused.increment() }
         if call.method == "HEAD" { reply.body = [] }
         return reply
     }

@@ -32,6 +32,16 @@ package struct MetricText {
         }
     }
 
+    /// A counter of time.
+    package mutating func seconds(
+        _ name: String, _ help: String, by label: String, _ microseconds: [(String, UInt64)]
+    ) {
+        head(name, "counter", help)
+        for (key, value) in microseconds {
+            text += "\(name){\(label)=\"\(Self.escape(key))\"} \(Self.seconds(value))\n"
+        }
+    }
+
     package mutating func histogram(_ name: String, _ help: String, _ histogram: Histogram) {
         head(name, "histogram", help)
         var sum: UInt64 = 0

@@ -24,6 +24,7 @@ package struct MetricGauges: Sendable {
     package var storageJobsWaiting = 0
     package var catalogJobsWaiting = 0
     package var parkingJobsWaiting = 0
+    package var queues: [QueueReading] = []
     package var bodiesBytes = 0
     package var logBacklogBytes = 0
     package var diskFreeBytes = 0
@@ -205,6 +206,7 @@ extension NodeMetrics {
             "quipu_memory_max_bytes",
             "Of quipu_memory_bytes, from where on nothing more is taken.", by: "part",
             gauges.memory.compactMap { part in part.max.map { (part.name, $0) } })
+        queues(gauges.queues, &out)
         out.gauge("quipu_bodies_bytes", "Bytes of bodies held by requests.", gauges.bodiesBytes)
         out.gauge("quipu_log_backlog_bytes", "Log bytes not yet written.", gauges.logBacklogBytes)
         out.gauge(

@@ -32,6 +32,8 @@ package final class ParkingService: Sendable {
 
     package var waiting: Int { jobs.waiting }
 
+    package var queue: QueueReading { jobs.meter.reading }
+
     /// `receive` gets exactly one result, on the service's thread or at once.
     package func run(_ job: ParkingJob, _ receive: @escaping Receiver) {
         guard let catalog else { return receive(Self.failed(job, reason)) }

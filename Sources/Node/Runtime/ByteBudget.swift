@@ -4,6 +4,7 @@ internal import Synchronization
 package final class ByteBudget: Sendable {
     package let max: Int
     private let used = Mutex(0)
+    private let refused = Counter()
 
     package init(max: Int) {
         self.max = max
@@ -11,10 +12,17 @@ package final class ByteBudget: Sendable {
 
     package var inUse: Int { used.withLock { $0 } }
 
+    package var reading: QueueReading {
+        QueueReading(name: "bodies", refused: refused.value)
+    }
+
     /// False where it would exceed the budget: nothing is taken then.
     package func take(_ bytes: Int) -> Bool {
         used.withLock { used in
-            guard used + bytes <= max else { return false }
+            guard used + bytes <= max else {
+                refused.increment()
+                return false
+            }
             used += bytes
             return true
         }

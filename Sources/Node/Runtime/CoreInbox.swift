@@ -28,13 +28,31 @@ package final class CoreInbox: Sendable {
     private struct State {
         var urgent: [Entry] = []
         var entries: [Entry] = []
+        /// When the first of each came: one clock for a turn, not one for each entry.
+        var urgentSince = Instant.zero
+        var since = Instant.zero
         var bytes = 0
         var isStopped = false
+
+        mutating func add(_ entry: Entry) {
+            if entries.isEmpty { since = SystemClock.monotonic }
+            entries.append(entry)
+        }
+
+        mutating func addUrgent(_ entry: Entry) {
+            if urgent.isEmpty { urgentSince = SystemClock.monotonic }
+            urgent.append(entry)
+        }
     }
 
     private let entriesMax: Int
     private let bytesMax: Int
     private let monitor = Monitor(State())
+    /// Of each turn the wait of the entry that waited longest.
+    private let turns = QueueMeter("core")
+    private let urgentTurns = QueueMeter("core-reads")
+
+    package var meters: [QueueMeter] { [turns, urgentTurns] }
 
     package init(
         entriesMax: Int = RuntimeLimits.inboxMax, bytesMax: Int = RuntimeLimits.inboxBytesMax
@@ -49,14 +67,18 @@ package final class CoreInbox: Sendable {
     /// `bytes` bytes.
     package func offer(_ input: Input, bytes: Int = 0, until: Instant? = nil) -> Bool {
         monitor.signal { state in
-            guard !state.isStopped, state.entries.count + state.urgent.count < entriesMax,
+            guard !state.isStopped else { return false }
+            guard state.entries.count + state.urgent.count < entriesMax,
                 state.bytes == 0 || state.bytes + bytes <= bytesMax
-            else { return false }
+            else {
+                (input.overtakes ? urgentTurns : turns).refuse()
+                return false
+            }
             let entry: Entry = until.map { .awaited(input, until: $0) } ?? .input(input)
             if input.overtakes {
-                state.urgent.append(entry)
+                state.addUrgent(entry)
             } else {
-                state.entries.append(entry)
+                state.add(entry)
             }
             state.bytes += bytes
             return true
@@ -68,10 +90,10 @@ package final class CoreInbox: Sendable {
         monitor.signal { state in
             if state.isStopped { return }
             if case .input(let input) = entry, input.overtakes {
-                state.urgent.append(entry)
+                state.addUrgent(entry)
                 return
             }
-            state.entries.append(entry)
+            state.add(entry)
             if case .stop = entry { state.isStopped = true }
         }
     }
@@ -90,7 +112,7 @@ package final class CoreInbox: Sendable {
     private func ask(_ entry: Entry) -> Bool {
         monitor.signal { state in
             guard !state.isStopped else { return false }
-            state.entries.append(entry)
+            state.add(entry)
             return true
         }
     }
@@ -98,8 +120,9 @@ package final class CoreInbox: Sendable {
     /// The words of reads that wait, else everything; empty only when `deadline` came first.
     package func take(until deadline: Instant) -> [Entry] {
         monitor.wait(until: deadline) { state in
-            if !state.urgent.isEmpty { return Self.takeUrgent(&state) }
+            if !state.urgent.isEmpty { return takeUrgent(&state) }
             if state.entries.isEmpty { return nil }
+            turns.take(since: state.since)
             state.bytes = 0
             var taken: [Entry] = []
             // Both arrays keep growing to the same size, so nothing is copied or reallocated for
@@ -112,11 +135,12 @@ package final class CoreInbox: Sendable {
 
     /// The words of reads that came since: taken between two other inputs.
     package func takeUrgent() -> [Entry] {
-        monitor.withLock { Self.takeUrgent(&$0) }
+        monitor.withLock { takeUrgent(&$0) }
     }
 
-    private static func takeUrgent(_ state: inout State) -> [Entry] {
+    private func takeUrgent(_ state: inout State) -> [Entry] {
         if state.urgent.isEmpty { return [] }
+        urgentTurns.take(since: state.urgentSince)
         var taken: [Entry] = []
         swap(&taken, &state.urgent)
         return taken

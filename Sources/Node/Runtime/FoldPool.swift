@@ -63,6 +63,8 @@ package final class FoldPool: Sendable {
 
     package var waiting: Int { workers.waiting + largeWorkers.waiting }
 
+    package var meters: [QueueMeter] { [workers.meter, largeWorkers.meter] }
+
     package func stop(by deadline: Instant) {
         workers.stop(by: deadline)
         largeWorkers.stop(by: deadline)

@@ -62,6 +62,11 @@ package final class NodeRuntime: Sendable {
     /// Storage jobs that no thread has taken yet.
     package var storageJobsWaiting: Int { reads.waiting + files.waiting }
 
+    /// What is known of its queues.
+    package var queues: [QueueReading] {
+        (inbox.meters + [reads.meter, files.meter]).map(\.reading) + [replies.reading]
+    }
+
     /// Starts the log and the core. `make` builds the machine on the thread that will own it.
     package func start<Machine: CoreMachine & ~Copyable>(
         writer: sending LogWriter, make: @escaping @Sendable (inout [Effect]) -> Machine
@@ -83,22 +88,23 @@ package final class NodeRuntime: Sendable {
                 continuation.resume(returning: $0)
             }
             guard let id else {
-                metrics.requestsRefused.increment()
-                continuation.resume(returning: Self.overloaded(request))
+                continuation.resume(returning: overloaded(request))
                 return
             }
             if !inbox.offer(.request(id, request, deadline: deadline)) {
-                metrics.requestsRefused.increment()
-                replies.answer(id, Self.overloaded(request))
+                replies.answer(id, overloaded(request))
             }
         }
     }
 
-    private static func overloaded(_ request: ClientRequest) -> ClientResponse {
+    private func overloaded(_ request: ClientRequest) -> ClientResponse {
         switch request {
-        case .write, .writeOrPark: .write(.notAttempted(.overloaded))
+        case .write, .writeOrPark:
+            // A 429, which is counted where it is answered.
+            return .write(.notAttempted(.overloaded))
         case .status, .read, .audit, .flush, .compact, .verify, .parked:
-            .failed(.notReady("too many requests are under way"))
+            metrics.requestsRefused.increment()
+            return .failed(.notReady("too many requests are under way"))
         }
     }
 

@@ -13,6 +13,7 @@ package final class ReplyBook: Sendable {
 
     private let requestsMax: Int
     private let state = Mutex(State())
+    private let refused = Counter()
 
     package init(requestsMax: Int = RuntimeLimits.requestsMax) {
         self.requestsMax = requestsMax
@@ -20,10 +21,17 @@ package final class ReplyBook: Sendable {
 
     package var count: Int { state.withLock { $0.waiting.count } }
 
+    package var reading: QueueReading {
+        QueueReading(name: "requests", refused: refused.value)
+    }
+
     /// A number under which `receiver` gets exactly one answer; nil at the bound.
     package func open(deadline: Instant, _ receiver: @escaping Receiver) -> RequestID? {
         state.withLock { state in
-            guard state.waiting.count < requestsMax else { return nil }
+            guard state.waiting.count < requestsMax else {
+                refused.increment()
+                return nil
+            }
             let id = RequestID(state.next)
             state.next += 1
             state.waiting[id] = (deadline, receiver)

@@ -211,6 +211,7 @@ struct RunningNode: Sendable {
         gauges.catalogJobsWaiting = attributes.waiting
         gauges.attributes = attributes.gauges
         gauges.parkingJobsWaiting = parking.waiting
+        gauges.queues = runtime.queues + attributes.queues + [parking.queue]
         gauges.logBacklogBytes = runtime.log.backlog
         gauges.diskFreeBytes = free.bytes
         gauges.process = ProcessUse.now

@@ -6,27 +6,32 @@ package import Core
 package final class WorkerPool: Sendable {
     package typealias Job = @Sendable () -> Void
 
+    private struct Waiting {
+        var job: Job
+        var since: Instant
+    }
+
     private struct State {
-        var queue: [Job?] = []
+        var queue: [Waiting?] = []
         var head = 0
         var isStopping = false
         var running = 0
 
         var waiting: Int { queue.count - head }
 
-        mutating func take() -> Job? {
+        mutating func take() -> Waiting? {
             guard head < queue.count else { return nil }
-            let job = queue[head].take()
+            let next = queue[head].take()
             head += 1
             if head == queue.count {
                 queue.removeAll(keepingCapacity: true)
                 head = 0
             }
-            return job
+            return next
         }
     }
 
-    package let name: String
+    package let meter: QueueMeter
     private let queueMax: Int
     private let monitor = Monitor(State())
 
@@ -34,14 +39,14 @@ package final class WorkerPool: Sendable {
         name: String, threads: Int, queueMax: Int, standing: ThreadStanding = .usual
     ) {
         precondition(threads > 0, "a pool has threads")
-        self.name = name
+        meter = QueueMeter(name)
         self.queueMax = queueMax
         monitor.withLock { $0.running = threads }
         for number in 1...threads {
             NamedThread.start(
                 "\(name)-\(number)", stackBytes: 4 << 20, standing: standing
-            ) { [monitor] in
-                Self.work(monitor)
+            ) { [monitor, meter] in
+                Self.work(monitor, meter)
             }
         }
     }
@@ -52,8 +57,12 @@ package final class WorkerPool: Sendable {
     /// False where the queue is full or the pool has stopped: the job will not run.
     package func submit(_ job: @escaping Job) -> Bool {
         monitor.signal { state in
-            guard !state.isStopping, state.waiting < queueMax else { return false }
-            state.queue.append(job)
+            guard !state.isStopping else { return false }
+            guard state.waiting < queueMax else {
+                meter.refuse()
+                return false
+            }
+            state.queue.append(Waiting(job: job, since: SystemClock.monotonic))
             return true
         }
     }
@@ -76,14 +85,15 @@ package final class WorkerPool: Sendable {
         return monitor.wait(until: deadline) { $0.running == 0 ? true : nil } ?? false
     }
 
-    private static func work(_ monitor: Monitor<State>) {
+    private static func work(_ monitor: Monitor<State>, _ meter: QueueMeter) {
         while true {
-            let next: Job?? = monitor.wait { state in
-                if let job = state.take() { return .some(job) }
+            let next: Waiting?? = monitor.wait { state in
+                if let next = state.take() { return .some(next) }
                 return state.isStopping ? .some(nil) : nil
             }
-            guard let job = next ?? nil else { break }
-            job()
+            guard let next = next ?? nil else { break }
+            meter.take(since: next.since)
+            next.job()
         }
         monitor.broadcast { $0.running -= 1 }
     }
