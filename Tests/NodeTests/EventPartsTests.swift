@@ -185,7 +185,8 @@ import Wire
         }
         if random.chance(1, in: 2) { elements.append("") }
         let separator = random.pick([",", ", ", " ,\n"])
-        return Array((random.pick(["[", " [ "]) + elements.joined(separator: separator) + "]").utf8)
+        return Array(
+            (random.pick(["[", " [ "]) + elements.joined(separator: separator) + "]").utf8)
     }
 
     @Test(
