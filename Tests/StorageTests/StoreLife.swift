@@ -35,6 +35,9 @@ final class PromiseBook {
 /// The hands of a scripted life: each act is a few file operations, and writes down its promise
 /// when it is done.
 struct StoreLife {
+    /// Husks that a checkpoint writes.
+    static let husksOfCheckpoint = 3
+
     var random: RandomSource
     private let files: MemoryFileSystem
     private let runner: StorageRunner
@@ -47,27 +50,38 @@ struct StoreLife {
     private var history: [HistoryHandle]
     private var nextHistory: UInt64
     private var retention: Retention
+    private var logStart: UInt32
+    /// Records of older log files are all in tables.
+    private var flushedFile: UInt32
     /// It goes on after an error where a node does: what a full disk kept waits and is tried again,
     /// a flush too after any error, a compaction is given up. Else every error ends it.
     private let endures: Bool
 
+    /// - Parameter disk: what it takes for its disk; else `files` themselves.
     init(
-        _ files: MemoryFileSystem, seed: UInt64, _ book: PromiseBook, endures: Bool = false
+        _ files: MemoryFileSystem, seed: UInt64, _ book: PromiseBook, endures: Bool = false,
+        through disk: (any FileSystem)? = nil
     ) throws {
         self.endures = endures
-        let recovered = try Recovery.open(files, options: StorageModel.options) { _, _ in }
+        let disk = disk ?? files
+        let recovered = try Recovery.open(disk, options: StorageModel.options) { _, _ in }
         random = RandomSource(seed: seed)
         self.files = files
         self.book = book
-        runner = ManifestTests.runner(files)
+        runner = StorageRunner(fileSystem: disk, options: StorageModel.options)
         cursor = recovered.cursor
-        writer = LogWriter(fileSystem: files, cursor: recovered.cursor)
+        writer = LogWriter(fileSystem: disk, cursor: recovered.cursor)
         tables = recovered.tables
         history = recovered.history
         nextTable = recovered.manifest.nextTableID
         retention = recovered.manifest.retention
         nextHistory = recovered.manifest.nextHistoryID
+        logStart = recovered.manifest.logStart
+        flushedFile = recovered.manifest.logStart
     }
+
+    /// Operations so far that changed what a power cut leaves.
+    var changes: Int { files.changes }
 
     private func promise(_ change: (inout StorePromise) -> Void) {
         book.write(after: files.operations, change)
@@ -80,12 +94,19 @@ struct StoreLife {
 
     /// Slices of one day, so that a flush is a few operations and not hundreds.
     mutating func append(_ count: Int) throws {
+        try append(
+            (0..<count).map { _ in
+                var slice = RandomSlice(&random, cellCount: 8)
+                slice.cells = slice.cells.filter {
+                    (23_000_000..<23_005_000).contains($0.key.window)
+                }
+                return slice
+            })
+    }
+
+    private mutating func append(_ slices: [RandomSlice]) throws {
         var appends: [LogAppend] = []
-        for _ in 0..<count {
-            var slice = RandomSlice(&random, cellCount: 8)
-            slice.cells = slice.cells.filter {
-                (23_000_000..<23_005_000).contains($0.key.window)
-            }
+        for slice in slices {
             promise { $0.slices.append(slice) }
             appends.append(
                 cursor.append(kind: 1, payload: [UInt8(slice.partition.index)] + slice.bytes))
@@ -146,6 +167,7 @@ struct StoreLife {
         try commit(
             ManifestEdit(addTables: written.map(\.meta), coveredThrough: frozen.through))
         promise { $0.covered = frozen.through }
+        flushedFile = cursor.file
         tables += written
     }
 
@@ -227,29 +249,95 @@ struct StoreLife {
     /// Lets go of the log files that tables hold whole.
     mutating func releaseLog() throws {
         try commit(ManifestEdit(logStart: cursor.file))
+        logStart = cursor.file
         _ = try perform(.removeLogs(before: cursor.file))
     }
 
-    /// So many more batches are forgotten; every fourth time the files become one.
+    /// History files tell of so many more batches; every fourth time the files become one.
     mutating func forget(_ batches: Int) throws {
         let from = book.last.outcomes
-        let isMerge = history.count >= 3
-        let plan = HistoryTests.plan(
-            nextHistory, from..<from + batches, merging: isMerge ? history : [],
-            level: isMerge ? 1 : 0)
-        nextHistory += 1
-        guard case .history(let file?) = try perform(.writeHistory(plan)) else {
-            throw TableTests.Unexpected()
-        }
+        let plan = historyPlan(from..<from + batches)
+        let file = try write(plan)
         let merged = plan.merged.map(\.meta.id)
         var edit = ManifestEdit()
         edit.addHistory = [file.meta]
         edit.removeHistory = merged
         try commit(edit)
         promise { $0.outcomes = from + batches }
+        replaceHistory(merged, by: file)
+        if !merged.isEmpty { _ = try perform(.removeHistory(merged)) }
+    }
+
+    /// The same as a node does it, in one edit: so many more batches are forgotten, the next ones
+    /// are husks, the log begins later (`NodeMachine.commitForgetting`).
+    mutating func checkpoint(_ batches: Int) throws {
+        let end = book.last.outcomes + batches
+        let below = Segment(
+            createdAt: HistoryTests.header(end).createdAt, length: HistoryTests.length)
+        var plan = historyPlan(book.last.outcomes..<end)
+        plan.husksFrom = below
+        plan.husks = (end..<end + Self.husksOfCheckpoint).map { HuskDraft(HistoryTests.husk($0)) }
+        let file = try write(plan)
+        // In the place of what a node says again of the log's head.
+        try append([RandomSlice(partition: PartitionID(0), cells: [:])])
+        let start = max(logStart, flushedFile)
+        var edit = ManifestEdit(logStart: start > logStart ? start : nil)
+        edit.addHistory = [file.meta]
+        edit.removeHistory = plan.merged.map(\.meta.id)
+        edit.base = HistoryBase(
+            partitions: PartitionSet.all.map { _ in
+                PartitionBase(floor: below, events: UInt64(end))
+            }, through: cursor.last)
+        try commit(edit)
+        promise { $0.outcomes = end }
+        replaceHistory(edit.removeHistory, by: file)
+        if start > logStart {
+            logStart = start
+            _ = try perform(.removeLogs(before: start))
+        }
+        if !edit.removeHistory.isEmpty { _ = try perform(.removeHistory(edit.removeHistory)) }
+    }
+
+    /// What is here goes in one edit, before a whole copy (`NodeMachine.setAside`).
+    mutating func setAside() throws {
+        let through = cursor.last
+        var edit = ManifestEdit(
+            removeTables: tables.map(\.meta.id), coveredThrough: through)
+        edit.removeHistory = history.map(\.meta.id)
+        edit.base = HistoryBase.none
+        edit.voidThrough = through
+        edit.retention = Retention(floor: retention.floor)
+        let paths = tables.map(\.meta.path)
+        // From here on it may have come or not.
+        promise { $0.outcomes = 0 }
+        try commit(edit)
+        promise { $0.covered = through }
+        flushedFile = cursor.file
+        retention.dropped = [:]
+        memtable = StorageModel.memtable()
+        tables = []
+        history = []
+        try remove(paths)
+        if !edit.removeHistory.isEmpty { _ = try perform(.removeHistory(edit.removeHistory)) }
+    }
+
+    private mutating func historyPlan(_ numbers: Range<Int>) -> HistoryPlan {
+        let isMerge = history.count >= 3
+        defer { nextHistory += 1 }
+        return HistoryTests.plan(
+            nextHistory, numbers, merging: isMerge ? history : [], level: isMerge ? 1 : 0)
+    }
+
+    private func write(_ plan: HistoryPlan) throws -> HistoryHandle {
+        guard case .history(let file?) = try perform(.writeHistory(plan)) else {
+            throw TableTests.Unexpected()
+        }
+        return file
+    }
+
+    private mutating func replaceHistory(_ merged: [UInt64], by file: HistoryHandle) {
         history.removeAll { merged.contains($0.meta.id) }
         history.append(file)
-        if !merged.isEmpty { _ = try perform(.removeHistory(merged)) }
     }
 
     private func commit(_ edit: ManifestEdit) throws {

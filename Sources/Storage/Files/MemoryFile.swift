@@ -18,7 +18,7 @@ final class MemoryFile: StoredFile {
 
     func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
         try fileSystem.state.withLock { state throws(StorageError) in
-            try state.count("read", path)
+            try state.count("read", path, changes: false)
             let data = state.inodes[inode]?.data ?? []
             guard offset < UInt64(data.count) else { return [] }
             let start = Int(offset)
@@ -33,7 +33,7 @@ final class MemoryFile: StoredFile {
     func write(_ pieces: [[UInt8]], at offset: UInt64) throws(StorageError) {
         let bytes = Array(pieces.joined())
         try fileSystem.state.withLock { state throws(StorageError) in
-            if let fault = state.nextFault() {
+            if let fault = state.nextFault(changes: true) {
                 if fault.cutsWrites {
                     let half = Array(bytes.prefix(bytes.count / 2))
                     state.change(inode, .write(offset: Int(offset), bytes: half))
@@ -51,14 +51,15 @@ final class MemoryFile: StoredFile {
 
     func truncate(to size: UInt64) throws(StorageError) {
         try fileSystem.state.withLock { state throws(StorageError) in
-            try state.count("truncate", path)
+            try state.count("truncate", path, changes: true)
             state.truncate(inode, to: Int(size))
         }
     }
 
     func sync() throws(StorageError) {
         try fileSystem.state.withLock { state throws(StorageError) in
-            let failed = state.nextFault() != nil
+            let isDirty = state.inodes[inode]?.pending.isEmpty == false
+            let failed = state.nextFault(changes: isDirty) != nil
             if failed || state.syncFailures > 0 {
                 if !failed { state.syncFailures -= 1 }
                 state.failSync(inode)

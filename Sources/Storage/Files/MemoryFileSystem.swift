@@ -59,6 +59,7 @@ package final class MemoryFileSystem: FileSystem {
         var pendingNames: [PendingName] = []
         var directories: Set<String> = ["."]
         var operations = 0
+        var changes = 0
         var failAt: Int?
         var failsOnward = false
         var fault = Fault.inputOutput
@@ -69,7 +70,7 @@ package final class MemoryFileSystem: FileSystem {
         /// Sectors that cannot be read, by inode.
         var unreadable: [Int: Set<Int>] = [:]
         var misreads: [String: Int] = [:]
-        /// Itself before each operation, while somebody wants them.
+        /// Itself before each change, while somebody wants them.
         var kept: [State]?
     }
 
@@ -87,6 +88,10 @@ package final class MemoryFileSystem: FileSystem {
 
     /// How many operations were asked for so far: the coordinate of `fail(at:)`.
     package var operations: Int { state.withLock { $0.operations } }
+
+    /// How many of them could change what a power cut leaves: not a read, a listing, or a sync of
+    /// what is synced.
+    package var changes: Int { state.withLock { $0.changes } }
 
     /// Makes the operation with this number fail, and with `onward` every later one too.
     package func fail(at operation: Int, with fault: Fault, onward: Bool = false) {
@@ -117,13 +122,13 @@ package final class MemoryFileSystem: FileSystem {
         state.withLock { $0.syncLoss = loss }
     }
 
-    /// From here on what it holds is kept before each operation, synced or not: one life then
-    /// shows every moment at which the power may fail.
+    /// From here on what it holds is kept before each change, synced or not: one life then shows
+    /// every moment at which the power may fail. What changes nothing has the moment after it.
     package func keepStates() {
         state.withLock { $0.kept = [] }
     }
 
-    /// Before each operation since `keepStates`, and now.
+    /// Before each change since `keepStates`, and now; the `operations` of each say when.
     package var keptStates: [MemoryFileSystem] {
         let states = state.withLock { ($0.kept ?? []) + [$0.copy()] }
         return states.map { MemoryFileSystem(state: $0) }
@@ -199,7 +204,8 @@ package final class MemoryFileSystem: FileSystem {
 
     package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StoredFile {
         let inode = try state.withLock { state throws(StorageError) in
-            try state.count("open", path)
+            let isNew = mode != .read && state.names[path] == nil
+            try state.count("open", path, changes: isNew || mode == .replace)
             if let inode = state.names[path] {
                 if mode == .replace { state.truncate(inode, to: 0) }
                 return inode
@@ -218,7 +224,7 @@ package final class MemoryFileSystem: FileSystem {
 
     package func list(_ directory: String) throws(StorageError) -> [String] {
         try state.withLock { state throws(StorageError) in
-            try state.count("list", directory)
+            try state.count("list", directory, changes: false)
             guard state.directories.contains(directory) else { throw .notFound(path: directory) }
             let paths = Array(state.names.keys) + state.directories.filter { $0 != "." }
             return paths.filter { Self.directory(of: $0) == directory }
@@ -229,7 +235,7 @@ package final class MemoryFileSystem: FileSystem {
 
     package func rename(_ path: String, to target: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
-            try state.count("rename", path)
+            try state.count("rename", path, changes: true)
             guard let inode = state.names.removeValue(forKey: path) else {
                 throw .notFound(path: path)
             }
@@ -245,7 +251,7 @@ package final class MemoryFileSystem: FileSystem {
 
     package func remove(_ path: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
-            try state.count("remove", path)
+            try state.count("remove", path, changes: true)
             guard state.names.removeValue(forKey: path) != nil else { throw .notFound(path: path) }
             state.pendingNames.append(.unlink(path: path))
         }
@@ -253,7 +259,7 @@ package final class MemoryFileSystem: FileSystem {
 
     package func link(_ path: String, as target: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
-            try state.count("link", path)
+            try state.count("link", path, changes: true)
             guard let inode = state.names[path] else { throw .notFound(path: path) }
             guard state.names[target] == nil else {
                 throw .failed(operation: "link to \(target)", path: path, detail: "it exists")
@@ -269,14 +275,15 @@ package final class MemoryFileSystem: FileSystem {
     /// Directories are made seldom; they come and go durably at once here.
     package func createDirectory(_ path: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
-            try state.count("create directory", path)
+            try state.count(
+                "create directory", path, changes: !state.directories.contains(path))
             state.directories.insert(path)
         }
     }
 
     package func removeDirectory(_ path: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
-            try state.count("remove directory", path)
+            try state.count("remove directory", path, changes: true)
             guard state.directories.contains(path) else { throw .notFound(path: path) }
             let paths = Array(state.names.keys) + state.directories
             guard !paths.contains(where: { Self.directory(of: $0) == path && $0 != path }) else {
@@ -291,11 +298,11 @@ package final class MemoryFileSystem: FileSystem {
 
     package func syncDirectory(_ path: String) throws(StorageError) {
         try state.withLock { state throws(StorageError) in
-            guard state.nextFault() == nil else {
+            let (mine, others) = state.splitPendingNames(of: path)
+            guard state.nextFault(changes: !mine.isEmpty) == nil else {
                 state.failSync(ofDirectory: path)
                 throw .syncFailed(path: path, detail: "input/output error")
             }
-            let (mine, others) = state.splitPendingNames(of: path)
             for change in mine { change.apply(to: &state.durableNames) }
             state.pendingNames = others
         }
@@ -372,15 +379,21 @@ extension MemoryFileSystem.State {
     }
 
     /// Counts an operation and fails it where a fault was asked for.
-    mutating func count(_ operation: String, _ path: String) throws(StorageError) {
-        if let fault = nextFault() { throw Self.error(fault, operation, path) }
+    mutating func count(
+        _ operation: String, _ path: String, changes: Bool
+    ) throws(StorageError) {
+        if let fault = nextFault(changes: changes) { throw Self.error(fault, operation, path) }
     }
 
-    mutating func nextFault() -> MemoryFileSystem.Fault? {
+    /// - Parameter isChange: a power cut after it may leave something else than one before it.
+    mutating func nextFault(changes isChange: Bool) -> MemoryFileSystem.Fault? {
         defer { operations += 1 }
-        if kept != nil {
-            let now = copy()
-            kept?.append(now)
+        if isChange {
+            if kept != nil {
+                let now = copy()
+                kept?.append(now)
+            }
+            changes += 1
         }
         guard let failAt else { return nil }
         return operations == failAt || (failsOnward && operations > failAt) ? fault : nil
