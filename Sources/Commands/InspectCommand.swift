@@ -28,7 +28,7 @@ struct InspectCommand: AsyncParsableCommand {
     @Option(help: "The cluster's description: its digest key and window.")
     var config: String?
 
-    @Flag(help: "Print a JSON object.")
+    @Flag(help: "Print a JSON object: what the text says, by name.")
     var json = false
 
     func run() async throws {

@@ -28,14 +28,17 @@ extension Inspection {
         }
         let value = InspectValue.object([
             "file": .text(path), "id": .number(table.id), "bytes": .number(table.size),
-            "sound": .flag(fault == nil), "keys": .number(table.rows),
-            "nonce": .number(span.nonce), "after": .number(span.after),
+            "sound": .flag(fault == nil),
+            "damage": .list([fault].compactMap(\.self).map { .text($0) }),
+            "keys": .number(table.rows), "nonce": .number(span.nonce),
+            "whole": .flag(span.isWhole), "after": .number(span.after),
             "through": .number(span.through),
             "blocks": .list(
                 table.index.entries.map { entry in
                     .object([
                         "offset": .number(entry.offset), "bytes": .number(entry.length),
                         "keys": .number(entry.rows),
+                        "first_key": .text(String(decoding: entry.first, as: UTF8.self)),
                     ])
                 }),
         ])

@@ -77,6 +77,16 @@ struct FramedFile: Sendable {
         return (offset, try range(offset, Int(length)), size)
     }
 
+    /// The format's version, of a file whose footer was found.
+    func version(ofSize size: UInt64) throws(StorageError) -> UInt16 {
+        let offset = size - UInt64(Self.tailSize) + 12
+        let bytes = try range(offset, 2)
+        return try decoded(at: offset) { () throws(DecodeError) in
+            var reader = ByteReader(bytes)
+            return try reader.fixed(UInt16.self)
+        }
+    }
+
     static func tail(
         of kind: Kind, footerOffset: UInt64, length: UInt64
     ) -> [UInt8] {
