@@ -15,14 +15,22 @@ from typing import Any
 import terminal
 from attributes import Attributes
 from cluster import NodeError
+from flat import Flat
 from flood import Flood
 from http_client import HTTPFailure
 from latency import Latency
+from log_disk import LogDisk
 from options import Options, read_options
 from peer import PeerError
 from peers import Comparison
 
-_PROGRAMS = {"latency": Latency, "flood": Flood, "attributes": Attributes}
+_PROGRAMS = {
+    "latency": Latency,
+    "flood": Flood,
+    "attributes": Attributes,
+    "log": LogDisk,
+    "flat": Flat,
+}
 _WRONG = 1
 _MISSED = 3
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import terminal
-from cluster import Node, die_with_parent
+from cluster import Node
 from http_client import HTTPFailure
 from measured import Measured
 from peer import PeerError, memory_peak
-from peer_quipu import process_id
+from peer_quipu import process_id, processor_seconds
 
 _CHANNELS = 20_000
 _CATEGORIES = 40
@@ -114,33 +113,19 @@ class Attributes(Measured):
                     f'"time":"2026-01-01T00:{number % 60:02}:00Z"}}\n'
                 )
         addresses = ",".join(node.http for node in self.cluster.all)
-        await self._run("send", str(path), "--node", addresses, "--json")
+        await self.run_quipu("send", str(path), "--node", addresses, "--json")
 
     async def _load(self, node: Node, rows: Path) -> None:
-        await self._run("attributes", "load", str(rows), "--node", node.http)
-
-    async def _run(self, *words: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            str(self.options.binary),
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-        )
-        output, _ = await process.communicate()
-        if process.returncode != 0:
-            text = output.decode("utf-8", "replace")[-300:]
-            raise PeerError(f"quipu {words[0]} ended with {process.returncode}: {text}")
+        await self.run_quipu("attributes", "load", str(rows), "--node", node.http)
 
     # ---- what is asked
 
     async def _timed(self, what: str, node: Node, work: Awaitable[Any]) -> Any:
         """How long it takes, and what it takes of the processors in a node, which other work on
         the machine does not change."""
-        began, used = time.monotonic(), _processor_seconds(node)
+        began, used = time.monotonic(), processor_seconds(node)
         result = await work
-        seconds, used = time.monotonic() - began, _processor_seconds(node) - used
+        seconds, used = time.monotonic() - began, processor_seconds(node) - used
         self.figures[what] = round(seconds, 2)
         self.figures[f"{what}, processor"] = round(used, 2)
         rate = self._keys / max(seconds, 0.001)
@@ -211,12 +196,6 @@ class Attributes(Measured):
             self.fail(f"{what}: the groups are not those that were loaded")
         else:
             terminal.hold(f"{what}: {len(wanted):,} groups, all right")
-
-
-def _processor_seconds(node: Node) -> float:
-    """What the node's process has used, of all processors together."""
-    fields = Path(f"/proc/{process_id(node)}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _key(number: int) -> str:

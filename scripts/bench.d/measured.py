@@ -1,7 +1,11 @@
-"""What latency and flood have in common: three nodes, bodies of 1,000 events, targets, totals."""
+"""What the parts have in common: nodes, bodies of 1,000 events, the commands of Quipu, targets,
+totals."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -9,7 +13,7 @@ from typing import Any
 
 import events
 import terminal
-from cluster import Cluster, Node
+from cluster import Cluster, Node, die_with_parent
 from http_client import HTTPClient
 from options import Options
 from peer import PeerError
@@ -21,6 +25,9 @@ _TYPE = "view"
 
 
 class Measured:
+    # How many there are; each holds everything.
+    nodes = 3
+
     def __init__(self, options: Options, directory: Path) -> None:
         self.options = options
         self.directory = directory
@@ -31,11 +38,12 @@ class Measured:
         self.cluster = Cluster(
             directory,
             options.binary,
-            3,
+            self.nodes,
             options.http_port,
             options.peer_port,
             on_end=self._node_ended,
             http_client=self.client,
+            replication_factor=self.nodes,
         )
 
     def _node_ended(self, node: Node, status: int) -> None:
@@ -59,6 +67,50 @@ class Measured:
     async def stop(self) -> None:
         await self.cluster.stop()
         self.client.close()
+
+    async def run_quipu(self, *words: str) -> str:
+        """What a command says, which must succeed."""
+        process = await asyncio.create_subprocess_exec(
+            str(self.options.binary),
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+        )
+        output, _ = await process.communicate()
+        text = output.decode("utf-8", "replace").strip()
+        if process.returncode != 0:
+            raise PeerError(f"quipu {words[0]} ended with {process.returncode}: {text[-300:]}")
+        return text
+
+    async def generate(self, file: Path, *words: str) -> None:
+        """The events of --events in a file, written out before anything is timed."""
+        with file.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                str(self.options.binary),
+                "generate",
+                "--events",
+                str(self.options.events),
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                preexec_fn=die_with_parent,
+            )
+            if await process.wait() != 0:
+                raise PeerError(f"quipu generate ended with {process.returncode}")
+            os.fsync(output.fileno())
+
+    async def send(self, files: list[Path], *words: str) -> dict[str, Any]:
+        """The summary of the sender, which must have counted --events of each file."""
+        addresses = ",".join(node.http for node in self.cluster.all)
+        names = [str(file) for file in files]
+        text = await self.run_quipu("send", *names, "--node", addresses, "--json", *words)
+        summary: dict[str, Any] = json.loads(text.splitlines()[-1])
+        wanted = len(files) * self.options.events
+        if summary["counted"] != wanted:
+            raise PeerError(f"{summary['counted']:,} events are counted, of {wanted:,}")
+        return summary
 
     def make_bodies(self) -> list[bytes]:
         """Bodies of 1,000 events each, all of which can be counted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def process_id(node: Node) -> int:
     if node.process is None or node.process.returncode is not None:
         raise PeerError(f"{node.name} does not run; see {node.log}")
     return node.process.pid
+
+
+def processor_seconds(node: Node) -> float:
+    """What the node's process has used, of all processors together."""
+    fields = Path(f"/proc/{process_id(node)}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _total(client: HTTPClient, node: Node) -> int:
