@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// What reads the disk and what users send once more, with libFuzzer's coverage and
+// What reads the disk and what users and other nodes send once more, with libFuzzer's coverage and
 // AddressSanitizer, and with checksums that are always zero. A package of its own, so that the main
 // build stays as it is.
 
@@ -28,9 +28,24 @@ let package = Package(
         // Only the parser of attributes: the database has fuzzers of its own.
         .target(name: "Catalog", dependencies: ["Core"], swiftSettings: settings),
         .target(name: "Storage", dependencies: ["Core", "Wire"], swiftSettings: settings),
+        .target(name: "Ring", dependencies: ["Core"], swiftSettings: settings),
+        .target(name: "Gossip", dependencies: ["Core"], swiftSettings: settings),
+        .target(
+            name: "Replication", dependencies: ["Core", "Ring", "Storage", "Wire"],
+            swiftSettings: settings),
+        .target(
+            name: "NodeCore",
+            dependencies: ["Core", "Ring", "Gossip", "Wire", "Storage", "Replication"],
+            swiftSettings: settings),
+        // Of the node and the client only what reads bytes, without sockets and files.
+        .target(name: "Peers", dependencies: ["Core", "Wire"], swiftSettings: settings),
+        .target(name: "Spooling", dependencies: ["Core", "Wire"], swiftSettings: settings),
         .executableTarget(
             name: "fuzz",
-            dependencies: ["Core", "Wire", "Storage", "Ingest", "Catalog", "CLZ4", "CZlib"],
+            dependencies: [
+                "Core", "Wire", "Storage", "Ingest", "Catalog", "Gossip", "Replication",
+                "NodeCore", "Peers", "Spooling", "CLZ4", "CZlib",
+            ],
             swiftSettings: settings,
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]),
     ]

@@ -119,14 +119,14 @@ package struct RecoveredLog: ~Copyable {
         if kind.isOfBatch, lsn <= voidThrough { return }
         switch kind {
         case .home:
-            let record = try BatchRecord(decoding: payload)
+            let record = try batch(payload)
             letters.add(record, in: position.file)
             guard !isForgotten(record) else { return yield(to: record.header) }
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .slices:
-            let record = try BatchRecord(decoding: payload)
+            let record = try batch(payload)
             guard !isForgotten(record) else { return yield(to: record.header) }
             index.holdSlices(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
@@ -181,6 +181,17 @@ package struct RecoveredLog: ~Copyable {
             index.drop(mark.id)
             directories[mark.id] = nil
         }
+    }
+
+    /// A batch of partitions that this cluster has. No other is written here, so its place in the
+    /// index is not looked for.
+    private func batch(_ payload: [UInt8]) throws(DecodeError) -> BatchRecord {
+        let record = try BatchRecord(decoding: payload)
+        let last = max(record.home, record.slices.last?.partition ?? record.home)
+        guard last.index < partitions else {
+            throw DecodeError("batch \(record.header.id) is of \(last) of \(partitions)", at: 0)
+        }
+        return record
     }
 
     private mutating func take(_ state: LogState) {

@@ -131,6 +131,26 @@ struct ForgettingTests {
         return state
     }
 
+    @Test("batches of partitions that the cluster does not have are damage, and end no process")
+    func foreignPartitions() {
+        let header = Self.record(3).header
+        let totals = BatchTotals(events: 1, counted: 1, dead: 0)
+        let records = [(8, 1), (1, 8)].map { home, slice in
+            BatchRecord.home(
+                header: header, home: PartitionID(home), totals: totals,
+                slices: [(partition: PartitionID(slice), offset: 0, length: 4, cells: 1)],
+                cells: [1, 2, 3, 4], deadLetters: [])
+        }
+        for record in records {
+            let progress = ProgressMark(
+                id: header.id, contentHash: header.contentHash, isFinished: true)
+            let (index, malformed) = Self.recovered(
+                ManifestState(), [(.home, record.bytes), (.progress, progress.encoded)])
+            #expect(malformed.count == 1 && malformed[0].contains("of 8"), "\(malformed)")
+            #expect(index[header.id] == nil)
+        }
+    }
+
     @Test("a start begins with the base, and skips what lies in kept files of forgotten batches")
     func start() throws {
         let base = Self.index(0..<100).base(

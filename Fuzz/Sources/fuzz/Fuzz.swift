@@ -1,5 +1,6 @@
 import Core
 import Ingest
+import Spooling
 import Storage
 import Wire
 
@@ -67,6 +68,13 @@ enum Target: String, CaseIterable {
     case log
     case manifest
     case history
+    case attributetable
+    case records
+    // What other nodes send.
+    case peer
+    case connection
+    // What a sender keeps.
+    case spool
     // What users send.
     case ndjson
     case array
@@ -93,6 +101,11 @@ enum Target: String, CaseIterable {
             case .log: try Self.recoverLog(bytes)
             case .manifest: try Self.recoverManifest(bytes)
             case .history: try Self.readHistory(bytes)
+            case .attributetable: try AttributeTableTarget.read(bytes)
+            case .records: try RecordsTarget.recover(bytes)
+            case .peer: PeerTarget.message(bytes)
+            case .connection: PeerTarget.connection(bytes)
+            case .spool: try SpoolTarget.recover(bytes)
             case .ndjson: try FoldTarget.fold(bytes, .ndjson)
             case .array: try FoldTarget.fold(bytes, .jsonArray)
             case .csv: try FoldTarget.fold(bytes, .csv)
@@ -107,9 +120,10 @@ enum Target: String, CaseIterable {
             case .attributes: AttributesTarget.parse(bytes)
             }
         } catch {
-            guard error is StorageError || error is IngestError || error is StreamDamage else {
-                fatalError("an error of another kind: \(error)")
-            }
+            guard
+                error is StorageError || error is IngestError || error is StreamDamage
+                    || error is SpoolError
+            else { fatalError("an error of another kind: \(error)") }
         }
     }
 

@@ -13,6 +13,11 @@ enum Seeds {
                 case .log: try log(number)
                 case .manifest: try manifest(number)
                 case .history: try history(number)
+                case .attributetable: try AttributeTableTarget.seed(number)
+                case .records: RecordsTarget.seed(number)
+                case .peer: PeerTarget.messageSeed(number)
+                case .connection: PeerTarget.connectionSeed(number)
+                case .spool: try SpoolTarget.seed(number)
                 default: EventSeeds.of(target, number)
                 }
             }

@@ -47,25 +47,6 @@ package struct SealedBatch: Hashable, Sendable {
     package func isPastMemory(at now: WallTime) -> Bool {
         now.milliseconds - createdAt.milliseconds > SealedBatch.outcomeMemory.milliseconds
     }
-
-    /// The request that every attempt repeats unchanged.
-    package var call: HTTPCall {
-        HTTPCall(
-            .post, target,
-            headers: [
-                HTTPCall.Header("Content-Type", contentType),
-                HTTPCall.Header("Quipu-Producer", UUIDText.format(id.producer)),
-                HTTPCall.Header("Quipu-Sequence", String(id.sequence)),
-                HTTPCall.Header("Quipu-Created", String(createdAt.milliseconds)),
-            ], body: body)
-    }
-
-    /// Asks what became of it.
-    package var statusCall: HTTPCall {
-        QueryCall.batch(
-            producer: UUIDText.format(id.producer), sequence: id.sequence,
-            createdAt: Timestamp(milliseconds: createdAt.milliseconds))
-    }
 }
 
 /// What became of a batch, for its producer.
@@ -119,11 +100,4 @@ public struct EventError: Hashable, Sendable {
     public let reason: String
     /// What exactly was wrong.
     public let detail: String?
-
-    init?(json: JSONValue) {
-        guard let line = json["line"]?.int, let reason = json["reason"]?.string else { return nil }
-        self.line = line
-        self.reason = reason
-        detail = json["detail"]?.string
-    }
 }

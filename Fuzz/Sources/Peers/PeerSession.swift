@@ -1,0 +1,1 @@
+../../../Sources/Node/Peers/PeerSession.swift

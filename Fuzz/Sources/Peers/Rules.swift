@@ -1,0 +1,1 @@
+../../../Sources/Node/Rules/Rules.swift

@@ -1,0 +1,1 @@
+../../../Sources/Node/HTTP/TimeText.swift

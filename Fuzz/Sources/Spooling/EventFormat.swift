@@ -1,0 +1,1 @@
+../../../Sources/Client/Files/EventFormat.swift

@@ -1,0 +1,1 @@
+../../../Sources/Client/Batches/SealedBatch.swift

@@ -1,0 +1,1 @@
+../../../Sources/Client/Spool/SpoolRecord+Coding.swift

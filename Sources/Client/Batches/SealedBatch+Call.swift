@@ -1,0 +1,32 @@
+internal import Core
+
+extension SealedBatch {
+    /// The request that every attempt repeats unchanged.
+    package var call: HTTPCall {
+        HTTPCall(
+            .post, target,
+            headers: [
+                HTTPCall.Header("Content-Type", contentType),
+                HTTPCall.Header("Quipu-Producer", UUIDText.format(id.producer)),
+                HTTPCall.Header("Quipu-Sequence", String(id.sequence)),
+                HTTPCall.Header("Quipu-Created", String(createdAt.milliseconds)),
+            ], body: body)
+    }
+
+    /// Asks what became of it.
+    package var statusCall: HTTPCall {
+        QueryCall.batch(
+            producer: UUIDText.format(id.producer), sequence: id.sequence,
+            createdAt: Timestamp(milliseconds: createdAt.milliseconds))
+    }
+}
+
+extension EventError {
+    /// nil where it is not as a node says it.
+    init?(json: JSONValue) {
+        guard let line = json["line"]?.int, let reason = json["reason"]?.string else { return nil }
+        self.line = line
+        self.reason = reason
+        detail = json["detail"]?.string
+    }
+}
