@@ -84,7 +84,7 @@ struct FoundingTests {
         try folder.verify("")
     }
 
-    @Test("A bit that turned is found, and a copy is as good")
+    @Test("Whatever becomes of its bytes is found, and a copy is as good")
     func file() throws {
         let folder = try Folder()
         let other = try Folder()
@@ -93,9 +93,7 @@ struct FoundingTests {
         try Founding.store(ThreeNodes.configuration(""), in: other.files)
         let bytes = try folder.files.readAll("CLUSTER")
         #expect(try other.files.readAll("CLUSTER") == bytes)
-        for index in bytes.indices {
-            var damaged = bytes
-            damaged[index] ^= 4
+        for damaged in RuleMemoryTests.rot(bytes) {
             try folder.files.open("CLUSTER", .replace).write([damaged], at: 0)
             #expect(throws: StorageError.self) { try folder.verify("") }
         }

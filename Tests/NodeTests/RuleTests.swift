@@ -116,7 +116,21 @@ private func memory(_ standings: RuleStanding?...) -> RuleMemory {
         }
     }
 
-    @Test("The file comes back as it was stored, and a bit that turned is found")
+    /// Each byte changed, each length, and zeroes.
+    static func rot(_ bytes: [UInt8]) -> [[UInt8]] {
+        var rotten = [[UInt8](repeating: 0, count: bytes.count)]
+        for index in bytes.indices {
+            for mask in [4, 0xff] as [UInt8] {
+                var bent = bytes
+                bent[index] ^= mask
+                rotten.append(bent)
+            }
+            rotten.append(Array(bytes.prefix(index)))
+        }
+        return rotten
+    }
+
+    @Test("The file comes back as it was stored, and whatever else becomes of it is found")
     func file() throws {
         let scratch = try DirectoryFileSystemTests.Scratch()
         let files = DirectoryFileSystem(root: scratch.path)
@@ -129,9 +143,7 @@ private func memory(_ standings: RuleStanding?...) -> RuleMemory {
         try stored.store(in: files)
         #expect(try RuleMemory.load(from: files) == stored)
         let bytes = try files.readAll("RULES")
-        for index in bytes.indices {
-            var damaged = bytes
-            damaged[index] ^= 4
+        for damaged in Self.rot(bytes) {
             let file = try files.open("RULES", .replace)
             try file.write([damaged], at: 0)
             #expect(throws: StorageError.self) { try RuleMemory.load(from: files) }

@@ -116,6 +116,54 @@ struct AttributeTableTests {
         }
     }
 
+    @Test("whatever becomes of its bytes: damage, or the rows that were written")
+    func rot() throws {
+        // Three blocks, each of which compresses to some bytes.
+        func table(version: Int64) throws -> (rows: [AttributeRow], bytes: [UInt8]) {
+            let files = MemoryFileSystem()
+            let rows = (0..<6).map { Self.row($0, version: version, size: 20_000) }
+            _ = try Self.write(
+                rows, Self.whole(6), after: try AttributeTables.open(in: files), in: files)
+            return (rows, try files.readAll(FileNames.attributes(1)))
+        }
+        let (rows, sound) = try table(version: 1)
+        let sweep = RotSweep(sound, old: try table(version: 2).bytes)
+        // Blocks, index, footer; and of the old table the same ones.
+        #expect(RotSweep.frames(of: sound).count == 5)
+        #expect(RotSweep.frames(of: sweep.old) == RotSweep.frames(of: sound))
+        var seen = 0
+        func judge(_ rotten: [UInt8], _ what: String) throws {
+            let files = MemoryFileSystem()
+            try files.createDirectory(FileNames.attributeDirectory)
+            files.overwrite(FileNames.attributes(1), with: rotten)
+            let tables = try AttributeTables.open(in: files)
+            var found: [AttributeRow] = []
+            let damage = try tables.forEach { row in
+                found.append(row)
+                return true
+            }
+            if tables.damage.isEmpty, damage.isEmpty {
+                #expect(found == rows && rotten.starts(with: sound), "\(what)")
+            } else {
+                #expect(found.allSatisfy { rows.contains($0) }, "\(what)")
+                seen += 1
+            }
+            for row in rows {
+                do throws(StorageError) {
+                    let read = try tables.row(of: row.key)
+                    #expect(read == row || read == nil && !tables.damage.isEmpty, "\(what)")
+                } catch {
+                    #expect(!damage.isEmpty, "\(what): \(error)")
+                }
+            }
+        }
+        try sweep.flips(judge)
+        try sweep.lengths(judge)
+        #expect(seen == 3 * sound.count)
+        try sweep.sectors(judge)
+        try sweep.frames(judge)
+    }
+
     @Test("a damaged block takes its rows and no others; the copy is then no copy any more")
     func damagedBlock() throws {
         let files = MemoryFileSystem()

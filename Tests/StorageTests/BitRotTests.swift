@@ -7,8 +7,6 @@ import Wire
 /// each sector zeroed, exchanged or old, each length. Whatever is read then is what was written,
 /// or an error; never another number.
 @Suite struct BitRotTests {
-    private static let sector = 512
-
     /// How often each verdict was given.
     private struct Tally {
         var counts: [RotWitness.Verdict: Int] = [:]
@@ -31,67 +29,18 @@ import Wire
         #expect(verdict != .wrong, "\(path), \(what)")
     }
 
-    private static func flips(
-        _ witness: RotWitness, _ path: String, from first: Int = 0, _ tally: inout Tally
-    ) throws {
-        let bytes = try #require(witness.files.contents[path])
-        for place in first..<bytes.count {
-            for mask in [0x01, 0xff] as [UInt8] {
-                var bent = bytes
-                bent[place] ^= mask
-                judge(witness, path, bent, "byte \(place) ^ \(mask)", &tally)
-            }
-        }
-    }
-
-    private static func lengths(
-        _ witness: RotWitness, _ path: String, _ tally: inout Tally
-    ) throws {
-        let bytes = try #require(witness.files.contents[path])
-        for length in 0..<bytes.count {
-            judge(witness, path, Array(bytes.prefix(length)), "\(length) bytes", &tally)
-        }
-    }
-
-    /// Puts the bytes of `donor` from `source` on over a sector.
-    private static func overlay(
-        _ bytes: [UInt8], _ place: Int, _ donor: [UInt8], from source: Int
-    ) -> [UInt8] {
-        var changed = bytes
-        for offset in 0..<min(sector, bytes.count - place) {
-            // What a file never had reads as zeroes.
-            changed[place + offset] =
-                source + offset < donor.count ? donor[source + offset] : 0
-        }
-        return changed
-    }
-
-    private static func sectors(
-        _ witness: RotWitness, _ path: String, _ tally: inout Tally
-    ) throws {
-        let bytes = try #require(witness.files.contents[path])
-        let old = witness.before.contents[path] ?? []
-        let places = Array(stride(from: 0, to: bytes.count, by: sector))
-        for place in places {
-            let zeroed = overlay(bytes, place, [], from: 0)
-            judge(witness, path, zeroed, "sector at \(place) zeroed", &tally)
-            let stale = overlay(bytes, place, old, from: place)
-            judge(witness, path, stale, "an old sector at \(place)", &tally)
-            for other in places where other > place {
-                let half = overlay(bytes, place, bytes, from: other)
-                judge(witness, path, half, "sector \(other) at \(place) too", &tally)
-                let swapped = overlay(half, other, bytes, from: place)
-                judge(witness, path, swapped, "sectors \(place), \(other) exchanged", &tally)
-            }
-        }
+    private static func sweep(_ witness: RotWitness, _ path: String) throws -> RotSweep {
+        RotSweep(
+            try #require(witness.files.contents[path]), old: witness.before.contents[path] ?? [])
     }
 
     private static func rot(_ witness: RotWitness, _ paths: [String]) throws -> Tally {
         var tally = Tally()
         for path in paths {
-            try flips(witness, path, &tally)
-            try lengths(witness, path, &tally)
-            try sectors(witness, path, &tally)
+            let sweep = try sweep(witness, path)
+            sweep.flips { judge(witness, path, $0, $1, &tally) }
+            sweep.lengths { judge(witness, path, $0, $1, &tally) }
+            sweep.sectors { judge(witness, path, $0, $1, &tally) }
         }
         return tally
     }
@@ -140,11 +89,13 @@ import Wire
         ]
         for (number, act) in acts.enumerated() {
             let witness = try RotWitness(seed: 294, last: act)
-            let bytes = try #require(witness.files.contents[FileNames.manifest])
-            try Self.flips(
-                witness, FileNames.manifest, from: number == 0 ? 0 : bytes.count / 2, &tally)
-            try Self.lengths(witness, FileNames.manifest, &tally)
-            try Self.sectors(witness, FileNames.manifest, &tally)
+            let path = FileNames.manifest
+            let sweep = try Self.sweep(witness, path)
+            sweep.flips(from: number == 0 ? 0 : sweep.bytes.count / 2) {
+                Self.judge(witness, path, $0, $1, &tally)
+            }
+            sweep.lengths { Self.judge(witness, path, $0, $1, &tally) }
+            sweep.sectors { Self.judge(witness, path, $0, $1, &tally) }
         }
         #expect(tally.cases >= 6000, "\(tally)")
         #expect(tally[.refused] > tally[.shortened], "\(tally)")
@@ -168,25 +119,13 @@ import Wire
 
     // MARK: - Old blocks
 
-    /// The frames of a table or history file, from its beginning on.
-    private static func frames(_ bytes: [UInt8]) -> [Range<Int>] {
-        var frames: [Range<Int>] = []
-        var start = 0
-        while start + 16 <= bytes.count - 24 {
-            let length = (0..<4).reduce(0) { $0 | Int(bytes[start + 8 + $1]) << ($1 * 8) }
-            frames.append(start..<start + 16 + length)
-            start += 16 + length
-        }
-        return frames
-    }
-
     /// All frames of `mine` but those of `places`, which are the ones of `theirs`.
     private static func mix(
         _ mine: [UInt8], _ theirs: [UInt8], _ places: [Int]
     ) -> [UInt8] {
         var bytes = mine
         for place in places {
-            let range = frames(mine)[place]
+            let range = RotSweep.frames(of: mine)[place]
             bytes.replaceSubrange(range, with: theirs[range])
         }
         return bytes
@@ -216,7 +155,7 @@ import Wire
         // A flush whose process ended before its edit, and the one that took its number again.
         for (second, count) in [(20, 5), (21, 6), (21, 5)] as [(UInt8, UInt64)] {
             let theirs = try Self.table(second, counting: count).bytes
-            #expect(Self.frames(theirs) == Self.frames(mine))
+            #expect(RotSweep.frames(of: theirs) == RotSweep.frames(of: mine))
             // Block, index, filter; the footer is named by the manifest.
             for frames in [[0], [1], [2], [0, 1], [0, 2], [0, 1, 2]] {
                 let mixed = Self.mix(mine, theirs, frames)
@@ -293,7 +232,7 @@ import Wire
         let handle = try TableTests.flush(memtable.freeze(through: LSN(1)), to: files, firstID: 7)[
             0]
         let bytes = try #require(files.contents[handle.path])
-        let frames = Self.frames(bytes)
+        let frames = RotSweep.frames(of: bytes)
         try #require(frames.count == 4 && frames[1].upperBound < 128)
         let raw = try frames.map { try Self.raw(bytes[$0]) }
         var index = raw[1]

@@ -89,6 +89,28 @@ struct ColdTierTests {
         #expect(after.lines.contains { $0.hasPrefix("\(cold.path): cold, ") })
     }
 
+    @Test("whatever becomes of the owner's file: refused and nothing changed, or still the node's")
+    func rottenOwner() throws {
+        let (files, _, _) = try Self.moved(406)
+        let sweep = RotSweep(
+            try #require(files.contents[Self.owner]), old: Array("\(UUIDText.format(5))\n".utf8))
+        let tables = try Self.recover(files.clone()).tables.map(\.meta)
+        var accepted: [String] = []
+        func judge(_ rotten: [UInt8], _ what: String) throws {
+            let disk = files.clone()
+            disk.overwrite(Self.owner, with: rotten)
+            guard !Self.isRefused(disk) else { return }
+            accepted.append(what)
+            let recovered = try Self.recover(disk)
+            #expect(recovered.tables.map(\.meta) == tables && recovered.damage.isEmpty, "\(what)")
+        }
+        try sweep.flips(judge)
+        try sweep.lengths(judge)
+        try sweep.sectors(judge)
+        // Without the end of its line it names the same node.
+        #expect(accepted == ["\(sweep.bytes.count - 1) bytes"])
+    }
+
     @Test("the disk is this node's before a table there counts, and nobody else's is taken")
     func claims() throws {
         let (files, _, tables) = try Self.hot(404)
