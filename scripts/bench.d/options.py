@@ -41,8 +41,8 @@ def read_options(arguments: list[str]) -> Options:
         prog="scripts/bench --only PART",
         description="Parts of scripts/bench: peers (Quipu beside Redis, PostgreSQL and chdb), "
         "latency (of a batch of 1,000 events at QUORUM), flood (three times what the cluster can "
-        "take), attributes (of a million keys), log (what it takes of the disk at a million events a "
-        "second), flat (whether an event costs the same when there are many).",
+        "take), attributes (of a million keys), log (what it takes of the disk at a million events "
+        "a second), flat (whether an event costs the same when there are many).",
         epilog="Exit status: 0 counts are right and targets met, 1 a count is wrong, 2 wrong "
         "usage, 3 counts are right and a target is missed.",
     )

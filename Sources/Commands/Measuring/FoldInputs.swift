@@ -1,18 +1,22 @@
 import Client
 package import Ingest
-import Wire
+package import Wire
 
 /// Batches for `quipu measure-fold`: an ordinary one in each format, and such as someone would make
 /// who wants to cost a node time or memory. The same bytes from every run.
 package struct FoldInput: Sendable {
     package let name: String
     package let parameters: ParseParameters
+    /// As they are sent.
+    package let encoding: StreamEncoding?
     package let bytes: [UInt8]
 
-    private init(
-        _ name: String, _ format: Ingest.EventFormat, type: String? = nil, _ bytes: [UInt8]
+    init(
+        _ name: String, _ format: Ingest.EventFormat, type: String? = nil,
+        encoding: StreamEncoding? = nil, _ bytes: [UInt8]
     ) {
         self.name = name
+        self.encoding = encoding
         parameters = ParseParameters(format: format, defaultType: type)
         self.bytes = bytes
     }
@@ -24,7 +28,8 @@ package struct FoldInput: Sendable {
         "array of commas", "array of numbers", "quotes", "open quotes", "doubled quotes", "columns",
         "brackets in logs", "distinct keys", "distinct keys, binary", "distinct keys, values",
         "distinct types", "distinct windows", "distinct windows, values", "dead letters",
-        "dead letters, binary", "texts without events",
+        "dead letters, binary", "texts without events", "bomb, gzip", "bomb, lz4",
+        "empty streams, gzip", "empty streams, lz4",
     ]
 
     /// About `size` bytes of it; nil for a name that is none.
@@ -106,7 +111,7 @@ package struct FoldInput: Sendable {
             return input(.binary, batch(keys: [""], events: min(size / 3, 260_000)))
         case "texts without events":
             return input(.binary, texts(size))
-        default: return nil
+        default: return compressed(name, size: size)
         }
     }
 
