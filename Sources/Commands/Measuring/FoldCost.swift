@@ -7,8 +7,9 @@ package struct FoldCost: Hashable, Sendable {
     /// Of the whole process, the batch among it.
     package static let peakMebibytesMax = 256
 
+    /// Of the processor, of one thread.
     package var seconds: Double
-    /// nil where the system does not say.
+    /// The greatest memory of the process; nil where the system does not say.
     package var peakMebibytes: Int?
 
     package init(seconds: Double, peakMebibytes: Int?) {
