@@ -106,7 +106,7 @@ import Wire
         let witness = try RotWitness(seed: 295)
         var tally = Tally()
         for (path, bytes) in witness.files.contents {
-            for place in stride(from: 0, to: bytes.count, by: Self.sector) {
+            for place in stride(from: 0, to: bytes.count, by: RotSweep.sector) {
                 let verdict = witness.verdict(on: path, unreadableAt: place)
                 tally.counts[verdict, default: 0] += 1
                 let expected: RotWitness.Verdict =
