@@ -28,6 +28,9 @@ package struct CoreConfiguration: Sendable {
     /// So many times `memtableBytesMax` the memtable may hold while the one before it is being
     /// written; beyond that nothing new is taken.
     package var memtablesBehindMax = 2
+    /// Bytes that lists take of the memtable and hold while their files are read, from where on
+    /// further ones wait.
+    package var scanBytesMax = ReplicationLimits.scanBytesMax
     /// A memtable whose first cell is this old is flushed.
     package var memtableAgeMax: Duration = .seconds(600)
     package var compaction = CompactionLimits()

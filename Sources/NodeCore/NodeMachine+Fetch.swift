@@ -66,6 +66,10 @@ extension NodeMachine {
         state.queue = missing + state.queue
         let bytes = records.reduce(0) { $0 + $1.bytes.count }
         if let purpose = syncs[tag]?.purpose { state.resumeAt = pacing(purpose, bytes, now) }
+        // Without room for more the session waits for some, at most until its deadline.
+        if state.resumeAt == nil, !hasRoom(for: tag) {
+            state.resumeAt = now.monotonic + ReplicationLimits.roomRetryAfter
+        }
         fetches[tag] = state
         if state.resumeAt == nil { askNext(tag, into: &effects) }
     }
@@ -80,12 +84,20 @@ extension NodeMachine {
         return now.monotonic + min(rest, ReplicationLimits.catchUpRestMax)
     }
 
+    private func hasRoom(for tag: Tag) -> Bool {
+        syncs[tag].map { mayPull(for: $0.purpose) } ?? true
+    }
+
     mutating func advanceFetches(_ now: Now, into effects: inout [Effect]) {
         for tag in fetches.keys.sorted() {
             guard let state = fetches[tag] else { continue }
             if state.deadline <= now.monotonic {
                 fetches[tag] = nil
             } else if let resumeAt = state.resumeAt, resumeAt <= now.monotonic {
+                guard hasRoom(for: tag) else {
+                    fetches[tag]?.resumeAt = now.monotonic + ReplicationLimits.roomRetryAfter
+                    continue
+                }
                 fetches[tag]?.resumeAt = nil
                 askNext(tag, into: &effects)
             }

@@ -17,7 +17,8 @@ extension NodeMachine {
         guard now.monotonic >= audit.scrubAt else { return }
         audit.scrubAt = now.monotonic + configuration.scrubInterval
         checkMemory(into: &effects)
-        guard !audit.isScrubbing, audit.verification == nil,
+        // One that waits for files that cannot be looked at may wait for long.
+        guard !audit.isScrubbing, audit.verification.map({ $0.resumesAt != nil }) ?? true,
             !tables.isEmpty || !forgetting.files.isEmpty
         else { return }
         audit.isScrubbing = true
@@ -68,8 +69,9 @@ extension NodeMachine {
         since need: Instant, _ now: Now, into effects: inout [Effect]
     ) -> VerificationState {
         if let done = audit.verified, done.began >= need { return done.state }
-        if let running = audit.verification {
-            // One that began too early is waited for: disks are not read twice at once.
+        if let running = audit.verification, running.began >= need || running.resumesAt == nil {
+            // One that began too early is waited for: disks are not read twice at once. But not
+            // one that itself waits, for files that cannot be looked at.
             return running.state
         }
         let files = forgetting.files.map { DataFile.history($0) } + tables.map { .table($0) }

@@ -64,6 +64,10 @@ extension NodeMachine {
         switch ask.role {
         case .digest:
             answer(ask.tag, .read(nil, state(ask, now)), to: peer, into: &effects)
+        case .data where isFullOfScans(ask):
+            counters.scansWaited += 1
+            waitingScans.append(
+                (ask: ask, peer: peer, deadline: now.monotonic + configuration.requestTimeout))
         case .data:
             perform(
                 ServedRead(
@@ -91,9 +95,8 @@ extension NodeMachine {
         if case .series(let query) = ask.query, ask.partitions != PartitionSet([query.partition]) {
             return "it is asked for a key in partitions that are not the key's"
         }
-        if jobs.count >= ReplicationLimits.jobsMax { return "its disk does not keep up with reads" }
-        if case .scan = ask.query, scanBytes >= ReplicationLimits.scanBytesMax {
-            return "it gathers other lists, which take \(scanBytes >> 20) MiB already: ask again"
+        if jobs.count + waitingScans.count >= ReplicationLimits.jobsMax {
+            return "its disk does not keep up with reads"
         }
         switch life {
         case .asking: return "it starts and asks its peers what they remember of it"
@@ -105,6 +108,23 @@ extension NodeMachine {
             return "it settles \(doubt.count) batches in doubt"
         }
         return nil
+    }
+
+    /// A list that would be one too many waits its turn: refused, it would be asked of the next
+    /// node, and of this one again.
+    private func isFullOfScans(_ ask: ReadAsk) -> Bool {
+        guard case .scan = ask.query else { return false }
+        return scanBytes >= configuration.scanBytesMax
+    }
+
+    /// A list is told, or failed: there may be room for the next.
+    mutating func advanceScans(_ now: Now, into effects: inout [Effect]) {
+        while let next = waitingScans.first {
+            let isLate = next.deadline <= now.monotonic
+            guard isLate || !isFullOfScans(next.ask) else { return }
+            waitingScans.removeFirst()
+            if !isLate { serve(next.ask, from: next.peer, now, into: &effects) }
+        }
     }
 
     /// What scans whose files are read, or wait to be, took from the memtable.

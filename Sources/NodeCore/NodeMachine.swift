@@ -116,6 +116,8 @@ package struct NodeMachine {
     var fetches: [Tag: FetchState] = [:]
     var awaited: [BatchID: [(tag: Tag, need: SyncNeed)]] = [:]
     var converging: [Tag: ConvergeState] = [:]
+    /// Lists that are asked for while others take all the memory that there is for them.
+    var waitingScans: [(ask: ReadAsk, peer: NodeID, deadline: Instant)] = []
     var unites: [Tag: UniteState] = [:]
     /// Second rounds by what they wait for: a batch, records on their way.
     var unitesOfBatch: [BatchID: [Tag]] = [:]
@@ -283,6 +285,7 @@ package struct NodeMachine {
         }
         drainInbox(now, into: &effects)
         if !input.isOfRead { advanceApplies(now, into: &effects) }
+        if !waitingScans.isEmpty { advanceScans(now, into: &effects) }
         advance(to: now, into: &effects)
         if !input.isOfRead { advanceSettling(into: &effects) }
         drainInbox(now, into: &effects)

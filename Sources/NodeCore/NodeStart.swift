@@ -32,15 +32,18 @@ package struct NodeStart: ~Copyable {
     /// - Parameters:
     ///   - hostID: drawn by the caller; kept from the first start on.
     ///   - nonce: drawn by the caller for this start.
+    ///   - pause: waits a little before what seems to be damaged is looked at once more.
     package init(
         _ configuration: CoreConfiguration, ring: RingView, fileSystem: any FileSystem,
-        options: StorageOptions, hostID: UInt128, nonce: UInt64, wall: WallTime
+        options: StorageOptions, hostID: UInt128, nonce: UInt64, wall: WallTime,
+        pause: () -> Void = {}
     ) throws(StorageError) {
         var options = options
         options.trustsPageCache = configuration.mutants.contains(.pageCacheTrusted)
         options.cutsDamage = configuration.mutants.contains(.damageCut)
         options.hasColdTier = configuration.cold != nil
-        let directory = try Self.open(configuration, ring, fileSystem, options)
+        let directory = try Self.open(
+            configuration, ring, fileSystem, options, pause: pause)
         let stored = directory.recovered.manifest.identity
         var identity = NodeIdentity(
             hostID: stored?.hostID ?? hostID, incarnation: stored?.incarnation ?? .none,
@@ -59,7 +62,7 @@ package struct NodeStart: ~Copyable {
     /// Opens the directory; sets its data aside first where it cannot be served from.
     private static func open(
         _ configuration: CoreConfiguration, _ ring: RingView, _ fileSystem: any FileSystem,
-        _ options: StorageOptions
+        _ options: StorageOptions, pause: () -> Void
     ) throws(StorageError) -> Directory {
         let canBeRestored = configuration.canBeRestored(ring)
         var reasons: [String] = []
@@ -73,6 +76,8 @@ package struct NodeStart: ~Copyable {
                 guard error.isDamage else { throw error }
             }
             // What is wrong must be so twice: a fault may lie on the way from the disk.
+            pause()
+            try forgetReads(of: fileSystem)
             do throws(StorageError) {
                 let directory = try Directory(configuration, ring, fileSystem, options)
                 reasons = directory.damage
@@ -82,12 +87,43 @@ package struct NodeStart: ~Copyable {
                 reasons = [error.description]
             }
         }
+        try requireReadableManifest(fileSystem)
         let remark = try Quarantine.setAside(
             fileSystem, because: reasons.joined(separator: "; "), hasColdTier: options.hasColdTier)
         if let remark { reasons.append(remark) }
         var directory = try Directory(configuration, ring, fileSystem, options)
         directory.reasons = reasons
         return directory
+    }
+
+    /// The next reading is from the disk.
+    private static func forgetReads(of fileSystem: any FileSystem) throws(StorageError) {
+        let directories = [
+            FileNames.logDirectory, FileNames.tableDirectory, FileNames.historyDirectory,
+        ]
+        fileSystem.dropCached(FileNames.manifest)
+        let names = try fileSystem.list(".")
+        for directory in directories where names.contains(directory) {
+            for name in try fileSystem.list(directory) {
+                fileSystem.dropCached("\(directory)/\(name)")
+            }
+        }
+    }
+
+    /// A disk that cannot even read the manifest may be on its way out, or back, with all that it
+    /// holds: nothing is changed on it. What is wrong with what it does read, it says itself.
+    private static func requireReadableManifest(
+        _ fileSystem: any FileSystem
+    ) throws(StorageError) {
+        guard try fileSystem.list(".").contains(FileNames.manifest) else { return }
+        do throws(StorageError) {
+            _ = try fileSystem.readAll(FileNames.manifest)
+        } catch {
+            throw .failed(
+                operation: "read", path: FileNames.manifest,
+                detail: "\(error); nothing was changed: start again once the disk can be read, or "
+                    + "with an empty directory, which the other replicas fill")
+        }
     }
 
     /// What one directory holds.

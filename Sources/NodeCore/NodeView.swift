@@ -19,6 +19,8 @@ package struct Counters: Hashable, Sendable {
     package var readsRestarted: UInt64 = 0
     package var readsSpeculated: UInt64 = 0
     package var readsWidened: UInt64 = 0
+    /// Lists that had to wait for others.
+    package var scansWaited: UInt64 = 0
     /// Records that were not taken because more came in than flushes wrote out.
     package var heldBack: UInt64 = 0
     /// Batches that this voter made part of itself, and gave the rows of, for reads.

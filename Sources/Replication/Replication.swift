@@ -63,8 +63,10 @@ package enum ReplicationLimits {
     package static let indexPagesMax = 1 << 20
     /// Storage jobs under way before reads and fetches of others are refused.
     package static let jobsMax = 4096
-    /// Bytes that scans took from the memtable and hold while their files are read, after which no
-    /// further one is begun.
+    /// How soon a node that had no room for more of a peer's records looks again.
+    package static let roomRetryAfter: Duration = .milliseconds(100)
+    /// Bytes that scans took from the memtable and hold while their files are read, from where on
+    /// further ones wait.
     package static let scanBytesMax = 128 << 20
     /// Younger batches in one piece of a whole copy, and sealed ones with their letters.
     package static let copyListMax = 1024

@@ -37,7 +37,7 @@ final class SoloNode {
     init(
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
         isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil,
-        memtableBytesMax: Int? = nil
+        memtableBytesMax: Int? = nil, scanBytesMax: Int? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -50,6 +50,7 @@ final class SoloNode {
         configuration.cold = cold
         configuration.letterBytesMax = letterBytesMax
         if let memtableBytesMax { configuration.memtableBytesMax = memtableBytesMax }
+        if let scanBytesMax { configuration.scanBytesMax = scanBytesMax }
         if isAlone {
             // Segments close soon.
             configuration.horizon = .seconds(4)

@@ -41,13 +41,39 @@ struct StartTests {
     @Test("sets the data aside, whichever file it is, and goes on")
     func unreadable() throws {
         let (whole, table) = try Self.disk()
-        for path in [FileNames.log(1), table, FileNames.manifest] {
+        for path in [FileNames.log(1), table] {
             let size = try #require(whole.contents[path]?.count)
             let disk = whole.clone()
             disk.makeUnreadable(path, at: size / 2)
             let reasons = try Self.start(on: disk)
             #expect(reasons.first?.contains(path) == true, "\(path): \(reasons)")
             #expect(try Self.start(on: disk).isEmpty)
+        }
+    }
+
+    @Test("changes nothing where not even the manifest can be read")
+    func unreadableManifest() throws {
+        let (whole, _) = try Self.disk()
+        let size = try #require(whole.contents[FileNames.manifest]?.count)
+        let disk = whole.clone()
+        disk.makeUnreadable(FileNames.manifest, at: size / 2)
+        #expect {
+            try Self.start(on: disk)
+        } throws: {
+            "\($0)".contains("nothing was changed")
+        }
+        #expect(disk.contents == whole.contents)
+    }
+
+    @Test("writes nothing over what it misread", arguments: [false, true])
+    func misread(isLast: Bool) throws {
+        let (whole, _) = try Self.disk()
+        let log = try #require(whole.contents[FileNames.log(1)])
+        for path in [FileNames.log(1), FileNames.manifest] {
+            let disk = whole.clone()
+            disk.misread(path, 1, isLast: isLast)
+            #expect(try Self.start(on: disk).isEmpty, "\(path)")
+            #expect(disk.contents[FileNames.log(1)] == log, "\(path)")
         }
     }
 

@@ -68,6 +68,16 @@ package final class DirectoryFileSystem: FileSystem {
             path: full, descriptor: descriptor, calls: calls, unreadableIsLost: isHot)
     }
 
+    package func dropCached(_ path: String) {
+        #if canImport(Glibc)
+            // Whoever reads it next is told what is wrong with it: nothing of that matters here.
+            let descriptor = SystemCall.open(absolute(path), O_RDONLY | O_CLOEXEC, permissions: 0)
+            guard descriptor >= 0 else { return }
+            _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+            close(descriptor)
+        #endif
+    }
+
     package func list(_ directory: String) throws(StorageError) -> [String] {
         let full = absolute(directory)
         guard let stream = opendir(full) else { throw SystemCall.error("list", full) }

@@ -47,7 +47,8 @@ struct RunningNode: Sendable {
         do throws(StorageError) {
             start = try NodeStart(
                 core, ring: ring, fileSystem: files, options: options, hostID: drawHostID(),
-                nonce: .random(in: 1 ... .max), wall: began.wall)
+                nonce: .random(in: 1 ... .max), wall: began.wall,
+                pause: { Thread.sleep(forTimeInterval: RuntimeLimits.secondLookAfter) })
         } catch {
             guard case .coldTierMissing(let what) = error else { throw error }
             throw NodeStartError.coldDisk(directory: directory, cold: cold, what)

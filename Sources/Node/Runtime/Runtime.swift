@@ -30,6 +30,8 @@
 ///    bounded by what the core asked for.
 /// 4. Each request is answered exactly once: by the core, or by `ReplyBook` when its time is over.
 package enum RuntimeLimits {
+    /// Seconds until a start looks once more at what seems to be damaged.
+    package static let secondLookAfter = 2.0
     /// Inputs of clients and peers that may wait for the core.
     package static let inboxMax = 1 << 16
     /// Bytes of peers' messages that may wait for the core.

@@ -113,6 +113,7 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case readSpeculated = "read-speculated"
     case readWidened = "read-widened"
     case heldBack = "held-back"
+    case scanWaited = "scan-waited"
     case readEnsured = "read-ensured"
     case readContributed = "read-contributed"
     case crash

@@ -116,6 +116,7 @@ extension VirtualCluster {
         if counted.readsSpeculated > before.readsSpeculated { checks.hit(.readSpeculated) }
         if counted.readsWidened > before.readsWidened { checks.hit(.readWidened) }
         if counted.heldBack > before.heldBack { checks.hit(.heldBack) }
+        if counted.scansWaited > before.scansWaited { checks.hit(.scanWaited) }
         if counted.readsRestarted > before.readsRestarted { checks.hit(.readRestarted) }
         if counted.rollups > before.rollups { checks.hit(.rolledUp) }
         if counted.batchesEnsured > before.batchesEnsured { checks.hit(.readEnsured) }

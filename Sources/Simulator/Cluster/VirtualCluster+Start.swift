@@ -174,6 +174,7 @@ extension VirtualCluster {
         // Small flushes and small portions: everything is done in pieces.
         configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 1024
         if swarm.memtableBytesMax <= 8 << 10 { configuration.settleBytesMax = 1 }
+        if swarm.memtableBytesMax <= 8 << 10 { configuration.scanBytesMax = 1 }
         // A flush takes so little time here that hardly a batch comes in meanwhile.
         if swarm.memtableBytesMax <= 2 << 10 { configuration.memtablesBehindMax = 0 }
         configuration.driveAfter = swarm.driveAfter

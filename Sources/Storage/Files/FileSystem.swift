@@ -18,6 +18,13 @@ package protocol FileSystem: Sendable {
     /// An empty one.
     func removeDirectory(_ path: String) throws(StorageError)
     func syncDirectory(_ path: String) throws(StorageError)
+    /// Asks that the next reading of a file be from the disk and not from memory. A wish: what was
+    /// written and is not on the disk yet stays, and a file that is not there is none.
+    func dropCached(_ path: String)
+}
+
+extension FileSystem {
+    package func dropCached(_ path: String) {}
 }
 
 /// An open file: stays readable after its name is removed, until the last reference goes.

@@ -13,9 +13,9 @@ extension MemoryFileSystem {
     }
 
     /// The next `count` reads of a file find a bit of what they ask for flipped, which is whole on
-    /// the disk: a fault on the way.
-    package func misread(_ path: String, _ count: Int) {
-        state.withLock { $0.misreads[path] = count }
+    /// the disk: a fault on the way. In the middle, or in the last byte.
+    package func misread(_ path: String, _ count: Int, isLast: Bool = false) {
+        state.withLock { $0.misreads[path] = (count: count, isLast: isLast) }
     }
 }
 
@@ -51,8 +51,8 @@ extension MemoryFileSystem.State {
     }
 
     mutating func bend(_ bytes: inout [UInt8], of path: String) {
-        guard let count = misreads[path], count > 0, !bytes.isEmpty else { return }
-        misreads[path] = count - 1
-        bytes[bytes.count / 2] ^= 1
+        guard let fault = misreads[path], fault.count > 0, !bytes.isEmpty else { return }
+        misreads[path]?.count -= 1
+        bytes[fault.isLast ? bytes.count - 1 : bytes.count / 2] ^= 1
     }
 }

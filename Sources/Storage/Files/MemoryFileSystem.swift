@@ -69,7 +69,7 @@ package final class MemoryFileSystem: FileSystem {
         var failedSyncs = 0
         /// Sectors that cannot be read, by inode.
         var unreadable: [Int: Set<Int>] = [:]
-        var misreads: [String: Int] = [:]
+        var misreads: [String: (count: Int, isLast: Bool)] = [:]
         /// Itself before each change, while somebody wants them.
         var kept: [State]?
     }

@@ -22,11 +22,12 @@ package enum DataFile: Hashable, Sendable {
         }
     }
 
-    /// Opens the file anew and reads all of it: what lies in memory since its start says nothing
-    /// about the disk.
+    /// Opens the file anew and reads all of it, from the disk: what lies in memory, in the process
+    /// or in the system's cache of pages, says nothing about the disk.
     func verify(
         in fileSystem: any FileSystem, options: StorageOptions
     ) throws(StorageError) {
+        fileSystem.dropCached(path)
         switch self {
         case .table(let table):
             try TableHandle.open(table.meta, in: fileSystem, options: options).verify()

@@ -159,11 +159,30 @@ struct LogScan {
             }
         }
         chain = walk.chain
-        if kept < bytes.count, options.trustsPageCache || !isLast, !isReadOnly {
+        guard try isRead(path, bytes, isWritten: isLast || kept < bytes.count) else { return nil }
+        if kept < bytes.count, options.trustsPageCache || !isLast, mayWrite {
             try cut(path, at: UInt64(kept))
         }
         if isLast { last = (number: number, bytes: Array(bytes.prefix(kept))) }
         return end
+    }
+
+    /// What is damaged stays as it is: whoever looks at it again must find it so, or find that a
+    /// fault lay on the way from the disk.
+    private var mayWrite: Bool { !isReadOnly && (damage.isEmpty || options.cutsDamage) }
+
+    /// Whether a file reads the same once more. What was misread must not be written over what is
+    /// on the disk: a record that is bent on its way here, and the last, looks like a torn tail.
+    private mutating func isRead(
+        _ path: String, _ bytes: [UInt8], isWritten: Bool
+    ) throws(StorageError) -> Bool {
+        guard isWritten, mayWrite else { return true }
+        fileSystem.dropCached(path)
+        guard let again = try content(of: path) else { return false }
+        guard again != bytes else { return true }
+        damage.append(
+            .log(path: path, offset: 0, what: "it reads differently twice", missing: chain?.next))
+        return false
     }
 
     /// All bytes of a file; nil, and damage, where the disk cannot read some of them. No tail is
@@ -202,7 +221,7 @@ struct LogScan {
     /// never get any further. Only the last file can hold such: before it was made, the one before
     /// was synced.
     private func finish(_ numbers: [UInt32], end: UInt64?) throws(StorageError) -> LogCursor {
-        if let last {
+        if let last, mayWrite {
             let path = FileNames.log(last.number)
             if options.trustsPageCache {
                 try fileSystem.open(path, .write).sync()

@@ -31,6 +31,14 @@ struct ManifestFile {
         }
         let bytes = try fileSystem.readAll(FileNames.manifest)
         let reading = try read(bytes, path: FileNames.manifest)
+        if isStart {
+            // What was misread must not take the place of what is on the disk.
+            fileSystem.dropCached(FileNames.manifest)
+            guard try fileSystem.readAll(FileNames.manifest) == bytes else {
+                throw .damaged(
+                    path: FileNames.manifest, offset: 0, what: "it reads differently twice")
+            }
+        }
         try admit(reading.state)
         let file: any StoredFile
         if isStart {
