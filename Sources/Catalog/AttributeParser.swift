@@ -10,6 +10,8 @@ package enum AttributeBodyError: Error, Hashable, Sendable, CustomStringConverti
     case noHeader
     case malformedHeader(String)
     case columnTwice(String)
+    /// Of all columns but the key's: no row can be kept.
+    case namesTooLong(bytes: Int)
     case noKeyColumn(String, columns: [String])
 
     package var description: String {
@@ -20,6 +22,9 @@ package enum AttributeBodyError: Error, Hashable, Sendable, CustomStringConverti
             "the CSV's first line cannot be read: \(reason)"
         case .columnTwice(let name):
             "the CSV's first line names the column \(name) twice: rename one of them"
+        case .namesTooLong(let bytes):
+            "the names of the CSV's columns take \(bytes) bytes of each row's attributes, of which "
+                + "at most \(CatalogLimits.rowMax) are kept: shorten them"
         case .noKeyColumn(let name, let columns):
             "no column is named \(name): name the key's with key_field, one of "
                 + columns.prefix(20).joined(separator: ", ")
@@ -43,9 +48,27 @@ package struct AttributeParser: Sendable {
         case ndjson(Lines)
     }
 
+    private static let emptyValue = JSONCanonical.string([])
+
     private struct Table: Sendable {
         var columns: [[UInt8]]
         var key: Int
+        /// All other columns, ascending by name: sorted once, not for each row.
+        var attributes: [Int]
+        /// The JSON of a row whose values are all empty, in bytes.
+        var emptyBytes: Int
+
+        init(_ columns: [[UInt8]], key: Int) {
+            self.columns = columns
+            self.key = key
+            attributes = columns.indices.filter { $0 != key }.sorted {
+                columns[$0].lexicographicallyPrecedes(columns[$1])
+            }
+            let members = attributes.map {
+                JSONCanonical.Member(name: columns[$0], value: AttributeParser.emptyValue)
+            }
+            emptyBytes = JSONCanonical.object(members).count
+        }
     }
 
     private struct Lines: Sendable {
@@ -85,43 +108,50 @@ package struct AttributeParser: Sendable {
         case .csv:
             var reader = CSVReader(body)
             guard let (header, _) = reader.next() else { throw .noHeader }
-            let columns = try Self.columns(header)
+            let columns = try Self.columns(header, key: self.keyField)
             guard let key = columns.firstIndex(of: self.keyField) else {
                 throw .noKeyColumn(
                     keyField, columns: columns.map { String(decoding: $0, as: UTF8.self) })
             }
-            source = .csv(reader, Table(columns: columns, key: key))
+            let table = Table(columns, key: key)
+            guard table.emptyBytes <= CatalogLimits.rowMax else {
+                throw .namesTooLong(bytes: table.emptyBytes)
+            }
+            source = .csv(reader, table)
         case .ndjson:
             source = .ndjson(Lines(start: body.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0))
         }
     }
 
-    /// The entries of the next `rows` rows, or of fewer once they take `bytes` of memory; empty
-    /// where all of them are left out, nil at the end of the body.
+    /// The entries of the next `rows` rows, or of fewer once they take `bytes`: each of the body
+    /// or, if that is more, of memory. Rows that are left out take as well, so that a slice is
+    /// never more than a short while's work. Empty where all of them are left out, nil at the end
+    /// of the body.
     package mutating func next(rows: Int, bytes: Int) -> [AttributeEntry]? {
         var entries: [AttributeEntry] = []
         var size = 0
         let first = self.rows
         while self.rows - first < rows, size < bytes {
+            let before = bytesRead
             guard let row = nextRow() else { return self.rows > first ? entries : nil }
-            guard case .entry(let entry) = row else { continue }
-            size += entry.footprint
-            entries.append(entry)
+            let read = bytesRead - before
+            switch row {
+            case .entry(let entry):
+                size += max(read, entry.footprint)
+                entries.append(entry)
+            case .rejected:
+                size += read
+            }
         }
         return entries
     }
 
-    /// Whether more than `max` rows are still to be read. No row is shorter than a line, so that
-    /// most bodies need not be parsed for it.
-    package func hasRows(beyond max: Int) -> Bool {
-        var ends = 0
-        for byte in body where byte == 0x0a { ends += 1 }
-        guard ends + 1 > max else { return false }
-        var probe = self
-        while probe.rows - rows <= max {
-            if probe.nextRow() == nil { return false }
+    /// Of the body.
+    private var bytesRead: Int {
+        switch source {
+        case .csv(let reader, _): reader.bytesRead
+        case .ndjson(let lines): lines.start
         }
-        return true
     }
 
     private enum Row {
@@ -149,12 +179,15 @@ package struct AttributeParser: Sendable {
     // MARK: - CSV
 
     private static func columns(
-        _ header: CSVReader.Record
+        _ header: CSVReader.Record, key: [UInt8]
     ) throws(AttributeBodyError) -> [[UInt8]] {
         guard case .fields(let columns) = header else {
             if case .malformed(let problem) = header { throw .malformedHeader(problem) }
             throw .noHeader
         }
+        // Before any of them is shown or made part of anything: they may be as long as the body.
+        let bytes = columns.reduce(0) { $0 + ($1 == key ? 0 : $1.count) }
+        guard bytes <= CatalogLimits.rowMax else { throw .namesTooLong(bytes: bytes) }
         var seen: Set<[UInt8]> = []
         for column in columns {
             guard let name = String(validating: column, as: UTF8.self) else {
@@ -178,15 +211,21 @@ package struct AttributeParser: Sendable {
             return reject(line, "\(fields.count) fields, the first line names \(columns.count)")
         }
         var members: [JSONCanonical.Member] = []
-        for (position, field) in fields.enumerated() where position != table.key {
+        var bytes = table.emptyBytes
+        for position in table.attributes {
+            let field = fields[position]
             guard String(validating: field, as: UTF8.self) != nil else {
                 let column = String(decoding: columns[position], as: UTF8.self)
                 return reject(line, "the column \(column) is no UTF-8")
             }
-            members.append(
-                JSONCanonical.Member(name: columns[position], value: JSONCanonical.string(field)))
+            let value = JSONCanonical.string(field)
+            bytes += value.count - Self.emptyValue.count
+            members.append(JSONCanonical.Member(name: columns[position], value: value))
         }
-        return take(key: fields[table.key], JSONCanonical.sorted(members), line: line)
+        // The names may be many times what the row takes of the body: only of a row that is kept
+        // they are written out.
+        guard bytes <= CatalogLimits.rowMax else { return rejectLong(line, bytes) }
+        return take(key: fields[table.key], members, line: line)
     }
 
     // MARK: - NDJSON
@@ -206,7 +245,8 @@ package struct AttributeParser: Sendable {
     private mutating func take(_ object: [JSONCanonical.Member], line: Int) -> Row {
         var members = object
         guard let position = members.firstIndex(where: { $0.name == keyField }) else {
-            return reject(line, "no field \(String(decoding: keyField, as: UTF8.self))")
+            let name = String(decoding: keyField, as: UTF8.self)
+            return reject(line, "no field \(name)")
         }
         let key = members.remove(at: position).value
         switch key.first {
@@ -228,17 +268,19 @@ package struct AttributeParser: Sendable {
             )
         }
         let json = JSONCanonical.object(members)
-        guard json.count <= CatalogLimits.rowMax else {
-            return reject(
-                line, "\(json.count) bytes of attributes, at most \(CatalogLimits.rowMax) are kept")
-        }
+        guard json.count <= CatalogLimits.rowMax else { return rejectLong(line, json.count) }
         return .entry(AttributeEntry(key: key, json: json))
     }
 
-    private mutating func reject(_ line: Int, _ detail: String) -> Row {
+    private mutating func rejectLong(_ line: Int, _ bytes: Int) -> Row {
+        reject(line, "\(bytes) bytes of attributes, at most \(CatalogLimits.rowMax) are kept")
+    }
+
+    /// - Parameter detail: made only where it is listed; it may show a long name.
+    private mutating func reject(_ line: Int, _ detail: @autoclosure () -> String) -> Row {
         rejectedCount += 1
         if rejects.count < Limits.errorsInAnswerMax {
-            rejects.append(Reject(line: line, detail: detail))
+            rejects.append(Reject(line: line, detail: detail()))
         }
         return .rejected
     }

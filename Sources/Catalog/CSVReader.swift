@@ -10,6 +10,8 @@ struct CSVReader {
     private var position: Int
     /// The physical line of the next record, counted from 1.
     private(set) var line = 1
+    /// Bytes that were read, some of them twice.
+    private(set) var bytesRead = 0
     /// Up to here a malformed record was read in vain, and its lines are read again, each as a
     /// record.
     private var readBefore = 0
@@ -21,6 +23,8 @@ struct CSVReader {
 
     /// The next record that is no empty line, and the line on which it begins.
     mutating func next() -> (record: Record, line: Int)? {
+        let begin = position
+        defer { bytesRead += position - begin }
         while position < text.count {
             let start = line
             let isEmptyLine = text[position] != UInt8(ascii: ",") && isDelimiter(text[position])
@@ -44,23 +48,27 @@ struct CSVReader {
             var field: [UInt8] = []
             let isQuoted = position < text.count && text[position] == UInt8(ascii: "\"")
             if let problem = isQuoted ? quoted(into: &field) : bare(into: &field) {
-                readBefore = max(readBefore, position)
-                (position, line) = (start, startLine)
-                skipLine()
+                giveUp(back: start, startLine)
                 return .malformed(problem)
             }
             fields.append(field)
             guard position < text.count, text[position] == UInt8(ascii: ",") else { break }
             position += 1
             if fields.count == CatalogLimits.columnsMax {
-                readBefore = max(readBefore, position)
-                (position, line) = (start, startLine)
-                skipLine()
+                giveUp(back: start, startLine)
                 return .malformed("more than \(CatalogLimits.columnsMax) fields")
             }
         }
         skipLine()
         return .fields(fields)
+    }
+
+    /// From a record that is malformed up to here, behind its first line.
+    private mutating func giveUp(back start: Int, _ startLine: Int) {
+        readBefore = max(readBefore, position)
+        bytesRead += position - start
+        (position, line) = (start, startLine)
+        skipLine()
     }
 
     private mutating func bare(into field: inout [UInt8]) -> String? {

@@ -19,8 +19,6 @@ package enum Limits {
     // Requests
     package static let bodySentMax = 16 << 20
     package static let bodyDecodedMax = 64 << 20
-    /// Rows of one load of attributes; `quipu attributes load` sends a file in parts of fewer.
-    package static let attributeRowsMax = 200_000
     package static let errorsInAnswerMax = 10
     package static let admissionAheadMax: Duration = .seconds(300)
     package static let horizonDefault: Duration = .seconds(3600)

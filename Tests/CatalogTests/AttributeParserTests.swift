@@ -213,20 +213,44 @@ private func parse(
         #expect(parser.rows == 3 && parser.rejectedCount == 2)
     }
 
-    @Test("Rows beyond a bound are told before any is taken; lines within a field are no rows")
-    func rowsBeyond() throws {
-        func has(_ body: String, _ format: AttributeFormat, beyond max: Int) throws -> Bool {
-            let parser = try AttributeParser(Array(body.utf8), format: format)
-            let has = parser.hasRows(beyond: max)
-            #expect(parser.rows == 0)
-            return has
+    @Test("CSV: names that leave no row any room are refused, the key's own does not count")
+    func longNames() throws {
+        let room = CatalogLimits.rowMax - #"{"":""}"#.utf8.count
+        let name = String(repeating: "n", count: room)
+        let fits = try parse("key,\(name)\na,\nb,x\n")
+        #expect(fits.entries.map { text($0.key) } == ["a"])
+        #expect(fits.entries.first?.json?.count == CatalogLimits.rowMax)
+        #expect(fits.rejects.map(\.line) == [3])
+        #expect(throws: AttributeBodyError.namesTooLong(bytes: CatalogLimits.rowMax + 1)) {
+            try parse("key,\(name)n\na,\n")
         }
-        let three = "key,d\na,1\nb\nc,3"
-        #expect(try has(three, .csv, beyond: 2))
-        #expect(try !has(three, .csv, beyond: 3))
-        #expect(try !has("key,d\na,\"1\n2\n3\n4\"\n\n\nb,2\n", .csv, beyond: 2))
-        #expect(try has("[]\n\n{}\n", .ndjson, beyond: 1))
-        #expect(try !has("[]\n\n{}\n", .ndjson, beyond: 2))
+        let long = name + name
+        #expect(throws: AttributeBodyError.namesTooLong(bytes: 2 * room + 3)) {
+            try parse("\(long),key,\(name)\n", key: name)
+        }
+        // Each of its bytes takes six in JSON.
+        let escaped = String(repeating: "\u{1}", count: room / 2)
+        #expect(throws: AttributeBodyError.self) { try parse("key,\(escaped)\na,\n") }
+        #expect(try parse("\(long),d\na,1\n", key: long).entries.count == 1)
+    }
+
+    @Test("A slice ends by what it takes of the body, too: rows that are left out are no less work")
+    func slicesOfTheBody() throws {
+        func rows(_ body: String, _ format: AttributeFormat = .csv, bytes: Int) throws -> Int {
+            var parser = try AttributeParser(Array(body.utf8), format: format)
+            #expect(parser.next(rows: .max, bytes: bytes) != nil)
+            return parser.rows
+        }
+        #expect(try rows("key,d\n" + String(repeating: "x\n", count: 10), bytes: 6) == 3)
+        #expect(try rows(String(repeating: "[]\n", count: 10), .ndjson, bytes: 7) == 3)
+        // Its quote is looked for in all lines behind it.
+        let lines = String(repeating: "c,3\n", count: 10)
+        #expect(try rows("key,d\nb,\"never\n" + lines, bytes: lines.utf8.count) == 1)
+        // Much is read of which little is kept.
+        let long = String(repeating: "x", count: 400)
+        let twice = #"{"key":"a","d":"\#(long)","d":""}"# + "\n"
+        let many = String(repeating: twice, count: 10)
+        #expect(try rows(many, .ndjson, bytes: twice.utf8.count + 1) == 2)
     }
 
     @Test("Texts in all scripts keep their bytes, in either Unicode form")

@@ -21,9 +21,9 @@ struct AttributesLoadCommand: AsyncParsableCommand {
             Example: quipu attributes load videos.csv --key-field video_id
             """)
 
-    /// With the longest record on top a request stays below 8 MiB, and far below the rows that a
-    /// node takes at once: where a quote is without its mate, a record is many rows to the node.
-    private static let part = CutLimits(events: Limits.attributeRowsMax / 4, bytes: 6 << 20)
+    /// With the longest record on top a request stays below 8 MiB, and its rows are stored well
+    /// before it is no longer waited for.
+    private static let part = CutLimits(events: 50_000, bytes: 6 << 20)
 
     @Argument(help: "The file; - is standard input.")
     var file: String

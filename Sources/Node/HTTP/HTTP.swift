@@ -88,7 +88,7 @@ package enum HTTPLimits {
     package static let idempotencyKeyMax = 255
     package static let attributesBodyMax = 16 << 20
     /// Rows of a load that are read and stored together, in one transaction, or fewer that take so
-    /// many bytes of memory.
+    /// many bytes of memory or of the body.
     package static let attributeRowsAtOnce = 2000
     package static let attributeBytesAtOnce = 4 << 20
     package static let retryAfterSeconds = 1

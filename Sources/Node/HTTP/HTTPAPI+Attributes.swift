@@ -36,8 +36,8 @@ package enum AttributeFailure: Error, Sendable {
 
 /// `PUT /v1/attributes` and `GET /v1/attributes/{key}`
 ///
-/// A load that cannot be read or has too many rows stores nothing. Else it is stored in slices, in
-/// order: one that breaks off has stored the rows of the slices before. Sending it again is
+/// A load that cannot be read stores nothing. Else it is stored in slices, in order, however many
+/// rows it has: one that breaks off has stored the rows of the slices before. Sending it again is
 /// harmless, what is there already does not change.
 extension HTTPAPI {
     func putAttributes(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
@@ -84,21 +84,18 @@ extension HTTPAPI {
         }
     }
 
-    /// Ready to read the first row of a body that has not too many.
+    /// Ready to read the first row of a body.
     private func attributeParser(
         _ body: [UInt8], _ format: AttributeFormat, _ keyField: String
     ) async throws(Problem) -> AttributeParser {
-        let max = Limits.attributeRowsMax
         let result = await folds.run(bytes: body.count) {
             Result { () throws(AttributeBodyError) in
-                let parser = try AttributeParser(body, format: format, keyField: keyField)
-                return (parser, parser.hasRows(beyond: max))
+                try AttributeParser(body, format: format, keyField: keyField)
             }
         }
         guard let result else { throw .attributesWait }
         switch result {
-        case .success(let (parser, hasMore)):
-            guard !hasMore else { throw .tooManyAttributeRows }
+        case .success(let parser):
             return parser
         case .failure(let error):
             throw .badRequest("\(error)")
@@ -218,11 +215,6 @@ extension HTTPAPI {
 }
 
 extension Problem {
-    fileprivate static let tooManyAttributeRows = Problem(
-        413, "too-large", "The body has too many rows",
-        "a load has at most \(Limits.attributeRowsMax) rows; split it, as quipu attributes load "
-            + "does (a CSV's first line goes before each part)")
-
     /// Folding and loads share threads.
     fileprivate static let attributesWait = withoutOutcome(
         .overloaded("as many batches and loads as may wait to be read"))
