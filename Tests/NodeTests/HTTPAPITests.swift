@@ -37,6 +37,8 @@ final class ScriptedAttributes: AttributeServing {
     private let isBroken: Bool
     private let isStale: Bool
     private let puts = Mutex<[Int]>([])
+    /// Runs before the first put.
+    let beforePut = Mutex<(@Sendable () async -> Void)?>(nil)
     /// How many more are stored.
     private let putsMax: Int
     /// Of a value the one key that has it is told so often.
@@ -79,6 +81,8 @@ final class ScriptedAttributes: AttributeServing {
     }
 
     func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut {
+        let before = beforePut.withLock { $0.take() }
+        await before?()
         let isTaken = puts.withLock { puts in
             guard puts.count < putsMax else { return false }
             puts.append(entries.count)
@@ -101,6 +105,7 @@ struct APIFixture {
         wall: WallTime(milliseconds: 1_767_225_600_000))
     let api: HTTPAPI
     let core: ScriptedCore
+    let folds: FoldPool
     let metrics = NodeMetrics()
     let state = ServingState()
 
@@ -131,13 +136,13 @@ struct APIFixture {
             placement: placement, replication: .everywhere(3), members: members,
             startedAt: APIFixture.now)
         settings.parksAny = parksAny
+        folds = FoldPool(
+            threads: 1, rules: RuleTable(FoldRules()), placement: placement, metrics: metrics,
+            queueMax: foldsMax)
         api = HTTPAPI(
-            settings: settings, core: core,
-            folds: FoldPool(
-                threads: 1, rules: RuleTable(FoldRules()), placement: placement,
-                metrics: metrics, queueMax: foldsMax),
-            sealer: BatchSealer(producer: 99), attributes: attributes, metrics: metrics,
-            keeper: keeper, bodies: bodies, state: state, clock: { APIFixture.now })
+            settings: settings, core: core, folds: folds, sealer: BatchSealer(producer: 99),
+            attributes: attributes, metrics: metrics, keeper: keeper, bodies: bodies, state: state,
+            clock: { APIFixture.now })
     }
 
     func call(

@@ -1,6 +1,7 @@
 import Catalog
 import Core
 import Node
+import Synchronization
 import Testing
 
 /// `PUT /v1/attributes`: what a load may take of a node.
@@ -70,6 +71,45 @@ import Testing
             #expect(attributes.sizes == (status == 200 ? [100] : []))
             #expect(budget.inUse == 0)
         }
+    }
+
+    @Test("A load under way waits where the queue of folds is full, one that begins does not")
+    func fullQueue() async throws {
+        let attributes = ScriptedAttributes()
+        let fixture = try APIFixture(attributes: attributes, foldsMax: 1)
+        let folds = fixture.folds
+        attributes.beforePut.withLock { before in
+            before = {
+                let isHeld = Monitor(false)
+                let pause = Monitor(())
+                // The one thread is busy until the load has found the queue full.
+                Task {
+                    _ = await folds.run(bytes: 0) {
+                        isHeld.broadcast { $0 = true }
+                        while folds.meters[0].reading.refused == 0 {
+                            let _: Bool? = pause.wait(
+                                until: SystemClock.monotonic + .milliseconds(1)
+                            ) { _ in nil }
+                        }
+                    }
+                }
+                while !isHeld.withLock({ $0 }) { await Task.yield() }
+                Task { _ = await folds.run(bytes: 0) {} }
+                while folds.waiting == 0 { await Task.yield() }
+            }
+        }
+        let rows = HTTPLimits.attributeRowsAtOnce
+        let body = "key\n" + String(repeating: "a\n", count: rows + 1)
+        let reply = await fixture.call("PUT", "/v1/attributes", Self.csv, body: body)
+        #expect(reply.status == 200, "\(reply.text)")
+        #expect(attributes.sizes == [rows, 1])
+        #expect(folds.meters[0].reading.refused > 0)
+
+        let full = try APIFixture(attributes: attributes, foldsMax: 0)
+        let refused = await full.call("PUT", "/v1/attributes", Self.csv, body: body)
+        #expect(refused.status == 429)
+        #expect(refused.headers.contains { $0.name == "Retry-After" })
+        #expect(attributes.sizes.count == 2)
     }
 
     @Test("A load that breaks off says how many of its rows are stored")

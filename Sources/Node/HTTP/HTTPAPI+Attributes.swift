@@ -110,13 +110,30 @@ extension HTTPAPI {
         var bytes: Int
     }
 
-    /// The next rows of a load; nil at its end.
+    /// The next rows of a load; nil at its end. Behind the first slice a full queue is waited for,
+    /// as within a body of events.
     private func attributeSlice(
         _ parser: AttributeParser
     ) async throws(Problem) -> AttributeSlice? {
+        let end = deadline
+        while true {
+            if let result = await readSlice(parser) { return try result.get() }
+            guard parser.rows > 0, clock().monotonic < end else { throw .attributesWait }
+            do {
+                try await Task.sleep(for: HTTPLimits.foldRetry)
+            } catch {
+                throw .attributesWait
+            }
+        }
+    }
+
+    /// Nil where the queue is full. Short work, in the pool of small batches.
+    private func readSlice(
+        _ parser: AttributeParser
+    ) async -> Result<AttributeSlice?, Problem>? {
         let bodies = bodies
         let max = HTTPLimits.attributeBytesAtOnce
-        let result = await folds.run(bytes: max) { () -> Result<AttributeSlice?, Problem> in
+        return await folds.run(bytes: max) { () -> Result<AttributeSlice?, Problem> in
             var parser = parser
             let entries = parser.next(rows: HTTPLimits.attributeRowsAtOnce, bytes: max)
             guard let entries else { return .success(nil) }
@@ -124,8 +141,6 @@ extension HTTPAPI {
             guard bodies.take(bytes) else { return .failure(.attributesFull(bodies.max)) }
             return .success(AttributeSlice(parser: parser, entries: entries, bytes: bytes))
         }
-        guard let result else { throw .attributesWait }
-        return try result.get()
     }
 
     private func store(
