@@ -256,9 +256,10 @@ import Testing
     }
 
     private static func scan(
-        _ rows: ScanRows, attributes: ScriptedAttributes = ScriptedAttributes()
+        _ rows: ScanRows, attributes: ScriptedAttributes = ScriptedAttributes(),
+        bodies: ByteBudget = ByteBudget(max: RuntimeLimits.bodiesBytesMax)
     ) throws -> APIFixture {
-        try APIFixture(attributes: attributes) { _ in
+        try APIFixture(attributes: attributes, bodies: bodies) { _ in
             .read(
                 ReadAnswer(result: .scan(rows), replicas: [NodeID("n2")], consistency: .one))
         }
@@ -346,6 +347,45 @@ import Testing
         let refused = await (try Self.scan(.totals([]), attributes: beyond)).get(target)
         #expect(refused.status == 400)
         #expect(refused.text.contains("their total is in quipu top TYPE --by c"))
+    }
+
+    @Test("The keys of a large group count against the budget of all bodies while they are held")
+    func groupBudget() async throws {
+        let target = "/v1/counts/view/x?by=c&from=2025-12-30&step=all"
+        let keys = HTTPLimits.groupKeysMax + 1
+        let attributes = ScriptedAttributes(["k": #"{"c":"x"}"#], repeats: keys)
+        let needed = keys * (1 + HTTPLimits.groupKeyOverhead)
+        for (max, status) in [(needed, 200), (needed - 1, 429)] {
+            let budget = ByteBudget(max: max)
+            let fixture = try Self.scan(
+                .totals(Self.totals([("k", 3)])), attributes: attributes, bodies: budget)
+            let reply = await fixture.get(target)
+            #expect(reply.status == status, "\(reply.text)")
+            #expect(reply.headers.contains { $0.name == "Retry-After" } == (status == 429))
+            #expect(!reply.text.contains("outcome"))
+            #expect(fixture.core.requests.count == (status == 200 ? 1 : 0))
+            #expect(budget.inUse == 0)
+        }
+        // It is held for as long as the scan takes.
+        let budget = ByteBudget(max: needed)
+        let seen = Monitor(0)
+        let fixture = try APIFixture(attributes: attributes, bodies: budget) { _ in
+            seen.withLock { $0 = budget.inUse }
+            return .failed(.notReady("recovering"))
+        }
+        #expect(await fixture.get(target).status == 503)
+        #expect(seen.withLock { $0 } == needed)
+        #expect(budget.inUse == 0)
+        // A group whose keys are read one by one takes none of it.
+        let few = try APIFixture(
+            attributes: ScriptedAttributes(["k": #"{"c":"x"}"#], repeats: 2),
+            bodies: ByteBudget(max: 0)
+        ) { _ in
+            .read(
+                ReadAnswer(
+                    result: .series([]), replicas: [NodeID("n2")], consistency: .quorum))
+        }
+        #expect(await few.get(target).status == 200)
     }
 
     @Test("The top is ranked, joined and exact")

@@ -69,7 +69,10 @@ package enum HTTPLimits {
     package static let seriesReadsMax = 10_000
     /// Keys of a group of which only the total is asked for.
     package static let groupTotalKeysMax = 1_000_000
-    /// Of these so many at once.
+    /// What such a key takes of memory beside its bytes: the head of its array, and its places in a
+    /// list and in a set.
+    package static let groupKeyOverhead = 96
+    /// Of the reads for one answer so many at once.
     package static let seriesReadsAtOnce = 32
     /// How often reads are made until all are answered by one floor of retention.
     package static let floorRoundsMax = 4

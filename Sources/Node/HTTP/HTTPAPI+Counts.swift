@@ -15,8 +15,10 @@ extension HTTPAPI {
         let wanted = try self.type(type)
         var group: GroupName?
         var keys: [[UInt8]]
+        var held = 0
+        defer { bodies.give(back: held) }
         if let by = call.query["by"], by != "key" {
-            let found = try await self.keys(with: key, of: by, step: step)
+            let found = try await self.keys(with: key, of: by, step: step, &held)
             keys = found.keys
             group = GroupName(by: by, keys: keys.count, isStale: found.isStale)
         } else {

@@ -120,8 +120,12 @@ extension HTTPAPI {
     }
 
     /// The keys of a group, ascending: as many as the step allows.
+    ///
+    /// - Parameter held: bytes that more keys than are read one by one take of the budget of all
+    ///   bodies, to be given back also after an error. One thread of the catalog's lists them, so
+    ///   that what is not in the budget yet is one group.
     func keys(
-        with value: String, of name: String, step: WindowStep
+        with value: String, of name: String, step: WindowStep, _ held: inout Int
     ) async throws(Problem) -> KnownKeys {
         let max = step == .all ? HTTPLimits.groupTotalKeysMax : HTTPLimits.groupKeysMax
         let found = await attributes.keys(
@@ -133,7 +137,21 @@ extension HTTPAPI {
                 "more than \(max) keys have this value of \(name); their total is in "
                     + "\(more)quipu top TYPE --by \(name) (GET /v1/top/TYPE?by=\(name))")
         }
+        if found.keys.count > HTTPLimits.groupKeysMax {
+            let bytes = found.keys.reduce(0) { $0 + $1.count + HTTPLimits.groupKeyOverhead }
+            guard bodies.take(bytes) else { throw .groupWaits(bodies.max) }
+            held += bytes
+        }
         return found
+    }
+}
+
+extension Problem {
+    fileprivate static func groupWaits(_ max: Int) -> Problem {
+        var problem = overloaded("all bodies and large groups together hold \(max) bytes")
+        // Nothing was to be counted.
+        problem.outcome = nil
+        return problem
     }
 }
 
