@@ -331,6 +331,8 @@ extension HTTPReply {
         #expect(reply.contentType == "application/problem+json")
         #expect(
             reply.text.contains(#""outcome":"unknown","rest":"\#(rest)""#), "\(reply.text)")
+        // Who goes by it would send all of the body again.
+        #expect(!reply.headers.contains { $0.name == "Retry-After" })
         #expect(
             reply.text.contains(#""outcome":"counted","events":1,"counted":1,"dead":0}]"#),
             "\(reply.text)")

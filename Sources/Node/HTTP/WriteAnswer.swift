@@ -224,7 +224,8 @@ extension WriteAnswer.Part {
 extension Problem {
     /// The same problem, met after parts of the body were counted or parked. Then no one word is
     /// true of the whole body: `not-counted` and `not-attempted` would have its client send all of
-    /// it again, and the parts a second time, under other ids.
+    /// it again, and the parts a second time, under other ids. For the same reason no time is named
+    /// after which to do that: who goes by the header alone would repeat the request as it was.
     func after(_ parts: [WriteAnswer.Part]) -> Problem {
         var problem = self
         problem.counted = parts
@@ -232,6 +233,7 @@ extension Problem {
         problem.outcome = .unknown
         problem.isFinal = nil
         problem.totals = nil
+        problem.retryAfter = nil
         problem.detail =
             "part \(parts.count + 1) of the body failed; the \(parts.count) before it, in batches, "
             + "are taken and must not be sent again: \(detail)"
