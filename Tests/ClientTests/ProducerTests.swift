@@ -190,7 +190,7 @@ struct ProducerTests {
                     ? .reply(HTTPReply(status: 200, body: Array(answer.utf8)))
                     : ScriptedCluster.problem(503)
             }
-            let report = try await send(["{}\n"], to: cluster, time: time)
+            let report = try await send(["{}\n{}\n{}\n"], to: cluster, time: time)
             #expect((report.events, report.failures.count) == (events, failures), "\(answer)")
             let asked = await cluster.requests.filter { $0.call.method == .get }
             #expect(asked.map(\.node) == ScriptedCluster.nodes)
@@ -206,6 +206,50 @@ struct ProducerTests {
             default: Issue.record("\(report.failures)")
             }
         }
+    }
+
+    @Test(
+        "does not take another content of the same id for its own",
+        arguments: [(503, 3, 1), (410, 3, 1), (503, 2, 0), (410, 2, 0)])
+    func otherContent(status: Int, events: Int, failures: Int) async throws {
+        let counted = """
+            {"outcome": "counted", "final": true, "events": \(events), "counted": \(events),
+             "dead": 0}
+            """
+        let reply = HTTPReply(status: 200, body: Array(counted.utf8))
+        let time = ScriptedTime()
+        let cluster = ScriptedCluster { request, _ in
+            guard request.call.method == .post else { return .reply(reply) }
+            time.move(by: .seconds(2))
+            return ScriptedCluster.problem(status, outcome: "unknown")
+        }
+        // The line of white space is no event.
+        let report = try await send(["{}\n \r\n{}"], to: cluster, time: time)
+        #expect(report.failures.count == failures)
+        #expect(report.counted == (failures == 0 ? 2 : 0))
+        if case .unknown(let reason)? = report.failures.first?.outcome {
+            #expect(reason.hasPrefix("another content of this id was counted: it had 3 events"))
+        } else {
+            #expect(failures == 0, "\(report.failures)")
+        }
+    }
+
+    @Test(
+        "knows how many events it holds where lines tell",
+        arguments: [
+            ("application/x-ndjson", "\u{feff}{}\n\n \t\r\n{}\r\n\u{feff}{}", 3),
+            ("application/x-ndjson", "", 0), ("text/x-clf", "a\n \r\n\r\r\n", 2),
+            ("text/csv", "\u{feff}\nkey,time\n\r\na,0\n \n", 2),
+            ("text/csv", "key,\"time\"\na,0\n", nil),
+            ("text/tab-separated-values", "key\ttime\na\t\"\nb\t0", 2),
+            ("text/tab-separated-values", "\n", 0), ("application/x-quipu-batch", "", 7),
+            ("application/json", "[{}]", nil),
+        ])
+    func knownEvents(type: String, body: String, events: Int?) {
+        let batch = SealedBatch(
+            id: BatchID(producer: 42, sequence: 0), createdAt: WallTime(milliseconds: 0),
+            contentType: type, target: "/v1/events", body: Array(body.utf8), events: 7)
+        #expect(batch.knownEvents == events)
     }
 
     @Test("does not ask for a batch that no node can have got")

@@ -26,6 +26,8 @@ package enum AttemptResult: Hashable, Sendable {
     /// Too old to be sent again, and its fate is not decided or no longer known: more attempts
     /// bring nothing, asking for the batch may.
     case undecided(String)
+    /// Bytes that cannot be these were counted under the same id.
+    case otherContent(String)
 
     package init(failure: TransportFailure, at node: NodeAddress? = nil) {
         let text = (node.map { "\($0): " } ?? "") + failure.text
@@ -88,6 +90,18 @@ package enum AttemptResult: Hashable, Sendable {
         default:
             self = .undecided("too old to be sent again, and not decided yet")
         }
+    }
+
+    /// The same, unless it says of an id that a batch is counted which cannot be this one: nodes
+    /// that are asked for an outcome, or refuse a batch for its age, look at its id only.
+    package func checked(against batch: SealedBatch) -> AttemptResult {
+        guard case .counted(let counts, _) = self, let events = batch.knownEvents,
+            events != counts.events
+        else { return self }
+        return .otherContent(
+            "another content of this id was counted: it had \(counts.events) events, this one has "
+                + "\(events); compare it with what is counted, and seal what is missing under a "
+                + "new id")
     }
 
     /// 410: the batch is older than the horizon; the node says what it knows of it.

@@ -86,6 +86,10 @@ package struct BatchAttempts: Hashable, Sendable {
             last = detail
             mayBeCounted = true
             return .again
+        case .otherContent(let detail):
+            last = detail
+            mayBeCounted = true
+            return .finished(gaveUp())
         case .undecided(let detail):
             last = detail
             mayBeCounted = true

@@ -119,7 +119,7 @@ extension Producer {
     }
 
     /// Asks each node once what became of a batch; nil where none gives a final answer. Most often
-    /// what was sent and not answered is counted.
+    /// what was sent and not answered is counted. At which consistency level, no answer says.
     private func askEveryNode(for batch: SealedBatch) async -> Delivery? {
         let end = time.now().monotonic + min(Producer.lastAskMax, options.timeout)
         let first = Int(batch.id.sequence % UInt64(nodes.count))
@@ -128,13 +128,15 @@ extension Producer {
             guard left > .zero else { return nil }
             // A node that hangs takes its share of the time, and not that of the others.
             let result = await ask(
-                batch.statusCall, at: (first + step) % nodes.count,
+                for: batch, at: (first + step) % nodes.count,
                 timeout: min(left / (nodes.count - step), options.attemptTimeout))
             switch result {
             case .counted(let counts, let duplicate):
                 return Delivery(outcome: .counted(counts, duplicate: duplicate))
             case .closedWithout(let detail):
                 return Delivery(outcome: .notCounted(detail), maySealAnew: true)
+            case .otherContent(let detail):
+                return Delivery(outcome: .unknown(detail))
             case .parked, .notCounted, .unusable, .clockAhead, .notAttempted, .unreached, .lost,
                 .unknown, .undecided:
                 continue
@@ -146,7 +148,6 @@ extension Producer {
     private func deliver(
         _ batch: SealedBatch, _ attempts: inout BatchAttempts
     ) async -> Delivery {
-        let post = batch.call
         var isAsking = false
         var start = board.start(of: batch.id.sequence, at: time.now().monotonic)
         policy.firstAttempt()
@@ -168,8 +169,8 @@ extension Producer {
                 if attempts.attempts > 0 { report.retries += 1 }
                 let result =
                     isAsking
-                    ? await ask(batch.statusCall, at: index, timeout: timeout)
-                    : await attempt(post, at: index, timeout: timeout)
+                    ? await ask(for: batch, at: index, timeout: timeout)
+                    : await attempt(batch, at: index, timeout: timeout)
                 let step = attempts.record(result)
                 switch step {
                 case .finished(let outcome):
@@ -201,21 +202,24 @@ extension Producer {
     }
 
     private func attempt(
-        _ call: HTTPCall, at index: Int, timeout: Duration
+        _ batch: SealedBatch, at index: Int, timeout: Duration
     ) async -> AttemptResult {
-        bytesSent += call.body?.count ?? 0
+        bytesSent += batch.body.count
         do {
-            return AttemptResult(reply: try await perform(call, at: index, timeout: timeout))
+            let reply = try await perform(batch.call, at: index, timeout: timeout)
+            let result = AttemptResult(reply: reply)
+            return reply.status == 410 ? result.checked(against: batch) : result
         } catch {
             return AttemptResult(failure: error, at: nodes[index])
         }
     }
 
     private func ask(
-        _ call: HTTPCall, at index: Int, timeout: Duration
+        for batch: SealedBatch, at index: Int, timeout: Duration
     ) async -> AttemptResult {
         do {
-            return AttemptResult(status: try await perform(call, at: index, timeout: timeout))
+            let reply = try await perform(batch.statusCall, at: index, timeout: timeout)
+            return AttemptResult(status: reply).checked(against: batch)
         } catch {
             return AttemptResult(failure: error, at: nodes[index])
         }
