@@ -58,8 +58,9 @@ package enum EventFraming {
     package enum Elements: Hashable, Sendable {
         /// What stands there opens none.
         case notAnArray
-        /// At no comma of these bytes.
-        case whole
+        /// At no comma of these bytes. White space, in order, which may go without a change to what
+        /// is read: before the opening bracket, behind it, and behind the closing one.
+        case whole(spaces: [Range<Int>])
         /// At this comma, counted from the first byte: neither is what stands before it nothing at
         /// all nor what stands behind it.
         case comma(Int)
@@ -68,28 +69,41 @@ package enum EventFraming {
     /// - Parameter bytes: of an array, from its first on.
     package static func elements(_ bytes: UnsafeRawBufferPointer) -> Elements {
         guard let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
-            return .whole
+            return .whole(spaces: [])
         }
         let end = start + bytes.count
         var json = JSONScanner(cursor: ByteScan.afterMark(start, end), end: end, acrossLines: true)
-        json.skipSpace()
-        guard json.cursor < end else { return .whole }
+        var spaces: [Range<Int>] = []
+        /// White space under the cursor.
+        func skipSpace() {
+            let first = json.cursor
+            json.skipSpace()
+            if first < json.cursor { spaces.append(first - start..<json.cursor - start) }
+        }
+        skipSpace()
+        guard json.cursor < end else { return .whole(spaces: spaces) }
         guard json.byte == UInt8(ascii: "[") else { return .notAnArray }
-        var result = Elements.whole
+        var cut: UnsafePointer<UInt8>?
         var before: UnsafePointer<UInt8>?
         var isNothing = true
         while true {
             json.cursor += 1
-            json.skipSpace()
+            if before == nil { skipSpace() } else { json.skipSpace() }
             let first = json.cursor
             json.cursor = BatchFolder.elementEnd(first, end)
             let isEmpty = json.cursor == first
             // An empty element is a dead letter, but `[]` holds none: where a cut would leave just
             // that, there is none.
-            if let before, !isNothing, !isEmpty { result = .comma(before - start) }
-            guard json.cursor < end, json.byte == UInt8(ascii: ",") else { return result }
+            if let before, !isNothing, !isEmpty { cut = before }
+            guard json.cursor < end, json.byte == UInt8(ascii: ",") else { break }
             isNothing = isNothing && isEmpty && before == nil
             before = json.cursor
         }
+        if let cut { return .comma(cut - start) }
+        if json.cursor < end {
+            json.cursor += 1
+            skipSpace()
+        }
+        return .whole(spaces: spaces)
     }
 }

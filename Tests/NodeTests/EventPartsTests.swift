@@ -65,10 +65,10 @@ import Wire
 
     /// Cuts a body and folds the parts, and all of it at once.
     private func cut(
-        _ body: [UInt8], _ type: String, chunk: Int = 100,
+        _ body: [UInt8], _ type: String, query: String = "type=t", chunk: Int = 100,
         limits: EventPartLimits = EventPartLimits(sentMax: 1000, decodedMax: 2000, piece: 64)
     ) async throws -> Cut {
-        let request = try EventRequest(query: HTTPQuery("type=t")) {
+        let request = try EventRequest(query: HTTPQuery(query)) {
             $0 == "Content-Type" ? type : nil
         }
         let stream = AsyncStream<ByteBuffer> { continuation in
@@ -105,6 +105,7 @@ import Wire
         for row in 0..<400 {
             // Mostly good rows, so that those which are lost through others are seen.
             let note = random.chance(1, in: 3) ? random.pick(Self.notes) : "n"
+            if random.chance(1, in: 10) { text += Self.mark }
             text += "k\(row),\(row),\(note)\(random.pick(lineEnds))"
             if random.chance(1, in: 20) { text += random.pick(lineEnds) }
         }
@@ -149,6 +150,62 @@ import Wire
             let cut = try await cut(Array(text.replacing(",", with: comma).utf8), type)
             #expect(cut.parts.count > 2)
             #expect(cut.sum.counts.count == 300)
+            #expect(cut.sum == cut.whole)
+        }
+    }
+
+    @Test(
+        "A column whose name begins with a byte order mark does so in every part",
+        arguments: ["\n\u{feff}", "\r\n\r\n\u{feff}", "\u{feff}\u{feff}", "\u{feff}\n\u{feff}"])
+    func markedHeader(start: String) async throws {
+        // A value that is read would be a dead letter.
+        let rows = (0..<300).map { "x,k\($0),0\n" }
+        for (type, comma) in [("text/csv", ","), ("text/tab-separated-values", "\t")] {
+            let text = (start + "value,key,time\n" + rows.joined()).replacing(",", with: comma)
+            for chunk in [1, 7, 100] {
+                let cut = try await cut(Array(text.utf8), type, chunk: chunk)
+                #expect(cut.parts.count > 2)
+                #expect(cut.sum.counts.count == 300)
+                #expect(cut.sum == cut.whole)
+            }
+        }
+    }
+
+    @Test("Empty lines that fill a part are followed by a header with a byte order mark")
+    func markedHeaderBehindEmptyLines() async throws {
+        let empty = [UInt8](repeating: 0x0a, count: 5000)
+        for type in ["text/csv", "text/tab-separated-values"] {
+            let comma = type == "text/csv" ? "," : "\t"
+            let text = "\(Self.mark)value,key,time\nx,k,0\n".replacing(",", with: comma)
+            for chunk in [1, 100, 10_000] {
+                let cut = try await cut(empty + Array(text.utf8), type, chunk: chunk)
+                #expect(cut.sum.counts == ["k": 1])
+                #expect(cut.sum == cut.whole)
+            }
+        }
+    }
+
+    // MARK: - Lines
+
+    private static let mark = "\u{feff}"
+
+    @Test("A byte order mark is part of its line, wherever parts begin", arguments: 0..<20)
+    func markedLines(seed: Int) async throws {
+        var random = RandomSource(seed: UInt64(seed))
+        let log = #" - - [22/Feb/2015:21:17:00 +0000] "GET /a" 200 1"#
+        for (type, query) in [
+            ("application/x-ndjson", "type=t"), ("text/x-clf", "type=t&key_field=host"),
+        ] {
+            var text = random.pick(["", "\n", Self.mark])
+            for line in 0..<400 {
+                // Where every line begins with one, so does every part.
+                if seed == 0 || random.chance(1, in: 3) { text += Self.mark }
+                text += type == "text/x-clf" ? "h\(line)\(log)" : #"{"key":"k\#(line)","time":0}"#
+                text += random.pick(["\n", "\r\n", "\n\n"])
+            }
+            let cut = try await cut(
+                Array(text.utf8), type, query: query, chunk: 1 + random.below(300))
+            #expect(cut.parts.count > 2)
             #expect(cut.sum == cut.whole)
         }
     }
@@ -217,6 +274,32 @@ import Wire
             _ = try await cut(Array(String(repeating: event, count: 200).utf8), "application/json")
         }
         #expect(noArray == .notAnArray(found: UInt8(ascii: "{")))
+    }
+
+    @Test("White space around a long array, or in an empty one, is dropped")
+    func whiteAroundArray() async throws {
+        let event = #"{"key":"k","time":0}"#
+        let white = String(repeating: " \n", count: 5 << 19)
+        let limits = EventPartLimits(sentMax: 3 << 20, decodedMax: 4 << 20, piece: 64)
+        for (text, events) in [
+            ("[\(event)]\(white)", 1), ("\(white)[\(event)]", 1), ("[\(white)\(event)]", 1),
+            ("\(Self.mark)\(white)[\(white)\(event),\(event)]\(white)", 2),
+            ("\(white)[\(white)]\(white)", 0),
+        ] {
+            for chunk in [1 << 16, 8 << 20] {
+                let cut = try await cut(
+                    Array(text.utf8), "application/json", chunk: chunk, limits: limits)
+                #expect(cut.sum.counts.values.reduce(0, +) == UInt64(events))
+                #expect(cut.sum == cut.whole)
+            }
+        }
+        // A mark behind white space is none, whatever was dropped before it.
+        let refused = await #expect(throws: IngestError.self) {
+            _ = try await cut(
+                Array("\(white)\(Self.mark)[\(event)]".utf8), "application/json",
+                chunk: 1 << 16, limits: limits)
+        }
+        #expect(refused == .notAnArray(found: 0xef))
     }
 
     // MARK: - Endless lines

@@ -7,6 +7,10 @@ internal import Wire
 /// reads them. What names the columns, or opens the array, is repeated at the head of each part.
 /// Binary batches are cut between each other, and a single event not at all.
 ///
+/// A byte order mark says nothing at the head of a body and is part of its line elsewhere. Each
+/// part is read as a body: where a later one begins with a mark it gets another, which is skipped
+/// in its place.
+///
 /// Of a line that does not end, as much is kept as proves that it is too long. A quotation mark
 /// that is still open after a whole part ends with its line, as one does that is never closed.
 struct EventCutter {
@@ -21,6 +25,10 @@ struct EventCutter {
     private let format: EventFormat
     /// Within a line that is too long: its bytes are dropped.
     private var isSkipping = false
+    /// A part was cut off before.
+    private var isLater = false
+    /// The buffer begins with a mark that was put there.
+    private var isMarked = false
 
     init(format: EventFormat) {
         self.format = format
@@ -29,6 +37,7 @@ struct EventCutter {
     /// Takes the longest part of at most `max` bytes off the front of `buffer`, or of a line where
     /// that is more.
     mutating func cut(_ buffer: inout [UInt8], max: Int) -> Cut {
+        keepMark(&buffer)
         let end = min(buffer.count, Swift.max(max, partMin))
         switch format {
         case .ndjson, .commonLog:
@@ -41,7 +50,10 @@ struct EventCutter {
         case .jsonArray, .cloudEventBatch:
             switch buffer[..<end].withUnsafeBytes({ EventFraming.elements($0) }) {
             case .notAnArray: return .part(split(&buffer, at: end))
-            case .whole: return buffer.count < keptMax ? .more : .never
+            case .whole(let spaces):
+                if buffer.count < keptMax { return .more }
+                guard drop(spaces, from: &buffer) else { return .never }
+                return cut(&buffer, max: max)
             case .comma(let comma):
                 var part = split(&buffer, at: comma)
                 part.append(UInt8(ascii: "]"))
@@ -55,6 +67,14 @@ struct EventCutter {
             let whole = batchesEnd(buffer, max: min(buffer.count, max))
             return whole > 0 ? .part(split(&buffer, at: whole)) : .never
         }
+    }
+
+    /// Makes a mark at the head of a later part one that is read: to be called with all of the last
+    /// part in `buffer`.
+    mutating func keepMark(_ buffer: inout [UInt8]) {
+        guard isLater, !isMarked, buffer.starts(with: mark) else { return }
+        buffer.insert(contentsOf: mark, at: 0)
+        isMarked = true
     }
 
     /// Drops what came from `place` on of a line that is too long.
@@ -76,10 +96,20 @@ struct EventCutter {
     }
 
     private let newline = UInt8(ascii: "\n")
+    private let mark: [UInt8] = [0xef, 0xbb, 0xbf]
     /// Of a line that is too long: one byte more than is allowed, and a byte order mark.
     private let keptMax = Limits.lineMax + 4
     /// In a part of so many bytes such a line has room below a header, however small parts are.
     private let partMin = 2 * (Limits.lineMax + 4) + 1
+
+    /// Takes white space out of an array; false where there was none. Of each stretch a byte stays,
+    /// so that a byte order mark behind it does not come to stand at the head.
+    private func drop(_ spaces: [Range<Int>], from buffer: inout [UInt8]) -> Bool {
+        let count = buffer.count
+        // From the end, so that the places before stay right.
+        for space in spaces.reversed() { buffer.removeSubrange(space.dropFirst()) }
+        return buffer.count < count
+    }
 
     /// No line ends behind `start`, within what a part may hold.
     private mutating func shorten(_ buffer: inout [UInt8], behind start: Int, max: Int) -> Cut {
@@ -93,9 +123,9 @@ struct EventCutter {
     private mutating func cutTable(_ buffer: inout [UInt8], _ end: Int, max: Int) -> Cut {
         switch table(buffer[..<end]) {
         case .empty(let place):
-            return place > 0 ? .part(split(&buffer, at: place)) : .more
+            return place > mark.count ? .part(split(&buffer, at: place)) : .more
         // Empty lines above a row that is open go first: nothing but it counts against its bound.
-        case .noHeader(let start, isOpen: true) where start > 3:
+        case .noHeader(let start, isOpen: true) where start > mark.count:
             return .part(split(&buffer, at: start))
         case .noHeader(let start, isOpen: true) where buffer.count - start < keptMax:
             return .more
@@ -105,7 +135,9 @@ struct EventCutter {
         case .rows(let header, let place) where place > header.upperBound:
             return .part(split(&buffer, at: place, below: header))
         case .rows(let header, let start):
-            if header.lowerBound > 3 { return .part(split(&buffer, at: header.lowerBound)) }
+            if header.lowerBound > mark.count {
+                return .part(split(&buffer, at: header.lowerBound))
+            }
             guard buffer.count - start > keptMax else { return .more }
             guard buffer[start..<end].contains(newline),
                 case .rows(_, let place) = table(buffer[..<end], breaksFirst: true)
@@ -122,7 +154,9 @@ struct EventCutter {
         }
     }
 
-    private func split(_ buffer: inout [UInt8], at place: Int) -> [UInt8] {
+    private mutating func split(_ buffer: inout [UInt8], at place: Int) -> [UInt8] {
+        isLater = true
+        isMarked = false
         let rest = Array(buffer[place...])
         buffer.removeSubrange(place...)
         let part = buffer
@@ -131,7 +165,7 @@ struct EventCutter {
     }
 
     /// What is left has the header as well.
-    private func split(
+    private mutating func split(
         _ buffer: inout [UInt8], at place: Int, below header: Range<Int>
     ) -> [UInt8] {
         let columns = Array(buffer[header])

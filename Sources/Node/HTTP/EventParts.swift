@@ -64,6 +64,7 @@ package final class EventParts {
             }
         }
         isFinished = true
+        cutter.keepMark(&buffer)
         var last: [UInt8] = []
         swap(&last, &buffer)
         guard let envelope = request.envelope else { return try handOut(last) }
