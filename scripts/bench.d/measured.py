@@ -69,20 +69,20 @@ class Measured:
         self.client.close()
 
     async def run_quipu(self, *words: str) -> str:
-        """What a command says, which must succeed."""
+        """What a command prints, which must succeed; its log is only shown where it fails."""
         process = await asyncio.create_subprocess_exec(
             str(self.options.binary),
             *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=asyncio.subprocess.PIPE,
             preexec_fn=die_with_parent,
         )
-        output, _ = await process.communicate()
-        text = output.decode("utf-8", "replace").strip()
+        output, errors = await process.communicate()
         if process.returncode != 0:
+            text = (output + errors).decode("utf-8", "replace").strip()
             raise PeerError(f"quipu {words[0]} ended with {process.returncode}: {text[-300:]}")
-        return text
+        return output.decode("utf-8", "replace").strip()
 
     async def generate(self, file: Path, *words: str) -> None:
         """The events of --events in a file, written out before anything is timed."""
