@@ -117,6 +117,8 @@ import Testing
         let api = try fixture.api()
         let taken = await api.call("POST", "/v1/snapshots?name=a")
         #expect(taken.status == 200 && taken.text.contains(#""databases":[]"#), "\(taken.text)")
+        #expect(fixture.service.queue.name == "snapshots")
+        #expect((fixture.service.queue.wait?.taken ?? 0) > 0)
         #expect(try fixture.restore(data: fixture.scratch.path + "/other").label.databases == [])
     }
 

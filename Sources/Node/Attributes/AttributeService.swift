@@ -67,7 +67,7 @@ package final class AttributeService: AttributeServing {
     package var waiting: Int { lookups.waiting + writes.waiting + passes.waiting }
 
     package var queues: [QueueReading] {
-        [lookups.meter, writes.meter, passes.meter].map(\.reading)
+        [lookups.meter, writes.meter, passes.meter, upkeep.meter].map(\.reading)
     }
 
     package func start() {

@@ -129,7 +129,8 @@ struct RunningNode: Sendable {
             settings: settings(configuration, core, ring, rules), core: runtime, folds: folds,
             sealer: BatchSealer(producer: drawHostID()),
             attributes: attributes, metrics: metrics, keeper: snapshots,
-            state: state, gauges: { gauges(runtime, attributes, parking, free, coldWatch) })
+            state: state,
+            gauges: { gauges(runtime, attributes, parking, snapshots, free, coldWatch) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
         let seed = UInt64.random(in: .min ... .max)
@@ -203,7 +204,7 @@ struct RunningNode: Sendable {
 
     private static func gauges(
         _ runtime: NodeRuntime, _ attributes: AttributeService, _ parking: ParkingService,
-        _ free: FreeDisk, _ cold: ColdWatch?
+        _ snapshots: SnapshotService, _ free: FreeDisk, _ cold: ColdWatch?
     ) -> MetricGauges {
         var gauges = MetricGauges()
         gauges.inboxWaiting = runtime.inbox.waiting
@@ -212,7 +213,7 @@ struct RunningNode: Sendable {
         gauges.catalogJobsWaiting = attributes.waiting
         gauges.attributes = attributes.gauges
         gauges.parkingJobsWaiting = parking.waiting
-        gauges.queues = runtime.queues + attributes.queues + [parking.queue]
+        gauges.queues = runtime.queues + attributes.queues + [parking.queue, snapshots.queue]
         gauges.logBacklogBytes = runtime.log.backlog
         gauges.diskFreeBytes = free.bytes
         gauges.process = ProcessUse.now

@@ -67,6 +67,8 @@ package final class SnapshotService: Sendable {
         precondition(isTaken, "a pool without jobs took none")
     }
 
+    package var queue: QueueReading { jobs.meter.reading }
+
     package func stop(by deadline: Instant) {
         if !jobs.stop(by: deadline) {
             logger.warning("a snapshot is still being taken and is left unfinished")
