@@ -13,9 +13,13 @@ package import Ingest
 ///     8 bytes  layout 3: the future limit in milliseconds, little-endian
 ///     …        the decoded bytes
 ///
-/// All that decides what is counted is in it, and nothing else: two attempts with the same hash
-/// fold to the same cells, and whoever changes a byte, a field's name or the time gets another
-/// hash.
+/// All that a batch and the rules say about what is counted is in it, and nothing else: whoever
+/// changes a byte, a field's name or the time gets another hash, and two attempts with the same
+/// hash fold to the same cells in one release. Not in any two: how a format is read is no part of
+/// it, and has changed (a carriage return before a line feed, a leap second in a log). The node
+/// that is asked folds, and its voters store what it made of the bytes; but an attempt that is
+/// repeated through a node of another release may come to other cells under the same hash, which
+/// nobody would notice when it is bound. docs/operating.md, "Upgrades", says how that is avoided.
 package enum ContentHash {
     package static func of(
         _ bytes: UnsafeRawBufferPointer, parameters: ParseParameters, createdAt: WallTime,
