@@ -122,12 +122,14 @@ package struct RecoveredLog: ~Copyable {
             let record = try batch(payload)
             letters.add(record, in: position.file)
             guard !isForgotten(record) else { return yield(to: record.header) }
+            try checkContent(record.header)
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .slices:
             let record = try batch(payload)
             guard !isForgotten(record) else { return yield(to: record.header) }
+            try checkContent(record.header)
             index.holdSlices(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
@@ -192,6 +194,14 @@ package struct RecoveredLog: ~Copyable {
             throw DecodeError("batch \(record.header.id) is of \(last) of \(partitions)", at: 0)
         }
         return record
+    }
+
+    /// What is bound or counted gives way to no other content; no node writes a log where it does.
+    private func checkContent(_ header: BatchHeader) throws(DecodeError) {
+        guard let entry = index[header.id], entry.header.contentHash != header.contentHash,
+            entry.isBound || !entry.applied.isEmpty
+        else { return }
+        throw DecodeError("another content of \(header.id) is bound before it", at: 0)
     }
 
     private mutating func take(_ state: LogState) {

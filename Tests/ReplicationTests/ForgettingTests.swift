@@ -131,6 +131,24 @@ struct ForgettingTests {
         return state
     }
 
+    @Test("another content of what is bound is damage, and ends no process")
+    func secondContent() {
+        let first = Self.record(3)
+        var header = first.header
+        header.contentHash = Hash128(header.contentHash.value ^ 1)
+        let second = BatchRecord.home(
+            header: header, home: first.home, totals: BatchTotals(events: 1, counted: 1, dead: 0),
+            slices: [(partition: PartitionID(1), offset: 0, length: 4, cells: 1)],
+            cells: [1, 2, 3, 4], deadLetters: [])
+        let bound = ProgressMark(
+            id: header.id, contentHash: first.header.contentHash, isFinished: false)
+        let (index, malformed) = Self.recovered(
+            ManifestState(),
+            [(.home, first.bytes), (.progress, bound.encoded), (.home, second.bytes)])
+        #expect(malformed.count == 1 && malformed[0].contains("another content"), "\(malformed)")
+        #expect(index[header.id]?.header.contentHash == first.header.contentHash)
+    }
+
     @Test("batches of partitions that the cluster does not have are damage, and end no process")
     func foreignPartitions() {
         let header = Self.record(3).header
