@@ -121,15 +121,13 @@ package struct RecoveredLog: ~Copyable {
         case .home:
             let record = try batch(payload)
             letters.add(record, in: position.file)
-            guard !isForgotten(record) else { return yield(to: record.header) }
-            try checkContent(record.header)
+            guard try isKept(record) else { return }
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .slices:
             let record = try batch(payload)
-            guard !isForgotten(record) else { return yield(to: record.header) }
-            try checkContent(record.header)
+            guard try isKept(record) else { return }
             index.holdSlices(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
@@ -196,12 +194,20 @@ package struct RecoveredLog: ~Copyable {
         return record
     }
 
-    /// What is bound or counted gives way to no other content; no node writes a log where it does.
-    private func checkContent(_ header: BatchHeader) throws(DecodeError) {
-        guard let entry = index[header.id], entry.header.contentHash != header.contentHash,
+    /// Whether it is known one by one. What is bound or counted gives way to no other content; no
+    /// node writes a log where it does.
+    private mutating func isKept(_ record: BatchRecord) throws(DecodeError) -> Bool {
+        guard !isForgotten(record) else {
+            yield(to: record.header)
+            return false
+        }
+        if let entry = index[record.header.id],
+            entry.header.contentHash != record.header.contentHash,
             entry.isBound || !entry.applied.isEmpty
-        else { return }
-        throw DecodeError("another content of \(header.id) is bound before it", at: 0)
+        {
+            throw DecodeError("another content of \(record.header.id) is bound before it", at: 0)
+        }
+        return true
     }
 
     private mutating func take(_ state: LogState) {
