@@ -4,11 +4,14 @@ import Ring
 import Storage
 
 /// What needs that the memtable has added all that waits in it. Adding it takes tens of
-/// milliseconds of a busy node: a few partitions are settled in each step, so that reads come in
-/// between, and what is wanted is done when little waits any more.
+/// milliseconds of a busy node, and all replicas are as full at the same time: a few partitions are
+/// settled in each step, with a rest behind it, so that reads and writes come in between, and what
+/// is wanted is done when little waits any more.
 struct SettleState {
     /// The next partition of this pass.
     var place = 0
+    /// When it goes on.
+    var resumesAt = Instant.zero
     var passes = 0
     var wantsFlush = false
     /// A peer to compare sums with.
@@ -21,6 +24,8 @@ struct SettleState {
     /// What comes in behind a pass is less than the pass found; then it is as good as nothing, or
     /// more comes in than is settled.
     static let passesMax = 3
+    /// From one step, which takes a third of it, to the next.
+    static let pace: Duration = .milliseconds(1)
 }
 
 extension NodeMachine {
@@ -29,9 +34,11 @@ extension NodeMachine {
         if flush.frozen == nil { settling.wantsFlush = true }
     }
 
-    /// Between any two inputs but those of reads; without inputs ticks are asked for at once.
-    mutating func advanceSettling(into effects: inout [Effect]) {
-        guard settling.isWanted, settleStep() else { return }
+    /// Between two inputs, but not those of reads, or at a tick.
+    mutating func advanceSettling(_ now: Now, into effects: inout [Effect]) {
+        guard settling.isWanted, now.monotonic >= settling.resumesAt else { return }
+        settling.resumesAt = now.monotonic + SettleState.pace
+        guard settleStep() else { return }
         // One thing a step: each of them looks at all partitions.
         if let peer = settling.asks.keys.min() {
             let ask = settling.asks.removeValue(forKey: peer)

@@ -287,7 +287,7 @@ package struct NodeMachine {
         if !input.isOfRead { advanceApplies(now, into: &effects) }
         if !waitingScans.isEmpty { advanceScans(now, into: &effects) }
         advance(to: now, into: &effects)
-        if !input.isOfRead { advanceSettling(into: &effects) }
+        if !input.isOfRead { advanceSettling(now, into: &effects) }
         drainInbox(now, into: &effects)
     }
 
@@ -310,8 +310,9 @@ package struct NodeMachine {
 
     /// When `.tick` wants to come.
     package var nextDeadline: Instant {
-        applyQueue.isEmpty && !settling.isWanted
-            ? min(gossip.nextDeadline, sweepAt, readDeadline) : .zero
+        guard applyQueue.isEmpty else { return .zero }
+        let next = min(gossip.nextDeadline, sweepAt, readDeadline)
+        return settling.isWanted ? min(next, settling.resumesAt) : next
     }
 
     /// Sessions, rounds and ages are looked at this often: cheaper than a heap of timers, and their

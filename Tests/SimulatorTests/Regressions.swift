@@ -111,5 +111,9 @@ struct Regression: Sendable, CustomTestStringConvertible {
             seed: 212_518_208_591_834,
             why: "of the simulator: a start had set condemned data aside and crashed, and the next "
                 + "one had nothing to say of it"),
+        Regression(
+            seed: 288,
+            why: "of the simulator: a client left a node that had answered, and the answer was "
+                + "waited for once more"),
     ]
 }

@@ -57,7 +57,7 @@ package final class EventParts {
             if isOver { break }
             if let chunk = try await chunk() {
                 metrics.bytesReceived.increment(by: chunk.readableBytes)
-                try take(chunk)
+                try await take(chunk)
             } else {
                 isOver = true
                 try end()
@@ -96,7 +96,7 @@ package final class EventParts {
         }
     }
 
-    private func take(_ chunk: ByteBuffer) throws(Problem) {
+    private func take(_ chunk: ByteBuffer) async throws(Problem) {
         var chunk = chunk
         // Small pieces, so that what one of them decodes to stays small as well.
         let pieceMax = inflater == nil ? chunk.readableBytes : limits.piece
@@ -107,8 +107,11 @@ package final class EventParts {
             if request.isWhole, sentOfPart > limits.sentMax {
                 throw .bodyTooLarge("more than \(limits.sentMax) bytes are sent")
             }
+            let before = buffer.count
             try append(piece)
             try settle()
+            // The thread is that of all requests: a few bytes may decode to very many.
+            if buffer.count - before > limits.turn { await Task.yield() }
         }
     }
 
@@ -206,10 +209,12 @@ package struct EventPartLimits {
     /// Sent bytes that are decoded at once: gzip makes at most about a thousand times as many of
     /// them, LZ4 255 times.
     package var piece: Int
+    /// Decoded bytes of one piece after which other requests have their turn.
+    package var turn = 128 << 10
 
     package init(
         sentMax: Int = Limits.bodySentMax, decodedMax: Int = Limits.bodyDecodedMax,
-        piece: Int = 16 << 10
+        piece: Int = 2 << 10
     ) {
         self.sentMax = sentMax
         self.decodedMax = decodedMax

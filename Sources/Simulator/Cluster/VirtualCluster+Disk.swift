@@ -121,7 +121,7 @@ extension VirtualCluster {
             log("\(node.id) goes on without the cold disk")
             // Files that were damaged on purpose may refuse.
         } else if case .failure(let error) = result, checks.lie?.node != node.index,
-            !node.isRotten
+            !node.isRotten, node.droppedRot == nil || error.path != node.droppedRot
         {
             throw Violation("S4", "\(node.id): a job failed on a healthy disk: \(error)")
         }

@@ -30,6 +30,7 @@ extension VirtualNode {
         guard case .table(let path) = rot, !manifest.tables.contains(where: { $0.path == path })
         else { return }
         rot = nil
+        droppedRot = path
     }
 }
 

@@ -38,6 +38,8 @@ extension VirtualCluster {
     func start(_ node: VirtualNode) throws(Violation) {
         guard !node.isUp, !node.isGone else { return }
         trace.note(.start, at: now, node: node.index)
+        // Nothing from before reads any more, and its name may be given anew.
+        node.droppedRot = nil
         let wasSetAside = try isSentenceCarriedOut(on: node)
         let isTorn = tearsNext(node, 1, in: 6)
         if isTorn { failSoon(node, within: 40) }

@@ -246,7 +246,7 @@ extension VirtualCluster {
         checks.hit(.clientLeft)
         if id.number.isMultiple(of: 2) {
             put(.cancel(id), to: call.node, call.instance, after: .microseconds(1))
-        } else {
+        } else if !call.wasAnswered {
             // The node does not hear of it, and owes an answer as before.
             workload.left[id] = call
         }
@@ -256,6 +256,7 @@ extension VirtualCluster {
     func reply(_ response: ClientResponse, to request: RequestID, from node: VirtualNode) {
         trace.note(.reply, at: now, node: node.index, request.number)
         workload.left[request] = nil
+        workload.calls[request]?.wasAnswered = true
         log("\(node.id) → client: \(Describe.response(response)) (\(request.number))")
         put(.answer(request, response), after: clientDelay())
     }

@@ -32,6 +32,8 @@ package struct Workload {
         var deadline: Instant
         /// A pause held the request before its node read it.
         var wasPaused = false
+        /// The answer is on its way.
+        var wasAnswered = false
 
         var isWrite: Bool {
             if case .write = purpose { true } else { false }
