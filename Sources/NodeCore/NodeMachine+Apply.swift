@@ -78,11 +78,8 @@ extension NodeMachine {
         }
         guard
             unsynced.byteCount < ReplicationLimits.unsyncedBytesMax,
-            takesNew || holdsSlices(record)
-        else {
-            if isBehindWithFlushes { counters.heldBack += 1 }
-            return
-        }
+            lacksRoom == nil || holdsSlices(record)
+        else { return noteHeldBack(lacksRoom) }
         guard holdSlices(record, now, into: &effects) else { return }
         want(
             record.header.id, partitions, reply: (node: peer, tag: tag, partitions: partitions),

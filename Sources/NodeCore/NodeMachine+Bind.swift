@@ -121,13 +121,9 @@ extension NodeMachine {
     private mutating func take(
         _ bind: Bind, from peer: NodeID, wasBound: Bool, _ now: Now, into effects: inout [Effect]
     ) {
-        guard hasDiskRoom else {
-            answerBind(bind.tag, .unable(.disk), to: peer, into: &effects)
-            return
-        }
-        guard !isBehindWithFlushes else {
-            counters.heldBack += 1
-            answerBind(bind.tag, .unable(.flushes), to: peer, into: &effects)
+        if let why = lacksRoom {
+            noteHeldBack(why)
+            answerBind(bind.tag, .unable(why), to: peer, into: &effects)
             return
         }
         guard let record = bind.record else {

@@ -23,14 +23,21 @@ extension NodeMachine {
     /// For clients.
     static let diskReason = "this node's disk is nearly full; make room"
 
-    /// There is room for it on the disk and in memory. Who has none lags behind the others, which
-    /// are enough for a quorum, and catches up later.
-    var takesNew: Bool { hasDiskRoom && !isBehindWithFlushes }
+    /// Why there is no room for anything new, on the disk or in memory; nil where there is. Who has
+    /// none lags behind the others, which are enough for a quorum, and catches up later.
+    var lacksRoom: BindAnswer.Inability? {
+        if !hasDiskRoom { return .disk }
+        return isBehindWithFlushes ? .flushes : nil
+    }
+
+    mutating func noteHeldBack(_ why: BindAnswer.Inability?) {
+        if why == .flushes { counters.heldBack += 1 }
+    }
 
     /// Catching up and recovering wait for room; what a read needs is small, and somebody waits.
     func mayPull(for purpose: SyncSession.Purpose) -> Bool {
         switch purpose {
-        case .catchUp, .recovery: takesNew
+        case .catchUp, .recovery: lacksRoom == nil
         case .read, .pulled: true
         }
     }

@@ -117,7 +117,7 @@ extension NodeMachine {
         return scanBytes >= configuration.scanBytesMax
     }
 
-    /// A list is told, or failed: there may be room for the next.
+    /// A job ended, and only where one is under way anything waits: there may be room for the next.
     mutating func advanceScans(_ now: Now, into effects: inout [Effect]) {
         while let next = waitingScans.first {
             let isLate = next.deadline <= now.monotonic

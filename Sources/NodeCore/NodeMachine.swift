@@ -280,12 +280,12 @@ package struct NodeMachine {
             logSynced(through: lsn, now, into: &effects)
         case .completed(let job, let result):
             complete(job, result, now, into: &effects)
+            advanceScans(now, into: &effects)
         case .parked(let result):
             completeParking(result, now, into: &effects)
         }
         drainInbox(now, into: &effects)
         if !input.isOfRead { advanceApplies(now, into: &effects) }
-        if !waitingScans.isEmpty { advanceScans(now, into: &effects) }
         advance(to: now, into: &effects)
         if !input.isOfRead { advanceSettling(now, into: &effects) }
         drainInbox(now, into: &effects)

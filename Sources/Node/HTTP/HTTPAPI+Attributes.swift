@@ -115,16 +115,9 @@ extension HTTPAPI {
     private func attributeSlice(
         _ parser: AttributeParser
     ) async throws(Problem) -> AttributeSlice? {
-        let end = deadline
-        while true {
-            if let result = await readSlice(parser) { return try result.get() }
-            guard parser.rows > 0, clock().monotonic < end else { throw .attributesWait }
-            do {
-                try await Task.sleep(for: HTTPLimits.foldRetry)
-            } catch {
-                throw .attributesWait
-            }
-        }
+        let result = await whenRoom(isPatient: parser.rows > 0) { await readSlice(parser) }
+        guard let result else { throw .attributesWait }
+        return try result.get()
     }
 
     /// Nil where the queue is full. Short work, in the pool of small batches.

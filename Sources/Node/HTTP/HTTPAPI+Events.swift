@@ -150,19 +150,33 @@ extension HTTPAPI {
     private func fold(
         _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest, isPatient: Bool
     ) async throws(FoldFailure) -> FoldedRecord {
+        let result = await whenRoom(isPatient: isPatient) {
+            do throws(FoldFailure) {
+                return Result<FoldedRecord, FoldFailure>.success(
+                    try await folds.fold(
+                        bytes, id: seal.id, createdAt: seal.createdAt,
+                        parameters: request.parameters))
+            } catch {
+                if case .busy = error { return nil }
+                return .failure(error)
+            }
+        }
+        guard let result else { throw .busy }
+        return try result.get()
+    }
+
+    /// What `attempt` gives, which is nil where its queue is full; again and again until the
+    /// request's deadline, for who is patient.
+    func whenRoom<Outcome>(isPatient: Bool, _ attempt: () async -> Outcome?) async -> Outcome? {
         let end = deadline
         while true {
-            do throws(FoldFailure) {
-                return try await folds.fold(
-                    bytes, id: seal.id, createdAt: seal.createdAt,
-                    parameters: request.parameters)
-            } catch {
-                guard case .busy = error, isPatient, clock().monotonic < end else { throw error }
-            }
+            if let outcome = await attempt() { return outcome }
+            guard isPatient, clock().monotonic < end else { return nil }
             do {
                 try await Task.sleep(for: HTTPLimits.foldRetry)
             } catch {
-                throw .busy
+                // Whoever asked has gone.
+                return nil
             }
         }
     }

@@ -74,8 +74,7 @@ package final class FoldPool: Sendable {
     package func fold(
         _ bytes: [UInt8], id: BatchID, createdAt: WallTime, parameters: ParseParameters
     ) async throws(FoldFailure) -> FoldedRecord {
-        let pool = bytes.count > RuntimeLimits.largeFoldBytes ? largeWorkers : workers
-        let result = await pool.run { [self] in
+        let result = await run(bytes: bytes.count) { [self] in
             let began = SystemClock.monotonic
             defer { metrics.fold.observe(SystemClock.monotonic - began) }
             return Result { () throws(FoldFailure) in

@@ -17,7 +17,7 @@ extension VirtualCluster {
             let core = process.core
             let audit = audit(node, process, core)
             note(audit, of: node)
-            noteReads(process)
+            noteCounters(process)
             try checkHeld(audit, node)
             try checkFold(audit, node)
             try checkCells(audit, node, process, core)

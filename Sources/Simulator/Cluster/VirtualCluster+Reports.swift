@@ -106,7 +106,7 @@ extension VirtualCluster {
     }
 
     /// What only counters tell: which ways reads took since the last look, and what was held back.
-    func noteReads(_ process: VirtualProcess) {
+    func noteCounters(_ process: VirtualProcess) {
         let before = process.counted
         let counted = process.core.counters
         process.counted = counted
