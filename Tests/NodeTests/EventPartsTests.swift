@@ -80,7 +80,8 @@ import Wire
         }
         let source = EventParts(
             request: request, body: RequestBody(asyncSequence: stream),
-            budget: ByteBudget(max: 1 << 30), metrics: NodeMetrics(), limits: limits)
+            budget: ByteBudget(max: 1 << 30), workers: HereWorkers(), metrics: NodeMetrics(),
+            limits: limits)
         var result = Cut()
         while let part = try await source.next() {
             result.parts.append(part)

@@ -189,7 +189,7 @@ import Wire
         }
         let parts = EventParts(
             request: request, body: RequestBody(asyncSequence: stream), budget: budget,
-            metrics: NodeMetrics(), limits: limits)
+            workers: HereWorkers(), metrics: NodeMetrics(), limits: limits)
         var all: [[UInt8]] = []
         while let part = try await parts.next() {
             all.append(part)
@@ -362,7 +362,7 @@ import Wire
             }
             return EventParts(
                 request: request, body: RequestBody(asyncSequence: stream), length: length,
-                budget: budget, metrics: NodeMetrics())
+                budget: budget, workers: HereWorkers(), metrics: NodeMetrics())
         }
         let budget = ByteBudget(max: 1 << 30)
         var body: EventParts? = parts(of: 100_000, length: 100_000, budget)

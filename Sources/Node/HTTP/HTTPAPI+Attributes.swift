@@ -115,7 +115,9 @@ extension HTTPAPI {
     private func attributeSlice(
         _ parser: AttributeParser
     ) async throws(Problem) -> AttributeSlice? {
-        let result = await whenRoom(isPatient: parser.rows > 0) { await readSlice(parser) }
+        let result = await foldQueue.whenRoom(isPatient: parser.rows > 0) {
+            await readSlice(parser)
+        }
         guard let result else { throw .attributesWait }
         return try result.get()
     }
@@ -188,25 +190,20 @@ extension HTTPAPI {
         _ call: HTTPCall, _ held: inout Int
     ) async throws(Problem) -> [UInt8] {
         let encoding = try StreamEncoding.named(call.header("Content-Encoding"), outcome: nil)
-        var body: [UInt8] = []
-        let inflater = encoding.map { BodyInflater($0) }
-        let max = HTTPLimits.attributesBodyMax
+        let body = AttributeBody(encoding, max: HTTPLimits.attributesBodyMax)
         do {
             for try await chunk in call.body {
-                let before = body.count
-                try chunk.withUnsafeReadableBytes { bytes in
-                    if let inflater {
-                        try inflater.inflate(bytes, into: &body, max: max)
-                    } else {
-                        body.append(contentsOf: bytes)
-                    }
+                let before = body.bytes.count
+                if encoding == nil {
+                    try body.take(chunk)
+                } else {
+                    try await inflate(chunk, into: body)
                 }
-                if body.count > max { throw BodyInflater.Failure.tooLarge(max: max) }
-                let grown = body.count - before
+                let grown = body.bytes.count - before
                 guard bodies.take(grown) else { throw Problem.attributesFull(bodies.max) }
                 held += grown
             }
-            try inflater?.finish()
+            try body.finish()
         } catch let failure as BodyInflater.Failure {
             var problem = failure.problem
             problem.outcome = nil
@@ -218,7 +215,43 @@ extension HTTPAPI {
         } catch {
             throw .badRequest("the body ended early: \(error)")
         }
-        return body
+        return body.bytes
+    }
+
+    /// A few bytes may decode to very many: that is work for who folds.
+    private func inflate(_ chunk: ByteBuffer, into body: AttributeBody) async throws {
+        let result = await foldQueue.run(bytes: body.bytes.count) {
+            Result { () throws(BodyInflater.Failure) in try body.take(chunk) }
+        }
+        guard let result else { throw Problem.attributesWait }
+        try result.get()
+    }
+}
+
+/// Unchecked: the request's task waits while a worker has it.
+private final class AttributeBody: @unchecked Sendable {
+    private(set) var bytes: [UInt8] = []
+    private let inflater: BodyInflater?
+    private let max: Int
+
+    init(_ encoding: StreamEncoding?, max: Int) {
+        inflater = encoding.map { BodyInflater($0) }
+        self.max = max
+    }
+
+    func take(_ chunk: ByteBuffer) throws(BodyInflater.Failure) {
+        let result = chunk.withUnsafeReadableBytes { bytes in
+            Result { () throws(BodyInflater.Failure) in
+                guard let inflater else { return self.bytes.append(contentsOf: bytes) }
+                try inflater.inflate(bytes, into: &self.bytes, max: max)
+            }
+        }
+        try result.get()
+        if bytes.count > max { throw .tooLarge(max: max) }
+    }
+
+    func finish() throws(BodyInflater.Failure) {
+        try inflater?.finish()
     }
 }
 

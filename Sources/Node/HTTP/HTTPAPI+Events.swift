@@ -9,7 +9,8 @@ extension HTTPAPI {
         try allow(call, ["POST"])
         let (request, length) = try countingOutcome { () throws(Problem) in try begin(call) }
         let parts = EventParts(
-            request: request, body: call.body, length: length, budget: bodies, metrics: metrics)
+            request: request, body: call.body, length: length, budget: bodies,
+            workers: foldQueue, metrics: metrics)
         var answer = WriteAnswer(request)
         // One place for all parts: a stream that has no id cannot be sent again from its middle.
         var hasPlace = false
@@ -150,7 +151,7 @@ extension HTTPAPI {
     private func fold(
         _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest, isPatient: Bool
     ) async throws(FoldFailure) -> FoldedRecord {
-        let result = await whenRoom(isPatient: isPatient) {
+        let result = await foldQueue.whenRoom(isPatient: isPatient) {
             do throws(FoldFailure) {
                 return Result<FoldedRecord, FoldFailure>.success(
                     try await folds.fold(
@@ -163,22 +164,6 @@ extension HTTPAPI {
         }
         guard let result else { throw .busy }
         return try result.get()
-    }
-
-    /// What `attempt` gives, which is nil where its queue is full; again and again until the
-    /// request's deadline, for who is patient.
-    func whenRoom<Outcome>(isPatient: Bool, _ attempt: () async -> Outcome?) async -> Outcome? {
-        let end = deadline
-        while true {
-            if let outcome = await attempt() { return outcome }
-            guard isPatient, clock().monotonic < end else { return nil }
-            do {
-                try await Task.sleep(for: HTTPLimits.foldRetry)
-            } catch {
-                // Whoever asked has gone.
-                return nil
-            }
-        }
     }
 
     private func tooManyUnderWay() -> Problem {
