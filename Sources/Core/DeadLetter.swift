@@ -7,6 +7,9 @@ package struct DeadLetter: Hashable, Sendable {
     package var detail: String
     /// The event's bytes as they came, cut at `Limits.deadLetterRawMax`.
     package var raw: [UInt8]
+    /// Nothing was cut from `raw`, as far as is known. One that was cut is not read anew: its
+    /// beginning might be another event.
+    package var isWhole: Bool
     /// What the event would have been, as far as its fields could be read and are sound: found when
     /// it was folded, so that it is the same on every node.
     package var type: [UInt8]?
@@ -14,16 +17,24 @@ package struct DeadLetter: Hashable, Sendable {
     package var time: WallTime?
 
     package init(
-        line: UInt32, reason: DeadLetterReason, detail: String, raw: [UInt8], type: [UInt8]? = nil,
-        key: [UInt8]? = nil, time: WallTime? = nil
+        line: UInt32, reason: DeadLetterReason, detail: String, raw: [UInt8], isWhole: Bool = true,
+        type: [UInt8]? = nil, key: [UInt8]? = nil, time: WallTime? = nil
     ) {
         self.line = line
         self.reason = reason
         self.detail = detail
         self.raw = raw
+        self.isWhole = isWhole
         self.type = type
         self.key = key
         self.time = time
+    }
+
+    /// What an answer tells of it: its bytes stay with its batch.
+    package var withoutBytes: DeadLetter {
+        var letter = self
+        letter.raw = []
+        return letter
     }
 }
 

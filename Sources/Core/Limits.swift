@@ -4,7 +4,12 @@ package enum Limits {
     package static let keyMax = 1024
     package static let typeMax = 64
     package static let lineMax = 1 << 20
-    package static let deadLetterRawMax = 1 << 12
+    /// Of an event that could not be counted so many bytes are kept: all of any that is not too
+    /// long by itself.
+    package static let deadLetterRawMax = lineMax
+    /// Earlier releases kept so many. One of theirs with at least the second number may be cut.
+    package static let deadLetterRawMaxBefore = 1 << 12
+    package static let deadLetterRawDoubtful = deadLetterRawMaxBefore - 3
     package static let deadLetterDetailMax = 256
 
     /// A record's decompressed body: cells and dead letters of one batch. With its directory it

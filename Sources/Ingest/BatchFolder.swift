@@ -294,8 +294,8 @@ package struct BatchFolder: ~Copyable, @unchecked Sendable {
         let kept = UTF8Check.cut(raw.start, raw.count, to: Limits.deadLetterRawMax)
         let letter = DeadLetter(
             line: UInt32(raw.line), reason: reason, detail: FoldDetail.cut(detail),
-            raw: [UInt8](UnsafeBufferPointer(start: raw.start, count: kept)), type: type, key: key,
-            time: time)
+            raw: [UInt8](UnsafeBufferPointer(start: raw.start, count: kept)),
+            isWhole: kept == raw.count, type: type, key: key, time: time)
         guard deadLetters.count < bounds.deadLettersMax else {
             throw .tooManyDeadLetters(
                 max: bounds.deadLettersMax, first: deadLetters.first ?? letter)

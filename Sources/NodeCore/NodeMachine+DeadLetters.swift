@@ -26,10 +26,24 @@ struct DeadLetterScan {
     /// The home records that are still to be read, in the order of all.
     var rest: ArraySlice<Candidate> = []
     /// Letters of batches that were forgotten before it began.
-    var older: [DeadLetterItem] = []
-    var items: [DeadLetterItem] = []
+    var older: LetterList
+    /// Letters of the home records that were read.
+    var list: LetterList
     /// Letters that match, whether listed or not.
     var total: UInt64 = 0
+
+    init(
+        _ read: ServedRead, _ query: DeadLetterQuery, _ partitions: PartitionSet,
+        filter: LetterFilter, began: UInt64
+    ) {
+        self.read = read
+        self.query = query
+        self.partitions = partitions
+        self.filter = filter
+        self.began = began
+        older = LetterList(limit: query.limit)
+        list = LetterList(limit: query.limit)
+    }
 
     struct Candidate {
         var segment: Segment
@@ -43,12 +57,14 @@ struct DeadLetterScan {
 
     var readsAll: Bool { isFiltered && query.wantsTotal }
 
+    /// No further record can change what is listed or counted.
+    var isFilled: Bool { !readsAll && list.isFull }
+
     /// A page is full, or is filled by the history with letters before all that are in the log.
     var isDone: Bool {
-        guard let next = rest.first else { return true }
+        guard let next = rest.first, !isFilled else { return true }
         guard !readsAll else { return false }
-        if items.count >= query.limit { return true }
-        guard older.count >= query.limit, let last = older.last?.place else { return false }
+        guard older.isFull, let last = older.items.last?.place else { return false }
         return (last.segment, last.id) < (next.segment, next.id)
     }
 }
@@ -67,8 +83,7 @@ extension NodeMachine {
     ) {
         var filter = query.filter
         if let edge = letterEdge(read.floor) { filter.from = max(filter.from ?? edge, edge) }
-        var scan = DeadLetterScan(
-            read: read, query: query, partitions: partitions, began: nextJob, filter: filter)
+        var scan = DeadLetterScan(read, query, partitions, filter: filter, began: nextJob)
         let (marks, snapshot) = retirementMarks(of: partitions)
         let isKnown = snapshot.frozen.isEmpty && snapshot.tables.isEmpty
         scan.candidates = candidates(scan, marks: isKnown ? marks.count : nil)
@@ -177,7 +192,7 @@ extension NodeMachine {
     ) {
         var scan = scan
         if scan.isFiltered { scan.total += total }
-        scan.older = items
+        scan.older = LetterList(limit: scan.query.limit, of: items)
         continueDeadLetters(scan, into: &effects)
     }
 
@@ -186,11 +201,10 @@ extension NodeMachine {
     ) {
         var scan = scan
         guard !scan.isDone else {
-            var items = scan.older + scan.items
-            items.sort { $0.place < $1.place }
-            items = Array(items.prefix(scan.query.limit))
+            let list = LetterList(
+                limit: scan.query.limit, of: scan.older.items + scan.list.items)
             let result = ReadResult.deadLetters(
-                items, total: scan.total, retired: scan.retired.count)
+                list.items, total: scan.total, retired: scan.retired.count)
             finish(scan.read, .read(result, scan.read.state), into: &effects)
             return
         }
@@ -209,7 +223,7 @@ extension NodeMachine {
         _ scan: DeadLetterScan, _ payloads: [[UInt8]], into effects: inout [Effect]
     ) {
         var scan = scan
-        for payload in payloads {
+        for payload in payloads where !scan.isFilled {
             do throws(DecodeError) {
                 let record = try BatchRecord(decoding: payload)
                 let segment = segment(of: record.header)
@@ -236,8 +250,7 @@ extension DeadLetterScan {
         let place = DeadLetterQuery.Place(
             segment: segment, id: header.id, line: letter.line)
         if let after = query.after, place <= after { return }
-        guard items.count < query.limit else { return }
-        items.append(DeadLetterItem(place: place, createdAt: header.createdAt, letter: letter))
+        list.add(DeadLetterItem(place: place, createdAt: header.createdAt, letter: letter))
     }
 }
 

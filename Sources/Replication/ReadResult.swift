@@ -30,9 +30,8 @@ extension ReadResult {
                 total = sum
                 retired = sumGone
             }
-            items.sort { $0.place < $1.place }
-            return .deadLetters(
-                Array(items.prefix(query.limit)), total: total, retired: retired)
+            let list = LetterList(limit: query.limit, of: items)
+            return .deadLetters(list.items, total: total, retired: retired)
         }
     }
 

@@ -77,6 +77,8 @@ package enum StorageLimits {
     package static let attributeRowMax = 64 << 10
     /// The most raw bytes of a block of such a table: the target and one more row.
     package static let attributeBlockRawMax = blockTarget + attributeRowMax + 2 * Limits.keyMax
+    /// Bytes of dead letters at which a page of them is full, however few they are.
+    package static let letterPageBytes = 4 << 20
     /// Bytes at which one piece of a whole copy is closed.
     package static let copyPartTarget = 256 << 10
     /// Files of one level at which they are merged into one of the next, if it would not hold more

@@ -343,6 +343,8 @@ extension ByteWriter {
         var parts: UInt8 = letter.type == nil ? 0 : 1
         if letter.key != nil { parts |= 2 }
         if letter.time != nil { parts |= 4 }
+        // Of a shorter one it goes without saying, and earlier releases read it.
+        if letter.isWhole, letter.raw.count >= Limits.deadLetterRawDoubtful { parts |= 8 }
         write(parts)
         if let type = letter.type { write(sized: type) }
         if let key = letter.key { write(sized: key) }
@@ -359,9 +361,11 @@ extension ByteReader {
         var letter = DeadLetter(
             line: line, reason: reason, detail: try text(max: Limits.deadLetterDetailMax * 4),
             raw: try sized(max: Limits.deadLetterRawMax))
+        letter.isWhole = letter.raw.count < Limits.deadLetterRawDoubtful
         guard isNamed else { return letter }
         let parts = try byte()
-        guard parts < 8 else { throw fail("parts \(parts) of a dead letter") }
+        guard parts < 16 else { throw fail("parts \(parts) of a dead letter") }
+        if parts & 8 != 0 { letter.isWhole = true }
         if parts & 1 != 0 { letter.type = try sized(max: Limits.typeMax) }
         if parts & 2 != 0 { letter.key = try sized(max: Limits.keyMax) }
         if parts & 4 != 0 { letter.time = WallTime(milliseconds: try fixed()) }

@@ -202,14 +202,16 @@ import Testing
         #expect(folded.only?.measure.count == 200)
     }
 
-    @Test("Raw bytes of a dead letter are cut without cutting a character in two")
+    @Test("Bytes of a dead letter are all kept, and of what is too long without half a character")
     func rawCut() throws {
-        let text = "x" + String(repeating: "é", count: 5000)
+        let text = "x" + String(repeating: "é", count: Limits.lineMax / 2)
         let letter = try #require(try Folded(text).batch.deadLetters.first)
+        #expect(letter.reason == .lineTooLong && !letter.isWhole)
         #expect(letter.raw.count == Limits.deadLetterRawMax - 1)
         #expect(String(validating: letter.raw, as: UTF8.self) != nil)
-        let plain = try #require(
-            try Folded(String(repeating: "x", count: 9000)).batch.deadLetters.first)
-        #expect(plain.raw.count == Limits.deadLetterRawMax)
+        let plain = String(repeating: "x", count: Limits.lineMax)
+        let whole = try #require(try Folded(plain).batch.deadLetters.first)
+        #expect(whole.reason == .badJSON && whole.isWhole)
+        #expect(whole.raw == Array(plain.utf8))
     }
 }

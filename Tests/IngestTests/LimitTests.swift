@@ -52,7 +52,9 @@ import Testing
                 #expect(folded.reasons == expected)
                 #expect(folded.batch.totals.events == 3)
                 #expect(
-                    folded.batch.deadLetters.allSatisfy { $0.line == 2 && $0.raw.count == 4096 })
+                    folded.batch.deadLetters.allSatisfy {
+                        $0.line == 2 && $0.raw.count == Limits.deadLetterRawMax && !$0.isWhole
+                    })
             }
         }
         let long = String(repeating: "x", count: Limits.lineMax + 1)

@@ -290,21 +290,51 @@ import Wire
         #expect(await fixture.call("DELETE", "/v1/dead-letters").status == 503)
     }
 
-    @Test("bytes that were cut are not taken for the event")
-    func cut() {
-        let whole = Self.item(1, "{\"key\":\"" + String(repeating: "k", count: 4080) + "\"}")
+    @Test("a page of large letters ends by their bytes, and each is shown whole and replayed")
+    func large() async throws {
+        let filler = String(repeating: "x", count: Limits.lineMax - 100)
+        let letters = (1...9).map { line in
+            let event = "{\"repo\":\"r\(line)\",\"time\":60,\"type\":\"t\",\"x\":\"\(filler)\"}"
+            return Self.item(UInt32(line), event)
+        }
+        let first = LetterList(limit: 100, of: letters).items
+        #expect(first.count == 5)
+        let cluster = Cluster(letters)
+        let shown = try APIFixture { _ in
+            .read(
+                ReadAnswer(
+                    result: .deadLetters(first, total: 9, retired: 0), replicas: [],
+                    consistency: .quorum))
+        }
+        let page = await shown.get("/v1/dead-letters?limit=100").text
+        #expect(page.contains(#""next":""#), "fewer than were asked for, and there are more")
+        #expect(!page.contains("raw_cut"))
+        #expect(page.utf8.count > 5 * filler.utf8.count)
+        let fixture = try cluster.fixture()
+        let reply = await fixture.call("POST", "/v1/dead-letters/replay?key_field=repo")
+        #expect(reply.text.hasPrefix(#"{"replayed":9,"still_dead":0,"#))
+    }
+
+    @Test("bytes that were cut are not taken for the event, however many they are")
+    func cut() async throws {
+        let text = "{\"key\":\"" + String(repeating: "k", count: 4080) + "\"}xyz"
+        var letter = Self.item(1, text).letter
         var replay = LetterReplay()
         replay.format = .ndjson
-        guard case .event = replay.body(of: whole.letter) else {
-            Issue.record("4,090 bytes are all there")
+        guard case .event = replay.body(of: letter) else {
+            Issue.record("\(letter.raw.count) bytes are all there")
             return
         }
-        var letter = whole.letter
-        letter.raw += Array("xyz".utf8)
+        letter.isWhole = false
         guard case .unreadable(let why) = replay.body(of: letter) else {
-            Issue.record("\(letter.raw.count) bytes may have been cut")
+            Issue.record("\(letter.raw.count) bytes are not all there")
             return
         }
         #expect(why.contains("4093"))
+        var item = Self.item(1, text)
+        item.letter = letter
+        let cluster = Cluster([item])
+        let page = await (try cluster.fixture()).get("/v1/dead-letters").text
+        #expect(page.contains(#""raw_cut":true"#))
     }
 }

@@ -157,6 +157,40 @@ struct LetterNodeTests {
         }
     }
 
+    @Test("gives the largest ones whole, from log and history, in pages that end by their bytes")
+    func large() throws {
+        let node = try Self.node(letterBytesMax: nil)
+        func letter(_ number: UInt64) -> DeadLetter {
+            DeadLetter(
+                line: 1, reason: .badJSON, detail: "",
+                raw: Array(repeating: UInt8(number), count: Limits.lineMax))
+        }
+        for number in UInt64(1)...9 { try node.send(number, letters: [letter(number)]) }
+        #expect(Self.isCounted(Self.outcome(node, 9)))
+        // Files of the log go as others come.
+        for number in UInt64(5000)..<5060 { try node.send(number) }
+        try node.wait(.seconds(20))
+        #expect(Self.view(node).logStart > 9, "the first ones are in history")
+        for number in UInt64(10)...13 { try node.send(number, letters: [letter(number)]) }
+        var found: [DeadLetterItem] = []
+        for request in UInt64(8000)..<8020 {
+            let query = DeadLetterQuery(limit: 1000, after: found.last?.place)
+            try node.ask(
+                .read(.deadLetters(query), consistency: .one), request, within: .seconds(5))
+            try node.wait(.milliseconds(100))
+            guard case .read(let answer)? = node.replies[RequestID(request)],
+                case .deadLetters(let items, let total, _) = answer.result
+            else { throw Unanswered() }
+            #expect(total == 13)
+            if items.isEmpty { break }
+            #expect(items.count <= StorageLimits.letterPageBytes / Limits.lineMax)
+            found += items
+            node.forget(RequestID(request))
+        }
+        #expect(found.map(\.letter) == (1...13).map { letter($0) })
+        #expect(node.halted == nil)
+    }
+
     private struct Unanswered: Error {}
 
     @Test("knows after a start how many bytes it holds")

@@ -125,6 +125,36 @@ struct BatchRecordTests {
         #expect(try renewed.deadLetters() == [plain])
     }
 
+    @Test("a letter keeps the bytes of the largest event, and tells whether they are all of it")
+    func largeLetters() throws {
+        // Between the two middle ones an earlier release may have cut.
+        let lengths = [0, 4092, 4093, 4096, 4097, Limits.lineMax]
+        let letters = lengths.flatMap { length in
+            [true, false].filter { $0 || length > 4092 }.map { isWhole in
+                DeadLetter(
+                    line: 1, reason: isWhole ? .badJSON : .lineTooLong, detail: "",
+                    raw: (0..<length).map { UInt8(truncatingIfNeeded: $0 / 3) }, isWhole: isWhole)
+            }
+        }
+        let record = BatchRecord.home(
+            header: Self.header, home: PartitionID(3),
+            totals: BatchTotals(
+                events: UInt32(letters.count), counted: 0, dead: UInt32(letters.count)),
+            slices: [], cells: [], deadLetters: letters)
+        #expect(try BatchRecord(decoding: record.bytes).deadLetters() == letters)
+        // What is short has the bytes that it always had.
+        var writer = ByteWriter()
+        writer.write(letters[1])
+        #expect(writer.bytes.last == 0)
+        writer = ByteWriter()
+        writer.write(
+            DeadLetter(
+                line: 1, reason: .badJSON, detail: "",
+                raw: Array(repeating: 0, count: Limits.lineMax + 1)))
+        var reader = ByteReader(writer.bytes)
+        #expect(throws: DecodeError.self) { try reader.deadLetter() }
+    }
+
     @Test("no flipped byte and no cut ever traps, and a flipped body is noticed")
     func damage() throws {
         let record = Self.record()

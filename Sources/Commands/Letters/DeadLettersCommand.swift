@@ -48,31 +48,38 @@ struct DeadLettersListCommand: AsyncParsableCommand {
             }
             // First what is answered also while no quorum can be reached.
             try await ParkedList(client: client, limit: limit).print()
-            try show(try await client.perform(call))
+            var pages = LetterPages(client: client, query: filter.query, limit: limit, page: page)
+            var table = DeadLettersListCommand.table
+            while let letters = try await pages.next() {
+                for letter in letters { DeadLettersListCommand.add(letter, to: &table) }
+            }
+            show(table, pages)
         }
     }
 
-    private func show(_ reply: NodeAnswer) throws {
-        let json = try reply.json()
-        let answer = try reply.reading(ListAnswer.init(json:))
-        var table = TextTable([
+    private static var table: TextTable {
+        TextTable([
             ("Batch", .left), ("Line", .right), ("Reason", .left), ("Type", .left),
             ("Key", .left), ("Detail", .left),
         ])
-        for item in answer.items {
-            let detail = item["detail"]?.plain ?? ""
-            table.add([
-                LetterText.batch(item["batch"]), item["line"]?.plain ?? "",
-                item["reason"]?.plain ?? "", item["type"]?.plain ?? "", item["key"]?.plain ?? "",
-                TextTable.cut(detail, columns: DeadLettersListCommand.detailColumns),
-            ])
-        }
+    }
+
+    private static func add(_ item: JSONValue, to table: inout TextTable) {
+        let detail = item["detail"]?.plain ?? ""
+        table.add([
+            LetterText.batch(item["batch"]), item["line"]?.plain ?? "",
+            item["reason"]?.plain ?? "", item["type"]?.plain ?? "", item["key"]?.plain ?? "",
+            TextTable.cut(detail, columns: detailColumns),
+        ])
+    }
+
+    private func show(_ table: TextTable, _ pages: LetterPages) {
         if !table.isEmpty { table.print() }
-        let total = json["total"]?.int.map { " of \(Quantity.grouped($0))" } ?? ""
-        let retired = json["retired"]?.int ?? 0
+        let total = pages.head["total"]?.int.map { " of \(Quantity.grouped($0))" } ?? ""
+        let retired = pages.head["retired"]?.int ?? 0
         print(
-            "\(Quantity.grouped(answer.items.count))\(total) dead letters"
+            "\(Quantity.grouped(pages.seen))\(total) dead letters"
                 + (retired > 0 ? "; \(Quantity.grouped(retired)) were purged or replayed" : ""))
-        if let next = answer.next { print("next page: --page \(next)") }
+        if let next = pages.following { print("next page: --page \(next)") }
     }
 }

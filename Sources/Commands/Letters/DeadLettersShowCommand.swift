@@ -9,7 +9,7 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
             Example: quipu dlq show 919656ae-d2df-b7e0-453e-58b47ae36180 3 17
             """)
 
-    /// Of one batch, on one page.
+    /// Of one batch, at once.
     private static let limit = 1000
 
     @OptionGroup var batch: BatchName
@@ -25,23 +25,31 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
             ("producer", batch.producer), ("sequence", String(batch.sequence)),
             ("line", line.map { "\($0)" }),
         ]
-        let call = QueryCall.deadLetters(
-            query, limit: DeadLettersShowCommand.limit, page: nil)
-        let reply = try await connection.withClient { try await $0.perform(call) }
-        if result.json {
-            Output.body(reply.body)
-            return
+        let limit = DeadLettersShowCommand.limit
+        try await connection.withClient { client in
+            if result.json {
+                Output.body(
+                    try await client.perform(QueryCall.deadLetters(query, limit: limit, page: nil))
+                        .body)
+                return
+            }
+            var pages = LetterPages(client: client, query: query, limit: limit, page: nil)
+            while let letters = try await pages.next() {
+                for letter in letters { show(letter) }
+            }
+            try conclude(pages)
         }
-        let answer = try reply.reading(ListAnswer.init(json:))
-        guard !answer.items.isEmpty else {
+    }
+
+    private func conclude(_ pages: LetterPages) throws {
+        guard pages.seen > 0 else {
             let place = line.map { " in line \($0)" } ?? ""
             throw CommandFailure(
                 "dlq show: \(batch.text) has no dead letter\(place); it may be purged or "
                     + "replayed: see 'quipu dlq list' and 'quipu batch'")
         }
-        for item in answer.items { show(item) }
-        if answer.next != nil {
-            print("the first \(DeadLettersShowCommand.limit); 'dlq list --batch' has pages")
+        if pages.following != nil {
+            print("the first \(pages.seen); 'dlq list --batch' has pages")
         }
     }
 
@@ -57,6 +65,7 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
         }
         let raw = item["raw"]?.string ?? ""
         print("  Bytes:\(padding("Bytes"))\(TextTable.printable(raw))")
+        if item["raw_cut"] != nil { print("  (only its first bytes are kept)") }
         if let encoded = item["raw_base64"]?.string {
             print("  Base64:\(padding("Base64"))\(encoded)")
         }

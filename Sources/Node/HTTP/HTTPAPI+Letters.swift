@@ -46,7 +46,7 @@ extension HTTPAPI {
         }
         return LetterPage(
             items: items, total: total, retired: retired,
-            next: items.count == query.limit ? items.last?.place : nil)
+            next: LetterList(limit: query.limit, of: items).isFull ? items.last?.place : nil)
     }
 
     func letterFilter(_ query: HTTPQuery) throws(Problem) -> LetterFilter {
@@ -93,7 +93,8 @@ extension HTTPAPI {
     }
 
     /// Type, key and time are those that the event would have had, null where they could not be
-    /// read. Bytes that are no UTF-8 come in base64 beside the text that shows them.
+    /// read. Bytes that are no UTF-8 come in base64 beside the text that shows them; of an event
+    /// that was too long only the first are there, which `raw_cut` says.
     private static func write(_ item: DeadLetterItem, to json: inout JSONWriter) {
         json.object { json in
             json.key("batch")
@@ -103,6 +104,7 @@ extension HTTPAPI {
             json.field("detail", item.letter.detail)
             json.key("raw")
             json.string(item.letter.raw)
+            if !item.letter.isWhole { json.field("raw_cut", true) }
             if String(validating: item.letter.raw, as: UTF8.self) == nil {
                 json.field("raw_base64", Base64.encode(item.letter.raw, .standard))
             }

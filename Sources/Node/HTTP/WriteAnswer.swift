@@ -58,12 +58,12 @@ package struct WriteAnswer: Sendable {
             return .success(
                 Part(
                     id: id, totals: folded.record.totals, isDuplicate: isDuplicate,
-                    required: required, acknowledged: acknowledged, errors: folded.errors))
+                    required: required, acknowledged: acknowledged, errors: folded.errors.map(\.withoutBytes)))
         case .parked:
             return .success(
                 Part(
                     id: id, totals: folded.record.totals, isDuplicate: false, isParked: true,
-                    required: 0, acknowledged: 0, errors: folded.errors))
+                    required: 0, acknowledged: 0, errors: folded.errors.map(\.withoutBytes)))
         case .conflict:
             return .failure(
                 Problem(

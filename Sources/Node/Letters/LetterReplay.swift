@@ -31,7 +31,7 @@ package struct LetterReplay: Hashable, Sendable {
     }
 
     package func body(of letter: DeadLetter) -> Body {
-        guard letter.raw.count <= Limits.deadLetterRawMax - 4 else {
+        guard letter.isWhole else {
             return .unreadable("only its first \(letter.raw.count) bytes are kept")
         }
         guard var format = format ?? (letter.raw.first == UInt8(ascii: "{") ? .ndjson : nil) else {

@@ -112,7 +112,8 @@ struct CopyReader {
         _ files: [HistoryHandle], _ homes: PartitionSet, from start: CopyCursor
     ) throws(StorageError) -> (items: [HistoryEntry], next: CopyCursor) {
         let region: HistoryRegion = start.stage == .outcomes ? .outcomes : .letters
-        return try part(of: files, from: start, region.blocks) { file, block throws(StorageError) in
+        return try part(of: files, from: start, region.blocks, size: \.letterBytes) {
+            file, block throws(StorageError) in
             try file.entries(block, region).filter { homes.contains($0.home) }
         }
     }
@@ -121,15 +122,32 @@ struct CopyReader {
     func husks(
         _ files: [HistoryHandle], _ partitions: PartitionSet, from start: CopyCursor
     ) throws(StorageError) -> (items: [Husk], next: CopyCursor) {
-        try part(of: files, from: start, \.husks) { file, block throws(StorageError) in
+        try part(of: files, from: start, \.husks, size: { _ in 0 }) {
+            file, block throws(StorageError) in
             try file.husks(block).compactMap { $0.part(of: partitions) }
         }
+    }
+
+    /// Outcomes of sealed batches with their letters, until they are enough: one at least.
+    static func sealed(
+        _ drafts: [HistoryDraft], in fileSystem: any FileSystem
+    ) throws(StorageError) -> [HistoryEntry] {
+        var entries: [HistoryEntry] = []
+        var bytes = 0
+        for draft in drafts {
+            let entry = try draft.entry(from: fileSystem)
+            // Letters of two large batches would be more than one frame.
+            bytes += entry.letterBytes
+            entries.append(entry)
+            if bytes >= StorageLimits.copyPartTarget { break }
+        }
+        return entries
     }
 
     /// Whole blocks of history files, until they are enough.
     private func part<Item>(
         of files: [HistoryHandle], from start: CopyCursor,
-        _ blocks: (HistoryIndex) -> [HistoryBlock],
+        _ blocks: (HistoryIndex) -> [HistoryBlock], size: (Item) -> Int,
         _ read: (HistoryHandle, HistoryBlock) throws(StorageError) -> [Item]
     ) throws(StorageError) -> (items: [Item], next: CopyCursor) {
         var items: [Item] = []
@@ -144,9 +162,12 @@ struct CopyReader {
             }
             guard bytes < StorageLimits.copyPartTarget else { return (items, cursor) }
             let block = blocks[Int(cursor.place)]
-            items += try read(file, block)
-            // The raw bytes of a block are bounded by what one batch may have in letters.
-            bytes += max(block.length, StorageLimits.blockTarget)
+            let found = try read(file, block)
+            // Of a block that was closed by its length no more than the target is raw; letters may
+            // be much more than they take in the file, and a piece is one frame.
+            bytes += max(
+                block.length, StorageLimits.blockTarget, found.reduce(0) { $0 + size($1) })
+            items += found
             cursor.place += 1
         }
         return (items, start.nextStage)

@@ -22,6 +22,14 @@ package struct HistoryEntry: Hashable, Sendable {
     package func segment(_ length: Duration) -> Segment {
         Segment(createdAt: header.createdAt, length: length)
     }
+
+    /// What its letters take, about.
+    var letterBytes: Int {
+        letters.reduce(0) { $0 + $1.contentBytes + HistoryEntry.letterHead }
+    }
+
+    /// Bytes of a letter beside its texts, at most.
+    private static let letterHead = 23
 }
 
 extension ByteWriter {

@@ -2,20 +2,21 @@ import Core
 
 /// Lists dead letters over several history files, in the order of all.
 enum HistoryLetters {
-    /// The first `limit` letters behind `after`, and how many match in all, where that is wanted:
-    /// else of each file only the blocks from there on are read, as many as it takes.
+    /// The first letters behind `after`, as many as a list takes, and how many match in all, where
+    /// that is wanted: else of each file only the blocks from there on are read, as many as it
+    /// takes.
     static func list(
         _ query: LetterQuery, in files: [HistoryHandle]
     ) throws(StorageError) -> (items: [LetterItem], total: UInt64) {
-        var items: [LetterItem] = []
+        var list = LetterList(limit: query.limit)
         var total: UInt64 = 0
         var seen: Set<BatchID> = []
         for file in files {
-            var found = 0
+            var found = LetterList(limit: query.limit)
             for block in query.countsAll
                 ? file.index.letters[...] : file.letters(after: query.after)
             {
-                if !query.countsAll, found >= query.limit { break }
+                if !query.countsAll, found.isFull { break }
                 for entry in try file.entries(block, .letters)
                 where query.selects(entry) {
                     // One batch may be in two files while they are being merged.
@@ -26,24 +27,15 @@ enum HistoryLetters {
                         total += 1
                         let place = LetterPlace(segment: segment, id: id, line: letter.line)
                         if let after = query.after, place <= after { continue }
-                        found += 1
-                        items.append(
+                        found.add(
                             LetterItem(
                                 place: place, createdAt: entry.header.createdAt, letter: letter))
                     }
                 }
-                trim(&items, to: query.limit)
             }
+            list = LetterList(limit: query.limit, of: list.items + found.items)
         }
-        items.sort { $0.place < $1.place }
-        return (Array(items.prefix(query.limit)), total)
-    }
-
-    /// Never much more than what is asked for is held.
-    private static func trim(_ items: inout [LetterItem], to limit: Int) {
-        guard items.count > 2 * limit + 1024 else { return }
-        items.sort { $0.place < $1.place }
-        items.removeLast(items.count - limit)
+        return (list.items, total)
     }
 }
 

@@ -48,9 +48,9 @@ package struct LetterSweep: Hashable, Sendable {
             for entry in try file.entries(block, .letters) {
                 var isAnyLeft = false
                 for letter in entry.letters {
-                    all += letter.contentBytes
+                    all += UInt64(letter.contentBytes)
                     if isGone(letter, of: entry.header) {
-                        gone += letter.contentBytes
+                        gone += UInt64(letter.contentBytes)
                     } else {
                         isAnyLeft = true
                     }
@@ -75,9 +75,5 @@ extension DeadLetter {
     /// That it was there, and why.
     fileprivate var emptied: DeadLetter {
         DeadLetter(line: line, reason: reason, detail: "", raw: [])
-    }
-
-    fileprivate var contentBytes: UInt64 {
-        UInt64(raw.count + detail.utf8.count + (type?.count ?? 0) + (key?.count ?? 0))
     }
 }

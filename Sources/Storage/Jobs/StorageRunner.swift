@@ -113,9 +113,7 @@ package struct StorageRunner: Sendable {
             let (entries, next) = try reader.history(files, homes, from: cursor)
             return .entries(entries, next: next)
         case .copySealed(let drafts):
-            var entries: [HistoryEntry] = []
-            for draft in drafts { entries.append(try draft.entry(from: fileSystem)) }
-            return .entries(entries, next: nil)
+            return .entries(try CopyReader.sealed(drafts, in: fileSystem), next: nil)
         case .writeTables, .commit, .compact, .abandonCompaction, .series, .scan, .readLog,
             .keepAside, .removeLogs, .removeTables, .verify, .recount:
             preconditionFailure("performed by the caller")
