@@ -170,7 +170,7 @@ struct LetterNodeTests {
         // Files of the log go as others come.
         for number in UInt64(5000)..<5060 { try node.send(number) }
         try node.wait(.seconds(20))
-        #expect(Self.view(node).logStart > 9, "the first ones are in history")
+        #expect(Self.view(node).logStart > 1, "some lie in history, some in the log")
         for number in UInt64(10)...13 { try node.send(number, letters: [letter(number)]) }
         var found: [DeadLetterItem] = []
         for request in UInt64(8000)..<8020 {
