@@ -119,6 +119,24 @@ struct CutterTests {
             ])
     }
 
+    @Test("a row that cannot be read ends with its first line, and what is quoted stays whole")
+    func brokenRows() throws {
+        let cases: [(String, [String])] = [
+            // A stray quote opens nothing, and none behind it does.
+            ("a\"b,\"c\n\"d\ne\"\n", ["a\"b,\"c\n", "\"d\ne\"\n"]),
+            // Text behind a quoted field; the line on which that ends is read anew.
+            ("\"a\nb\"x,\"c\n\"d\ne\"\n", ["\"a\nb\"x,\"c\n", "\"d\ne\"\n"]),
+            ("\"a\n,\"b\nc\"\nd\n", ["\"a\n,\"b\nc\"\n", "d\n"]),
+            ("\"a\"\r\r\n\"b\nc\"\r\n", ["\"a\"\r\r\n", "\"b\nc\"\r\n"]),
+        ]
+        for (text, rows) in cases {
+            let bodies = try cut("k\n" + text, .quotedRecordsAfterHeader, events: 1)
+            #expect(bodies == rows.map { "k\n" + $0 }, "\(text)")
+        }
+        let marked = "\u{feff}\"k\nl\"\n\"a\nb\"\n"
+        #expect(try cut(marked, .quotedRecordsAfterHeader, events: 1) == [marked])
+    }
+
     @Test("a quote without its mate ends a batch within the line limit and loses no byte")
     func strayQuote() throws {
         let line = String(repeating: "x", count: 1000) + "\n"

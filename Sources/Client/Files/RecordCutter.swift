@@ -6,11 +6,13 @@ internal import Foundation
 ///
 /// The header goes in front of every batch. Blank lines travel along but are not events. A line
 /// longer than `Limits.lineMax` is a dead letter by that alone; of such a line only as many bytes
-/// are kept as prove its length, so that memory stays bounded whatever a file holds. A CSV record
-/// that long over several lines is most often a quote without its mate: the batch ends at that
-/// line's end and reading begins anew behind it. No byte is lost by that, and the node takes such a
-/// row to end at its first line, so that one stray quote costs one dead letter and not the rest of
-/// the file.
+/// are kept as prove its length, so that memory stays bounded whatever a file holds.
+///
+/// Rows of CSV end where the node takes them to end (`RowQuotes`): of one that cannot be read, with
+/// its first line. A record longer than a line may be, over several lines, is most often a quote
+/// without its mate: the batch ends at that line's end and reading begins anew behind it. No byte
+/// is lost by that, and the node sees a quote that is never closed, so that it costs one dead
+/// letter and not the rest of the file.
 package struct RecordCutter: BatchCutter {
     package enum Framing: Sendable {
         case lines
@@ -24,33 +26,32 @@ package struct RecordCutter: BatchCutter {
         case known([UInt8])
     }
 
-    /// Where in a CSV record the last byte left off.
-    private enum Quote {
-        case fieldStart
-        case bare
-        case quoted
-        /// After a quote within a quoted field: its end, or the first half of an escaped quote.
-        case maybeEnd
-    }
-
     private let limits: CutLimits
     private let quotes: Bool
     // Here it costs a load for each line, in its module a call.
     private let lineMax = Limits.lineMax
     private var header: Header
-    private var quote = Quote.fieldStart
+    /// Where in the CSV record under way the last byte left off.
+    private var quote = RowQuotes.start
+    /// The same where the line under way began one: it does where the record turns out to be broken
+    /// in it, and so to end with its first line.
+    private var lineQuote = RowQuotes.start
     private var body: [UInt8] = []
     private var events = 0
     /// Of the line under way; stays at `lineMax + 1` once it is longer.
     private var lineLength = 0
-    /// Of the lines of the CSV record under way before this one.
+    /// Of the lines of the CSV record under way before this one, with their ends: bytes, and how
+    /// many are not empty.
     private var linesBefore = 0
+    private var eventsBefore = 0
     package private(set) var isFull = false
 
     package init(framing: Framing, limits: CutLimits) {
         self.limits = limits
         quotes = framing == .quotedRecordsAfterHeader
         header = framing == .lines ? .none : .awaited
+        // What the node skips at the head of a body.
+        if quotes { quote = .mark(0) }
     }
 
     package mutating func take(_ input: UnsafeRawBufferPointer) -> Int {
@@ -82,9 +83,11 @@ package struct RecordCutter: BatchCutter {
                 break
             }
             position = newline + 1
-            if quote == .quoted, linesBefore + lineLength <= lineMax {
+            if quotes, quote == .quoted, linesBefore + lineLength <= lineMax {
                 linesBefore += lineLength + 1
+                eventsBefore += lineLength > 0 ? 1 : 0
                 lineLength = 0
+                lineQuote = .fieldStart
                 continue
             }
             endRecord(input, &start, position)
@@ -134,9 +137,13 @@ package struct RecordCutter: BatchCutter {
         _ input: UnsafeRawBufferPointer, _ start: inout Int, _ position: Int
     ) {
         let length = linesBefore + lineLength
+        // One that is still open is broken by its length.
+        if quote == .quoted { breakRecord() }
+        let isEvent = linesBefore + lineLength > 0
         linesBefore = 0
+        eventsBefore = 0
         lineLength = 0
-        quote = .fieldStart
+        quote = .start
         if case .awaited = header {
             body.append(contentsOf: input[start..<position])
             start = position
@@ -144,43 +151,41 @@ package struct RecordCutter: BatchCutter {
             // went in front of every batch, that would be an event from the second on.
             if RecordCutter.emptyLines.contains(body) {
                 body = []
+                if quotes { quote = .mark(0) }
             } else {
                 header = .known(body)
             }
         } else if length > 0 {
-            events += 1
+            events += isEvent ? 1 : 0
             isFull =
                 events >= limits.events || body.count + position - start >= limits.bytes
                 || (quotes && length > lineMax)
         }
     }
 
-    /// Follows the quotes of CSV over bytes without a newline. A quote opens a field only as its
-    /// first byte; within a quoted field two quotes are one.
+    /// Follows the quotes of CSV over bytes without a newline.
     private mutating func follow(_ bytes: UnsafeRawBufferPointer) {
-        guard let base = bytes.baseAddress, let last = bytes.last else { return }
-        if memchr(base, 0x22, bytes.count) == nil {
-            if quote != .quoted { quote = last == RecordCutter.comma ? .fieldStart : .bare }
-            return
-        }
-        for byte in bytes {
-            switch (quote, byte) {
-            case (.quoted, RecordCutter.quoteMark): quote = .maybeEnd
-            case (.quoted, _): break
-            case (.fieldStart, RecordCutter.quoteMark), (.maybeEnd, RecordCutter.quoteMark):
-                quote = .quoted
-            case (_, RecordCutter.comma): quote = .fieldStart
-            default: quote = .bare
-            }
-        }
+        quote.advance(over: bytes)
+        guard linesBefore > 0 else { return }
+        lineQuote.advance(over: bytes)
+        if quote == .broken { breakRecord() }
+    }
+
+    /// The record under way ended with its first line. The lines behind that are rows of their own,
+    /// since in a quoted field all quotes but the last are doubled; the one under way begins
+    /// another. (A header that is broken is refused by the node, wherever it ends.)
+    private mutating func breakRecord() {
+        guard linesBefore > 0, !isAwaitingHeader else { return }
+        events += eventsBefore
+        eventsBefore = 0
+        linesBefore = 0
+        quote = lineQuote
     }
 
     /// With either line end, also behind a byte order mark.
     private static let emptyLines: [[UInt8]] = [
         [0x0a], [0x0d, 0x0a], [0xef, 0xbb, 0xbf, 0x0a], [0xef, 0xbb, 0xbf, 0x0d, 0x0a],
     ]
-    private static let quoteMark = UInt8(ascii: "\"")
-    private static let comma = UInt8(ascii: ",")
 
     package var isBetweenRecords: Bool { events > 0 && linesBefore + lineLength == 0 }
 
@@ -191,8 +196,10 @@ package struct RecordCutter: BatchCutter {
     package mutating func finish() {
         guard linesBefore + lineLength > 0 else { return }
         if case .awaited = header { return }
-        events += 1
+        if quote == .quoted { breakRecord() }
+        events += linesBefore + lineLength > 0 ? 1 : 0
         linesBefore = 0
+        eventsBefore = 0
         lineLength = 0
         isFull = true
     }
