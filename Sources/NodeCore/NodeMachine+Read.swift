@@ -145,7 +145,7 @@ extension NodeMachine {
         let asksAnew =
             switch reply.answer {
             case .notVoting, .failed: true
-            case .read, .met, .united, .rolled: false
+            case .read, .met, .united, .tooLarge, .rolled: false
             }
         let choice = choice(session.query, session.consistency, asksAnew: asksAnew, now)
         var steps: [ReadSession.Effect] = []

@@ -27,11 +27,19 @@ extension ServedRead {
         if case .scan(_, let wanted) = query { top = wanted }
         let rows = ScanRows(aggregate, top: top)
         guard rows.bytesMax <= ReplicationLimits.totalsBytesMax else {
-            return .failed(
+            return .tooLarge(
                 "the totals of \(aggregate.count) keys are more than "
-                    + "\(ReplicationLimits.totalsBytesMax >> 20) MiB: ask for less at once")
+                    + "\(ReplicationLimits.totalsBytesMax >> 20) MiB")
         }
         return .read(.scan(rows), state)
+    }
+}
+
+extension ReadReply.Answer {
+    /// Why rows could not be read. (A list of dead letters gathers what no question makes less.)
+    static func failure(_ error: StorageError) -> ReadReply.Answer {
+        guard case .scanTooLarge = error else { return .failed("\(error)") }
+        return .tooLarge("\(error)")
     }
 }
 

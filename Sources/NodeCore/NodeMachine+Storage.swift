@@ -236,7 +236,7 @@ extension NodeMachine {
     ) {
         switch purpose {
         case .read(let read):
-            finish(read, .failed("\(error)"), into: &effects)
+            finish(read, .failure(error), into: &effects)
             noteDamage(error, into: &effects)
         case .deadLetters(let scan):
             finish(scan.read, .failed("\(error)"), into: &effects)

@@ -211,4 +211,6 @@ package enum RequestFailure: Hashable, Sendable {
     case notReady(String)
     /// A file failed its check: never a wrong number instead.
     case storage(String)
+    /// To answer it a replica would hold more than it may; the same again has the same end.
+    case tooLarge(String)
 }

@@ -81,6 +81,9 @@ extension ByteWriter {
             write(6)
             write(state)
             write(meeting)
+        case .tooLarge(let why):
+            write(7)
+            write(sized: why)
         }
     }
 }
@@ -151,6 +154,7 @@ extension ByteReader {
         case 6:
             let state = try readState()
             return ReadReply(tag: tag, answer: .met(state, try readMeeting()))
+        case 7: return ReadReply(tag: tag, answer: .tooLarge(try text(max: 4096)))
         default: throw fail("an answer to a read")
         }
     }

@@ -100,6 +100,8 @@ package struct ReadReply: Hashable, Sendable {
         /// Recovering, in doubt, restarted between two rounds, or not a replica.
         case notVoting(String)
         case failed(String)
+        /// It would hold more than it may to answer, and so would any other replica.
+        case tooLarge(String)
         /// Its tables are coarser than the coordinator knows: ask anew by this floor.
         case rolled(RetentionFloor)
     }

@@ -22,6 +22,9 @@ extension ReadSession {
         case .failed(let why):
             if case .asking = group.phase { damaged[node] = why }
             refuse(group, reply.tag, node, choice, now: now, into: &effects)
+        case .tooLarge(let why):
+            // The others hold the same keys.
+            end(.tooLarge(why), into: &effects)
         case .rolled:
             // The whole read begins anew, and this session ends with it.
             break

@@ -43,7 +43,7 @@ package enum StorageError: Error, Hashable, Sendable, CustomStringConvertible {
         case .coldTierMissing(let what):
             "the cold disk is not there: \(what)"
         case .scanTooLarge(let bytes):
-            "the query would hold \(bytes) bytes of keys: narrow its range or its partitions"
+            "a replica would hold \(bytes) bytes of keys and counts to answer, more than it may"
         }
     }
 

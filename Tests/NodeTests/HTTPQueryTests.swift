@@ -233,7 +233,7 @@ import Testing
         arguments: [
             (RequestFailure.tooFewReplicas(required: 2, alive: 1), 503),
             (.timedOut(required: 2, answered: 1), 504), (.notReady("recovering"), 503),
-            (.storage("sstables/1.sst is damaged"), 500),
+            (.storage("sstables/1.sst is damaged"), 500), (.tooLarge("all keys"), 400),
         ])
     func failures(failure: RequestFailure, status: Int) async throws {
         let fixture = try APIFixture { _ in .failed(failure) }

@@ -114,6 +114,7 @@ struct MessageCodecTests {
                     ], rest: [Segment(9)], olderDiffers: true, isSource: false,
                     frozen: Segment(8))),
             .readReply(ReadReply(tag: tag, answer: .notVoting("why"))),
+            .readReply(ReadReply(tag: tag, answer: .tooLarge("why"))),
             .readReply(ReadReply(tag: tag, answer: .failed("how"))),
         ]
         let answers: [BindAnswer] = [

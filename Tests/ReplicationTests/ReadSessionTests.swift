@@ -202,6 +202,19 @@ struct ReadSessionTests {
         #expect(run.asks.count == 3)
     }
 
+    @Test("what is too large for one voter is for all: the read ends, and no other is asked")
+    func tooLarge() {
+        var run = Run()
+        let asked = run.asks.count
+        run.reply(run.asks[0].ask.tag, .tooLarge("two gibibytes"), from: 0)
+        guard case .failed(.tooLarge("two gibibytes"))? = run.answer?.response else {
+            Issue.record("\(String(describing: run.answer))")
+            return
+        }
+        run.reply(run.asks[0].ask.tag, read(1, [1], rows: nil), from: 1)
+        #expect(run.asks.count == asked)
+    }
+
     @Test("a voter that stays silent in the second round is replaced after a while")
     func silentInSecondRound() {
         var run = Run()

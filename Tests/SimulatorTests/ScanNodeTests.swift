@@ -46,6 +46,24 @@ struct ScanNodeTests {
         }
     }
 
+    @Test("says of one that would gather too much that it does, and not that a file is damaged")
+    func tooLarge() throws {
+        let node = try Self.asked()
+        try node.failJobs(.scanTooLarge(bytes: 1 << 31))
+        guard case .failed(.tooLarge(let why))? = node.replies[RequestID(100)] else {
+            Issue.record("\(String(describing: node.replies[RequestID(100)]))")
+            return
+        }
+        #expect(why.contains("\(1 << 31)"))
+        // The others were answered in their turn.
+        try node.wait(.milliseconds(100))
+        guard case .read? = node.replies[RequestID(101)] else {
+            Issue.record("\(String(describing: node.replies[RequestID(101)]))")
+            return
+        }
+        #expect(node.halted == nil)
+    }
+
     @Test("forgets those for which nobody waits any more")
     func late() throws {
         let node = try Self.asked()

@@ -105,6 +105,14 @@ final class SoloNode {
         for (id, job) in waiting { try handle(.completed(id, runner.run(job))) }
     }
 
+    /// Jobs that wait come to this.
+    func failJobs(_ error: StorageError) throws {
+        holdsJobs = false
+        let waiting = held
+        held = []
+        for (id, _) in waiting { try handle(.completed(id, .failure(error))) }
+    }
+
     private func carry(_ effects: [Effect]) throws {
         for effect in effects {
             switch effect {

@@ -255,6 +255,10 @@ extension RequestFailure {
             return Problem(
                 500, "storage", "A file cannot be read",
                 "\(what); ask another node, and see this node's log")
+        case .tooLarge(let what):
+            return Problem(
+                400, "query-too-large", "The query gathers too much at once",
+                "\(what); ask for a shorter range, or for one type instead of *")
         }
     }
 }

@@ -353,7 +353,7 @@ extension ParkingLot {
         case .write(.notAttempted(.deadLettersFull(let full))):
             "no room for its dead letters on " + full.map(\.name).joined(separator: ", ")
         case .write(.notAttempted(.notReady(let why))), .failed(.notReady(let why)): why
-        case .failed(.storage(let why)): why
+        case .failed(.storage(let why)), .failed(.tooLarge(let why)): why
         case .write, .status, .read, .flushed, .compacted, .verified, .parked, .audit: "waiting"
         }
     }

@@ -244,6 +244,7 @@ enum Describe {
         case .united(let rows, _): "united, \(rows.count) rows more"
         case .notVoting(let why): "not voting: \(why)"
         case .failed(let why): "failed: \(why)"
+        case .tooLarge(let why): "too large: \(why)"
         case .rolled(let floor): "rolled up: \(floor)"
         }
     }
