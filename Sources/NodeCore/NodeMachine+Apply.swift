@@ -76,10 +76,15 @@ extension NodeMachine {
             send(.applyReply(reply), to: peer, into: &effects)
             return
         }
-        guard
-            unsynced.byteCount < ReplicationLimits.unsyncedBytesMax,
-            lacksRoom == nil || holdsSlices(record)
-        else { return noteHeldBack(lacksRoom) }
+        if let why = lacksRoom, !holdsSlices(record) {
+            noteHeldBack(why)
+            // The batch is bound, and its coordinator repeats itself as long as its client waits;
+            // but it begins nothing more that would need this node.
+            answerBind(tag, .unable(why), to: peer, into: &effects)
+            return
+        }
+        // The disk does not keep up: silence, and the coordinator repeats itself.
+        guard unsynced.byteCount < ReplicationLimits.unsyncedBytesMax else { return }
         guard holdSlices(record, now, into: &effects) else { return }
         want(
             record.header.id, partitions, reply: (node: peer, tag: tag, partitions: partitions),

@@ -42,7 +42,8 @@ extension NodeMachine {
         }
     }
 
-    /// A voter that lately said that it takes nothing new is not asked for a while.
+    /// A voter that lately said that it takes nothing new, home records or slices, is not counted
+    /// on for a while.
     mutating func noteInability(_ reply: BindReply, of peer: NodeID, _ now: Now) {
         if case .unable = reply.answer {
             unableUntil[peer] = now.monotonic + Self.inabilityAge

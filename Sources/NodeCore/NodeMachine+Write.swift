@@ -99,18 +99,14 @@ extension NodeMachine {
     ) -> WriteOutcome.NotAttempted? {
         let level = has(.refusesWithoutAll) ? Consistency.all : consistency
         let reachable = reachableNodes
+        // Who takes no slices would leave a batch bound and its client without an answer.
+        let able = { node in reachable.contains(node) && isThoughtAble(node, now) }
         // The home decides by a majority of all its voters, wherever they are.
         let atHome = placement.homeVoters
-        var needs = [
-            (
-                level.required(of: atHome.count),
-                atHome.count { reachable.contains($0) && isThoughtAble($0, now) }
-            )
-        ]
+        var needs = [(level.required(of: atHome.count), atHome.count(where: able))]
         for group in placement.groups {
             let nodes = local.map { local in group.nodes.filter(local.contains) } ?? group.nodes
-            needs.append(
-                (level.required(of: nodes.count), nodes.count(where: reachable.contains)))
+            needs.append((level.required(of: nodes.count), nodes.count(where: able)))
         }
         for (required, alive) in needs where alive < required {
             return .tooFewReplicas(required: required, alive: alive)

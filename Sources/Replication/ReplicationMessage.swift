@@ -115,7 +115,8 @@ package enum BindAnswer: Hashable, Sendable {
     case ahead
     /// Its segment is closed at this home, and it is not in it: it is finally not counted.
     case closed
-    /// I take nothing new at present. It may be taken when it is sent again.
+    /// I take nothing new at present, and have not taken this, a home record or slices of a bound
+    /// batch. It may be taken when it is sent again.
     case unable(Inability)
 
     package enum Inability: UInt8, Hashable, Sendable, CaseIterable {

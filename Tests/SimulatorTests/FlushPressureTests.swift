@@ -1,4 +1,5 @@
 import Core
+import Gossip
 import NodeCore
 import Replication
 import Simulator
@@ -50,6 +51,7 @@ struct FlushPressureTests {
         let slices = try record.subset(record.partitions)
         try node.handle(
             .message(.replication(.applySlices(Tag(2), slices)), from: SoloNode.peer))
+        #expect(node.bindAnswers == [.unable(.flushes), .unable(.flushes)])
         #expect(node.core.counters.heldBack == 2)
         #expect(Self.bytes(node) == before)
 
@@ -59,5 +61,44 @@ struct FlushPressureTests {
         try Self.bind(node, record, 3)
         #expect(node.bindAnswers.last == .holds(wasBound: false))
         #expect(node.halted == nil)
+    }
+
+    private static func write(
+        _ node: SoloNode, _ number: UInt64, inPartitionOfPeer: Bool = true
+    ) throws -> ClientResponse? {
+        let record = node.record(number, inPartitionOfPeer: inPartitionOfPeer)
+        let write = ClientRequest.write(record, consistency: .quorum)
+        try node.ask(write, 3000 + number, within: .seconds(5))
+        try node.wait(.milliseconds(40))
+        return node.replies[RequestID(3000 + number)]
+    }
+
+    @Test("that took no slices is not counted on for a while: what needs it is refused at once")
+    func coordinator() throws {
+        let node = try SoloNode()
+        try node.hear([.status: "NORMAL"])
+        #expect(try Self.write(node, 1) == nil, "it waits for the peer, which says nothing")
+        let tag = try #require(node.slicesSent.last)
+        let refusal = BindReply(
+            tag: tag, answer: .unable(.flushes),
+            vote: Vote(incarnation: Incarnation(1), isVoting: true))
+        try node.handle(.message(.replication(.bindReply(refusal)), from: SoloNode.peer))
+        let sent = node.slicesSent.count
+        guard case .write(.notAttempted(.tooFewReplicas(1, 0)))? = try Self.write(node, 2) else {
+            Issue.record("\(String(describing: node.replies[RequestID(3002)]))")
+            return
+        }
+        #expect(node.slicesSent.count == sent && node.core.batches[node.id(2)] == nil)
+        // What does not need it goes on, and so does what is bound.
+        guard case .write(.counted)? = try Self.write(node, 3, inPartitionOfPeer: false) else {
+            Issue.record("\(String(describing: node.replies[RequestID(3003)]))")
+            return
+        }
+        #expect(node.replies[RequestID(3001)] == nil)
+        try node.wait(.seconds(1))
+        #expect(node.slicesSent.contains(tag) && node.slicesSent.count > sent)
+        // It is asked again.
+        #expect(try Self.write(node, 4) == nil)
+        #expect(Set(node.slicesSent).count == 2 && node.halted == nil)
     }
 }

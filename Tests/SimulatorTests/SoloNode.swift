@@ -26,6 +26,8 @@ final class SoloNode {
     private(set) var sent: [UInt64: BatchRecord] = [:]
     /// Home records that the peer was sent.
     private(set) var bindsSent = 0
+    /// By which the peer was sent slices.
+    private(set) var slicesSent: [Replication.Tag] = []
     /// What the peer was answered to what it wanted held.
     private(set) var bindAnswers: [BindAnswer] = []
     /// Of what the peer tells of itself; 0 while it is silent.
@@ -167,6 +169,7 @@ final class SoloNode {
     private func answer(_ message: ReplicationMessage) throws {
         let reply: ReplicationMessage
         if case .bind = message { bindsSent += 1 }
+        if case .applySlices(let tag, _) = message { slicesSent.append(tag) }
         if case .bindReply(let reply) = message { bindAnswers.append(reply.answer) }
         switch message {
         case .hello(let hello):
@@ -198,11 +201,13 @@ final class SoloNode {
         try wait(.milliseconds(40))
     }
 
-    /// A batch of one event of a key in a partition of this node.
+    /// A batch of one event of a key in a partition of this node, or of the peer.
     func record(
-        _ number: UInt64, letters: [DeadLetter] = [], atPeer: Bool = false, key: [UInt8] = [1]
+        _ number: UInt64, letters: [DeadLetter] = [], atPeer: Bool = false, key: [UInt8] = [1],
+        inPartitionOfPeer: Bool = false
     ) -> BatchRecord {
-        let partition = mine.sorted()[0]
+        let partition =
+            (inPartitionOfPeer ? core.ring.partitions(of: Self.peer) : mine).sorted()[0]
         let id = id(number, atPeer: atPeer)
         var writer = SliceWriter()
         key.withUnsafeBytes { key in
