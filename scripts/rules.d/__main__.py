@@ -12,6 +12,7 @@ from pathlib import Path
 
 from load import MINUTE, Load
 from stage import NODES, Stage, text
+from windows import check_windows
 
 
 class Claims:
@@ -151,6 +152,8 @@ def main() -> int:
     stage = Stage(directory, options.binary, options.port, library)
     try:
         run(stage, claim)
+        stage.close()
+        check_windows(directory, options.binary, options.port, library, claim)
     except BaseException:
         claim.broken += 1
         raise

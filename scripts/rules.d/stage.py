@@ -40,8 +40,12 @@ def text(milliseconds: int) -> str:
 
 
 class Stage:
-    def __init__(self, directory: Path, binary: str, port: int, library: Path) -> None:
+    def __init__(
+        self, directory: Path, binary: str, port: int, library: Path, *settings: str
+    ) -> None:
+        """`settings`: further lines of cluster.conf."""
         self.directory, self.binary, self.port = directory, binary, port
+        self.settings = settings
         self.clock = Clock(directory)
         self.environment = dict(
             os.environ, LD_PRELOAD=str(library), QUIPU_TEST_CLOCK=str(self.clock.file)
@@ -55,7 +59,7 @@ class Stage:
         """Writes the node's own copy of cluster.conf."""
         lines = [
             "cluster_name: rules", "partitions: 16", "replication_factor: 3",
-            "gossip_interval: 200ms", f"data_directory: {self.directory}/data",
+            "gossip_interval: 200ms", f"data_directory: {self.directory}/data", *self.settings,
         ]
         if rules:
             lines += ["rules:", *(f"  - {entry}" for entry in rules)]

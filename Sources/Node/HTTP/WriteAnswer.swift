@@ -58,7 +58,8 @@ package struct WriteAnswer: Sendable {
             return .success(
                 Part(
                     id: id, totals: folded.record.totals, isDuplicate: isDuplicate,
-                    required: required, acknowledged: acknowledged, errors: folded.errors.map(\.withoutBytes)))
+                    required: required, acknowledged: acknowledged,
+                    errors: folded.errors.map(\.withoutBytes)))
         case .parked:
             return .success(
                 Part(
