@@ -51,6 +51,27 @@ import Testing
             && record.position == append.position && record.payload == append.payload
     }
 
+    @Test("a file is closed when a record of the next one is on the disk, not before")
+    func closedFiles() throws {
+        let files = try Self.fresh()
+        var cursor = LogCursor(options: StorageModel.options)
+        var appends: [LogAppend] = []
+        while cursor.file == 1 { appends.append(cursor.append(kind: 1, payload: Self.payload(1))) }
+        let first = appends.removeLast()
+        var writer = LogWriter(fileSystem: files, cursor: LogCursor(options: StorageModel.options))
+        try writer.append(appends)
+        try writer.sync()
+        cursor.markSynced(LSN(first.lsn.number - 1))
+        #expect(cursor.file == 2 && cursor.closedBefore == 1)
+        try writer.append([first])
+        try writer.sync()
+        cursor.markSynced(first.lsn)
+        #expect(cursor.closedBefore == 2)
+        // What a start found is on the disk.
+        let (recovered, _) = try Self.recover(files)
+        #expect(recovered.cursor == cursor)
+    }
+
     @Test("what was appended comes back, over many files, and the log goes on where it ended")
     func roundTrip() throws {
         let files = try Self.fresh()

@@ -42,7 +42,13 @@ package struct LogCursor: Hashable, Sendable {
     /// Known to be on the disk. Each frame carries it, so that a recovery can tell a torn tail from
     /// a damaged log.
     package private(set) var synced: LSN
-    let fileMax: UInt64
+    /// Files before this one take no more records, and all of theirs are on the disk.
+    package private(set) var closedBefore: UInt32
+    /// The first record of `file`, until it is on the disk: no file is begun before the one before
+    /// it was synced.
+    private var opening: LSN?
+    /// A file is closed before it would be longer; one record may be.
+    package let fileMax: UInt64
 
     /// The cursor of an empty log.
     package init(options: StorageOptions) {
@@ -60,6 +66,7 @@ package struct LogCursor: Hashable, Sendable {
         self.offset = offset
         self.previousChecksum = previousChecksum
         self.synced = synced
+        closedBefore = file
         self.fileMax = fileMax
     }
 
@@ -74,6 +81,7 @@ package struct LogCursor: Hashable, Sendable {
         if offset > UInt64(LogFileHeader.size), offset + UInt64(length) > fileMax {
             file += 1
             offset = 0
+            opening = next
         }
         var header: [UInt8] = []
         if offset == 0 {
@@ -99,5 +107,9 @@ package struct LogCursor: Hashable, Sendable {
     package mutating func markSynced(_ lsn: LSN) {
         precondition(lsn <= last, "LSN \(lsn) was never appended")
         synced = max(synced, lsn)
+        if let opening, opening <= synced {
+            closedBefore = file
+            self.opening = nil
+        }
     }
 }

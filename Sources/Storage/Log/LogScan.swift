@@ -110,8 +110,7 @@ struct LogScan {
         case .newer(let version):
             throw .newerFormat(path: path, version: version, known: LogFileHeader.version)
         case .header(let header):
-            let given = RecordScan.Chain(
-                next: header.first, previousChecksum: header.previousChecksum)
+            let given = RecordScan.Chain(header)
             if let chain, chain != given {
                 damage.append(
                     .log(

@@ -26,6 +26,15 @@ enum RecordFrame {
         var synced: LSN
         var previousChecksum: UInt32
         var checksum: UInt32
+
+        /// What is wrong with the record, where these are the checksum of what stands there.
+        func flaw(checksum found: UInt32) -> Flaw? {
+            guard found == checksum else { return Flaw("a record's checksum does not match") }
+            guard lsn > .zero, lsn.number <= RecordFrame.lsnMax, synced < lsn else {
+                return Flaw("a record has the impossible LSN \(lsn)")
+            }
+            return nil
+        }
     }
 
     /// The framed bytes and their checksum, which the next record will name.
@@ -47,6 +56,20 @@ enum RecordFrame {
 
     /// The header at an offset when the whole record stands there unharmed, else what is wrong.
     static func parse(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Result<Header, Flaw> {
+        head(bytes, at: offset).flatMap { header in
+            let length = header.length
+            guard length <= bytes.count - offset - size else {
+                return .failure(Flaw("a record of \(length) bytes is cut off"))
+            }
+            let payload = UnsafeRawBufferPointer(
+                rebasing: bytes[offset + size..<offset + size + length])
+            let found = Checksum.crc32c(payload, extending: headChecksum(bytes, at: offset))
+            return header.flaw(checksum: found).map { .failure($0) } ?? .success(header)
+        }
+    }
+
+    /// What the header at an offset claims, before anything is known of the payload.
+    static func head(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Result<Header, Flaw> {
         guard bytes.count - offset >= size else {
             return .failure(Flaw("a record's header is cut off"))
         }
@@ -59,25 +82,16 @@ enum RecordFrame {
         guard length <= StorageLimits.logPayloadMax else {
             return .failure(Flaw("a record claims \(length) bytes"))
         }
-        guard length <= bytes.count - offset - size else {
-            return .failure(Flaw("a record of \(length) bytes is cut off"))
-        }
-        let payload = UnsafeRawBufferPointer(
-            rebasing: bytes[offset + size..<offset + size + length])
-        let head = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + size - 4])
-        let checksum = Checksum.crc32c(payload, extending: Checksum.crc32c(head))
-        guard checksum == load(28, as: UInt32.self) else {
-            return .failure(Flaw("a record's checksum does not match"))
-        }
-        let lsn = load(8, as: UInt64.self)
-        let synced = load(16, as: UInt64.self)
-        guard lsn > 0, lsn <= lsnMax, synced < lsn else {
-            return .failure(Flaw("a record has the impossible LSN \(lsn)"))
-        }
         return .success(
             Header(
-                kind: bytes[offset + 3], length: length, lsn: LSN(lsn), synced: LSN(synced),
-                previousChecksum: load(24, as: UInt32.self), checksum: checksum))
+                kind: bytes[offset + 3], length: length, lsn: LSN(load(8, as: UInt64.self)),
+                synced: LSN(load(16, as: UInt64.self)),
+                previousChecksum: load(24, as: UInt32.self), checksum: load(28, as: UInt32.self)))
+    }
+
+    /// The checksum of a header, which its payload's extends; the caller knows that one fits.
+    static func headChecksum(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> UInt32 {
+        Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + size - 4]))
     }
 
     /// Whether the three constant bytes stand at `offset`; the caller knows that a header fits.

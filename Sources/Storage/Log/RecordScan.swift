@@ -13,6 +13,33 @@ struct RecordScan {
     struct Chain: Hashable, Sendable {
         var next: LSN
         var previousChecksum: UInt32
+
+        init(next: LSN, previousChecksum: UInt32) {
+            self.next = next
+            self.previousChecksum = previousChecksum
+        }
+
+        /// With the first record of a file.
+        init(_ header: LogFileHeader) {
+            self.init(next: header.first, previousChecksum: header.previousChecksum)
+        }
+
+        /// Behind a record.
+        init(after header: RecordFrame.Header) {
+            self.init(next: header.lsn.next, previousChecksum: header.checksum)
+        }
+
+        /// Why a whole record is not the one that must come next; nil where it is.
+        func flaw(in header: RecordFrame.Header) -> RecordFrame.Flaw? {
+            if header.lsn != next {
+                return RecordFrame.Flaw("record \(header.lsn) stands where \(next) belongs")
+            }
+            if header.previousChecksum != previousChecksum {
+                return RecordFrame.Flaw(
+                    "record \(header.lsn) does not follow the one before it")
+            }
+            return nil
+        }
     }
 
     enum Event {
@@ -66,7 +93,7 @@ struct RecordScan {
             }
         }
         let start = offset
-        chain = Chain(next: header.lsn.next, previousChecksum: header.checksum)
+        chain = Chain(after: header)
         offset += RecordFrame.size + header.length
         return .record(header, offset: start)
     }
@@ -78,15 +105,7 @@ struct RecordScan {
     /// The record that must come next; or what is wrong with the one at `offset`.
     private func expected(at offset: Int) -> Result<RecordFrame.Header, RecordFrame.Flaw> {
         parse(at: offset).flatMap { header in
-            if header.lsn != chain.next {
-                return .failure(
-                    RecordFrame.Flaw("record \(header.lsn) stands where \(chain.next) belongs"))
-            }
-            if header.previousChecksum != chain.previousChecksum {
-                return .failure(
-                    RecordFrame.Flaw("record \(header.lsn) does not follow the one before it"))
-            }
-            return .success(header)
+            chain.flaw(in: header).map { .failure($0) } ?? .success(header)
         }
     }
 
