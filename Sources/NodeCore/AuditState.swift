@@ -4,12 +4,14 @@ import Storage
 
 /// What a node remembers between the steps of its audits.
 struct AuditState {
-    /// The whole disk, file by file.
+    /// The whole disk, file by file, and each step by step.
     struct Verification {
         let began: Instant
         /// The last comes first.
         var rest: [DataFile]
         var state: VerificationState
+        /// The file that is being read.
+        var reading: FileReading?
         /// A file could not be looked at; the next is read then.
         var resumesAt: Instant?
     }
@@ -26,10 +28,9 @@ struct AuditState {
     var turn = 0
     var auditAt: Instant
     var scrubAt: Instant
-    var scrubTurn = 0
-    var historyTurn = 0
-    var scrubsHistory = false
-    var isScrubbing = false
+    var scrubTurns = ScrubTurns()
+    /// The file that the scrubber reads.
+    var scrub: FileReading?
     /// The comparison under way with each peer: what this node held when it asked.
     var exchanges: [NodeID: AuditExchange] = [:]
     /// Complete catch-ups from each peer since the start.
@@ -98,8 +99,10 @@ enum FoundDamage {
     case compaction(String)
     /// A file of outcomes that cannot be read.
     case history(String)
-    /// A record of the log that cannot be read.
+    /// A file of the log, or a record in it, that cannot be read.
     case log(String)
+    /// The manifest that is on the disk is not the one that was written.
+    case manifest(String)
 
     /// A cut in the middle of a character makes one of three bytes of it.
     private static func cut(_ text: String) -> String {
@@ -124,7 +127,8 @@ enum FoundDamage {
                 kind: .damage, peer: nil, partition: partition,
                 detail: peers.map(\.name).joined(separator: " and ")
                     + " agree on other cells of the same batches")
-        case .table(_, let what), .history(let what), .log(let what), .compaction(let what):
+        case .table(_, let what), .history(let what), .log(let what), .manifest(let what),
+            .compaction(let what):
             AuditFinding(
                 kind: .damage, peer: nil, partition: nil,
                 detail: Self.cut(what))

@@ -59,8 +59,16 @@ package struct CoreConfiguration: Sendable {
     package var catchUpBytesPerSecond = 16 << 20
     /// One peer is compared with in each, one after the other.
     package var auditInterval: Duration = .seconds(5)
-    /// In each the memtable and one file are counted again.
+    /// In each the memtable is counted again, and one more file is begun, where the one before is
+    /// read.
     package var scrubInterval: Duration = .seconds(60)
+    /// What a scrub reads of files at most, and the share of time, in percent, in which it works:
+    /// what compressed tables hold takes more time than their bytes, and a busy processor or disk
+    /// slows it like the rest. A verification that somebody waits for goes on without pauses.
+    package var scrubBytesPerSecond = 8 << 20
+    package var scrubShare = 25
+    /// What one job of either reads: it shares the file threads with flushes and commits.
+    package var verifyStepBytes = StorageLimits.verifyStepBytes
     /// A replica that has not answered a read in this time is replaced by a spare one.
     package var readAttemptTimeout: Duration = .milliseconds(250)
     /// Sealed history leaves memory and the log when it is so many segments long; nil keeps all.

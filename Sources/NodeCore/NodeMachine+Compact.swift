@@ -247,7 +247,7 @@ extension NodeMachine {
     }
 
     /// A step may have taken long because the whole process was stopped.
-    private static let pauseMax: Duration = .seconds(10)
+    static let pauseMax: Duration = .seconds(10)
     static let roomRetryAfter: Duration = .seconds(10)
     static let failureRetryAfter: Duration = .seconds(600)
 

@@ -52,7 +52,7 @@ enum JobPurpose {
     case copyHistory
     case clearing
     case copyCommit
-    /// One file, by its turn; one file of a whole verification; one partition from the log.
+    /// A step over one file, by its turn, or of a whole verification; one partition from the log.
     case scrub(DataFile)
     case verify(DataFile)
     case recount(PartitionID)
@@ -183,10 +183,10 @@ extension NodeMachine {
             lookedUp(id, entry, now, into: &effects)
         case (.removal, .removed), (.coldRemoval, .removed), (.keeping, .kept):
             break
-        case (.scrub(let file), .verified(let damage)):
-            scrubbed(file, damage, into: &effects)
-        case (.verify(let file), .verified(let damage)):
-            verified(file, damage, into: &effects)
+        case (.scrub(let file), .verifying(let progress)):
+            scrubbed(file, progress, into: &effects)
+        case (.verify(let file), .verifying(let progress)):
+            verified(file, progress, into: &effects)
         case (.recount(let partition), .recounted(let sum)):
             recounted(partition, sum, into: &effects)
         default:

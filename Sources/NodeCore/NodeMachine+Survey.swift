@@ -1,5 +1,5 @@
 package import Core
-import Replication
+package import Replication
 import Ring
 import Storage
 
@@ -104,11 +104,14 @@ package struct AuditView: Sendable {
     package var peers: [Peer]
     /// When every one of them was last found equal; nil before, and for a node without such peers.
     package var lastClean: WallTime?
+    /// Of its own disk, while one is under way.
+    package var verification: VerificationState?
 }
 
 extension NodeMachine {
     func auditView(at now: Now) -> AuditView {
-        var view = AuditView(peers: [], lastClean: nil)
+        var view = AuditView(
+            peers: [], lastClean: nil, verification: audit.verification?.state)
         var oldest: Instant?
         var isProved = true
         for peer in peers where !ring.partitions(of: peer).intersection(mine).isEmpty {

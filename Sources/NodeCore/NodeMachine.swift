@@ -40,6 +40,7 @@ import Wire
 //     +Clock        whether this node's wall clock may be believed
 //     +ReplicaAudit comparing sums with a peer: lag, incidents, divergence
 //     +Scrub        memory, files and folds against themselves and the log
+//     +Verify       all files, for somebody who waits
 //     +Survey       cluster-wide audits
 //
 // Invariants kept here, beyond those of the parts:

@@ -52,6 +52,11 @@ package struct Counters: Hashable, Sendable {
     package var damaged: UInt64 = 0
     /// Verifications of a file that could not look at it.
     package var unverified: UInt64 = 0
+    /// Read by scrubs, and files that they have read to their end; read by verifications that
+    /// somebody asked for.
+    package var scrubbedBytes: UInt64 = 0
+    package var scrubbedFiles: UInt64 = 0
+    package var verifiedBytes: UInt64 = 0
     package var parked: UInt64 = 0
     package var parkedCounted: UInt64 = 0
     package var parkedRefused: UInt64 = 0

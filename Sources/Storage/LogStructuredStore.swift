@@ -10,6 +10,7 @@
 /// - `Manifest`: which tables there are and which LSN they cover; one checksummed edit at a time.
 /// - `Jobs`: blocking functions over a `FileSystem` that the shell runs on its file threads and the
 ///   simulator as one effect and one completion. Nothing here owns a thread or a clock.
+/// - `Verification`: files that are read again, step by step, and held against their own sums.
 /// - `Recovery`: what a start reads; `Inspection`: what a person reads.
 ///
 /// ## Where it differs from its models
@@ -117,6 +118,9 @@ package enum StorageLimits {
     package static let snapshotLabelMax = 4096
     /// How often one is begun anew since tables moved to the cold disk meanwhile.
     package static let snapshotTriesMax = 3
+    /// Bytes that one step of a verification reads: it shares the file threads with flushes and
+    /// commits.
+    package static let verifyStepBytes = 1 << 20
     /// Bytes that are copied in one piece.
     package static let snapshotCopyBytes = 1 << 20
     /// Keys that one page of a listing may ask for.

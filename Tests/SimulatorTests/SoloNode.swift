@@ -39,7 +39,8 @@ final class SoloNode {
     init(
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
         isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil,
-        memtableBytesMax: Int? = nil, scanBytesMax: Int? = nil
+        memtableBytesMax: Int? = nil, scanBytesMax: Int? = nil, verifyStepBytes: Int? = nil,
+        scrubBytesPerSecond: Int? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -53,6 +54,8 @@ final class SoloNode {
         configuration.letterBytesMax = letterBytesMax
         if let memtableBytesMax { configuration.memtableBytesMax = memtableBytesMax }
         if let scanBytesMax { configuration.scanBytesMax = scanBytesMax }
+        if let verifyStepBytes { configuration.verifyStepBytes = verifyStepBytes }
+        if let scrubBytesPerSecond { configuration.scrubBytesPerSecond = scrubBytesPerSecond }
         if isAlone {
             // Segments close soon.
             configuration.horizon = .seconds(4)
@@ -113,6 +116,12 @@ final class SoloNode {
         let waiting = held
         held = []
         for (id, _) in waiting { try handle(.completed(id, .failure(error))) }
+    }
+
+    /// Jobs go on waiting.
+    func releaseOneJob() throws {
+        let (id, job) = held.removeFirst()
+        try handle(.completed(id, runner.run(job)))
     }
 
     private func carry(_ effects: [Effect]) throws {

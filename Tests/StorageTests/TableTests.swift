@@ -295,9 +295,7 @@ import Testing
         let opened = try TableHandle.open(table.meta, in: files, options: Self.options)
         let runner = StorageRunner(fileSystem: files, options: Self.options)
         let all = tables.filter { $0 != table } + [opened]
-        let verified = try runner.run(.verify(all.map { .table($0) })).get()
-        guard case .verified(let damage) = verified else { throw Unexpected() }
-        #expect(damage.count == 1)
+        #expect(try all.count { try runner.verify(.table($0)) != nil } == 1)
         let cell = try #require(
             model.cells.keys.sorted().first {
                 Self.options.buckets.bucket(of: $0.window) == table.meta.bucket

@@ -9,9 +9,9 @@ struct VerifyCommand: AsyncParsableCommand {
         commandName: "verify",
         abstract: "Read a node's files again, and hold them against their sums.",
         discussion: """
-            Asks a running node, or with --data reads the directory of a stopped one: every cell \
-            and every outcome, and there also every record of the log. Changes nothing; exits with \
-            1 when anything is damaged. Tables on a cold disk are read where --cold names this \
+            Asks a running node, or with --data reads the directory of a stopped one: every cell, \
+            every outcome and every record of the log, of a running node but for the file that it \
+            writes to. Changes nothing; exits with 1 when anything is damaged. Tables on a cold disk are read where --cold names this \
             node's directory there, and else listed as not looked at, which is no damage. 'quipu \
             audit' compares the replicas with each other.
 

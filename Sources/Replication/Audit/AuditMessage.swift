@@ -127,11 +127,11 @@ package struct SurveyReply: Hashable, Sendable {
     }
 }
 
-/// How far a node is with reading its tables again.
+/// How far a node is with reading its files again.
 package struct VerificationState: Hashable, Sendable {
     package var isDone: Bool
     package var tables: UInt64
-    /// Of tables and history files.
+    /// Of all files.
     package var doneBytes: UInt64
     package var totalBytes: UInt64
 

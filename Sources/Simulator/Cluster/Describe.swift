@@ -174,7 +174,8 @@ enum Describe {
         case .copyCells(let tables, _, _): "copyCells of \(tables.count)"
         case .copyHistory(let files, _, _): "copyHistory of \(files.count)"
         case .copySealed(let drafts): "copySealed of \(drafts.count)"
-        case .verify(let files): "verify of " + files.map(\.path).joined(separator: " ")
+        case .verify(let verification, let bytes):
+            "verify \(verification.file.path), \(bytes) bytes"
         case .recount(let partition, let positions): "recount of \(partition), \(positions.count)"
         }
     }

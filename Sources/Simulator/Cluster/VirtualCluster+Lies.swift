@@ -116,13 +116,20 @@ extension VirtualCluster {
         case .application: return auditInterval * (2 * nodes.count) + work
         case .cell: return Self.scrubInterval * 2 + work
         case .file:
-            // Every other turn is a history file's.
-            let files = 2 * (nodes[lie.node].process?.core.tablePaths.count ?? 0)
-            return (Self.scrubInterval + swarm.diskLatency * 4) * (2 * files + 4) + work
+            // Every other turn is a file's of another kind. Long files are read in steps, each when
+            // the node looks at what is to be done, with a pause of thrice what a step took; the
+            // one that is damaged is read twice.
+            let node = nodes[lie.node]
+            let files = 2 * (node.process?.core.tablePaths.count ?? 0)
+            let longest = node.disk.contents.values.map(\.count).max() ?? 0
+            let steps = 2 + 2 * (longest / Self.verifyStepBytes)
+            let turn = Self.scrubInterval + (.milliseconds(100) + swarm.diskLatency * 10) * steps
+            return turn * (2 * files + 4) + work
         }
     }
 
     static var scrubInterval: Duration { .milliseconds(400) }
+    static var verifyStepBytes: Int { 16 << 10 }
 
     private func makeLie() throws(Violation) -> Lie? {
         let node = nemesisRandom.pick(nodes)

@@ -177,6 +177,10 @@ extension VirtualCluster {
         configuration.applyCellsMax = swarm.memtableBytesMax <= 8 << 10 ? 1 : 1024
         if swarm.memtableBytesMax <= 8 << 10 { configuration.settleBytesMax = 1 }
         if swarm.memtableBytesMax <= 8 << 10 { configuration.scanBytesMax = 1 }
+        // Some files are read in one step, some in several.
+        if swarm.memtableBytesMax <= 8 << 10 {
+            configuration.verifyStepBytes = Self.verifyStepBytes
+        }
         // A flush takes so little time here that hardly a batch comes in meanwhile.
         if swarm.memtableBytesMax <= 2 << 10 { configuration.memtablesBehindMax = 0 }
         configuration.driveAfter = swarm.driveAfter

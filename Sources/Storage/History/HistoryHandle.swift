@@ -173,35 +173,8 @@ package final class HistoryHandle: Sendable {
 
     /// Reads every entry again, and holds it against what the footer says.
     package func verify() throws(StorageError) {
-        var outcomes: UInt64 = 0
-        var letters: UInt64 = 0
-        var last: BatchID?
-        for block in index.outcomes {
-            for entry in try entries(block, .outcomes) {
-                if let last, entry.header.id <= last { throw disorder(block) }
-                last = entry.header.id
-                guard mayHold(Self.hash(entry.header.id)) else { throw disorder(block) }
-                outcomes += 1
-            }
-        }
-        for block in index.letters { letters += UInt64(try entries(block, .letters).count) }
-        var husks: UInt64 = 0
-        var lastHusk: BatchID?
-        for block in index.husks {
-            for husk in try self.husks(block) {
-                if let lastHusk, husk.header.id <= lastHusk { throw disorder(block) }
-                lastHusk = husk.header.id
-                husks += 1
-            }
-        }
-        guard outcomes == meta.outcomes, letters == meta.letters, husks == huskCount else {
-            throw .damaged(
-                path: path, offset: meta.size, what: "its entries do not add up to its footer")
-        }
-    }
-
-    private func disorder(_ block: HistoryBlock) -> StorageError {
-        .damaged(path: path, offset: block.offset, what: "an id out of order or not in the filter")
+        var check = HistoryCheck(self)
+        while try !check.run(.max / 2) {}
     }
 }
 

@@ -34,8 +34,9 @@ package enum StorageJob: Equatable, Sendable {
     case abandonCompaction(TableCompaction)
     /// Removes the files of tables that an edit removed before, by their paths.
     case removeTables([String])
-    /// Reads every cell and every outcome again and recomputes all digests.
-    case verify([DataFile])
+    /// One step of a verification, over about so many bytes: reads a file again and recomputes
+    /// all digests.
+    case verify(FileVerification, bytes: Int)
     /// Writes a history file; it counts after a `commit`.
     case writeHistory(HistoryPlan)
     /// Writes one history file anew without the bytes of letters that its plan's sweep names, where
@@ -83,8 +84,8 @@ package enum StorageResult: Equatable, Sendable {
     case kept
     /// How far a compaction is, and its table when that is whole.
     case compacting(TableCompaction.Progress, TableHandle?)
-    /// One entry per damaged table; empty when all is well.
-    case verified([Damage])
+    /// How far a verification is, and what it found when it is done.
+    case verifying(FileVerification.Progress)
     case recounted(PartitionSum)
     /// Of `writeHistory`; nil where nothing would be in it.
     case history(HistoryHandle?)
@@ -98,7 +99,7 @@ package enum StorageResult: Equatable, Sendable {
     case husks([Husk], next: CopyCursor)
 }
 
-/// What a recovery or a scrub found broken. The node does not vote for what it touches until the
+/// What a recovery found broken. The node does not vote for what it touches until the
 /// other replicas have filled it again.
 package enum Damage: Hashable, Sendable, CustomStringConvertible {
     /// Records from `missing` on, as far as that is known, are gone from the log.

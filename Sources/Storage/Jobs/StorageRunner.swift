@@ -3,8 +3,8 @@ import Synchronization
 
 /// Runs storage jobs. Any thread may run any job; commits wait for one another.
 package struct StorageRunner: Sendable {
-    private let fileSystem: any FileSystem
-    private let options: StorageOptions
+    let fileSystem: any FileSystem
+    let options: StorageOptions
     private let manifest = ManifestLock()
 
     /// The manifest as it is written to, opened by the first commit.
@@ -66,8 +66,8 @@ package struct StorageRunner: Sendable {
                 try fileSystem.syncDirectory(directory)
             }
             return .removed
-        case .verify(let files):
-            return .verified(try verify(files))
+        case .verify(let verification, let bytes):
+            return .verifying(try verification.step(bytes, by: self))
         case .recount(let partition, let positions):
             let recount = LogRecount(fileSystem: fileSystem, options: options)
             return .recounted(try recount.sum(of: partition, in: positions))
@@ -194,37 +194,25 @@ package struct StorageRunner: Sendable {
         }
     }
 
-    /// What is found must be found twice: a fault may lie on the way from the disk, and for what it
-    /// says all data here may be set aside.
-    private func verify(_ files: [DataFile]) throws(StorageError) -> [Damage] {
-        var damage: [Damage] = []
-        for file in files {
-            guard try finding(in: file) != nil else { continue }
-            if file.isCold { try requireColdDisk() }
-            if let what = try finding(in: file) { damage.append(file.damage(what)) }
-        }
-        return damage
-    }
+    // MARK: - What verifications ask for
 
-    /// What is wrong with a file, nil where nothing is. Throws where the system could not look: for
-    /// want of a descriptor, of memory or of a right, which says nothing of the file.
-    private func finding(in file: DataFile) throws(StorageError) -> String? {
-        do throws(StorageError) {
-            try file.verify(in: fileSystem, options: options)
-            return nil
-        } catch {
-            switch error {
-            case .damaged, .notFound, .newerFormat, .digestMismatch: return error.description
-            case .failed, .diskFull, .syncFailed, .writerDead, .locked, .coldTierMissing,
-                .scanTooLarge:
-                throw error
+    /// Reads the manifest again, alone with it, and returns its size.
+    func checkManifest() throws(StorageError) -> UInt64 {
+        try manifest.file.withLock { open throws(StorageError) in
+            if let open { return try open.check() }
+            // Nothing was written to it since the start, which left no torn tail.
+            let bytes = try fileSystem.readAll(FileNames.manifest)
+            let reading = try ManifestFile.read(bytes, path: FileNames.manifest)
+            guard reading.end == UInt64(bytes.count) else {
+                throw .damaged(
+                    path: FileNames.manifest, offset: reading.end, what: "an edit is cut off")
             }
+            return reading.end
         }
     }
 
-    /// A cold disk that is gone, or another's, says nothing of this node's tables; nor does one
-    /// that came back in between.
-    private func requireColdDisk() throws(StorageError) {
+    /// Throws where the cold disk is not there, or another node's.
+    func requireColdDisk() throws(StorageError) {
         let identity = try withManifest { $0.state.identity }
         guard try ColdTier.isOwn(of: identity, in: fileSystem) else {
             throw .coldTierMissing(

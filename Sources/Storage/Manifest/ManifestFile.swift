@@ -122,6 +122,20 @@ struct ManifestFile {
         }
     }
 
+    /// Reads the file again; throws where it does not end with the edit that was written last.
+    /// Returns its size.
+    func check() throws(StorageError) -> UInt64 {
+        let size = try soundSize()
+        let bytes = try fileSystem.readAll(FileNames.manifest).prefix(Int(size))
+        let reading = try Self.read(Array(bytes), path: FileNames.manifest)
+        guard reading.end == size, reading.chain == chain else {
+            throw .damaged(
+                path: FileNames.manifest, offset: reading.end,
+                what: "it does not end with edit \(state.edits)")
+        }
+        return size
+    }
+
     /// The bytes of all edits: what a failed append left behind them is no part of the manifest.
     func soundSize() throws(StorageError) -> UInt64 {
         guard !isDead else { throw .writerDead(path: FileNames.manifest) }
