@@ -315,6 +315,7 @@ extension HTTPAPI {
             gauges.audit = HTTPAPI.auditGauges(view)
             gauges.addReads(view.counters)
             gauges.addCompactions(view.counters)
+            gauges.addScrub(view)
             gauges.addLetters(view)
             gauges.addMemory(view)
         }
