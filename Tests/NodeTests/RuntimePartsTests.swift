@@ -259,6 +259,7 @@ import Wire
         var process = try #require(ProcessUse.now)
         process.openFiles = 17
         gauges.process = process
+        gauges.openFiles = [("hot", OpenFilesReading(open: 3, max: 4, reopened: 5))]
         let text = metrics.text(gauges)
         let lines = Set(text.split(separator: "\n"))
         for line in [
@@ -267,7 +268,8 @@ import Wire
             "quipu_write_seconds_bucket{le=\"+Inf\"} 3", "quipu_write_seconds_count 3",
             "quipu_write_seconds_sum 100.000201", "quipu_http_answers_total{status=\"5xx\"} 1",
             "quipu_node_up{node=\"n\\\"1\"} 1", "quipu_node_up{node=\"n2\"} 0", "quipu_voting 1",
-            "process_open_fds 17",
+            "process_open_fds 17", "quipu_open_files{disk=\"hot\"} 3",
+            "quipu_open_files_max{disk=\"hot\"} 4", "quipu_files_reopened_total{disk=\"hot\"} 5",
         ] { #expect(lines.contains(Substring(line)), "\(line)") }
         let families = text.split(separator: "\n").filter { $0.hasPrefix("# TYPE") }
         #expect(Set(families).count == families.count)

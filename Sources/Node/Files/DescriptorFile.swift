@@ -6,18 +6,25 @@ import Storage
     import Darwin
 #endif
 
-/// An open file: a descriptor that is closed with the last reference.
+/// A file: where it is written, a descriptor that is closed with the last reference; where it is
+/// only read, one that the pool may close and open again between two reads.
 final class DescriptorFile: StoredFile {
+    /// The one that it was opened under.
     let path: String
-    private let descriptor: Int32
+    private let slot: DescriptorSlot
+    private let pool: DescriptorPool
     private let calls: FileCalls
     /// Bytes that the disk cannot read are lost. Not so on a cold disk, which may be on its way
     /// out, or back.
     private let unreadableIsLost: Bool
 
-    init(path: String, descriptor: Int32, calls: FileCalls, unreadableIsLost: Bool = true) {
+    init(
+        path: String, slot: DescriptorSlot, pool: DescriptorPool, calls: FileCalls,
+        unreadableIsLost: Bool
+    ) {
         self.path = path
-        self.descriptor = descriptor
+        self.slot = slot
+        self.pool = pool
         self.calls = calls
         self.unreadableIsLost = unreadableIsLost
     }
@@ -25,10 +32,39 @@ final class DescriptorFile: StoredFile {
     /// Once, whatever it answers: the descriptor is free even where a signal came between, and may
     /// be another file's by the second try. What had to be durable was synced before.
     deinit {
-        _ = calls.close(descriptor)
+        pool.end(slot)
+    }
+
+    /// The descriptor, open until the slot's `leave`. A file that cannot be opened again was not
+    /// looked at, unless the disk says that it cannot read it.
+    private func enter() throws(StorageError) -> Int32 {
+        do throws(DescriptorPool.Loss) {
+            return try pool.enter(slot)
+        } catch {
+            switch error {
+            case .refused(let failure):
+                if unreadableIsLost, SystemCall.isUnreadable(failure.code) {
+                    throw SystemCall.readError(path, at: 0, code: failure.code)
+                }
+                throw .failed(
+                    operation: "open", path: path, detail: SystemCall.message(failure.code))
+            case .replaced:
+                throw .failed(
+                    operation: "open", path: path,
+                    detail: "another file has its name; restart the node")
+            case .ended:
+                preconditionFailure("a file is read that nobody refers to")
+            }
+        }
+    }
+
+    func endWriting() {
+        pool.share(slot)
     }
 
     func size() throws(StorageError) -> UInt64 {
+        let descriptor = try enter()
+        defer { slot.leave() }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw SystemCall.error("stat", path) }
         return UInt64(status.st_size)
@@ -38,6 +74,8 @@ final class DescriptorFile: StoredFile {
     /// there.
     func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
         guard count > 0 else { return [] }
+        let descriptor = try enter()
+        defer { slot.leave() }
         var failure: StorageError?
         var isSecondTry = false
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
@@ -70,6 +108,8 @@ final class DescriptorFile: StoredFile {
     }
 
     func write(_ pieces: [[UInt8]], at offset: UInt64) throws(StorageError) {
+        let descriptor = try enter()
+        defer { slot.leave() }
         // Many small pieces become one call; a large one is written from where it lies.
         var gathered: [UInt8] = []
         var position = offset
@@ -78,20 +118,22 @@ final class DescriptorFile: StoredFile {
                 gathered.append(contentsOf: piece)
                 continue
             }
-            try writeWhole(gathered, &position)
+            try writeWhole(gathered, &position, to: descriptor)
             gathered.removeAll(keepingCapacity: true)
             if piece.count > Self.gatherMax / 4 {
-                try writeWhole(piece, &position)
+                try writeWhole(piece, &position, to: descriptor)
             } else {
                 gathered.append(contentsOf: piece)
             }
         }
-        try writeWhole(gathered, &position)
+        try writeWhole(gathered, &position, to: descriptor)
     }
 
     private static let gatherMax = 1 << 20
 
-    private func writeWhole(_ bytes: [UInt8], _ position: inout UInt64) throws(StorageError) {
+    private func writeWhole(
+        _ bytes: [UInt8], _ position: inout UInt64, to descriptor: Int32
+    ) throws(StorageError) {
         var written = 0
         while written < bytes.count {
             let start = written
@@ -115,6 +157,8 @@ final class DescriptorFile: StoredFile {
     }
 
     func truncate(to size: UInt64) throws(StorageError) {
+        let descriptor = try enter()
+        defer { slot.leave() }
         let result = SystemCall.retrying { calls.truncate(descriptor, Int64(size)) }
         guard result == 0 else { throw SystemCall.error("truncate", path) }
     }
@@ -122,12 +166,16 @@ final class DescriptorFile: StoredFile {
     /// Not every file system can, and a full one will not: nothing rests on it. What the next write
     /// needs may be there all the same.
     func reserve(through end: UInt64) {
+        guard let descriptor = slot.enter() else { return }
+        defer { slot.leave() }
         _ = calls.reserve(descriptor, Int64(clamping: end))
     }
 
     /// Cut at its own size, a file loses the blocks behind its end, and nothing else. Where that is
     /// refused they go with the file.
     func releaseReserve() {
+        guard let descriptor = slot.enter() else { return }
+        defer { slot.leave() }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { return }
         _ = calls.truncate(descriptor, Int64(status.st_size))
@@ -136,6 +184,8 @@ final class DescriptorFile: StoredFile {
     /// Tried once: after a sync that did not succeed nobody knows which bytes the system has given
     /// up, and a second one may succeed without them.
     func sync() throws(StorageError) {
+        let descriptor = try enter()
+        defer { slot.leave() }
         guard calls.sync(descriptor) == 0 else {
             throw .syncFailed(path: path, detail: SystemCall.message(errno))
         }

@@ -8,25 +8,36 @@ package import Storage
 
 /// The files of one node, below one directory, through the operating system's own calls. Every call
 /// blocks: the shell makes them on its file threads. What begins with `cold/` lies below a second
-/// directory, on another disk.
+/// directory, on another disk. What is only read is open while it is used (`DescriptorPool`).
 package final class DirectoryFileSystem: FileSystem {
     private let root: String
     private let cold: String?
     private let calls: FileCalls
+    private let bounds: FileBounds
+    private let hotPool: DescriptorPool
+    /// nil where there is no other disk.
+    private let coldPool: DescriptorPool?
 
     /// - Parameter root: an existing directory.
     /// - Parameter cold: what `cold` stands for, made with the first table there; its parent is
     ///   the operator's. nil: a directory of the root, like any other.
-    package init(root: String, cold: String? = nil, calls: FileCalls = FileCalls()) {
+    /// - Parameter bounds: of files that are only read.
+    package init(
+        root: String, cold: String? = nil, bounds: FileBounds = FileBounds(),
+        calls: FileCalls = FileCalls()
+    ) {
         self.root = root
         self.cold = cold
+        self.bounds = bounds
         self.calls = calls
+        hotPool = DescriptorPool(max: bounds.hot, calls: calls)
+        coldPool = cold.map { _ in DescriptorPool(max: bounds.cold, calls: calls) }
     }
 
     /// Makes the directory and its parents where they are missing, and syncs the parent, so that
     /// what is later synced inside cannot vanish with its name.
     package static func creating(
-        root: String, cold: String? = nil
+        root: String, cold: String? = nil, bounds: FileBounds = FileBounds()
     ) throws(StorageError) -> DirectoryFileSystem {
         var path = root.hasPrefix("/") ? "/" : ""
         for part in root.split(separator: "/") {
@@ -35,7 +46,16 @@ package final class DirectoryFileSystem: FileSystem {
             let system = DirectoryFileSystem(root: parent)
             if try system.makeDirectory(at: path) { try system.syncDirectory(".") }
         }
-        return DirectoryFileSystem(root: root, cold: cold)
+        return DirectoryFileSystem(root: root, cold: cold, bounds: bounds)
+    }
+
+    /// By disk.
+    package var openFiles: [(disk: String, reading: OpenFilesReading)] {
+        [("hot", hotPool.reading)] + (coldPool.map { [("cold", $0.reading)] } ?? [])
+    }
+
+    private func pool(of path: String) -> DescriptorPool {
+        if let coldPool, FileNames.isCold(path) { coldPool } else { hotPool }
     }
 
     /// A path for people and for the system's calls.
@@ -54,18 +74,18 @@ package final class DirectoryFileSystem: FileSystem {
             case .replace: O_RDWR | O_CREAT | O_TRUNC
             }
         let full = absolute(path)
-        let descriptor = SystemCall.retrying {
-            SystemCall.open(full, flags | O_CLOEXEC, permissions: 0o600)
-        }
         let isHot = !FileNames.isCold(path)
-        guard descriptor >= 0 else {
-            guard mode == .read, isHot, SystemCall.isUnreadable(errno) else {
-                throw SystemCall.error("open", full)
+        let pool = pool(of: path)
+        do throws(SystemFailure) {
+            let slot = try pool.open(full, flags, permissions: 0o600, isRead: mode == .read)
+            return DescriptorFile(
+                path: full, slot: slot, pool: pool, calls: calls, unreadableIsLost: isHot)
+        } catch {
+            guard mode == .read, isHot, SystemCall.isUnreadable(error.code) else {
+                throw SystemCall.error("open", full, code: error.code)
             }
-            throw SystemCall.readError(full, at: 0)
+            throw SystemCall.readError(full, at: 0, code: error.code)
         }
-        return DescriptorFile(
-            path: full, descriptor: descriptor, calls: calls, unreadableIsLost: isHot)
     }
 
     package func dropCached(_ path: String) {
@@ -101,14 +121,18 @@ package final class DirectoryFileSystem: FileSystem {
             "no rename goes from one disk to another")
         let full = absolute(path)
         let fullTarget = absolute(target)
-        guard SystemCall.rename(full, fullTarget) == 0 else {
-            throw SystemCall.error("rename to \(fullTarget)", full)
+        try pool(of: path).taking(full, to: fullTarget) { () throws(StorageError) in
+            guard SystemCall.rename(full, fullTarget) == 0 else {
+                throw SystemCall.error("rename to \(fullTarget)", full)
+            }
         }
     }
 
     package func remove(_ path: String) throws(StorageError) {
         let full = absolute(path)
-        guard unlink(full) == 0 else { throw SystemCall.error("remove", full) }
+        try pool(of: path).taking(full) { () throws(StorageError) in
+            guard unlink(full) == 0 else { throw SystemCall.error("remove", full) }
+        }
     }
 
     package func link(_ path: String, as target: String) throws(StorageError) {
@@ -130,15 +154,18 @@ package final class DirectoryFileSystem: FileSystem {
         // Nobody else can, since the directory above is outside; nor was it done for certain where
         // the directory was made before.
         guard let slash = cold.lastIndex(of: "/"), slash > cold.startIndex else { return }
-        try DirectoryFileSystem(root: String(cold[..<slash]), calls: calls).syncDirectory(".")
+        try DirectoryFileSystem(root: String(cold[..<slash]), bounds: bounds, calls: calls)
+            .syncDirectory(".")
     }
 
     package func syncDirectory(_ path: String) throws(StorageError) {
         let full = absolute(path)
-        let descriptor = SystemCall.retrying {
-            SystemCall.open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC, permissions: 0)
+        let descriptor: Int32
+        do throws(SystemFailure) {
+            descriptor = try pool(of: path).descriptor(full, O_RDONLY | O_DIRECTORY)
+        } catch {
+            throw SystemCall.error("open", full, code: error.code)
         }
-        guard descriptor >= 0 else { throw SystemCall.error("open", full) }
         defer { _ = calls.close(descriptor) }
         guard calls.syncDirectory(descriptor) == 0 else {
             throw .syncFailed(path: full, detail: SystemCall.message(errno))

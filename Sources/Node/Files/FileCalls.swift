@@ -6,9 +6,9 @@ internal import CFiles
     import Darwin
 #endif
 
-/// The system's calls under an open file, as the system answers them: -1 and `errno`, or a number
-/// of bytes that may be less than asked for. Values, so that a test can answer in the system's
-/// place: no disk gives an interrupted or a short call on demand.
+/// The system's calls that open a file, and those under an open one, as the system answers them: -1
+/// and `errno`, or a number of bytes that may be less than asked for. Values, so that a test can
+/// answer in the system's place: no disk gives an interrupted or a short call on demand.
 package struct FileCalls: Sendable {
     package typealias Read =
         @Sendable (
@@ -18,9 +18,12 @@ package struct FileCalls: Sendable {
         @Sendable (
             _ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int, _ offset: Int64
         ) -> Int
+    package typealias Open =
+        @Sendable (_ path: String, _ flags: Int32, _ permissions: UInt32) -> Int32
     package typealias Call = @Sendable (_ descriptor: Int32) -> Int32
     package typealias Resize = @Sendable (_ descriptor: Int32, _ size: Int64) -> Int32
 
+    package var open: Open = { SystemCall.open($0, $1, permissions: mode_t($2)) }
     package var read: Read = { pread($0, $1, $2, off_t($3)) }
     package var write: Write = { pwrite($0, $1, $2, off_t($3)) }
     package var truncate: Resize = { ftruncate($0, off_t($1)) }

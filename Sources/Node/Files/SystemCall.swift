@@ -42,20 +42,22 @@ enum SystemCall {
         #endif
     }
 
-    /// What `errno` says of an operation that just failed.
-    static func error(_ operation: String, _ path: String) -> StorageError {
-        let code = errno
-        return switch code {
+    /// What `errno`, or a code that was kept of it, says of an operation that failed.
+    static func error(
+        _ operation: String, _ path: String, code: Int32 = errno
+    ) -> StorageError {
+        switch code {
         case ENOENT: .notFound(path: path)
         case ENOSPC, EDQUOT: .diskFull(operation: operation, path: path)
         default: .failed(operation: operation, path: path, detail: message(code))
         }
     }
 
-    /// What `errno` says of a read that just failed, also of the one that opening is.
-    static func readError(_ path: String, at offset: UInt64) -> StorageError {
-        let code = errno
-        guard isUnreadable(code) else { return error("read", path) }
+    /// What it says of a read that failed, also of the one that opening is.
+    static func readError(
+        _ path: String, at offset: UInt64, code: Int32 = errno
+    ) -> StorageError {
+        guard isUnreadable(code) else { return error("read", path, code: code) }
         return .damaged(
             path: path, offset: offset, what: "the disk cannot read it: \(message(code))")
     }

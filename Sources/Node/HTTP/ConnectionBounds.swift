@@ -14,7 +14,7 @@ package struct ConnectionBounds: Hashable, Sendable {
     }
 
     /// - Parameter openFilesMax: what the process may have open. A quarter of that is left to files
-    ///   and peers.
+    ///   (`FileBounds`) and peers.
     package init(openFilesMax: Int) {
         let room = openFilesMax - openFilesMax / 4 - HTTPLimits.connectionsSpare
         max = Swift.max(HTTPLimits.connectionsSpare, min(room, HTTPLimits.connectionsMax))

@@ -32,6 +32,8 @@ package struct MetricGauges: Sendable {
     package var coldDiskFreeBytes: Int?
     /// nil where the system does not say.
     package var process: ProcessUse?
+    /// Of files that are only read, by disk.
+    package var openFiles: [(disk: String, reading: OpenFilesReading)] = []
     /// Names and whether they are up, ascending.
     package var peers: [(String, Bool)] = []
     /// The core's own gauges: name, help, value.
@@ -214,6 +216,7 @@ extension NodeMetrics {
         if let bytes = gauges.coldDiskFreeBytes {
             out.gauge("quipu_cold_disk_free_bytes", "Free on the cold disk.", bytes)
         }
+        openFiles(gauges.openFiles, &out)
         if let process = gauges.process {
             out.gauge("process_open_fds", "Files and sockets that are open.", process.openFiles)
             out.gauge("process_max_fds", "How many may be open.", process.openFilesMax)

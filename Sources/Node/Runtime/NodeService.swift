@@ -32,12 +32,15 @@ package enum NodeService {
         var logger = Logger(label: name, factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel.rawValue) ?? .info
         for warning in configuration.warnings { logger.warning("\(warning)") }
-        let openFilesMax = ProcessUse.raiseOpenFilesMax()
-        if let open = openFilesMax, open < ProcessUse.openFilesFew {
+        let openFilesMax = ProcessUse.raiseOpenFilesMax() ?? ProcessUse.openFilesUsual
+        let openFiles = FileBounds(openFilesMax: openFilesMax)
+        let connections = ConnectionBounds(openFilesMax: openFilesMax)
+        if openFilesMax < ProcessUse.openFilesFew {
             logger.warning(
                 """
-                this process may have only \(open) files open; a node with many tables needs more: \
-                raise the limit (ulimit -Hn, LimitNOFILE of a unit)
+                this process may have only \(openFilesMax) files open: of its tables \
+                \(openFiles.hot) stay open, the others are opened for each read, and it takes \
+                \(connections.max) connections; raise the limit (ulimit -Hn, LimitNOFILE of a unit)
                 """)
         }
         // A client that goes away while it is written to is an error of that write, not of the
@@ -48,11 +51,10 @@ package enum NodeService {
         let node = try await RunningNode.open(
             configuration, entry: entry,
             directory: dataDirectory ?? configuration.dataDirectory(of: entry.node),
-            acceptsLoss: acceptsLoss, group: group, logger: logger)
+            acceptsLoss: acceptsLoss, openFiles: openFiles, group: group, logger: logger)
         let server = HTTPServer(
             api: node.api, endpoint: entry.http, group: group,
-            bounds: ConnectionBounds(openFilesMax: openFilesMax ?? ProcessUse.openFilesUsual),
-            logger: logger,
+            bounds: connections, logger: logger,
             onListening: { [logger] port in
                 logger.notice("HTTP is listened to on \(entry.http.host):\(port)")
             })

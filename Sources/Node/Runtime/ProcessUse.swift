@@ -24,8 +24,8 @@ package struct ProcessUse: Hashable, Sendable {
         }
     }
 
-    /// Tables, history files and connections are open as long as they are there, and many systems
-    /// give a process `openFilesUsual` until it asks for more.
+    /// Connections are open as long as they are there, files while they are used (`FileBounds`),
+    /// and many systems give a process `openFilesUsual` until it asks for more.
     ///
     /// - Returns: what it may have open now; nil where the system does not say.
     package static func raiseOpenFilesMax() -> Int? {
@@ -39,9 +39,9 @@ package struct ProcessUse: Hashable, Sendable {
     }
 
     package static let openFilesUsual = 1024
-    /// A table for each tier of each of 1,900 time buckets, and all connections.
+    /// All connections, and a table for each tier of each of 1,900 time buckets.
     static let openFilesWanted = 1 << 17
-    /// Below, a node with years of tables may come to its bound.
+    /// Below, there is not room for all connections, nor for years of tables.
     package static let openFilesFew = 1 << 14
 
     static var openFilesLimit: rlimit? {

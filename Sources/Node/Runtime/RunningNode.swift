@@ -29,10 +29,12 @@ struct RunningNode: Sendable {
     /// the new generation is on disk.
     static func open(
         _ configuration: ClusterConfiguration, entry: ClusterConfiguration.NodeEntry,
-        directory: String, acceptsLoss: Bool = false, group: any EventLoopGroup, logger: Logger
+        directory: String, acceptsLoss: Bool = false, openFiles: FileBounds,
+        group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningNode {
         let cold = configuration.coldDirectory(of: entry.node)
-        let files = try DirectoryFileSystem.creating(root: directory, cold: cold)
+        let files = try DirectoryFileSystem.creating(
+            root: directory, cold: cold, bounds: openFiles)
         let lock = try DirectoryLock(root: directory)
         try Founding.verify(configuration, directory, files)
         let rules = try rules(
@@ -130,7 +132,7 @@ struct RunningNode: Sendable {
             sealer: BatchSealer(producer: drawHostID()),
             attributes: attributes, metrics: metrics, keeper: snapshots,
             state: state,
-            gauges: { gauges(runtime, attributes, parking, snapshots, free, coldWatch) })
+            gauges: { gauges(runtime, attributes, parking, snapshots, free, coldWatch, files) })
         let writer = LogWriter(fileSystem: files, cursor: start.recovered.cursor)
         let handed = OneShot(start)
         let seed = UInt64.random(in: .min ... .max)
@@ -204,7 +206,8 @@ struct RunningNode: Sendable {
 
     private static func gauges(
         _ runtime: NodeRuntime, _ attributes: AttributeService, _ parking: ParkingService,
-        _ snapshots: SnapshotService, _ free: FreeDisk, _ cold: ColdWatch?
+        _ snapshots: SnapshotService, _ free: FreeDisk, _ cold: ColdWatch?,
+        _ files: DirectoryFileSystem
     ) -> MetricGauges {
         var gauges = MetricGauges()
         gauges.inboxWaiting = runtime.inbox.waiting
@@ -218,6 +221,7 @@ struct RunningNode: Sendable {
         gauges.diskFreeBytes = free.bytes
         gauges.process = ProcessUse.now
         gauges.coldDiskFreeBytes = cold?.free.bytes
+        gauges.openFiles = files.openFiles
         return gauges
     }
 

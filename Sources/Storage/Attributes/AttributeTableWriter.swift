@@ -57,6 +57,7 @@ package struct AttributeTableWriter {
         try AttributeTable(file, id: id, as: draft).verify()
         let path = FileNames.attributes(id)
         try fileSystem.rename(draft, to: path)
+        file.endWriting()
         try fileSystem.syncDirectory(FileNames.attributeDirectory)
         return try AttributeTable(file, id: id, as: path)
     }

@@ -111,6 +111,7 @@ package final class TableCompaction: Sendable {
         try cursor.table.check(cursor.statistics)
         try fileSystem.rename(draft, to: path)
         work.isNamed = true
+        file.endWriting()
         if fault != .leavesUnsynced {
             try fileSystem.syncDirectory(destination.location.directory)
         }

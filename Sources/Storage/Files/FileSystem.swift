@@ -42,11 +42,15 @@ package protocol StoredFile: AnyObject, Sendable {
     func reserve(through end: UInt64)
     /// Gives back the room behind the end.
     func releaseReserve()
+    /// Nothing is written to it from here on, nor synced: it may be closed while nobody reads. A
+    /// wish, and no promise of durability.
+    func endWriting()
 }
 
 extension StoredFile {
     package func reserve(through end: UInt64) {}
     package func releaseReserve() {}
+    package func endWriting() {}
 }
 
 package enum OpenMode: Sendable {

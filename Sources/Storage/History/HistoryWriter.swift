@@ -96,6 +96,7 @@ struct HistoryWriter {
         }
         let path = FileNames.history(plan.id)
         try fileSystem.rename(draft, to: path)
+        file.endWriting()
         try fileSystem.syncDirectory(FileNames.historyDirectory)
         return try HistoryHandle.open(file, id: plan.id, as: path)
     }

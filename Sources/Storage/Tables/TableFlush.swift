@@ -149,6 +149,7 @@ struct TableFlush {
         for draft in drafts {
             let path = FileNames.table(draft.id)
             try fileSystem.rename(draft.path, to: path)
+            draft.file.endWriting()
             handles.append(
                 try TableHandle.open(draft.file, id: draft.id, as: path, options: options))
         }
