@@ -19,6 +19,9 @@ package final class NodeRuntime: Sendable {
     /// Jobs that somebody waits for, and those of the background, on threads of their own.
     private let reads: WorkerPool
     private let files: WorkerPool
+    /// The same of those that ask anything of the cold disk.
+    private let coldReads: WorkerPool
+    private let coldFiles: WorkerPool
     private let runner: StorageRunner
     private let peers: any PeerSending
     private let metrics: NodeMetrics
@@ -57,14 +60,22 @@ package final class NodeRuntime: Sendable {
         files = WorkerPool(
             name: "files", threads: RuntimeLimits.fileThreads,
             queueMax: RuntimeLimits.storageJobsMax, standing: .bulk)
+        coldReads = WorkerPool(
+            name: "cold-reads", threads: RuntimeLimits.coldReadThreads,
+            queueMax: RuntimeLimits.coldReadsMax, standing: .prompt)
+        coldFiles = WorkerPool(
+            name: "cold-files", threads: RuntimeLimits.coldFileThreads,
+            queueMax: RuntimeLimits.storageJobsMax, standing: .bulk)
     }
 
     /// Storage jobs that no thread has taken yet.
-    package var storageJobsWaiting: Int { reads.waiting + files.waiting }
+    package var storageJobsWaiting: Int { pools.reduce(0) { $0 + $1.waiting } }
+
+    private var pools: [WorkerPool] { [reads, files, coldReads, coldFiles] }
 
     /// What is known of its queues.
     package var queues: [QueueReading] {
-        (inbox.meters + [reads.meter, files.meter]).map(\.reading) + [replies.reading]
+        (inbox.meters + pools.map(\.meter)).map(\.reading) + [replies.reading]
     }
 
     /// Starts the log and the core. `make` builds the machine on the thread that will own it.
@@ -131,7 +142,10 @@ package final class NodeRuntime: Sendable {
         let hasEnded: Bool? = ended.wait(until: deadline) { $0 ? true : nil }
         if hasEnded == nil { logger.warning("the core did not end in time") }
         if !log.stop(by: deadline) { logger.warning("the log was not closed in time") }
-        let haveEnded = [reads.stop(by: deadline), files.stop(by: deadline)]
+        var haveEnded = [reads.stop(by: deadline), files.stop(by: deadline)]
+        // Those pass jobs on to these.
+        let coldDeadline = min(deadline, SystemClock.monotonic + RuntimeLimits.coldStopMax)
+        haveEnded += [coldReads.stop(by: coldDeadline), coldFiles.stop(by: coldDeadline)]
         if haveEnded.contains(false) { logger.warning("file jobs did not end in time") }
         replies.closeAll()
     }
@@ -268,15 +282,38 @@ extension NodeRuntime {
 
     private func run(_ id: JobID, _ job: StorageJob) {
         let isTaken = (job.isAwaited ? reads : files).submit { [self] in
-            let began = SystemClock.monotonic
-            let result = runner.run(job)
-            metrics.storageJob.observe(SystemClock.monotonic - began)
-            // Whether the process can go on after an error the core knows: not every disk that
-            // fails is the one that its promises rest on.
-            if case .failure(let error) = result { logger.error("storage: \(error)") }
-            inbox.post(.input(.completed(id, result)))
+            // Asked here, since to ask takes longer than the core has.
+            if job.touchesCold { passOn(id, job) } else { perform(id, job) }
         }
         precondition(isTaken, "more than \(RuntimeLimits.storageJobsMax) storage jobs wait")
+    }
+
+    /// Commits, flushes and reads of what is hot go on while the cold disk hangs.
+    private func passOn(_ id: JobID, _ job: StorageJob) {
+        let isTaken = (job.isAwaited ? coldReads : coldFiles).submit { [self] in
+            perform(id, job)
+        }
+        guard !isTaken else { return }
+        complete(
+            id,
+            .failure(
+                .failed(
+                    operation: "read", path: FileNames.coldDirectory,
+                    detail: "\(RuntimeLimits.coldReadsMax) reads of the cold disk wait already")))
+    }
+
+    private func perform(_ id: JobID, _ job: StorageJob) {
+        let began = SystemClock.monotonic
+        let result = runner.run(job)
+        metrics.storageJob.observe(SystemClock.monotonic - began)
+        complete(id, result)
+    }
+
+    /// Whether the process can go on after an error the core knows: not every disk that fails is
+    /// the one that its promises rest on.
+    private func complete(_ id: JobID, _ result: Result<StorageResult, StorageError>) {
+        if case .failure(let error) = result { logger.error("storage: \(error)") }
+        inbox.post(.input(.completed(id, result)))
     }
 
     private func logDid(_ event: LogThread.Event) {

@@ -8,6 +8,10 @@
 ///     log thread ─┼──────────────▶ one thread ─┼─▶ storage pool: tables, manifest, reads
 ///     file threads┘   (batches)                └─▶ ReplyBook: whoever waits for an answer
 ///
+/// The storage pool is four: what somebody waits for has threads of its own, and so has what asks
+/// anything of the cold disk. No order is kept between jobs that are under way: the core asks for
+/// the second of two when it has the first one's result.
+///
 /// ## One thread, one inbox
 ///
 /// Exactly one thread holds the core, takes *all* inputs that have gathered, runs the machine over
@@ -56,6 +60,14 @@ package enum RuntimeLimits {
     /// Threads for what somebody waits for, and for what is written in the background.
     package static let readThreads = 2
     package static let fileThreads = 2
+    /// Beside them, for what asks anything of the cold disk: a mount that hangs holds no others.
+    package static let coldReadThreads = 2
+    package static let coldFileThreads = 1
+    /// Reads of the cold disk that may wait; one more fails.
+    package static let coldReadsMax = 1024
+    /// How long a stop waits for them: a read has nobody to wait for it, and a draft does not
+    /// count.
+    package static let coldStopMax: Duration = .seconds(2)
     /// Questions for the keys of an attribute's value that may wait.
     package static let catalogPassesMax = 8
     /// How long after its deadline a request that the core forgot is ended by the shell.

@@ -94,7 +94,8 @@ extension TableHandle {
         meta.partitions.contains(partition) && filter.mayHold(hash)
     }
 
-    private func mayHold(_ query: SeriesQuery) -> Bool {
+    /// False where it certainly has no row of a query.
+    func mayHold(_ query: SeriesQuery) -> Bool {
         query.windows.overlaps(meta.firstWindow, meta.lastWindow)
             && ByteOrder.compare(query.key, meta.firstKey) >= 0
             && ByteOrder.compare(query.key, meta.lastKey) <= 0
