@@ -117,6 +117,8 @@ package struct NodeView: Sendable {
     package var memtableCells: Int
     package var tables: Int
     package var tableBytes: UInt64
+    /// Of those bytes, what may be stored twice.
+    package var space: SpaceUse
     /// Of memory, for their indexes and filters.
     package var tableIndexBytes: Int
     /// Of those, what lies on the cold disk.
@@ -163,7 +165,7 @@ extension NodeMachine {
             memtableBytesMax: configuration.heldBytesMax, scanBytes: scanBytes,
             historyBytes: forgetting.files.reduce(0) { $0 + $1.memoryBytes },
             memtableCells: memtable.cells, tables: tables.count,
-            tableBytes: tables.reduce(0) { $0 + $1.meta.size },
+            tableBytes: tables.reduce(0) { $0 + $1.meta.size }, space: SpaceUse(tables.map(\.meta)),
             tableIndexBytes: tables.reduce(0) { $0 + $1.indexBytes }, coldTables: cold.count,
             coldTableBytes: cold.reduce(0) { $0 + $1.meta.size }, load: load,
             tableCells: tables.reduce(0) { $0 + $1.meta.cells }, batches: index.count,

@@ -275,6 +275,29 @@ import Wire
         #expect(Set(families).count == families.count)
     }
 
+    @Test("What flushes and compactions wrote is told by what flushes wrote, and what lies twice")
+    func amplification() {
+        func percents(_ counted: Counters, _ sizes: [UInt64]) -> [String: Int] {
+            var gauges = MetricGauges()
+            let tables = sizes.enumerated().map {
+                TableMeta(id: UInt64($0.offset) + 1, bucket: 0, size: $0.element)
+            }
+            gauges.addCompactions(counted, SpaceUse(tables))
+            return Dictionary(uniqueKeysWithValues: gauges.core.map { ($0.name, $0.value) })
+        }
+        var counted = Counters()
+        #expect(
+            percents(counted, []) == [
+                "quipu_write_amplification_percent": 100, "quipu_space_amplification_percent": 100,
+            ])
+        counted.flushedBytes = 200
+        counted.compactionBytesWritten = 500
+        #expect(
+            percents(counted, [200, 50]) == [
+                "quipu_write_amplification_percent": 350, "quipu_space_amplification_percent": 125,
+            ])
+    }
+
     @Test("A process knows what it has open, and may have more open than it was given")
     func processUse() throws {
         let most = try #require(ProcessUse.raiseOpenFilesMax())

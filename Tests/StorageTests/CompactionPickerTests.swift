@@ -52,6 +52,7 @@ import Testing
             guard total <= limits.bytesMax else { continue }
             let greatest = members.map(\.size).max() ?? 0
             #expect(total * 10 <= greatest * 13, "\(members.map(\.size))")
+            #expect(SpaceUse(members).amplificationPercent <= 130)
         }
         checkFew(tables, limits)
     }
@@ -184,6 +185,28 @@ import Testing
                 #expect(uneven <= 6 + 12, "\(flushes) flushes, \(shared) % shared: \(uneven)")
             }
         }
+    }
+
+    @Test("space amplification: what tables take, by the greatest of each bucket and disk")
+    func spaceAmplification() {
+        #expect(SpaceUse([]).amplificationPercent == 100)
+        var tables = [Self.table(1, size: 1000)]
+        #expect(SpaceUse(tables).amplificationPercent == 100)
+        tables += [Self.table(2, size: 250), Self.table(3, size: 250)]
+        #expect(SpaceUse(tables).amplificationPercent == 150)
+        // Each bucket for itself: what is large in one hides nothing of another.
+        tables += [Self.table(4, bucket: 1, size: 10), Self.table(5, bucket: 1, size: 10)]
+        let use = SpaceUse(tables)
+        #expect(use.bytes == 1520 && use.leastBytes == 1010)
+        #expect(use.amplificationPercent == 150)
+        // Days and hours are not merged, nor are two disks.
+        tables = [
+            Self.table(1, size: 100), TableMeta(id: 2, granularity: .day, bucket: 0, size: 60),
+            TableMeta(id: 3, bucket: 0, size: 40, location: .cold),
+        ]
+        #expect(SpaceUse(tables).amplificationPercent == 100)
+        tables = (1...3).map { Self.table($0, size: .max / 4) }
+        #expect(SpaceUse(tables).amplificationPercent == 300)
     }
 
     @Test("tiers: four times as large is one higher")

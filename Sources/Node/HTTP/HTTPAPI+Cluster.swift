@@ -314,7 +314,7 @@ extension HTTPAPI {
                 HTTPAPI.coreGauges(view) + HTTPAPI.tableGauges(view) + HTTPAPI.logGauges(view)
             gauges.audit = HTTPAPI.auditGauges(view)
             gauges.addReads(view.counters)
-            gauges.addCompactions(view.counters)
+            gauges.addCompactions(view.counters, view.space)
             gauges.addScrub(view)
             gauges.addLetters(view)
             gauges.addMemory(view)

@@ -1,8 +1,9 @@
 package import NodeCore
+package import Storage
 
 extension MetricGauges {
-    /// What flushes and compactions wrote since the start.
-    package mutating func addCompactions(_ counted: Counters) {
+    /// What flushes and compactions wrote since the start, and how tables lie now.
+    package mutating func addCompactions(_ counted: Counters, _ space: SpaceUse) {
         counters += [
             (
                 "quipu_flushed_bytes_total", "Bytes of tables that flushes wrote.",
@@ -47,6 +48,12 @@ extension MetricGauges {
                     : Int(
                         clamping: (counted.flushedBytes + counted.compactionBytesWritten) * 100
                             / counted.flushedBytes)
+            ))
+        core.append(
+            (
+                "quipu_space_amplification_percent",
+                "What tables take, in percent of the greatest table of each bucket: at most.",
+                space.amplificationPercent
             ))
     }
 }
