@@ -102,14 +102,14 @@ private final class HangingCold: FileSystem {
 
 /// A cold disk that hangs holds threads of its own and no others.
 @Suite("Threads of the cold disk") struct ColdThreadTests {
-    private static let options = {
+    static let options = {
         var options = StorageOptions(digestKey: SipKey(low: 1, high: 2))
         options.hasColdTier = true
         return options
     }()
-    private static let partition = PartitionID(0)
+    static let partition = PartitionID(0)
     private static let partitions = PartitionSet([partition])
-    private static let key = Array("key".utf8)
+    static let key = Array("key".utf8)
     /// Of the cold table; the hot one's come later.
     private static let coldWindow: Int64 = 20_000_000
     private static let hotWindow: Int64 = 24_000_000
@@ -207,7 +207,8 @@ private final class HangingCold: FileSystem {
         }
     }
 
-    private static func frozen(at window: Int64) throws -> FrozenMemtable {
+    /// One cell.
+    static func frozen(at window: Int64) throws -> FrozenMemtable {
         var writer = SliceWriter()
         key.withUnsafeBytes { key in
             Array("view".utf8).withUnsafeBytes {

@@ -339,6 +339,49 @@ import Testing
         #expect(fixture.counted.now.live == 0 && fixture.hot.open == 0)
     }
 
+    @Test("tables that a store flushed and merged are closed, and read, as those of its start are")
+    func tables() throws {
+        let fixture = try Fixture(hot: 2, names: [])
+        let options = ColdThreadTests.options
+        _ = try Recovery.open(fixture.files, options: options) { _, _ in }
+        let runner = StorageRunner(fileSystem: fixture.files, options: options)
+        let query = SeriesQuery(
+            partition: ColdThreadTests.partition, key: ColdThreadTests.key)
+        func rows(_ tables: [TableHandle]) throws -> Int {
+            let job = StorageJob.series(query, TableSnapshot(tables: tables), base: [])
+            guard case .rows(let rows) = try runner.run(job).get() else { return 0 }
+            return rows.count
+        }
+        do {
+            var tables: [TableHandle] = []
+            for number in 1...6 {
+                let frozen = try ColdThreadTests.frozen(at: 24_000_000 + Int64(number))
+                let job = StorageJob.writeTables(frozen, firstID: UInt64(number))
+                guard case .tables(let written) = try runner.run(job).get() else { continue }
+                tables += written
+            }
+            #expect(tables.count == 6)
+            #expect(fixture.hot.open == 2 && fixture.counted.now.live == 2)
+            #expect(try rows(tables) == 6)
+            let merge = TableCompaction(tables, id: 7)
+            var merged: TableHandle?
+            while merged == nil {
+                guard
+                    case .compacting(_, let table) = try runner.run(.compact(merge, bytes: 1 << 20))
+                        .get()
+                else { break }
+                merged = table
+            }
+            let paths = tables.map(\.meta.path)
+            #expect(try runner.run(.removeTables(paths)).get() == .removed)
+            // Who took a snapshot before reads on.
+            #expect(try rows(tables) == 6)
+            let whole = try #require(merged)
+            #expect(try rows([whole]) == 6)
+        }
+        #expect(fixture.counted.now.live == 0 && fixture.hot.open == 0)
+    }
+
     @Test("a draft whose name goes while it is written stays readable and does not count")
     func removedDraft() throws {
         let fixture = try Fixture(hot: 1, names: ["b"])
