@@ -34,6 +34,7 @@ final class DescriptorPool: Sendable {
 
     private let table: Mutex<DescriptorTable>
     private let calls: FileCalls
+    private let closesLater: Bool
 
     /// What is closed for one file, when the system has no descriptor left, another thread may take
     /// before this one.
@@ -41,7 +42,10 @@ final class DescriptorPool: Sendable {
 
     /// - Parameter max: descriptors of files that are only read, but for those that are in use and
     ///   those whose name is gone.
-    init(max: Int, calls: FileCalls) {
+    /// - Parameter closesLater: the last reference to a file may go on any thread, and on a disk
+    ///   that hangs even to close takes for ever: whoever opens or removes a file next, closes it.
+    init(max: Int, calls: FileCalls, closesLater: Bool = false) {
+        self.closesLater = closesLater
         table = Mutex(DescriptorTable(max: max))
         self.calls = calls
     }
@@ -102,7 +106,8 @@ final class DescriptorPool: Sendable {
 
     /// The last reference to the file goes.
     func end(_ slot: DescriptorSlot) {
-        if let descriptor = table.withLock({ $0.end(slot) }) { _ = calls.close(descriptor) }
+        let descriptor = table.withLock { $0.end(slot, isLater: closesLater) }
+        if let descriptor { _ = calls.close(descriptor) }
     }
 
     /// The file's descriptor, open until the slot's `leave`.
@@ -183,7 +188,10 @@ final class DescriptorPool: Sendable {
     ) throws(StorageError) {
         let files = table.withLock { $0.beginTaking([path] + (target.map { [$0] } ?? [])) }
         let held = files.filter { hold($0) }
-        defer { for slot in held { slot.leave() } }
+        defer {
+            for slot in held { slot.leave() }
+            close(table.withLock { $0.takeLeftovers() })
+        }
         do throws(StorageError) {
             try body()
         } catch {

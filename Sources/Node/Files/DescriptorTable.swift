@@ -48,6 +48,8 @@ struct DescriptorTable {
     /// Shared and open.
     private var ring: [DescriptorSlot] = []
     private var hand = 0
+    /// Of files that nobody refers to, to be closed by who comes next; they count.
+    private var leftovers: [Int32] = []
     /// Names that are being taken from files now.
     private var leaving: [String: Int] = [:]
 
@@ -63,7 +65,14 @@ struct DescriptorTable {
     /// Room for one more, which counts from here on; with what is to be closed for it.
     mutating func reserve() -> [Int32] {
         open += 1
-        return shrink()
+        return takeLeftovers() + shrink()
+    }
+
+    /// To be closed.
+    mutating func takeLeftovers() -> [Int32] {
+        defer { leftovers.removeAll() }
+        open -= leftovers.count
+        return leftovers
     }
 
     /// What was reserved was not opened.
@@ -161,8 +170,8 @@ struct DescriptorTable {
         return descriptor
     }
 
-    /// The last reference goes. What is to be closed.
-    mutating func end(_ slot: DescriptorSlot) -> Int32? {
+    /// The last reference goes. What is to be closed: now, or with `isLater` by who comes next.
+    mutating func end(_ slot: DescriptorSlot, isLater: Bool) -> Int32? {
         guard let entry = entries.removeValue(forKey: ObjectIdentifier(slot)) else {
             preconditionFailure("a file ends once")
         }
@@ -175,7 +184,10 @@ struct DescriptorTable {
             removeFromRing(place)
         case .apart(isCounted: true): open -= 1
         }
-        return descriptor
+        guard isLater, let descriptor else { return descriptor }
+        open += 1
+        leftovers.append(descriptor)
+        return nil
     }
 
     private mutating func forget(_ slot: DescriptorSlot, at path: String) {

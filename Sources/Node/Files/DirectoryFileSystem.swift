@@ -31,7 +31,9 @@ package final class DirectoryFileSystem: FileSystem {
         self.bounds = bounds
         self.calls = calls
         hotPool = DescriptorPool(max: bounds.hot, calls: calls)
-        coldPool = cold.map { _ in DescriptorPool(max: bounds.cold, calls: calls) }
+        coldPool = cold.map { _ in
+            DescriptorPool(max: bounds.cold, calls: calls, closesLater: true)
+        }
     }
 
     /// Makes the directory and its parents where they are missing, and syncs the parent, so that
