@@ -14,8 +14,8 @@ extension StorageJob {
             compaction.destination.location == .cold || compaction.inputs.contains(where: \.isCold)
         case .removeTables(let paths):
             paths.contains { FileNames.isCold($0) }
-        case .verify(let files):
-            files.contains(where: \.isCold)
+        case .verify(let verification, _):
+            verification.file.isCold
         case .copyCells(let tables, _, let cursor):
             // A piece goes on in the next tables where the first has too little.
             tables.dropFirst(Int(cursor.file)).contains(where: \.isCold)
