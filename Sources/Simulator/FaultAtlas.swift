@@ -30,7 +30,9 @@ package struct FaultAtlas: Sendable {
         // After all else was checked.
         case .lies: FaultAtlas(kind: .climate, touchedMax: 1, isWithinBudget: true)
         case .tornJobs: FaultAtlas(kind: .climate, touchedMax: 1, isWithinBudget: true)
-        case .crashes, .wipes, .oldDisks, .rot, .pauses, .cuts, .slowLinks, .slowNodes:
+        // What is misread must change nothing at all.
+        case .misreads: FaultAtlas(kind: .climate, touchedMax: nil, isWithinBudget: true)
+        case .crashes, .wipes, .oldDisks, .rot, .unreadable, .pauses, .cuts, .slowLinks, .slowNodes:
             FaultAtlas(kind: .act, touchedMax: 1, isWithinBudget: true)
         case .partialCuts, .swizzles, .killAll, .catastrophe:
             FaultAtlas(kind: .act, touchedMax: nil, isWithinBudget: false)
@@ -43,8 +45,12 @@ package struct FaultAtlas: Sendable {
         }
     }
 
-    /// Classes that a seed draws from. A catastrophe comes with the budget that it breaks.
-    package static let drawn = FaultClass.allCases.filter { $0 != .catastrophe }
+    /// Classes that no seed draws: a catastrophe comes with the budget that it breaks, a sector
+    /// that cannot be read with rot, and misreads are everywhere.
+    package static let accompanying: Set<FaultClass> = [.catastrophe, .unreadable, .misreads]
+
+    /// Classes that a seed draws from.
+    package static let drawn = FaultClass.allCases.filter { !accompanying.contains($0) }
 }
 
 /// How much may be broken at once, and so what is promised meanwhile.

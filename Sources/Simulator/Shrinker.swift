@@ -26,7 +26,9 @@ package struct Shrinker {
 
     /// The smallest schedule that was found.
     package mutating func shrink() -> (run: SeedRun, schedule: FaultSchedule) {
-        for fault in best.swarm.faults where !schedule.without.contains(fault) {
+        // Planted bugs meet neither.
+        let readings: [FaultClass] = mutant == nil ? [.misreads, .unreadable] : []
+        for fault in best.swarm.faults + readings where !schedule.without.contains(fault) {
             var smaller = schedule
             smaller.without.insert(fault)
             attempt(smaller)

@@ -60,6 +60,12 @@ package enum SimulatorLimits {
     package static let shrunkMax = 3
     /// Lines of history that a failure shows.
     package static let historyMax = 60
+    /// Rot that takes a sector instead: one of so many. 1 would leave no other rot.
+    static let unreadableOneIn = 2
+    /// Jobs and starts in which a read goes wrong: one of so many.
+    static let misreadOneIn = 6
+    /// Of one of them, the reads among which it is.
+    static let misreadReadsMax = 24
     /// Seeds of one command.
     package static let runsMax = 10_000_000
 }

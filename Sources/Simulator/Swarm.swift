@@ -48,6 +48,11 @@ package enum FaultClass: String, CaseIterable, Hashable, Comparable, Sendable {
     /// A log, a table or a manifest changes while its node is down: a flipped bit, a hole, a file
     /// that is gone.
     case rot
+    /// In the place of every other rot: a sector of a table, a history file or a log cannot be read
+    /// any more.
+    case unreadable
+    /// In all seeds: a read of a file that is whole finds a bit flipped, once.
+    case misreads
     /// Beyond the budget: several disks lost at once, or all nodes but one.
     case catastrophe
 
@@ -249,7 +254,9 @@ package struct Swarm: Sendable, CustomStringConvertible {
                 pauseMax = .seconds(60)
                 faultInterval = .seconds(5)
                 chaos = .seconds(75)
-            case .tornJobs, .rogues, .failedSyncs, .lies, .zombies, .lateRetries: break
+            case .tornJobs, .rogues, .failedSyncs, .lies, .zombies, .lateRetries, .unreadable,
+                .misreads:
+                break
             }
         }
     }

@@ -42,7 +42,7 @@ struct BudgetTests {
             }
             if entry.isWithinBudget, entry.kind == .act { #expect(entry.touchedMax == 1) }
         }
-        #expect(!FaultAtlas.drawn.contains(.catastrophe))
+        #expect(FaultAtlas.accompanying.isDisjoint(with: FaultAtlas.drawn))
     }
 
     @Test("leaves a cluster available: who retries gets through, unless a bug forbids it")

@@ -137,6 +137,28 @@ import Testing
         #expect(seen == [["a/f"], ["b/f"], ["a/f", "b/f"]])
     }
 
+    @Test("a misread comes once, after so many reads, and only of files that were there")
+    func misreadOnce() throws {
+        let files = MemoryFileSystem()
+        try files.createDirectory(FileNames.logDirectory)
+        let bytes: [UInt8] = [1, 2, 3, 4]
+        let (old, new) = (FileNames.log(1), FileNames.log(2))
+        files.overwrite(old, with: bytes)
+        files.overwrite(FileNames.coldOwner, with: bytes)
+        files.misreadOnce(after: 1, bit: 32 + 9)
+        files.overwrite(new, with: bytes)
+        for path in [new, FileNames.coldOwner, old] {
+            #expect(try files.readAll(path) == bytes)
+        }
+        #expect(!files.takeMisread())
+        #expect(try files.readAll(old) == [1, 0, 3, 4])
+        #expect(try files.readAll(old) == bytes)
+        #expect(files.takeMisread() && !files.takeMisread())
+        files.misreadOnce(after: 0, bit: 0)
+        files.clearFaults()
+        #expect(try files.readAll(old) == bytes)
+    }
+
     @Test("a full disk refuses growth, not overwriting")
     func capacity() throws {
         let files = MemoryFileSystem()

@@ -168,6 +168,9 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case recovering
     case oldDisk = "old-disk"
     case rot
+    case sectorUnreadable = "sector-unreadable"
+    /// A bit of a read was flipped, and nobody noticed.
+    case misread
     case quarantined
     case condemned
     /// History left memory and the log.

@@ -8,7 +8,7 @@ extension VirtualCluster {
     /// Nodes compare themselves all the time; what they report without a lie is a false alarm.
     func checkFinding(_ report: Report, of node: VirtualNode) throws(Violation) {
         // A file that rots is found, and is nobody else's fault.
-        if case .damaged = report, node.isRotten { return }
+        if case .damaged = report, node.maySeeRot { return }
         guard let lie = checks.lie else {
             throw Violation("L6", "\(node.id) reports \(report), and nothing was damaged")
         }

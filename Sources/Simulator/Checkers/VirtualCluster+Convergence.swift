@@ -126,6 +126,11 @@ extension VirtualCluster {
             guard audit.up == names else {
                 return Violation("L1", "\(node.id) does not see who is up")
             }
+            if node.isRotten {
+                // No later start or edit may tell that a file was replaced.
+                let core = process.core
+                node.forgetRot(unlessListed: core.tablePaths + core.historyFiles.map(\.path))
+            }
             guard !node.isRotten else {
                 return Violation("L6", "\(node.id) has not found what rotted on its disk")
             }

@@ -127,6 +127,7 @@ extension VirtualCluster {
         let held = core.heldRows(query)
         let job = StorageJob.series(query, held.snapshot, base: held.rows)
         guard case .success(.rows(let rows)) = process.runner.run(job) else {
+            guard node.droppedRot == nil else { return }
             throw Violation("S2", "\(node.id) cannot read \(query)")
         }
         // Files have any form that the floor allows: by what is shown of them they are compared.

@@ -96,9 +96,10 @@ extension VirtualCluster {
         of manifest: ManifestState, _ node: VirtualNode
     ) throws(Violation) -> [BatchID: Husk] {
         var husks: [BatchID: Husk] = [:]
+        let disk = node.isRotten ? node.disk.readable() : node.disk
         for meta in manifest.history {
             do throws(StorageError) {
-                try HistoryHandle.open(meta, in: node.disk).forEachHusk { husk in
+                try HistoryHandle.open(meta, in: disk).forEachHusk { husk in
                     if husks[husk.header.id] == nil {
                         husks[husk.header.id] = husk
                     } else {
@@ -159,7 +160,8 @@ extension VirtualCluster {
         let homes = node.shadow.archivedHomes
         // An edit may be on the disk whose completion is still on its way to the core.
         guard core.forgotten == node.shadow.base else { return }
-        guard !homes.isEmpty else { return }
+        // What cannot be read is an error to whoever asks, until it is found and set aside.
+        guard !homes.isEmpty, !node.maySeeRot else { return }
         let id = homes[trace.events % homes.count]
         guard let hash = node.shadow.archivedHash(id), let made = ledger.record(id, hash) else {
             return

@@ -104,7 +104,9 @@ extension VirtualCluster {
         if isTorn { failSoon(node, within: 16) }
         // Few of the steps of a move sync anything.
         maybeFailSync(node, 1, in: work.isOfColdDisk ? 3 : 20)
+        if !isTorn { maybeMisread(node) }
         let result = process.runner.run(work)
+        noteMisread(node)
         log("\(node.id) ran \(Describe.job(work)): \(Describe.result(result))")
         if isTorn {
             crash(node, "in the middle of a job", isPowerCut: true)

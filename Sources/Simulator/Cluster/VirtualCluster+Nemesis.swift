@@ -42,7 +42,7 @@ extension VirtualCluster {
         case .diskFull: fillDisk(node)
         case .bursts: burst(node)
         case .tornJobs, .loss, .duplication, .delay, .slowDisks, .rogues, .skew, .failedSyncs,
-            .lies, .zombies, .lateRetries, .catastrophe:
+            .lies, .zombies, .lateRetries, .catastrophe, .unreadable, .misreads:
             break
         }
     }

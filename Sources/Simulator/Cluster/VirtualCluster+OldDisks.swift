@@ -20,15 +20,27 @@ enum Rot: Equatable {
     /// A start sees it, or peers do.
     case log, manifest
     /// Perhaps seen only when it is read.
-    case table(String)
+    case table(String), history(String)
+
+    /// Of a file that a compaction or a merge may replace before anyone sees it.
+    var path: String? {
+        switch self {
+        case .log, .manifest: nil
+        case .table(let path), .history(let path): path
+        }
+    }
 }
 
 extension VirtualNode {
     /// A table may have been replaced by a compaction whose edit was on the disk, and whose
     /// completion was not heard of any more: then a start removes it.
     func forgetRotOfUnlisted(_ manifest: ManifestState) {
-        guard case .table(let path) = rot, !manifest.tables.contains(where: { $0.path == path })
-        else { return }
+        forgetRot(unlessListed: manifest.tables.map(\.path) + manifest.history.map(\.path))
+    }
+
+    /// - Parameter paths: of the tables and history files that count.
+    func forgetRot(unlessListed paths: @autoclosure () -> [String]) {
+        guard let path = rot?.path, !paths().contains(path) else { return }
         rot = nil
         droppedRot = path
     }
@@ -125,7 +137,7 @@ extension VirtualCluster {
 
     /// The process ends, and before it starts again something on its disk changes.
     func rot(_ node: VirtualNode) throws(Violation) {
-        guard mayLoseData else { return }
+        guard mayLoseData, try !loseSector(node) else { return }
         let choice = nemesisRandom.below(4)
         let position = choice < 2 ? try rememberedRecord(node) : nil
         let tables = (node.process?.core.tablePaths ?? []).sorted()
@@ -165,7 +177,7 @@ extension VirtualCluster {
     }
 
     /// A record that every other disk knows to be on this one.
-    private func rememberedRecord(_ node: VirtualNode) throws(Violation) -> LogPosition? {
+    func rememberedRecord(_ node: VirtualNode) throws(Violation) -> LogPosition? {
         var last = LSN(.max)
         for other in nodes where other.index != node.index {
             let standing = other.shadow.standing(of: node.id)
@@ -231,7 +243,7 @@ extension VirtualCluster {
 
     /// A node found its data wrong while it ran.
     func condemn(_ reason: String, _ node: VirtualNode) throws(Violation) {
-        guard node.isRotten || isConfession(reason, of: node) else {
+        guard node.maySeeRot || isConfession(reason, of: node) else {
             throw Violation("L6", "\(node.id) condemns healthy data: \(reason)")
         }
         checks.hit(.condemned)

@@ -16,7 +16,7 @@ extension VirtualCluster {
         case .coldDiskFailed(let what): try noteColdFailure(what, of: node)
         case .compactionFailed(let what):
             // What rots is found by whoever reads it.
-            guard node.isRotten || checks.lie?.node == node.index else {
+            guard node.maySeeRot || checks.lie?.node == node.index else {
                 throw Violation("S4", "\(node.id) cannot compact on a healthy disk: \(what)")
             }
         case .drivenOn: checks.hit(.drivenOn)

@@ -42,7 +42,7 @@ extension VirtualCluster {
         node.droppedRot = nil
         let wasSetAside = try isSentenceCarriedOut(on: node)
         let isTorn = tearsNext(node, 1, in: 6)
-        if isTorn { failSoon(node, within: 40) }
+        if isTorn { failSoon(node, within: 40) } else { maybeMisread(node) }
         maybeFailSync(node, 1, in: 10)
         let opened: NodeStart
         do throws(StorageError) {
@@ -51,6 +51,7 @@ extension VirtualCluster {
                 options: storageOptions, hostID: UInt128(startRandom.next()),
                 nonce: startRandom.next(), wall: wall + node.skew)
         } catch {
+            noteMisread(node)
             if !isTorn, isExcused(error, node) {
                 // The error is clean: the process is gone, and a later start finds the same.
                 log("\(node.id) cannot start: \(error)")
@@ -63,6 +64,7 @@ extension VirtualCluster {
             tearDown(node)
             return
         }
+        noteMisread(node)
         node.disk.clearFaults()
         guard !isTorn else {
             tearDown(node)

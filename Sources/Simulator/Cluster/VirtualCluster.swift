@@ -58,6 +58,9 @@ package final class VirtualCluster {
     var historyRandom: RandomSource
     /// Of dead letters that are retired, likewise.
     var letterRandom: RandomSource
+    /// Of sectors that cannot be read, and of what is misread, likewise.
+    var sectorRandom: RandomSource
+    var misreadRandom: RandomSource
     /// Copies that were cut short on purpose.
     var interruptions = 0
     /// Batches that were made because of a copy, and those that are about to be.
@@ -87,6 +90,8 @@ package final class VirtualCluster {
         parkingRandom = RandomSource(seed: seed ^ 0x7061_726b)
         historyRandom = RandomSource(seed: seed ^ 0x666f_7267)
         letterRandom = RandomSource(seed: seed ^ 0x6c65_7474)
+        sectorRandom = RandomSource(seed: seed ^ 0x7365_6374)
+        misreadRandom = RandomSource(seed: seed ^ 0x6d69_7372)
         ring = try Self.makeRing(swarm)
         let members = (0..<swarm.nodes).map(Self.name)
         replicas = ring.partitioning.all.map { [ring] partition in

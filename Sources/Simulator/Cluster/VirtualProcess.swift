@@ -112,8 +112,11 @@ package final class VirtualNode {
     /// What on its disk was changed behind its back and has not been found yet.
     var rot: Rot?
     var isRotten: Bool { rot != nil }
-    /// A table that rotted, and is listed no more: what began to read it before may still fail.
+    /// A table or history file that rotted, and is listed no more: what began to read it before may
+    /// still fail.
     var droppedRot: String?
+    /// It may find something wrong, and be right.
+    var maySeeRot: Bool { isRotten || droppedRot != nil }
     /// Its directory was set back, and it has not noticed yet.
     var mustRecover = false
     /// Its process said that its data is wrong.

@@ -26,6 +26,7 @@ final class MemoryFile: StoredFile {
             try state.checkSectors(of: inode, range, path)
             var bytes = Array(data[range])
             state.bend(&bytes, of: path)
+            state.bendAhead(&bytes, of: inode)
             return bytes
         }
     }

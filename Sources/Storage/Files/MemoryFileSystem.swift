@@ -70,6 +70,8 @@ package final class MemoryFileSystem: FileSystem {
         /// Sectors that cannot be read, by inode.
         var unreadable: [Int: Set<Int>] = [:]
         var misreads: [String: (count: Int, isLast: Bool)] = [:]
+        var misreadAhead: MisreadAhead?
+        var hasMisread = false
         /// Itself before each change, while somebody wants them.
         var kept: [State]?
     }
@@ -106,6 +108,7 @@ package final class MemoryFileSystem: FileSystem {
         state.withLock { state in
             state.failAt = nil
             state.syncFailures = 0
+            state.misreadAhead = nil
         }
     }
 

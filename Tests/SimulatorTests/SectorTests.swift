@@ -1,0 +1,30 @@
+import Simulator
+import Testing
+
+@Suite("Disks that read badly")
+struct SectorTests {
+    /// Not that nothing wrong is answered: nothing at all may differ, no message and no time.
+    @Test("what is misread once changes nothing that ever happens")
+    func misreads() {
+        var met = 0
+        for seed in UInt64(1)...16 {
+            let run = SeedRun(seed: seed)
+            let without = SeedRun(seed: seed, schedule: FaultSchedule(without: [.misreads]))
+            #expect(run.violation == nil && without.violation == nil, "seed \(seed)")
+            #expect(run.trace == without.trace, "seed \(seed)")
+            #expect(without.marks[.misread] == nil)
+            met += run.marks[.misread, default: 0]
+        }
+        #expect(met > 0)
+    }
+
+    @Test("a seed that loses no sector is what it was without the fault")
+    func sectors() {
+        for seed in UInt64(1)...16 {
+            let run = SeedRun(seed: seed)
+            guard run.marks[.sectorUnreadable] == nil else { continue }
+            let without = SeedRun(seed: seed, schedule: FaultSchedule(without: [.unreadable]))
+            #expect(run.trace == without.trace, "seed \(seed)")
+        }
+    }
+}
