@@ -6,10 +6,15 @@ import Testing
 /// held against.
 struct CrashScript: Sendable {
     let seed: UInt64
+    private let options: StorageOptions
     let acts: @Sendable (inout StoreLife) throws -> Void
 
-    init(seed: UInt64, _ acts: @escaping @Sendable (inout StoreLife) throws -> Void) {
+    init(
+        seed: UInt64, options: StorageOptions = StorageModel.options,
+        _ acts: @escaping @Sendable (inout StoreLife) throws -> Void
+    ) {
         self.seed = seed
+        self.options = options
         self.acts = acts
     }
 
@@ -22,7 +27,7 @@ struct CrashScript: Sendable {
     ) -> PromiseBook {
         let book = PromiseBook()
         do {
-            var life = try StoreLife(files, seed: seed, book, through: disk)
+            var life = try StoreLife(files, seed: seed, book, through: disk, options: options)
             try acts(&life)
         } catch {
             // The fault that ended this life.
@@ -34,7 +39,7 @@ struct CrashScript: Sendable {
     func endure(on files: MemoryFileSystem) -> (book: PromiseBook, end: (any Error)?) {
         let book = PromiseBook()
         do {
-            var life = try StoreLife(files, seed: seed, book, endures: true)
+            var life = try StoreLife(files, seed: seed, book, endures: true, options: options)
             try acts(&life)
             return (book, nil)
         } catch {

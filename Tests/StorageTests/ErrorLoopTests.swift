@@ -24,6 +24,25 @@ import Testing
         }
     }
 
+    /// What a node does with all that is behind it, under a manifest that is written anew at nearly
+    /// every edit: checkpoints of its history, letters that are swept, windows that become hours
+    /// and expire.
+    private static let later = {
+        var options = StorageModel.options
+        options.manifestFileMax = 300
+        return CrashScript(seed: 284, options: options) { life in
+            try life.identify()
+            for round in 1...9 {
+                try life.append(1 + life.random.below(3))
+                if round % 2 == 0 { try life.flush() }
+                if round % 3 == 0 { try life.checkpoint(3 + life.random.below(6)) }
+                if round == 6 { try life.rollUp(to: .hour) }
+                if round == 7 { try life.sweep() }
+                if round == 8 { try life.expire() }
+            }
+        }
+    }()
+
     /// How the lives of one loop ended.
     private struct Tally {
         var faults = 0
@@ -34,7 +53,8 @@ import Testing
 
     /// Until the fault comes too late.
     private static func loop(
-        _ fault: MemoryFileSystem.Fault, _ loss: MemoryFileSystem.SyncLoss
+        _ script: CrashScript, _ fault: MemoryFileSystem.Fault,
+        _ loss: MemoryFileSystem.SyncLoss
     ) throws -> Tally {
         var random = RandomSource(seed: 282)
         var tally = Tally()
@@ -84,7 +104,7 @@ import Testing
             MemoryFileSystem.Fault.inputOutput, .diskFull, .shortWrite, .shortDiskFull,
         ])
     func everyOperation(fault: MemoryFileSystem.Fault) throws {
-        let tally = try Self.loop(fault, .marksClean)
+        let tally = try Self.loop(Self.script, fault, .marksClean)
         #expect(tally.faults >= 580, "\(tally)")
         // A full disk ends a node in few places, most of them at the start.
         let isFull = fault == .diskFull || fault == .shortDiskFull
@@ -96,8 +116,27 @@ import Testing
         "whatever a failed fsync does to its bytes and names",
         arguments: [MemoryFileSystem.SyncLoss.keepsDirty, .reverts])
     func everySync(loss: MemoryFileSystem.SyncLoss) throws {
-        let tally = try Self.loop(.inputOutput, loss)
+        let tally = try Self.loop(Self.script, .inputOutput, loss)
         #expect(tally.faults >= 580, "\(tally)")
         #expect(tally.fatal >= 60, "\(tally)")
+    }
+
+    @Test(
+        "nor while history is written, swept and dropped, and the manifest written anew",
+        arguments: [
+            MemoryFileSystem.Fault.inputOutput, .diskFull, .shortWrite, .shortDiskFull,
+        ])
+    func everyLaterOperation(fault: MemoryFileSystem.Fault) throws {
+        let tally = try Self.loop(Self.later, fault, .marksClean)
+        #expect(tally.faults >= 200, "\(tally)")
+        #expect(tally.whole >= 20 && tally.fatal >= 20, "\(tally)")
+    }
+
+    @Test(
+        "nor whatever a failed fsync does meanwhile",
+        arguments: [MemoryFileSystem.SyncLoss.keepsDirty, .reverts])
+    func everyLaterSync(loss: MemoryFileSystem.SyncLoss) throws {
+        let tally = try Self.loop(Self.later, .inputOutput, loss)
+        #expect(tally.faults >= 200 && tally.fatal >= 20, "\(tally)")
     }
 }

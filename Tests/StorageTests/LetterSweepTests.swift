@@ -6,7 +6,7 @@ import Wire
 /// History files that are written anew without the bytes of letters that are gone.
 @Suite("Swept history files")
 struct LetterSweepTests {
-    private static func retired(_ numbers: some Sequence<Int>, line: UInt32? = nil)
+    static func retired(_ numbers: some Sequence<Int>, line: UInt32? = nil)
         -> RetiredLetters
     {
         var retired = RetiredLetters()

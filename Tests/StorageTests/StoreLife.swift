@@ -60,15 +60,15 @@ struct StoreLife {
     /// - Parameter disk: what it takes for its disk; else `files` themselves.
     init(
         _ files: MemoryFileSystem, seed: UInt64, _ book: PromiseBook, endures: Bool = false,
-        through disk: (any FileSystem)? = nil
+        through disk: (any FileSystem)? = nil, options: StorageOptions = StorageModel.options
     ) throws {
         self.endures = endures
         let disk = disk ?? files
-        let recovered = try Recovery.open(disk, options: StorageModel.options) { _, _ in }
+        let recovered = try Recovery.open(disk, options: options) { _, _ in }
         random = RandomSource(seed: seed)
         self.files = files
         self.book = book
-        runner = StorageRunner(fileSystem: disk, options: StorageModel.options)
+        runner = StorageRunner(fileSystem: disk, options: options)
         cursor = recovered.cursor
         writer = LogWriter(fileSystem: disk, cursor: recovered.cursor)
         tables = recovered.tables
@@ -296,6 +296,29 @@ struct StoreLife {
             _ = try perform(.removeLogs(before: start))
         }
         if !edit.removeHistory.isEmpty { _ = try perform(.removeHistory(edit.removeHistory)) }
+    }
+
+    /// The oldest history file is written anew without its dead letters; where that fails, it stays
+    /// as it is (`NodeMachine.sweepFailed`).
+    mutating func sweep() throws {
+        guard let file = history.first else { throw TableTests.Unexpected() }
+        var plan = HistoryTests.plan(nextHistory, 0..<0, merging: [file], level: file.meta.level)
+        plan.sweep = LetterSweep(retired: LetterSweepTests.retired(0..<book.last.outcomes))
+        nextHistory += 1
+        let result: StorageResult
+        do throws(StorageError) {
+            result = try perform(.sweepHistory(plan))
+        } catch {
+            guard endures, !error.isFatal else { throw error }
+            return
+        }
+        guard case .swept(.rewritten(let swept?)) = result else { throw TableTests.Unexpected() }
+        var edit = ManifestEdit()
+        edit.addHistory = [swept.meta]
+        edit.removeHistory = [file.meta.id]
+        try commit(edit)
+        replaceHistory(edit.removeHistory, by: swept)
+        _ = try perform(.removeHistory(edit.removeHistory))
     }
 
     /// What is here goes in one edit, before a whole copy (`NodeMachine.setAside`).
