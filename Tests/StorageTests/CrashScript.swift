@@ -61,40 +61,52 @@ struct CrashScript: Sendable {
         return files.changes
     }
 
-    /// The power fails before each change, in each way that data and names are lost; how many
-    /// disks were recovered.
-    func cutEverywhere(_ random: inout RandomSource) throws -> Int {
+    /// A moment at which the power may fail.
+    private struct Moment {
+        let state: MemoryFileSystem
+        let promise: StorePromise
+        let what: String
+    }
+
+    /// Those before each change of one life, and its end.
+    private func moments() -> (all: [Moment], oracle: CrashOracle) {
         let files = MemoryFileSystem()
         files.keepStates()
         let book = live(on: files)
-        let oracle = CrashOracle(book.last.slices)
+        let all = files.keptStates.map { state in
+            Moment(
+                state: state, promise: book.promise(before: state.operations),
+                what: "operation \(state.operations)")
+        }
+        return (all, CrashOracle(book.last.slices))
+    }
+
+    /// The power fails before each change, in each way that data and names are lost; how many
+    /// disks were recovered.
+    func cutEverywhere(_ random: inout RandomSource) throws -> Int {
+        let (moments, oracle) = moments()
         var recoveries = 0
-        for state in files.keptStates {
-            let operation = state.operations
-            let promise = book.promise(before: operation)
+        for moment in moments {
             for data in MemoryFileSystem.DataLoss.allCases {
                 for names in MemoryFileSystem.NameLoss.allCases {
-                    let crashed = state.crash(data: data, names: names, &random)
-                    try oracle.check(crashed, promise, "operation \(operation), \(data), \(names)")
+                    let crashed = moment.state.crash(data: data, names: names, &random)
+                    try oracle.check(
+                        crashed, moment.promise, "\(moment.what), \(data), \(names)")
                     recoveries += 1
                 }
             }
         }
-        try oracle.check(files, book.last, "the end", series: .max)
+        let end = try #require(moments.last)
+        try oracle.check(end.state, end.promise, "the end", series: .max)
         return recoveries
     }
 
     /// The power fails before each change in some way, and once more at some operation of the
     /// start that follows; how many disks were recovered.
     func cutStartsEverywhere(_ random: inout RandomSource) throws -> Int {
-        let files = MemoryFileSystem()
-        files.keepStates()
-        let book = live(on: files)
-        let oracle = CrashOracle(book.last.slices)
-        var recoveries = 0
-        for state in files.keptStates {
-            let operation = state.operations
-            let crashed = state.crash(&random)
+        let (moments, oracle) = moments()
+        for moment in moments {
+            let crashed = moment.state.crash(&random)
             let whole = crashed.clone()
             let before = whole.operations
             _ = try Recovery.open(whole, options: StorageModel.options) { _, _ in }
@@ -108,11 +120,10 @@ struct CrashScript: Sendable {
             }
             second.clearFaults()
             try oracle.check(
-                second.crash(&random), book.promise(before: operation),
-                "operation \(operation), then \(inner) of the start")
-            recoveries += 1
+                second.crash(&random), moment.promise,
+                "\(moment.what), then \(inner) of the start")
         }
-        return recoveries
+        return moments.count
     }
 
     /// One operation fails, each in its turn, and the power fails after that life.
