@@ -199,7 +199,7 @@ import Wire
     // MARK: - Before
 
     /// A frame of another content, sealed anew as docs/formats/sstable.md says.
-    private static func sealed(
+    static func sealed(
         _ frame: ArraySlice<UInt8>, _ raw: ArraySlice<UInt8>, id: UInt64, at offset: Int
     ) -> [UInt8] {
         func fixed(_ number: some FixedWidthInteger) -> [UInt8] {
@@ -212,7 +212,7 @@ import Wire
         return head + fixed(TestChecksum.crc32c(place + head + raw)) + raw
     }
 
-    private static func raw(_ frame: ArraySlice<UInt8>) throws -> [UInt8] {
+    static func raw(_ frame: ArraySlice<UInt8>) throws -> [UInt8] {
         let head = Array(frame.prefix(16))
         let stored = Array(frame.dropFirst(16))
         guard head[1] == 1 else { return stored }

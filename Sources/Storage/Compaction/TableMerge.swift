@@ -30,7 +30,7 @@ struct TableMerge: Sendable {
             keysMax: Int(clamping: keys), options: first.options)
         cursors = []
         for input in fault == .dropsInput ? Array(inputs.dropLast()) : inputs {
-            cursors.append(try TableCursor(input, windowsBy: granularity))
+            cursors.append(try TableCursor(input, windowsBy: granularity, checksFilter: false))
         }
         self.inputs = inputs
         self.fault = fault

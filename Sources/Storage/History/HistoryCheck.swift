@@ -11,10 +11,12 @@ struct HistoryCheck: FileCheck {
     private var husks: UInt64 = 0
     private var last: BatchID?
     private var lastHusk: BatchID?
+    private var span: HistorySpan
     private(set) var bytesRead: UInt64
 
     init(_ file: HistoryHandle) {
         self.file = file
+        span = HistorySpan(file.segmentLength)
         let index = file.index
         let blocks = (index.outcomes + index.letters + index.husks).reduce(0) {
             $0 + UInt64($1.length)
@@ -33,12 +35,13 @@ struct HistoryCheck: FileCheck {
             bytesRead += UInt64(block.length)
             switch region {
             case .outcomes: try checkOutcomes(block)
-            case .letters: letters += UInt64(try file.entries(block, .letters).count)
+            case .letters: try checkLetters(block)
             case nil: try checkHusks(block)
             }
         }
         guard outcomes == file.meta.outcomes, letters == file.meta.letters,
-            husks == file.huskCount
+            husks == file.huskCount, span.first == file.meta.firstSegment,
+            span.last == file.meta.lastSegment, span.lastHusk == file.lastHuskSegment
         else {
             throw .damaged(
                 path: file.path, offset: size, what: "its entries do not add up to its footer")
@@ -63,7 +66,15 @@ struct HistoryCheck: FileCheck {
             if let last, id <= last { throw disorder(block) }
             last = id
             guard file.mayHold(HistoryHandle.hash(id)) else { throw disorder(block) }
+            span.note(entry.header)
             outcomes += 1
+        }
+    }
+
+    private mutating func checkLetters(_ block: HistoryBlock) throws(StorageError) {
+        for entry in try file.entries(block, .letters) {
+            span.note(entry.header)
+            letters += 1
         }
     }
 
@@ -71,6 +82,7 @@ struct HistoryCheck: FileCheck {
         for husk in try file.husks(block) {
             if let lastHusk, husk.header.id <= lastHusk { throw disorder(block) }
             lastHusk = husk.header.id
+            span.note(husk: husk.header)
             husks += 1
         }
     }
@@ -78,5 +90,30 @@ struct HistoryCheck: FileCheck {
     private func disorder(_ block: HistoryBlock) -> StorageError {
         .damaged(
             path: file.path, offset: block.offset, what: "an id out of order or not in the filter")
+    }
+}
+
+/// The segments of what a history file holds. By them it is decided which files are read, and which
+/// are never looked at again.
+private struct HistorySpan {
+    private let length: Duration
+    private(set) var first = Segment(.max)
+    private(set) var last = Segment.first
+    private(set) var lastHusk = Segment.first
+
+    init(_ length: Duration) {
+        self.length = length
+    }
+
+    @discardableResult
+    mutating func note(_ header: BatchHeader) -> Segment {
+        let segment = Segment(createdAt: header.createdAt, length: length)
+        first = min(first, segment)
+        last = max(last, segment)
+        return segment
+    }
+
+    mutating func note(husk header: BatchHeader) {
+        lastHusk = max(lastHusk, note(header))
     }
 }

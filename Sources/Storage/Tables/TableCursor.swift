@@ -13,6 +13,7 @@ struct TableCursor: Sendable {
     /// Of the file, as it is stored.
     private(set) var bytesRead: UInt64 = 0
     private let windows: ClosedRange<Int64>
+    private let checksFilter: Bool
     private var block: BlockWalk
     private var number = -1
     private var cellsOfBlock = 0
@@ -25,10 +26,15 @@ struct TableCursor: Sendable {
     var type: UnsafeRawBufferPointer { statistics.type.bytes }
 
     /// Stands at the first cell.
+    ///
+    /// - Parameter checksFilter: a key that the filter denies is damage: nobody would find it. Who
+    ///   only wants the cells does without.
     init(
-        _ table: TableHandle, windowsBy granularity: Granularity = .base
+        _ table: TableHandle, windowsBy granularity: Granularity = .base,
+        checksFilter: Bool = true
     ) throws(StorageError) {
         self.table = table
+        self.checksFilter = checksFilter
         statistics = TableStatistics(options: table.options, windowsBy: granularity)
         block = BlockWalk(empty: table.options.buckets)
         windows = table.options.buckets.windows(ofBucket: table.meta.bucket)
@@ -81,6 +87,7 @@ struct TableCursor: Sendable {
         guard try nextCell() else { preconditionFailure("a series holds at least one cell") }
         if begun == .nothing, window <= last { throw damaged("windows do not ascend") }
         if cellsOfBlock == 1 { try checkFirstCell() }
+        if checksFilter, begun == .key { try checkFilter() }
         return begun == .nothing
     }
 
@@ -104,6 +111,12 @@ struct TableCursor: Sendable {
             && first.key.withUnsafeBytes { ByteOrder.areEqual($0, key) }
             && first.type.withUnsafeBytes { ByteOrder.areEqual($0, type) }
         guard isIt else { throw damaged("the index says that the block begins otherwise") }
+    }
+
+    private func checkFilter() throws(StorageError) {
+        guard table.mayHold(KeyFilter.hash(partition, key), in: partition) else {
+            throw damaged("the filter says that a key of the block is not here")
+        }
     }
 
     private mutating func nextSeries() throws(StorageError) -> Bool {
