@@ -45,6 +45,55 @@ struct FoundingTests {
         try folder.verify("")
     }
 
+    @Test("A typo of the very first start is told whole, with its place and a remedy")
+    func typo() throws {
+        let folder = try Folder()
+        try folder.verify("partitions: 64\nwindow: 1h")
+        try folder.begin()
+        let early = #expect(throws: NodeStartError.self) { try folder.verify("partitions: 128") }
+        let said = try #require(early?.description)
+        #expect(said.contains("partitions 64, cluster.conf says 128"))
+        #expect(said.contains("window 3600000 ms, cluster.conf says 60000 ms"))
+        #expect(said.contains("n1/CLUSTER remembers it"))
+        #expect(said.contains("if no batch was ever sent to this cluster, empty the directories"))
+        // With counts on the disk nobody is told to empty it.
+        try FileManager.default.createDirectory(
+            atPath: folder.scratch.path + "/sstables", withIntermediateDirectories: true)
+        try folder.files.open(FileNames.table(1), .replace).write([[1]], at: 0)
+        let late = #expect(throws: NodeStartError.self) { try folder.verify("partitions: 128") }
+        #expect(late?.description.contains("this one holds counts") == true)
+        #expect(late?.description.contains("empty the directories") == false)
+    }
+
+    @Test("Who reads a directory whole reads its file too, and hears first of another cluster.conf")
+    func inspected() throws {
+        let files = MemoryFileSystem()
+        let made = try ThreeNodes.configuration("")
+        let options = StorageOptions(digestKey: made.digestKey, window: made.window)
+        _ = try Recovery.open(files, options: options) { _, _ in }
+        func report(_ text: String) throws -> InspectReport {
+            let beside = try Founding.inspect(
+                ThreeNodes.configuration(text), "n1", files)
+            var check = DirectoryCheck(files, options: options, beside: beside)
+            return try check.run()
+        }
+        // An earlier release remembered nothing.
+        #expect(try report("window: 1h").isSound)
+        try Founding.store(made, in: files)
+        let contents = files.contents
+        let whole = try report("")
+        let line = "CLUSTER: what the cluster was made with, "
+        #expect(whole.isSound && whole.lines.contains { $0.hasPrefix(line) })
+        let error = #expect(throws: NodeStartError.self) { try report("window: 1h") }
+        #expect(error?.description.contains("window 60000 ms, cluster.conf says 3600000") == true)
+        #expect(files.contents == contents)
+        var bytes = try files.readAll("CLUSTER")
+        bytes[20] ^= 1
+        files.overwrite("CLUSTER", with: bytes)
+        let found = try report("")
+        #expect(!found.isSound && found.lines.contains { $0.hasPrefix("CLUSTER: DAMAGED, ") })
+    }
+
     @Test("What may change does, and an empty directory takes any")
     func changes() throws {
         let folder = try Folder()

@@ -11,7 +11,8 @@ struct VerifyCommand: AsyncParsableCommand {
         discussion: """
             Asks a running node, or with --data reads the directory of a stopped one: every cell, \
             every outcome and every record of the log, of a running node but for the file that it \
-            writes to. Changes nothing; exits with 1 when anything is damaged. Tables on a cold disk are read where --cold names this \
+            writes to; with --data also what the cluster was made with. Changes nothing; exits \
+            with 1 when anything is damaged. Tables on a cold disk are read where --cold names this \
             node's directory there, and else listed as not looked at, which is no damage. 'quipu \
             audit' compares the replicas with each other.
 
@@ -99,8 +100,10 @@ struct VerifyCommand: AsyncParsableCommand {
             var options = StorageOptions(
                 digestKey: configuration.digestKey, window: configuration.window)
             options.hasColdTier = cold != nil
+            let files = DirectoryFileSystem(root: directory, cold: cold)
             var check = DirectoryCheck(
-                DirectoryFileSystem(root: directory, cold: cold), options: options
+                files, options: options,
+                beside: try Founding.inspect(configuration, directory, files)
             ) { path in
                 if showsProgress { Output.progress("\r\u{1b}[Kreading \(path)") }
             }
@@ -109,6 +112,9 @@ struct VerifyCommand: AsyncParsableCommand {
         } catch StorageError.locked {
             throw CommandFailure(
                 "verify: a node runs on \(directory): stop it, or ask it without --data")
+        } catch let error as NodeStartError {
+            // It says which directory.
+            throw CommandFailure("verify: \(error)")
         } catch {
             throw CommandFailure("verify: \(directory): \(error)")
         }

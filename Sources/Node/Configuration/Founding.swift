@@ -33,9 +33,49 @@ package enum Founding {
         var known = stored ?? current
         // Earlier releases remembered nothing, and placed by key.
         if stored == nil { known.fields[known.fields.count - 1].value = byKey }
-        if let other = current.difference(from: known) {
-            throw NodeStartError.founding(directory: directory, other)
+        try compare(current, known, directory, files)
+    }
+
+    /// Compares, and writes nothing: for whoever reads a directory without starting from it.
+    ///
+    /// - Returns: the file, to be read with the others; empty where the directory remembers
+    ///   nothing, as one of an earlier release.
+    /// - Throws: `NodeStartError.founding` where it was made otherwise. With another digest key or
+    ///   window all of its tables would look damaged, so that is to be heard first.
+    package static func inspect(
+        _ configuration: ClusterConfiguration, _ directory: String, _ files: any FileSystem
+    ) throws -> [DirectoryCheck.Beside] {
+        guard try files.list(".").contains(NodeFiles.cluster) else { return [] }
+        if let stored = try readable(files) {
+            try compare(values(configuration), stored, directory, files)
         }
+        return [
+            DirectoryCheck.Beside(NodeFiles.cluster, "what the cluster was made with") {
+                () throws(StorageError) in _ = try load(from: files)
+            }
+        ]
+    }
+
+    /// nil where it is damaged: a finding like any other, once it is read with the others.
+    private static func readable(
+        _ files: any FileSystem
+    ) throws(StorageError) -> ClusterFingerprint? {
+        do throws(StorageError) {
+            return try load(from: files)
+        } catch {
+            guard error.isDamage else { throw error }
+            return nil
+        }
+    }
+
+    private static func compare(
+        _ current: ClusterFingerprint, _ stored: ClusterFingerprint, _ directory: String,
+        _ files: any FileSystem
+    ) throws {
+        let differences = current.differences(from: stored)
+        guard !differences.isEmpty else { return }
+        throw NodeStartError.founding(
+            directory: directory, differences, holdsTables: try holdsTables(files))
     }
 
     /// In a directory of an earlier release, once it has been found to be sound.
@@ -68,6 +108,17 @@ package enum Founding {
         let names = try files.list(".")
         if names.contains(FileNames.manifest) { return true }
         for directory in FileNames.dataDirectories where names.contains(directory) {
+            if try !files.list(directory).isEmpty { return true }
+        }
+        return false
+    }
+
+    /// Something was counted and written to files: emptying the directory loses it. Where there are
+    /// none yet, the log may still hold some batches.
+    private static func holdsTables(_ files: any FileSystem) throws(StorageError) -> Bool {
+        let names = try files.list(".")
+        for directory in FileNames.dataDirectories
+        where directory != FileNames.logDirectory && names.contains(directory) {
             if try !files.list(directory).isEmpty { return true }
         }
         return false

@@ -31,22 +31,25 @@ package struct ClusterFingerprint: Hashable, Sendable {
         self.rules = rules
     }
 
-    /// The first field that differs, or that only one side has. Bytes are compared: equal letters
-    /// in another Unicode form are another value. Versions of the rules are not among them.
+    /// The first field that differs, or that only one side has. Versions of the rules are not among
+    /// them.
     package func difference(from theirs: ClusterFingerprint) -> Difference? {
-        for field in fields {
+        differences(from: theirs).first
+    }
+
+    /// All fields that differ, or that only one side has. Bytes are compared: equal letters in
+    /// another Unicode form are another value.
+    package func differences(from theirs: ClusterFingerprint) -> [Difference] {
+        let changed = fields.compactMap { field -> Difference? in
             let other = theirs.value(of: field.name)
-            if other.map({ Array($0.utf8) == Array(field.value.utf8) }) != true {
-                return Difference(
-                    field: field.name, ours: field.value, theirs: other ?? ClusterFingerprint.absent
-                )
-            }
-        }
-        for field in theirs.fields where value(of: field.name) == nil {
+            if let other, Array(other.utf8) == Array(field.value.utf8) { return nil }
             return Difference(
-                field: field.name, ours: ClusterFingerprint.absent, theirs: field.value)
+                field: field.name, ours: field.value, theirs: other ?? Self.absent)
         }
-        return nil
+        let missing = theirs.fields.filter { value(of: $0.name) == nil }.map {
+            Difference(field: $0.name, ours: Self.absent, theirs: $0.value)
+        }
+        return changed + missing
     }
 
     package func value(of name: String) -> String? {

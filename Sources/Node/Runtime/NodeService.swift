@@ -150,7 +150,7 @@ package enum NodeService {
 package enum NodeStartError: Error, CustomStringConvertible {
     case damaged(directory: String, [String])
     /// The directory is of a cluster that was made otherwise. Nothing was changed.
-    case founding(directory: String, ClusterFingerprint.Difference)
+    case founding(directory: String, [ClusterFingerprint.Difference], holdsTables: Bool)
     /// Nothing was changed.
     case coldDisk(directory: String, cold: String?, String)
 
@@ -160,15 +160,29 @@ package enum NodeStartError: Error, CustomStringConvertible {
             "\(directory) is damaged (\(damage.count) places, the first: \(damage.first ?? "?")): "
                 + "no other replica holds what it held; restore a backup, or start it with "
                 + "--accept-loss, which sets the data aside and goes on without"
-        case .founding(let directory, let other):
-            "\(directory) was made with \(other.field) \(other.theirs), cluster.conf says "
-                + "\(other.ours): what a cluster is made with holds for its life; write "
-                + "cluster.conf as it was"
-                + (other.field == "digest_key" ? " (these are check values, not the keys)" : "")
-                + ", or, for another cluster, start in an empty directory"
+        case .founding(let directory, let differences, let holdsTables):
+            Self.founding(directory, differences, holdsTables)
         case .coldDisk(let directory, let cold, let what):
             "\(directory): \(what) (the cold directory of this node is "
                 + "\(cold ?? "not configured")); nothing was changed"
         }
+    }
+    /// A typo at the very first start is found at the second one, by whoever corrected it: then
+    /// nothing is lost with the directory.
+    private static func founding(
+        _ directory: String, _ differences: [ClusterFingerprint.Difference], _ holdsTables: Bool
+    ) -> String {
+        let all = differences.map {
+            "\($0.field) \($0.theirs), cluster.conf says \($0.ours)"
+                + ($0.field == "digest_key" ? " (check values, not the keys)" : "")
+        }
+        let remedy =
+            holdsTables
+            ? ", or, for another cluster, start in an empty directory; this one holds counts"
+            : "; if no batch was ever sent to this cluster, empty the directories of its nodes "
+                + "instead, and nothing is lost"
+        return "\(directory) was made with \(all.joined(separator: "; ")): what a cluster is made "
+            + "with holds for its life, and \(directory)/\(NodeFiles.cluster) remembers it; "
+            + "nothing was changed; write cluster.conf as it was\(remedy)"
     }
 }

@@ -7,6 +7,7 @@ package struct DirectoryCheck {
     private let options: StorageOptions
     /// Told the file that is read next.
     private let onFile: (_ path: String) -> Void
+    private let beside: [Beside]
     private var files: [File] = []
     /// Tables on a cold disk that nobody named.
     private var skipped: [TableMeta] = []
@@ -18,12 +19,31 @@ package struct DirectoryCheck {
         var damage: [String] = []
     }
 
+    /// A file of the directory that somebody else wrote, and can read.
+    package struct Beside {
+        let path: String
+        let what: String
+        let read: () throws(StorageError) -> Void
+
+        /// - Parameters:
+        ///   - what: what it holds, for the report.
+        ///   - read: reads all of it; throws `damaged` where it is.
+        package init(
+            _ path: String, _ what: String, read: @escaping () throws(StorageError) -> Void
+        ) {
+            self.path = path
+            self.what = what
+            self.read = read
+        }
+    }
+
     package init(
-        _ fileSystem: any FileSystem, options: StorageOptions,
+        _ fileSystem: any FileSystem, options: StorageOptions, beside: [Beside] = [],
         onFile: @escaping (_ path: String) -> Void = { _ in }
     ) {
         self.fileSystem = fileSystem
         self.options = options
+        self.beside = beside
         self.onFile = onFile
     }
 
@@ -43,6 +63,10 @@ package struct DirectoryCheck {
                 path: FileNames.manifest, bytes: UInt64(bytes.count),
                 what: "names \(manifest.tables.count) tables"))
         let (fileSystem, options) = (fileSystem, options)
+        for file in beside {
+            let size = try fileSystem.open(file.path, .read).size()
+            try check(file.path, size, file.what, file.read)
+        }
         for meta in manifest.tables {
             guard meta.location == .hot || options.hasColdTier else {
                 skipped.append(meta)
