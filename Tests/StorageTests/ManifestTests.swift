@@ -17,6 +17,21 @@ import Testing
         StorageRunner(fileSystem: files, options: StorageModel.options)
     }
 
+    @Test("an edit that is misread is not cut off as if it were torn")
+    func misread() throws {
+        let files = try LogTests.fresh()
+        _ = try Self.commit(ManifestEdit(identity: Self.identity), to: Self.runner(files))
+        let contents = files.contents
+        let runner = Self.runner(files)
+        files.misread(FileNames.manifest, 1, isLast: true)
+        #expect(throws: StorageError.self) {
+            try Self.commit(ManifestEdit(logStart: 2), to: runner)
+        }
+        #expect(files.contents == contents)
+        let state = try Self.commit(ManifestEdit(logStart: 2), to: runner)
+        #expect(state.identity == Self.identity && state.logStart == 2)
+    }
+
     @Test("edits come back as one state: tables, coverage, identity, the log's start")
     func roundTrip() throws {
         let (files, _, tables) = try TableTests.flushed(seed: 31, slices: 60)

@@ -31,8 +31,8 @@ struct ManifestFile {
         }
         let bytes = try fileSystem.readAll(FileNames.manifest)
         let reading = try read(bytes, path: FileNames.manifest)
-        if isStart {
-            // What was misread must not take the place of what is on the disk.
+        if isStart || reading.end < UInt64(bytes.count) {
+            // What was misread must not take the place of what is on the disk, nor be cut from it.
             fileSystem.dropCached(FileNames.manifest)
             guard try fileSystem.readAll(FileNames.manifest) == bytes else {
                 throw .damaged(
