@@ -26,7 +26,7 @@ extension NodeMachine {
     }
 
     mutating func watchClock(_ now: Now, into effects: inout [Effect]) {
-        let doubt = gossip.clockDisagreement(beyond: configuration.clockSkewMax, at: now)
+        let doubt = clockDisagreement(now)
         if let doubt, clockDoubt == nil {
             effects.append(.report(.clockDoubted(ahead: doubt)))
         } else if doubt == nil, clockDoubt != nil {
