@@ -31,18 +31,31 @@ struct QuipuCommand: AsyncParsableCommand {
             GenerateCommand.self, SimulateCommand.self, MeasureTablesCommand.self,
             MeasureFoldCommand.self,
         ])
+}
 
+/// A command that was understood and did not succeed.
+package struct CommandFailure: Error {
+    package let text: String
+
+    init(_ text: String) {
+        self.text = text
+    }
+}
+
+/// The whole program, for the target that is nothing else.
+package enum Program {
     /// Commands that exist in name, for the scripts that may try them.
     private static let missing: [[String]] = [
         ["join"], ["decommission"], ["remove"], ["replace"],
     ]
 
-    static func run(_ arguments: [String]) async -> Int32 {
+    /// Runs the command that `arguments` name and returns the exit code.
+    package static func run(_ arguments: [String]) async -> Int32 {
         if let command = missing.first(where: { arguments.starts(with: $0) }) {
             return report("\(command.joined(separator: " ")): not in this version", code: 2)
         }
         do {
-            var command = try parseAsRoot(ArgumentOrder.arrange(arguments))
+            var command = try QuipuCommand.parseAsRoot(ArgumentOrder.arrange(arguments))
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
@@ -64,13 +77,13 @@ struct QuipuCommand: AsyncParsableCommand {
 
     /// Help and wrong usage, as ArgumentParser throws them.
     private static func conclude(_ error: any Error, _ arguments: [String]) -> Int32 {
-        switch exitCode(for: error) {
+        switch QuipuCommand.exitCode(for: error) {
         case .success:
-            print(fullMessage(for: error))
+            print(QuipuCommand.fullMessage(for: error))
             return 0
         case .validationFailure:
             let help = (["quipu"] + commandPath(arguments) + ["--help"]).joined(separator: " ")
-            return report("\(message(for: error)); see '\(help)'", code: 2)
+            return report("\(QuipuCommand.message(for: error)); see '\(help)'", code: 2)
         default:
             return report("\(error)", code: 1)
         }
@@ -79,7 +92,7 @@ struct QuipuCommand: AsyncParsableCommand {
     /// The words of `arguments` that name a command.
     private static func commandPath(_ arguments: [String]) -> [String] {
         var path: [String] = []
-        var commands = configuration.subcommands
+        var commands = QuipuCommand.configuration.subcommands
         for word in arguments {
             let command = commands.first { $0.configuration.commandName == word }
             guard let command else { break }
@@ -93,22 +106,5 @@ struct QuipuCommand: AsyncParsableCommand {
         let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
         Output.error("quipu: \(line)")
         return code
-    }
-}
-
-/// A command that was understood and did not succeed.
-package struct CommandFailure: Error {
-    package let text: String
-
-    init(_ text: String) {
-        self.text = text
-    }
-}
-
-/// The whole program, for the target that is nothing else.
-package enum Program {
-    /// Runs the command that `arguments` name and returns the exit code.
-    package static func run(_ arguments: [String]) async -> Int32 {
-        await QuipuCommand.run(arguments)
     }
 }
