@@ -75,6 +75,8 @@ package struct CoreConfiguration: Sendable {
     package var forgetSegmentsMin: Int64? = 60
     /// nil keeps payloads in the log until their batches are forgotten.
     package var release: ReleasePolicy? = ReleasePolicy()
+    /// nil: a start reads every file of the log.
+    package var logIndex: LogIndexPolicy? = LogIndexPolicy()
     /// How long the home of a forgotten batch answers for its outcome.
     package var outcomeRetention: Duration = .seconds(7 * 86_400)
     /// How long windows are kept, and in which length.

@@ -49,6 +49,8 @@ extension StorageJob {
         switch self {
         case .commit, .writeTables, .writeHistory, .keepAside: true
         case .compact, .abandonCompaction, .series, .scan, .readLog, .removeLogs, .removeTables,
+            // Nobody waits for an index.
+            .indexLog,
             // What a sweep was to write is there already, in other words.
             .sweepHistory, .verify, .recount, .lookUp,
             .letters, .removeHistory, .copyCells, .copyHistory, .copySealed:

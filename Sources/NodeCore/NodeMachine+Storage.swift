@@ -39,6 +39,8 @@ enum JobPurpose {
     case sweepHistory
     case sweepCommit
     case lookUp(BatchID)
+    /// The index of this file of the log.
+    case logIndex(UInt32)
     /// Files that the manifest let go of.
     case removal
     /// The same on the cold disk, which ends no process: what stays there goes at the next start.
@@ -181,6 +183,8 @@ extension NodeMachine {
             forgotten(now, into: &effects)
         case (.lookUp(let id), .outcome(let entry)):
             lookedUp(id, entry, now, into: &effects)
+        case (.logIndex(let file), .indexed(let isDone)):
+            logIndexed(file, isDone)
         case (.removal, .removed), (.coldRemoval, .removed), (.keeping, .kept):
             break
         case (.scrub(let file), .verifying(let progress)):
@@ -254,6 +258,8 @@ extension NodeMachine {
             compactionFailed(error, into: &effects)
         case .coldRemoval:
             effects.append(.report(.coldDiskFailed("\(error)")))
+        case .logIndex(let file):
+            logIndexFailed(file, error, into: &effects)
         case .lookUp(let id):
             lookUpFailed(id, error, into: &effects)
             noteDamage(error, into: &effects)

@@ -32,6 +32,7 @@ import Wire
 //     +Disk         a disk that is nearly full, jobs that wait for room
 //     +Forget       sealed history leaves memory and the log
 //     +Release      payloads leave the log as soon as all hold them
+//     +LogIndex     what is kept of the log though tables cover it gets indexes
 //     +Sweep        room for dead letters; the bytes of those that are gone
 //     +CopySource   giving a whole copy to a replica that begins anew
 //     +CopyTarget   taking one
@@ -76,6 +77,7 @@ package struct NodeMachine {
     var logStart: UInt32
     var forgetting: ForgetState
     var releasing: ReleaseState
+    var logIndex: LogIndexState
     var sweeping: LetterSweepState
     var logLetters: LogLetters
     var letterRoom: LetterRoom
@@ -203,6 +205,8 @@ package struct NodeMachine {
             files: recovered.history, nextID: recovered.manifest.nextHistoryID,
             nextAt: now.monotonic)
         releasing = ReleaseState(nextAt: now.monotonic)
+        logIndex = LogIndexState(
+            recovered.indexed, logStart: recovered.manifest.logStart, now: now.monotonic)
         sweeping = LetterSweepState(at: now.monotonic)
         logLetters = start.replay.letters
         letterRoom = LetterRoom(max: configuration.letterBytesMax)
@@ -357,6 +361,7 @@ package struct NodeMachine {
         advanceCompaction(now, into: &effects)
         advanceForgetting(now, into: &effects)
         advanceRelease(now, into: &effects)
+        advanceLogIndex(now, into: &effects)
         advanceSweep(now, into: &effects)
         advanceCopying(now, into: &effects)
         advanceAudit(now, into: &effects)

@@ -79,6 +79,9 @@ package struct NodeStart: ~Copyable {
             pause()
             try forgetReads(of: fileSystem)
             do throws(StorageError) {
+                // Nor does data go because an index says so.
+                var options = options
+                options.readsLogIndexes = false
                 let directory = try Directory(configuration, ring, fileSystem, options)
                 reasons = directory.damage
                 if reasons.isEmpty || !canBeRestored { return directory }
@@ -160,7 +163,7 @@ package struct NodeStart: ~Copyable {
                 hasBegun = true
                 replay.visit(
                     kind: record.kind, lsn: record.lsn, position: record.position,
-                    payload: record.payload)
+                    payload: record.payload, isHead: record.isHead)
             }
             if !hasBegun { replay.begin(recovered.manifest) }
             try replay.replay(after: recovered.manifest.coveredThrough) {

@@ -69,6 +69,8 @@ package struct Counters: Hashable, Sendable {
     /// Batches whose payload left the log before they were forgotten, and files of the log.
     package var payloadsReleased: UInt64 = 0
     package var logFilesReleased: UInt64 = 0
+    /// Of the log, that got an index.
+    package var logFilesIndexed: UInt64 = 0
 
     package init() {}
 }

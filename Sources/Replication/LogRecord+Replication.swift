@@ -126,6 +126,9 @@ extension LogKind {
     /// The greatest number that this build knows.
     package static let newest = LogKind.absence
 
+    /// Their payloads are batch records, of which an index keeps the heads.
+    package static let batchRecords = [LogKind.home.rawValue, LogKind.slices.rawValue]
+
     /// It says something of one batch.
     package var isOfBatch: Bool {
         switch self {

@@ -96,7 +96,11 @@ package struct RecoveredLog: ~Copyable {
     }
 
     /// One valid record, in the order of the log.
-    package mutating func visit(kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8]) {
+    ///
+    /// - Parameter isHead: its payload is the head of a batch record, which is all that is taken.
+    package mutating func visit(
+        kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8], isHead: Bool = false
+    ) {
         do throws(DecodeError) {
             guard let kind = LogKind(rawValue: kind) else {
                 // Its checksum holds: a newer build wrote it, and it is no damage.
@@ -107,26 +111,26 @@ package struct RecoveredLog: ~Copyable {
                 lastMark = lsn
                 return
             }
-            try read(kind, lsn, position, payload)
+            try read(kind, lsn, position, payload, isHead)
         } catch {
             malformed.append("log file \(position.file) at \(position.offset): \(error)")
         }
     }
 
     private mutating func read(
-        _ kind: LogKind, _ lsn: LSN, _ position: LogPosition, _ payload: [UInt8]
+        _ kind: LogKind, _ lsn: LSN, _ position: LogPosition, _ payload: [UInt8], _ isHead: Bool
     ) throws(DecodeError) {
         if kind.isOfBatch, lsn <= voidThrough { return }
         switch kind {
         case .home:
-            let record = try batch(payload)
+            let record = try batch(payload, isHead)
             letters.add(record, in: position.file)
             guard try isKept(record) else { return }
             index.hold(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
             learn(record)
         case .slices:
-            let record = try batch(payload)
+            let record = try batch(payload, isHead)
             guard try isKept(record) else { return }
             index.holdSlices(record, lsn: lsn, at: position)
             index.markDurable(record.header.id, through: lsn)
@@ -185,8 +189,10 @@ package struct RecoveredLog: ~Copyable {
 
     /// A batch of partitions that this cluster has. No other is written here, so its place in the
     /// index is not looked for.
-    private func batch(_ payload: [UInt8]) throws(DecodeError) -> BatchRecord {
-        let record = try BatchRecord(decoding: payload)
+    private func batch(_ payload: [UInt8], _ isHead: Bool) throws(DecodeError) -> BatchRecord {
+        let record =
+            isHead
+            ? try BatchRecord(decodingHead: payload) : try BatchRecord(decoding: payload)
         let last = max(record.home, record.slices.last?.partition ?? record.home)
         guard last.index < partitions else {
             throw DecodeError("batch \(record.header.id) is of \(last) of \(partitions)", at: 0)

@@ -4,7 +4,8 @@
 /// Cassandra and LevelDB, reduced to what exact counting needs and hardened where sums are at
 /// stake:
 ///
-/// - `Log`: one sequence of append-only files. Commit log, batch log and repair source at once.
+/// - `Log`: one sequence of append-only files. Commit log, batch log and repair source at once. One
+///   that is kept long after tables covered it gets an index, which a start reads in its place.
 /// - `Memtable`: the sum of all applied slices since the last flush, in memory.
 /// - `Tables`: immutable sorted files, each with the cells of one granularity and one time bucket.
 /// - `Manifest`: which tables there are and which LSN they cover; one checksummed edit at a time.
@@ -59,6 +60,12 @@ package enum StorageLimits {
     package static let logPayloadMax = 96 << 20
     /// Room for the log is asked for in steps of so many bytes.
     package static let logReserveStep: UInt64 = 8 << 20
+    /// A log file that gets an index is read in pieces of so many bytes, and of one record at least.
+    package static let logPieceBytes = 1 << 20
+    /// The raw bytes of a block of such an index at which it is closed, and the most that one may
+    /// claim: the target and one more record.
+    package static let logIndexBlockTarget = 256 << 10
+    package static let logIndexBlockRawMax = logIndexBlockTarget + logPayloadMax + 32
     /// How many bytes a recovery may checksum in search of a record behind a torn tail, in
     /// multiples of the file's size; beyond it the tail counts as damaged, which is the safe side.
     package static let tailProbeFactor = 16
@@ -140,6 +147,8 @@ package struct StorageOptions: Hashable, Sendable {
     package var manifestFileMax = UInt64(StorageLimits.manifestFileMax)
     /// A cold disk is configured.
     package var hasColdTier = false
+    /// A start reads the index of a log file in its place where it may.
+    package var readsLogIndexes = true
     /// A planted bug: a start takes what it can read for what is on the disk.
     package var trustsPageCache = false
     /// A planted bug: what follows damage in the log is dropped without a word.

@@ -11,6 +11,8 @@ package struct Recovered: Sendable {
     package let cursor: LogCursor
     /// Empty after any crash; not empty after bit rot, lost files or another's hand.
     package let damage: [Damage]
+    /// The files of the log that were read by their indexes, ascending.
+    package let indexed: [UInt32]
     /// What an operator should know and no promise rests on.
     package let remarks: [String]
 }
@@ -19,7 +21,8 @@ package struct Recovered: Sendable {
 /// done again, finds and leaves the same. It changes nothing where the cold disk is not there.
 package enum Recovery {
     /// - Parameter visit: gets every valid record of the log, ascending, with the manifest, whose
-    ///   `coveredThrough` says which applications the tables hold already.
+    ///   `coveredThrough` says which applications the tables hold already. Of some of these only the
+    ///   heads of their batch records come, from an index.
     /// - Parameter mine: the partitions of this node, whose floors say which husks are forgotten;
     ///   nil: nobody wants them.
     /// - Parameter husk: gets the batches whose payload left the log, before any record.
@@ -49,10 +52,11 @@ package enum Recovery {
         var scan = LogScan(
             fileSystem: fileSystem, options: options, start: manifest.logStart,
             covered: manifest.coveredThrough, forgotten: manifest.base.through)
-        let (cursor, logDamage) = try scan.run { visit($0, manifest) }
+        let log = try scan.run { visit($0, manifest) }
         return Recovered(
-            manifest: manifest, tables: tables, history: history, cursor: cursor,
-            damage: logDamage + tableDamage + historyDamage, remarks: remarks)
+            manifest: manifest, tables: tables, history: history, cursor: log.cursor,
+            damage: log.damage + tableDamage + historyDamage, indexed: log.indexed,
+            remarks: remarks + log.remarks)
     }
 
     /// Where the cold disk only reads, or not even that, they stay: what is not listed counts

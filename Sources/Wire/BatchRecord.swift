@@ -206,6 +206,22 @@ extension BatchRecord {
 extension BatchRecord {
     /// Reads header and directory; the body stays compressed and is checked by `body()`.
     package init(decoding bytes: [UInt8]) throws(DecodeError) {
+        try self.init(reading: bytes, hasBody: true)
+    }
+
+    /// A record of which only the `head` is at hand: all that it says but its cells and letters,
+    /// for which it has errors.
+    package init(decodingHead bytes: [UInt8]) throws(DecodeError) {
+        try self.init(reading: bytes, hasBody: false)
+    }
+
+    /// What stands before the body.
+    package var head: ArraySlice<UInt8> { bytes[..<bodyOffset] }
+
+    /// Of the whole record, in bytes, whether its body is at hand or not.
+    package var size: Int { bodyOffset + bodyStored }
+
+    private init(reading bytes: [UInt8], hasBody: Bool) throws(DecodeError) {
         var reader = ByteReader(bytes)
         let first = try reader.byte()
         namesLetters = first == Kind.homeWithNamedLetters
@@ -234,7 +250,7 @@ extension BatchRecord {
         bodyOffset = reader.offset
         bodyStored = Int(stored)
         bodyLength = Int(length)
-        try reader.skip(bodyStored)
+        if hasBody { try reader.skip(bodyStored) }
         try reader.finish()
         self.bytes = bytes
         guard isCompressed == self.isCompressed else { throw reader.fail("a body's flag") }
@@ -306,6 +322,9 @@ extension BatchRecord {
     }
 
     private func decompressed() throws(DecodeError) -> [UInt8] {
+        guard bytes.count == size else {
+            throw DecodeError("only the head of \(header.id) is here", at: bodyOffset)
+        }
         guard isCompressed else { return Array(bytes[bodyOffset..<bodyOffset + bodyStored]) }
         // A closure cannot carry a typed error through the standard library's rethrows.
         let result = bytes.withUnsafeBytes { buffer in

@@ -158,6 +158,7 @@ enum Describe {
         case .scan: "scan"
         case .readLog(let positions): "readLog of \(positions.count)"
         case .keepAside(let positions): "keepAside of \(positions.count)"
+        case .indexLog(let plan): "indexLog \(plan.file), covered through \(plan.covered)"
         case .removeLogs: "removeLogs"
         case .removeTables: "removeTables"
         case .compact(let compaction, let bytes):

@@ -165,7 +165,8 @@ extension StorageJob {
             compaction.destination.location == .cold
         case .removeTables(let paths):
             paths.contains { FileNames.isCold($0) }
-        case .writeTables, .commit, .series, .scan, .readLog, .keepAside, .removeLogs, .verify,
+        case .writeTables, .commit, .series, .scan, .readLog, .keepAside, .indexLog, .removeLogs,
+            .verify,
             .writeHistory, .sweepHistory, .lookUp, .letters, .copyCells, .copyHistory, .copySealed,
             .removeHistory, .recount:
             false

@@ -77,13 +77,15 @@ package enum FileNames {
     package static let dataDirectories = [logDirectory, tableDirectory, historyDirectory]
     package static let manifest = "MANIFEST"
     package static let manifestDraft = "MANIFEST.new"
+    package static let logSuffix = ".log"
+    package static let logIndexSuffix = ".idx"
     package static let tableSuffix = ".sst"
     package static let historySuffix = ".his"
     package static let attributeSuffix = ".att"
     package static let draftSuffix = ".tmp"
 
     package static func log(_ number: UInt32) -> String {
-        "\(logDirectory)/\(padded(UInt64(number), to: 10)).log"
+        "\(logDirectory)/\(padded(UInt64(number), to: 10))\(logSuffix)"
     }
 
     package static func table(_ id: UInt64, _ location: TableLocation = .hot) -> String {
@@ -119,9 +121,20 @@ package enum FileNames {
 
     /// The number of a log file's name, nil for any other name.
     package static func logNumber(_ name: String) -> UInt32? {
-        guard name.hasSuffix(".log"), name.utf8.count == 14 else { return nil }
+        guard name.hasSuffix(logSuffix), name.utf8.count == 14 else { return nil }
         // The last number is left out, so that there is always a next one.
         return UInt32(name.dropLast(4)).flatMap { $0 < .max ? $0 : nil }
+    }
+
+    /// The index of the log file with this number.
+    package static func logIndex(_ number: UInt32) -> String {
+        "\(logDirectory)/\(padded(UInt64(number), to: 10))\(logIndexSuffix)"
+    }
+
+    /// The number of the log file whose index has this name; nil for any other name.
+    package static func logIndexNumber(_ name: String) -> UInt32? {
+        guard name.hasSuffix(logIndexSuffix) else { return nil }
+        return logNumber(name.dropLast(logIndexSuffix.count) + logSuffix)
     }
 
     private static func padded(_ number: UInt64, to width: Int) -> String {

@@ -139,11 +139,40 @@ package struct DirectoryCheck {
             }
             files.append(file)
         }
+        for number in numbers where !damage.contains(where: { $0.isOf(FileNames.log(number)) }) {
+            try checkIndex(of: number)
+        }
         // Of files that are not there.
         let present = Set(numbers.map { FileNames.log($0) })
         for case .log(let path, _, let what, _) in damage where !present.contains(path) {
             files.append(File(path: path, bytes: 0, what: "missing", damage: [what]))
         }
+    }
+
+    /// An index that cannot be read costs a start some time and nothing else; one that says
+    /// something else than its log file would be believed.
+    private mutating func checkIndex(of number: UInt32) throws(StorageError) {
+        let path = FileNames.logIndex(number)
+        var file = File(path: path, bytes: 0, what: "an index of a log file")
+        do throws(StorageError) {
+            file.bytes = try fileSystem.open(path, .read).size()
+            onFile(path)
+            let index = try LogIndex.open(number, in: fileSystem)
+            if let misfit = try index.misfit(in: fileSystem) {
+                file.what += " that no start uses, since \(misfit)"
+            } else if let falsehood = try index.falsehood(in: fileSystem) {
+                file.damage.append(falsehood)
+            }
+        } catch {
+            switch error {
+            case .notFound: return
+            case .newerFormat, .damaged: file.what += " that no start uses: \(error)"
+            case .failed, .diskFull, .syncFailed, .writerDead, .locked, .digestMismatch,
+                .coldTierMissing, .scanTooLarge:
+                throw error
+            }
+        }
+        files.append(file)
     }
 
     /// A process that found its data wrong has said so to the next.
@@ -195,5 +224,12 @@ package struct DirectoryCheck {
                 }),
         ])
         return InspectReport(lines: lines, value: value, isSound: damaged.isEmpty)
+    }
+}
+
+extension Damage {
+    /// Of this file of the log.
+    fileprivate func isOf(_ path: String) -> Bool {
+        if case .log(path, _, _, _) = self { true } else { false }
     }
 }

@@ -26,7 +26,9 @@ package enum StorageJob: Equatable, Sendable {
     case readLog([LogPosition])
     /// Copies records of the log to files of their own, for people to look at.
     case keepAside([LogPosition])
-    /// Removes log files that `ManifestEdit.logStart` let go of before.
+    /// Writes the index of a log file to which nobody writes any more.
+    case indexLog(LogIndexPlan)
+    /// Removes log files that `ManifestEdit.logStart` let go of before, and their indexes.
     case removeLogs(before: UInt32)
     /// One step of a compaction, over about so many bytes. Its table counts after a `commit`.
     case compact(TableCompaction, bytes: Int)
@@ -62,10 +64,9 @@ package enum StorageJob: Equatable, Sendable {
     package var isAwaited: Bool {
         switch self {
         case .series, .scan, .readLog, .lookUp, .letters: true
-        case .writeTables, .commit, .keepAside, .removeLogs, .compact, .abandonCompaction,
-            .removeTables, .verify, .writeHistory, .sweepHistory, .copyCells, .copyHistory,
-            .copySealed,
-            .removeHistory, .recount:
+        case .writeTables, .commit, .keepAside, .indexLog, .removeLogs, .compact,
+            .abandonCompaction, .removeTables, .verify, .writeHistory, .sweepHistory, .copyCells,
+            .copyHistory, .copySealed, .removeHistory, .recount:
             false
         }
     }
@@ -80,6 +81,8 @@ package enum StorageResult: Equatable, Sendable {
     case scanned(ScanAggregate)
     /// In the order that was asked for.
     case records([LogRecord])
+    /// Of `indexLog`: false where tables do not cover all of the file yet.
+    case indexed(Bool)
     case removed
     case kept
     /// How far a compaction is, and its table when that is whole.

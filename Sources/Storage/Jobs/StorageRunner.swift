@@ -57,6 +57,9 @@ package struct StorageRunner: Sendable {
                 try Quarantine.keep(record, in: fileSystem)
             }
             return .kept
+        case .indexLog(let plan):
+            var writer = LogIndexWriter(fileSystem: fileSystem, plan: plan)
+            return .indexed(try writer.write())
         case .removeLogs(let start):
             try removeLogs(before: start)
             return .removed
@@ -115,7 +118,7 @@ package struct StorageRunner: Sendable {
         case .copySealed(let drafts):
             return .entries(try CopyReader.sealed(drafts, in: fileSystem), next: nil)
         case .writeTables, .commit, .compact, .abandonCompaction, .series, .scan, .readLog,
-            .keepAside, .removeLogs, .removeTables, .verify, .recount:
+            .keepAside, .indexLog, .removeLogs, .removeTables, .verify, .recount:
             preconditionFailure("performed by the caller")
         }
     }
@@ -179,8 +182,9 @@ package struct StorageRunner: Sendable {
 
     private func removeLogs(before start: UInt32) throws(StorageError) {
         for name in try fileSystem.list(FileNames.logDirectory) {
-            guard let number = FileNames.logNumber(name), number < start else { continue }
-            try removeIfPresent(FileNames.log(number))
+            let number = FileNames.logNumber(name) ?? FileNames.logIndexNumber(name)
+            guard let number, number < start else { continue }
+            try removeIfPresent("\(FileNames.logDirectory)/\(name)")
         }
         try fileSystem.syncDirectory(FileNames.logDirectory)
     }

@@ -5,7 +5,19 @@ package struct LogRecord: Hashable, Sendable {
     package let kind: UInt8
     package let lsn: LSN
     package let position: LogPosition
+    /// Where it `isHead`, of a batch record what stands before the body: it came from an index.
     package let payload: [UInt8]
+    package let isHead: Bool
+
+    init(
+        kind: UInt8, lsn: LSN, position: LogPosition, payload: [UInt8], isHead: Bool = false
+    ) {
+        self.kind = kind
+        self.lsn = lsn
+        self.position = position
+        self.payload = payload
+        self.isHead = isHead
+    }
 }
 
 /// Reads single records at known places: what peers lack is served from here.

@@ -1,7 +1,19 @@
 import Core
 
-/// Reads the whole log at a start, in the order of its files.
+/// Reads the whole log at a start, in the order of its files; of files that tables cover the
+/// indexes, where there are any.
 struct LogScan {
+    /// What a start knows of the log.
+    struct Outcome {
+        /// Where it goes on.
+        var cursor: LogCursor
+        var damage: [Damage]
+        /// The files that were read by their indexes, ascending.
+        var indexed: [UInt32]
+        /// Indexes that could not be used, and why.
+        var remarks: [String]
+    }
+
     let fileSystem: any FileSystem
     let options: StorageOptions
     /// The first file that must be there, and what the tables cover.
@@ -13,6 +25,10 @@ struct LogScan {
     /// Nothing is cut or removed.
     private var isReadOnly = false
     private var damage: [Damage] = []
+    private var indexed: [UInt32] = []
+    private var remarks: [String] = []
+    /// Log files that have an index.
+    private var indexes: Set<UInt32> = []
     private var chain: RecordScan.Chain?
     private var lastLSN = LSN.zero
     /// The last file as it is to be: what could be read of it, without a torn tail.
@@ -29,14 +45,13 @@ struct LogScan {
         self.covered = covered
     }
 
-    /// Visits every valid record, cuts a torn tail, removes files before `start`, and returns where
-    /// the log goes on.
-    mutating func run(
-        visit: (LogRecord) -> Void
-    ) throws(StorageError) -> (cursor: LogCursor, damage: [Damage]) {
+    /// Visits every valid record, cuts a torn tail and removes files before `start`.
+    mutating func run(visit: (LogRecord) -> Void) throws(StorageError) -> Outcome {
         let numbers = try usableFiles()
         let end = try walk(numbers, visit: visit)
-        return (try finish(numbers, end: end), options.cutsDamage ? [] : damage)
+        return Outcome(
+            cursor: try finish(numbers, end: end), damage: options.cutsDamage ? [] : damage,
+            indexed: indexed, remarks: remarks)
     }
 
     /// What a start would find damaged, and the files it would read.
@@ -63,6 +78,8 @@ struct LogScan {
                 chain = nil
             }
             let isLast = index == numbers.count - 1
+            // The last one is written anew, and goes on.
+            if !isLast, try scanIndex(of: number, visit: visit) { continue }
             end = try scan(number, isLast: isLast, visit: visit)
         }
         // Both were durable in the log before the manifest said so.
@@ -79,9 +96,10 @@ struct LogScan {
         return end
     }
 
-    private func usableFiles() throws(StorageError) -> [UInt32] {
+    private mutating func usableFiles() throws(StorageError) -> [UInt32] {
         var numbers: [UInt32] = []
         for name in try fileSystem.list(FileNames.logDirectory) {
+            if let number = FileNames.logIndexNumber(name) { indexes.insert(number) }
             guard let number = FileNames.logNumber(name) else {
                 // The draft of a start that was cut short.
                 if name.hasSuffix(FileNames.draftSuffix), !isReadOnly {
@@ -96,7 +114,84 @@ struct LogScan {
                 numbers.append(number)
             }
         }
+        try removeIndexes(without: Set(numbers))
         return numbers
+    }
+
+    /// They go with their files.
+    private mutating func removeIndexes(without files: Set<UInt32>) throws(StorageError) {
+        let left = indexes.subtracting(files)
+        indexes.subtract(left)
+        guard !isReadOnly else { return }
+        for number in left.sorted() { try fileSystem.remove(FileNames.logIndex(number)) }
+    }
+
+    /// Whether a file's index was read in its place.
+    private mutating func scanIndex(
+        of number: UInt32, visit: (LogRecord) -> Void
+    ) throws(StorageError) -> Bool {
+        guard options.readsLogIndexes, !isReadOnly, indexes.contains(number) else { return false }
+        let footer: LogIndexFooter
+        let records: [LogRecord]
+        do throws(StorageError) {
+            let index = try LogIndex.open(number, in: fileSystem)
+            footer = index.footer
+            // Of what no table covers the cells are needed, and every byte is looked at.
+            guard footer.last <= covered else { return false }
+            if let misfit = try index.misfit(in: fileSystem) {
+                remark(number, misfit)
+                return false
+            }
+            records = try index.records()
+        } catch {
+            switch error {
+            case .damaged, .notFound, .newerFormat:
+                remark(number, error.description)
+                return false
+            case .failed, .diskFull, .syncFailed, .writerDead, .locked, .digestMismatch,
+                .coldTierMissing, .scanTooLarge:
+                throw error
+            }
+        }
+        follow(footer.header, in: FileNames.log(number))
+        for record in records { take(record, visit) }
+        chain = RecordScan.Chain(next: footer.last.next, previousChecksum: footer.checksum)
+        indexed.append(number)
+        return true
+    }
+
+    private mutating func remark(_ number: UInt32, _ why: String) {
+        remarks.append(
+            "\(FileNames.logIndex(number)) is of no use (\(why)); the log file itself was read")
+    }
+
+    /// A file begins with this header: whether it goes on where the one before ended.
+    private mutating func follow(_ header: LogFileHeader, in path: String) {
+        let given = RecordScan.Chain(
+            next: header.first, previousChecksum: header.previousChecksum)
+        if let chain, chain != given {
+            damage.append(
+                .log(
+                    path: path, offset: 0,
+                    what: "the file begins with LSN \(header.first), not \(chain.next)",
+                    missing: chain.next))
+        } else if chain == nil, header.file == start,
+            header.first > max(covered, forgotten).next
+        {
+            damage.append(
+                .log(
+                    path: path, offset: 0,
+                    what:
+                        "the log begins with LSN \(header.first), the tables end at \(covered)",
+                    missing: covered.next))
+        }
+        chain = given
+    }
+
+    private mutating func take(_ record: LogRecord, _ visit: (LogRecord) -> Void) {
+        // Where another file stands in a file's place, its records may come a second time.
+        if record.lsn > lastLSN, damage.isEmpty || !options.cutsDamage { visit(record) }
+        lastLSN = max(lastLSN, record.lsn)
     }
 
     /// The offset at which the file can go on; nil where nothing may be appended to it.
@@ -110,22 +205,7 @@ struct LogScan {
         case .newer(let version):
             throw .newerFormat(path: path, version: version, known: LogFileHeader.version)
         case .header(let header):
-            let given = RecordScan.Chain(header)
-            if let chain, chain != given {
-                damage.append(
-                    .log(
-                        path: path, offset: 0,
-                        what: "the file begins with LSN \(header.first), not \(chain.next)",
-                        missing: chain.next))
-            } else if chain == nil, number == start, header.first > max(covered, forgotten).next {
-                damage.append(
-                    .log(
-                        path: path, offset: 0,
-                        what:
-                            "the log begins with LSN \(header.first), the tables end at \(covered)",
-                        missing: covered.next))
-            }
-            chain = given
+            follow(header, in: path)
         case .invalid:
             // The walk finds no record at byte 0 and judges by what follows.
             first = 0
@@ -141,11 +221,7 @@ struct LogScan {
         while let event = walk.next() {
             switch event {
             case .record(let header, let offset):
-                // Where another file stands in a file's place, its records may come a second time.
-                if header.lsn > lastLSN, damage.isEmpty || !options.cutsDamage {
-                    visit(record(header, offset, number, bytes))
-                }
-                lastLSN = max(lastLSN, header.lsn)
+                take(record(header, offset, number, bytes), visit)
             case .damage(let offset, let what, let missing):
                 damage.append(
                     .log(path: path, offset: UInt64(offset), what: what, missing: missing))

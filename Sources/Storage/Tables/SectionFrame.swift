@@ -36,6 +36,9 @@ enum SectionFrame {
         case attributes = 11
         case attributeIndex = 12
         case attributeFooter = 13
+        // Of indexes of log files.
+        case logIndex = 14
+        case logIndexFooter = 15
     }
 
     static func encode(_ kind: Kind, _ raw: [UInt8], table: UInt64, at offset: UInt64) -> [UInt8] {

@@ -1,0 +1,88 @@
+import Core
+
+/// Reads a log file to which nobody writes any more, record by record and a piece of it at a time.
+/// Each record must follow the one before it: whatever else stands there is damage.
+struct LogFileWalk {
+    let header: LogFileHeader
+    /// Of the file, in bytes.
+    let size: UInt64
+    /// Where the next record begins.
+    private(set) var offset = UInt64(LogFileHeader.size)
+    /// What must come next.
+    private(set) var chain: RecordScan.Chain
+    private let file: any StoredFile
+    private let path: String
+    private var piece: [UInt8] = []
+    private var pieceStart: UInt64 = 0
+
+    init(_ number: UInt32, in fileSystem: any FileSystem) throws(StorageError) {
+        path = FileNames.log(number)
+        file = try fileSystem.open(path, .read)
+        size = try file.size()
+        switch LogFileHeader.read(try file.read(at: 0, count: LogFileHeader.size), file: number) {
+        case .header(let header):
+            self.header = header
+            chain = RecordScan.Chain(
+                next: header.first, previousChecksum: header.previousChecksum)
+        case .newer(let version):
+            throw .newerFormat(path: path, version: version, known: LogFileHeader.version)
+        case .invalid:
+            throw .damaged(path: path, offset: 0, what: "its header is not there")
+        }
+    }
+
+    /// The next record; nil at the end of the file.
+    mutating func next() throws(StorageError) -> LogRecord? {
+        guard offset < size else { return nil }
+        var flaw = ""
+        // A read that fails its checksum is tried once more: the fault may lie on the way.
+        for _ in 0..<2 {
+            switch try parse() {
+            case .success(let frame): return take(frame)
+            case .failure(let found): flaw = found.what
+            }
+            piece = []
+        }
+        throw .damaged(path: path, offset: offset, what: flaw)
+    }
+
+    private mutating func parse() throws(StorageError) -> Result<
+        RecordFrame.Header, RecordFrame.Flaw
+    > {
+        try load(RecordFrame.size)
+        let place = Int(offset - pieceStart)
+        let length = piece.withUnsafeBytes { RecordFrame.claimedLength($0, at: place) }
+        try load(RecordFrame.size + length)
+        let found = Int(offset - pieceStart)
+        let chain = chain
+        return piece.withUnsafeBytes { RecordFrame.parse($0, at: found) }.flatMap { header in
+            header.lsn == chain.next && header.previousChecksum == chain.previousChecksum
+                ? .success(header)
+                : .failure(RecordFrame.Flaw("record \(header.lsn) does not belong here"))
+        }
+    }
+
+    private mutating func take(_ frame: RecordFrame.Header) -> LogRecord {
+        let start = Int(offset - pieceStart) + RecordFrame.size
+        let length = RecordFrame.size + frame.length
+        let record = LogRecord(
+            kind: frame.kind, lsn: frame.lsn,
+            position: LogPosition(
+                file: header.file, offset: offset, length: UInt32(length)),
+            payload: Array(piece[start..<start + frame.length]))
+        chain = RecordScan.Chain(next: frame.lsn.next, previousChecksum: frame.checksum)
+        offset += UInt64(length)
+        return record
+    }
+
+    /// So many bytes from `offset` on are in memory, or all that there are.
+    private mutating func load(_ count: Int) throws(StorageError) {
+        let left = Int(clamping: size - offset)
+        let wanted = min(count, left)
+        guard offset < pieceStart || pieceStart + UInt64(piece.count) < offset + UInt64(wanted)
+        else { return }
+        piece = try file.read(
+            at: offset, count: min(left, max(wanted, StorageLimits.logPieceBytes)))
+        pieceStart = offset
+    }
+}
