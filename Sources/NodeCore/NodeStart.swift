@@ -23,6 +23,15 @@ package struct NodeStart: ~Copyable {
     /// What log and history files say of batches.
     package var batches: BatchIndex { replay.index }
 
+    /// In what another start on the same directory came to something else, by name.
+    package borrowing func differences(from other: borrowing NodeStart) -> [String] {
+        var found = replay.differences(from: other.replay)
+        if recovered.cursor != other.recovered.cursor { found.append("end of the log") }
+        if quarantined != other.quarantined { found.append("what was set aside") }
+        if damage != other.damage { found.append("damage") }
+        return found
+    }
+
     /// Damage that recovery found: the node must not serve from this directory, and has no other
     /// replicas to be restored from.
     package var damage: [String] {

@@ -8,7 +8,7 @@ package import Storage
 /// What lies below a floor is also kept as one sum per partition, so that comparing old history
 /// costs the same however long it is. Of what is forgotten (`HistoryBase`) only such a sum is left:
 /// nothing can be said of the segments below a partition's floor one by one.
-package struct DigestTable: Sendable {
+package struct DigestTable: Equatable, Sendable {
     private var totals: [SetDigest]
     private var homeTotals: [SetDigest]
     /// Sums over the segments below the floors.
@@ -238,7 +238,7 @@ package struct DigestTable: Sendable {
 }
 
 /// The digests of one segment, by partition: 20 bytes each, where a `SetDigest` takes 32.
-private struct DigestRow: Sendable {
+private struct DigestRow: Equatable, Sendable {
     private var sums: [UInt128]
     private var counts: [UInt32]
 

@@ -11,7 +11,7 @@ package struct RecoveredLog: ~Copyable {
     package private(set) var register = AbsenceRegister()
     package private(set) var marks = Watermarks()
     private let memtableBytesMax: Int
-    private var memtable: Memtable
+    private(set) var memtable: Memtable
     /// The last mark of the log, whether its cells are in a file or in the memtable.
     package private(set) var lastMark = LSN.zero
     /// Bytes of dead letters in it, whether their batches are known by it or by history.

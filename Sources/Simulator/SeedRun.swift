@@ -27,6 +27,8 @@ package struct SeedRun: Sendable {
         if mutant == nil {
             var windowDraw = RandomSource(seed: seed ^ 0x7769_6e64)
             swarm.drawWindow(&windowDraw)
+            var indexDraw = RandomSource(seed: seed ^ 0x696e_6465)
+            swarm.drawLogIndexes(&indexDraw)
         }
         var parkingDraw = RandomSource(seed: seed ^ 0x616e_79)
         swarm.drawParking(&parkingDraw)

@@ -110,6 +110,8 @@ package struct Swarm: Sendable, CustomStringConvertible {
     package var forgetSegmentsMin: Int64?
     /// nil: payloads wait in the log until they are forgotten.
     package var release: ReleasePolicy?
+    /// nil: log files get no indexes.
+    package var logIndex: LogIndexPolicy?
     package var retention = RetentionPolicy.forever
     /// Dead letters are purged.
     package var retires = false
@@ -316,6 +318,13 @@ package struct Swarm: Sendable, CustomStringConvertible {
             proofMax: .seconds(random.pick([3, 60])))
     }
 
+    /// Drawn apart from the rest: in most seeds, and soon where log files are small.
+    package mutating func drawLogIndexes(_ random: inout RandomSource) {
+        guard random.chance(3, in: 4) else { return }
+        logIndex = LogIndexPolicy(
+            age: .milliseconds(random.pick([100, 500, 3000])), rest: random.pick([0, 3]))
+    }
+
     /// Drawn apart from the rest: in a quarter of the seeds the windows of long ago become hours,
     /// days and nothing while faults happen, each as the frontier comes far enough.
     package mutating func drawRetention(_ random: inout RandomSource) {
@@ -419,6 +428,7 @@ package struct Swarm: Sendable, CustomStringConvertible {
             + (window == .minute ? "" : ", windows of \(window.milliseconds / 1000) s")
             + (forgetSegmentsMin == nil ? "" : ", forgets")
             + (release.map { ", releases \($0.filesMin) files" } ?? "")
+            + (logIndex == nil ? "" : ", indexes")
             + (retention == .forever ? "" : ", rolls up")
             + (coldAfter == nil ? "" : ", moves") + (retires ? ", purges" : "")
             + (letterSweepInterval == nil ? "" : ", sweeps")

@@ -184,6 +184,8 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     /// The payload of a batch left the log before the batch was sealed; a whole copy with such.
     case payloadReleased = "payload-released"
     case copiedWithHusks = "copied-with-husks"
+    /// A start read an index of a log file in its place.
+    case indexRead = "index-read"
     /// A forgotten batch was asked for, and known.
     case historyLookup = "history-lookup"
     case peerDown = "peer-down"

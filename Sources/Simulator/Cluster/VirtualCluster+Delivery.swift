@@ -147,7 +147,8 @@ extension VirtualCluster {
             case .sync:
                 askSync(node, process)
             case .run(let job, let work):
-                put(.runJob(job, work), to: node.index, process.instance, after: diskDelay())
+                let delay = try drawingApart(work) { () throws(Violation) in diskDelay() }
+                put(.runJob(job, work), to: node.index, process.instance, after: delay)
             case .park(let job):
                 park(job, node, process)
             case .reply(let request, let response):

@@ -30,7 +30,10 @@ extension VirtualCluster {
         case .logSynced(let lsn):
             trace.note(.logSynced, at: now, node: node.index, lsn.number)
             try handle(.logSynced(through: lsn), node, process)
-        case .runJob(let job, let work): try run(job, work, node, process)
+        case .runJob(let job, let work):
+            try drawingApart(work) { () throws(Violation) in
+                try run(job, work, node, process)
+            }
         case .finishJob(let job, let result):
             trace.note(.jobDone, at: now, node: node.index, job.number)
             try handle(.completed(job, result), node, process)

@@ -197,6 +197,9 @@ extension VirtualCluster {
         } catch {
             throw Violation("S10", "\(node.id)'s disk cannot be read before it rots: \(error)")
         }
+        // A start does not look at a file in whose place it reads an index.
+        let indexed = node.disk.contents.keys.filter { $0.hasSuffix(FileNames.logIndexSuffix) }
+        positions.removeAll { indexed.contains(FileNames.logIndex($0.file)) }
         return positions.isEmpty ? nil : nemesisRandom.pick(positions)
     }
 

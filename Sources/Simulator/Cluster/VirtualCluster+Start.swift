@@ -41,6 +41,7 @@ extension VirtualCluster {
         // Nothing from before reads any more, and its name may be given anew.
         node.droppedRot = nil
         let wasSetAside = try isSentenceCarriedOut(on: node)
+        bendIndex(of: node)
         let isTorn = tearsNext(node, 1, in: 6)
         if isTorn { failSoon(node, within: 40) } else { maybeMisread(node) }
         maybeFailSync(node, 1, in: 10)
@@ -79,6 +80,7 @@ extension VirtualCluster {
         // Its last edit may be gone, and what it forgot with it be known again.
         if node.rot == .manifest { node.shadow.remembersAgain() }
         try noteForgotten(opened.recovered.manifest, of: node)
+        try checkIndexes(opened, of: node)
         try checkRecovery(node)
         try checkUnmounted(opened.recovered.manifest, of: node)
         // What a start lets pass of a log or a manifest, it has cut; what it lacks, peers tell.
@@ -194,6 +196,7 @@ extension VirtualCluster {
         configuration.scrubInterval = Self.scrubInterval
         configuration.forgetSegmentsMin = swarm.forgetSegmentsMin
         configuration.release = swarm.release
+        configuration.logIndex = swarm.logIndex
         configuration.letterSweepInterval = swarm.letterSweepInterval
         configuration.letterSweepPartMin = .max
         configuration.retention = swarm.retention
@@ -230,8 +233,11 @@ extension VirtualCluster {
         // That a start needs room is not the question here.
         copy.setCapacity(.max)
         var records: [DurableShadow.Record] = []
+        // What the log itself says.
+        var options = storageOptions
+        options.readsLogIndexes = false
         do throws(StorageError) {
-            _ = try Recovery.open(copy, options: storageOptions) { (record, _) in
+            _ = try Recovery.open(copy, options: options) { (record, _) in
                 records.append(
                     .init(kind: record.kind, lsn: record.lsn, payload: record.payload))
             }

@@ -61,6 +61,8 @@ package final class VirtualCluster {
     /// Of sectors that cannot be read, and of what is misread, likewise.
     var sectorRandom: RandomSource
     var misreadRandom: RandomSource
+    /// Of indexes of log files, likewise.
+    var indexRandom: RandomSource
     /// Copies that were cut short on purpose.
     var interruptions = 0
     /// Batches that were made because of a copy, and those that are about to be.
@@ -92,6 +94,7 @@ package final class VirtualCluster {
         letterRandom = RandomSource(seed: seed ^ 0x6c65_7474)
         sectorRandom = RandomSource(seed: seed ^ 0x7365_6374)
         misreadRandom = RandomSource(seed: seed ^ 0x6d69_7372)
+        indexRandom = RandomSource(seed: seed ^ 0x696e_6465)
         ring = try Self.makeRing(swarm)
         let members = (0..<swarm.nodes).map(Self.name)
         replicas = ring.partitioning.all.map { [ring] partition in

@@ -167,8 +167,7 @@ struct LogScan {
 
     /// A file begins with this header: whether it goes on where the one before ended.
     private mutating func follow(_ header: LogFileHeader, in path: String) {
-        let given = RecordScan.Chain(
-            next: header.first, previousChecksum: header.previousChecksum)
+        let given = RecordScan.Chain(header)
         if let chain, chain != given {
             damage.append(
                 .log(
