@@ -101,6 +101,69 @@ import Wire
         #expect(tally[.refused] > tally[.shortened], "\(tally)")
     }
 
+    /// Two files of the log at least have indexes.
+    private static func indexed(seed: UInt64) throws -> (witness: RotWitness, paths: [String]) {
+        let witness = try RotWitness(seed: seed) { life in
+            for _ in 0..<2 {
+                try life.append(40)
+                try life.flush()
+            }
+            try life.indexLogs()
+        }
+        let paths = paths(witness, "log/").filter { $0.hasSuffix(FileNames.logIndexSuffix) }
+        try #require(paths.count >= 2)
+        return (witness, paths)
+    }
+
+    @Test("in the index of a log file: it is not used, and the start is the same without")
+    func logIndex() throws {
+        let (witness, paths) = try Self.indexed(seed: 296)
+        let first = try #require(witness.files.contents[paths[0]])
+        let second = try #require(witness.files.contents[paths[1]])
+        var tally = Tally()
+        for (path, old) in [(paths[0], second), (paths[1], first)] {
+            let sweep = RotSweep(try #require(witness.files.contents[path]), old: old)
+            // The footer and the tail are in the last quarter.
+            sweep.flips(from: sweep.bytes.count * 3 / 4) {
+                Self.judge(witness, path, $0, $1, &tally)
+            }
+            sweep.lengths { Self.judge(witness, path, $0, $1, &tally) }
+            sweep.sectors { Self.judge(witness, path, $0, $1, &tally) }
+            sweep.frames { Self.judge(witness, path, $0, $1, &tally) }
+            Self.judge(witness, path, old, "the other's", &tally)
+            for place in stride(from: 0, to: sweep.bytes.count, by: RotSweep.sector) {
+                let verdict = witness.verdict(on: path, unreadableAt: place)
+                tally.counts[verdict, default: 0] += 1
+            }
+            // It was whole and used before.
+            let whole = try LogTests.recover(witness.files.clone()).recovered
+            #expect(whole.indexed.count >= 2 && whole.remarks.isEmpty)
+            let bent = witness.files.clone()
+            bent.overwrite(path, with: old)
+            let found = try LogTests.recover(bent).recovered
+            #expect(found.indexed.count == whole.indexed.count - 1)
+            #expect(found.remarks.count == 1 && found.damage.isEmpty, "\(found.remarks)")
+        }
+        #expect(tally.cases >= 1000 && tally[.unchanged] == tally.cases, "\(tally)")
+    }
+
+    @Test("in a log file whose index a start reads: nothing is another number")
+    func indexedLog() throws {
+        let (witness, _) = try Self.indexed(seed: 297)
+        let path = FileNames.log(1)
+        var tally = Tally()
+        let sweep = try Self.sweep(witness, path)
+        sweep.sectors { Self.judge(witness, path, $0, $1, &tally) }
+        for place in stride(from: 0, to: sweep.bytes.count, by: 7) {
+            var bent = sweep.bytes
+            bent[place] ^= 0x10
+            Self.judge(witness, path, bent, "byte \(place)", &tally)
+        }
+        // Its header and its last record are looked at.
+        #expect(tally[.reported] > 0 && tally[.unchanged] > 0, "\(tally)")
+        #expect(tally[.shortened] == 0, "\(tally)")
+    }
+
     @Test("a sector that the disk cannot read is damage, in a file of every kind")
     func unreadable() throws {
         let witness = try RotWitness(seed: 295)

@@ -16,6 +16,7 @@ import Testing
             let form: Granularity = round < 50 ? .base : round < 70 ? .hour : .day
             try life.append(1 + life.random.below(4))
             if round % 3 == 0 { try life.flush() }
+            if round % 9 == 5 { try life.indexLogs() }
             if round % 9 == 0 { try life.releaseLog() }
             if round % 8 == 0 { try life.checkpoint(3 + life.random.below(10)) }
             switch round {

@@ -5,7 +5,9 @@ import Testing
 @Suite("A directory that is read whole")
 struct DirectoryCheckTests {
     /// With several tables, history files and log files.
-    private static func directory() throws -> MemoryFileSystem {
+    private static func directory(
+        _ more: (inout StoreLife) throws -> Void = { _ in }
+    ) throws -> MemoryFileSystem {
         let files = MemoryFileSystem()
         var life = try StoreLife(files, seed: 7, PromiseBook())
         try life.identify()
@@ -14,6 +16,7 @@ struct DirectoryCheckTests {
             try life.flush()
             try life.forget(3)
         }
+        try more(&life)
         try life.append(3)
         return files
     }
@@ -60,6 +63,32 @@ struct DirectoryCheckTests {
         try files.remove(table)
         let report = try Self.check(files)
         #expect(report.lines.contains("\(table): DAMAGED, it is missing"))
+    }
+
+    @Test("an index of a log file is held against it, and no finding where no start would use it")
+    func logIndex() throws {
+        let files = try Self.directory { life in
+            for _ in 0..<2 {
+                try life.append(40)
+                try life.flush()
+            }
+            try life.indexLogs()
+        }
+        let path = FileNames.logIndex(1)
+        let report = try Self.check(files)
+        #expect(report.isSound && report.lines.contains { $0.hasPrefix("\(path): an index") })
+        let bytes = try #require(files.contents[path])
+        for wrong in [Array(bytes.dropLast()), Array(repeating: 7, count: 90)] {
+            files.overwrite(path, with: wrong)
+            let report = try Self.check(files)
+            let line = report.lines.first { $0.hasPrefix(path) }
+            #expect(report.isSound && line?.contains("no start uses") == true, "\(line ?? "")")
+        }
+        // One that a start would believe: a record more in its first block, sealed anew.
+        files.overwrite(path, with: try LogIndexTests.forged(bytes))
+        let forged = try Self.check(files)
+        #expect(!forged.isSound)
+        #expect(forged.lines.contains { $0.hasPrefix("\(path): DAMAGED, it says otherwise") })
     }
 
     @Test("a torn tail of the log is what a crash leaves, and no damage")

@@ -253,6 +253,14 @@ struct StoreLife {
         _ = try perform(.removeLogs(before: cursor.file))
     }
 
+    /// Every closed file of the log that tables cover gets an index, of whole records.
+    mutating func indexLogs() throws {
+        for file in logStart..<cursor.file {
+            let plan = LogIndexPlan(file: file, covered: book.last.covered, batchKinds: [])
+            _ = try perform(.indexLog(plan))
+        }
+    }
+
     /// History files tell of so many more batches; every fourth time the files become one.
     mutating func forget(_ batches: Int) throws {
         let from = book.last.outcomes
