@@ -40,7 +40,7 @@ final class SoloNode {
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
         isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil,
         memtableBytesMax: Int? = nil, scanBytesMax: Int? = nil, verifyStepBytes: Int? = nil,
-        scrubBytesPerSecond: Int? = nil
+        scrubBytesPerSecond: Int? = nil, logIndex: LogIndexPolicy? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -50,6 +50,7 @@ final class SoloNode {
             node: NodeID("n1"), clusterName: "solo", members: members, partitions: partitions,
             replication: .everywhere(1), digestKey: Self.key)
         configuration.release = release
+        configuration.logIndex = logIndex
         configuration.cold = cold
         configuration.letterBytesMax = letterBytesMax
         if let memtableBytesMax { configuration.memtableBytesMax = memtableBytesMax }

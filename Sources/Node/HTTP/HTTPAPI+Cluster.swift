@@ -438,6 +438,11 @@ extension HTTPAPI {
                 "Log files whose payloads all replicas held, let go of since the start.",
                 Int(clamping: view.counters.logFilesReleased)
             ),
+            (
+                "quipu_log_files_indexed",
+                "Log files that got an index, which a start reads in their place.",
+                Int(clamping: view.counters.logFilesIndexed)
+            ),
         ]
     }
 }

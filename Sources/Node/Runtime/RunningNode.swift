@@ -73,8 +73,10 @@ struct RunningNode: Sendable {
         let recovery = SystemClock.monotonic - began.monotonic
         logger.notice(
             "\(directory) recovered in \(recovery.milliseconds) ms",
-            metadata: ["generation": "\(identity.generation)"]
-        )
+            metadata: [
+                "generation": "\(identity.generation)",
+                "by_index": "\(start.recovered.indexed.count)",
+            ])
         return try await assemble(
             configuration, entry, core, consume start, identity, rules, files, lock, directory,
             group, logger)
