@@ -22,8 +22,8 @@ enum EventSeeds {
             case .lz4: lz4(text(number), number) + (number % 3 == 0 ? lz4([1], 0) : [])
             case .time: Array(times[number % times.count].utf8)
             case .attributes: rows(number)
-            case .block, .table, .log, .manifest, .history, .attributetable, .records, .peer,
-                .connection, .spool:
+            case .block, .table, .log, .logindex, .manifest, .history, .attributetable, .records,
+                .peer, .connection, .spool:
                 []
             }
         switch target {

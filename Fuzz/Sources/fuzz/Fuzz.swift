@@ -66,6 +66,7 @@ enum Target: String, CaseIterable {
     case block
     case table
     case log
+    case logindex
     case manifest
     case history
     case attributetable
@@ -99,6 +100,7 @@ enum Target: String, CaseIterable {
             case .block: try Self.readTable(Seeds.table(around: bytes))
             case .table: try Self.readTable(bytes)
             case .log: try Self.recoverLog(bytes)
+            case .logindex: try LogIndexTarget.recover(bytes)
             case .manifest: try Self.recoverManifest(bytes)
             case .history: try Self.readHistory(bytes)
             case .attributetable: try AttributeTableTarget.read(bytes)

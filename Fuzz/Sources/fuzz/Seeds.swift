@@ -11,6 +11,7 @@ enum Seeds {
                 case .block: try block(number)
                 case .table: try tableFile(number)
                 case .log: try log(number)
+                case .logindex: try LogIndexTarget.seed(number)
                 case .manifest: try manifest(number)
                 case .history: try history(number)
                 case .attributetable: try AttributeTableTarget.seed(number)
