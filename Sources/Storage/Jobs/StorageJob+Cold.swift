@@ -19,7 +19,7 @@ extension StorageJob {
         case .copyCells(let tables, _, let cursor):
             // A piece goes on in the next tables where the first has too little.
             tables.dropFirst(Int(cursor.file)).contains(where: \.isCold)
-        case .writeTables, .commit, .readLog, .keepAside, .removeLogs, .writeHistory,
+        case .writeTables, .commit, .readLog, .keepAside, .removeLogs, .indexLog, .writeHistory,
             .sweepHistory, .lookUp, .letters, .copyHistory, .copySealed, .removeHistory, .recount:
             false
         }
