@@ -60,7 +60,7 @@ package enum StorageLimits {
     package static let logPayloadMax = 96 << 20
     /// Room for the log is asked for in steps of so many bytes.
     package static let logReserveStep: UInt64 = 8 << 20
-    /// A log file that gets an index is read in pieces of so many bytes, and of one record at least.
+    /// A log file that gets an index is read in pieces of so many bytes, of one record at least.
     package static let logPieceBytes = 1 << 20
     /// The raw bytes of a block of such an index at which it is closed, and the most that one may
     /// claim: the target and one more record.

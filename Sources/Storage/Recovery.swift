@@ -21,8 +21,8 @@ package struct Recovered: Sendable {
 /// done again, finds and leaves the same. It changes nothing where the cold disk is not there.
 package enum Recovery {
     /// - Parameter visit: gets every valid record of the log, ascending, with the manifest, whose
-    ///   `coveredThrough` says which applications the tables hold already. Of some of these only the
-    ///   heads of their batch records come, from an index.
+    ///   `coveredThrough` says which applications the tables hold already. Of some of these only
+    ///   the heads of their batch records come, from an index.
     /// - Parameter mine: the partitions of this node, whose floors say which husks are forgotten;
     ///   nil: nobody wants them.
     /// - Parameter husk: gets the batches whose payload left the log, before any record.

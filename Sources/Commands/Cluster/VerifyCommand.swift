@@ -12,9 +12,9 @@ struct VerifyCommand: AsyncParsableCommand {
             Asks a running node, or with --data reads the directory of a stopped one: every cell, \
             every outcome and every record of the log, of a running node but for the file that it \
             writes to; with --data also what the cluster was made with. Changes nothing; exits \
-            with 1 when anything is damaged. Tables on a cold disk are read where --cold names this \
-            node's directory there, and else listed as not looked at, which is no damage. 'quipu \
-            audit' compares the replicas with each other.
+            with 1 when anything is damaged. Tables on a cold disk are read where --cold names \
+            this node's directory there, and else listed as not looked at, which is no damage. \
+            'quipu audit' compares the replicas with each other.
 
             Example: quipu verify --all
             Example: quipu verify --data .cluster/data/n2 --config .cluster/cluster.conf
