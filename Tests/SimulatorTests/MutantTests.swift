@@ -15,7 +15,7 @@ struct MutantTests {
         .maximumRead: [2, 9, 11, 16],
         .cutsSplitTop: [3, 18, 37, 46],
         .unionWithoutWriteBack: [31, 52, 87, 105],
-        .meetsWithoutHolding: [52, 256, 443],
+        .meetsWithoutHolding: [219],
         .replayIgnoresCoverage: [1, 2, 5, 6],
         .catchUpDropsSlice: [1, 2, 4, 5],
         .freezeNotDurable: [1, 2, 3, 4],
@@ -50,7 +50,7 @@ struct MutantTests {
         .positionsForgotten: [268, 279, 311, 453],
         .supersededCounts: [1, 2, 4, 5],
         .recoveringVotes: [2, 4, 13, 17],
-        .copyFromOne: [95, 267, 429],
+        .copyFromOne: [65, 268, 329, 391],
         .damageCut: [49, 58, 63, 129],
         .indexLost: [1, 2, 5, 6],
     ]

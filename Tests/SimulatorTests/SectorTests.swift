@@ -11,8 +11,10 @@ struct SectorTests {
             let run = SeedRun(seed: seed)
             let without = SeedRun(seed: seed, schedule: FaultSchedule(without: [.misreads]))
             #expect(run.violation == nil && without.violation == nil, "seed \(seed)")
-            #expect(run.trace == without.trace, "seed \(seed)")
             #expect(without.marks[.misread] == nil)
+            // A second look takes steps of its own.
+            guard run.marks[.misreadVerifying] == nil else { continue }
+            #expect(run.trace == without.trace, "seed \(seed)")
             met += run.marks[.misread, default: 0]
         }
         #expect(met > 0)

@@ -171,6 +171,8 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case sectorUnreadable = "sector-unreadable"
     /// A bit of a read was flipped, and nobody noticed.
     case misread
+    /// One that a verification met, which looked again.
+    case misreadVerifying = "misread-verifying"
     case quarantined
     case condemned
     /// History left memory and the log.

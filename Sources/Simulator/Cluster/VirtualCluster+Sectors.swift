@@ -4,7 +4,7 @@ import Storage
 
 /// Sectors that cannot be read any more, and reads that find a flipped bit once. The first is found
 /// and heals from the others as rot does; the second must have no effect at all: no answer, no file
-/// and no later event differs from those of a run without it. Planted bugs meet neither, so that
+/// and no later event differs from those of a run without it, but that a verification looks twice. Planted bugs meet neither, so that
 /// their recorded seeds stay the histories that they are.
 extension VirtualCluster {
     // MARK: - Unreadable sectors
@@ -60,7 +60,11 @@ extension VirtualCluster {
 
     /// One read of the job or start that follows may go wrong. Not where something is wrong
     /// already: what is looked at twice must not be wrong twice.
-    func maybeMisread(_ node: VirtualNode) {
+    ///
+    /// - Parameter verification: the job, where it is one.
+    func maybeMisread(_ node: VirtualNode, _ verification: FileVerification? = nil) {
+        // Of what that has found once, the second look decides.
+        if let verification, !misreadsVerifications || verification.isSuspect { return }
         guard mutants.isEmpty, !swarm.without.contains(.misreads), !isHealed,
             misreadRandom.chance(1, in: SimulatorLimits.misreadOneIn)
         else { return }
@@ -73,9 +77,9 @@ extension VirtualCluster {
     }
 
     /// Whether it did.
-    func noteMisread(_ node: VirtualNode) {
+    func noteMisread(_ node: VirtualNode, isVerification: Bool = false) {
         guard node.disk.takeMisread() else { return }
-        checks.hit(.misread)
+        checks.hit(isVerification ? .misreadVerifying : .misread)
         log("\(node.id) misread a bit")
     }
 }

@@ -58,8 +58,7 @@ package struct StorageRunner: Sendable {
             }
             return .kept
         case .indexLog(let plan):
-            var writer = LogIndexWriter(fileSystem: fileSystem, plan: plan)
-            return .indexed(try writer.write())
+            return .indexed(try index(plan))
         case .removeLogs(let start):
             try removeLogs(before: start)
             return .removed
@@ -120,6 +119,20 @@ package struct StorageRunner: Sendable {
         case .writeTables, .commit, .compact, .abandonCompaction, .series, .scan, .readLog,
             .keepAside, .indexLog, .removeLogs, .removeTables, .verify, .recount:
             preconditionFailure("performed by the caller")
+        }
+    }
+
+    /// What is found must be found twice, as by verifications: a log file that is said to be damaged
+    /// may cost all data here.
+    private func index(_ plan: LogIndexPlan) throws(StorageError) -> Bool {
+        do throws(StorageError) {
+            var writer = LogIndexWriter(fileSystem: fileSystem, plan: plan)
+            return try writer.write()
+        } catch {
+            guard error.isDamage else { throw error }
+            fileSystem.dropCached(FileNames.log(plan.file))
+            var writer = LogIndexWriter(fileSystem: fileSystem, plan: plan)
+            return try writer.write()
         }
     }
 

@@ -48,6 +48,9 @@ package final class FileVerification: Sendable {
         work = Mutex(Work(progress: Progress(size: file.size)))
     }
 
+    /// Something was found once.
+    package var isSuspect: Bool { work.withLock(\.isSuspect) }
+
     /// One step over about so many bytes. Throws where the system could not look: for want of a
     /// descriptor, of memory or of a right, which says nothing of the file; it may be looked at
     /// later, by another verification.
