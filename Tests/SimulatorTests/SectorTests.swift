@@ -12,7 +12,7 @@ struct SectorTests {
             let without = SeedRun(seed: seed, schedule: FaultSchedule(without: [.misreads]))
             #expect(run.violation == nil && without.violation == nil, "seed \(seed)")
             #expect(without.marks[.misread] == nil)
-            // A second look takes steps of its own.
+            // A verification's second look takes steps of its own, an index comes the next time.
             guard run.marks[.misreadVerifying] == nil else { continue }
             #expect(run.trace == without.trace, "seed \(seed)")
             met += run.marks[.misread, default: 0]

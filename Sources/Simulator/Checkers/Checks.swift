@@ -171,7 +171,7 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case sectorUnreadable = "sector-unreadable"
     /// A bit of a read was flipped, and nobody noticed.
     case misread
-    /// One that a verification met, which looked again.
+    /// One that a verification met, or who writes an index: they look again.
     case misreadVerifying = "misread-verifying"
     case quarantined
     case condemned

@@ -107,10 +107,9 @@ extension VirtualCluster {
         if isTorn { failSoon(node, within: 16) }
         // Few of the steps of a move sync anything.
         maybeFailSync(node, 1, in: work.isOfColdDisk ? 3 : 20)
-        let verification = work.verification
-        if !isTorn { maybeMisread(node, verification) }
+        if !isTorn { maybeMisread(node, work) }
         let result = process.runner.run(work)
-        noteMisread(node, isVerification: verification != nil)
+        noteMisread(node, work)
         log("\(node.id) ran \(Describe.job(work)): \(Describe.result(result))")
         if isTorn {
             crash(node, "in the middle of a job", isPowerCut: true)
@@ -162,10 +161,6 @@ extension VirtualCluster {
 }
 
 extension StorageJob {
-    fileprivate var verification: FileVerification? {
-        if case .verify(let verification, _) = self { verification } else { nil }
-    }
-
     /// An error of it ends no process.
     fileprivate var isOfColdDisk: Bool {
         switch self {

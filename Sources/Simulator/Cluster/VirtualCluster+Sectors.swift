@@ -4,7 +4,8 @@ import Storage
 
 /// Sectors that cannot be read any more, and reads that find a flipped bit once. The first is found
 /// and heals from the others as rot does; the second must have no effect at all: no answer, no file
-/// and no later event differs from those of a run without it, but that a verification looks twice. Planted bugs meet neither, so that
+/// and no later event differs from those of a run without it, but that a verification or an index
+/// may come later. Planted bugs meet neither, so that
 /// their recorded seeds stay the histories that they are.
 extension VirtualCluster {
     // MARK: - Unreadable sectors
@@ -61,10 +62,11 @@ extension VirtualCluster {
     /// One read of the job or start that follows may go wrong. Not where something is wrong
     /// already: what is looked at twice must not be wrong twice.
     ///
-    /// - Parameter verification: the job, where it is one.
-    func maybeMisread(_ node: VirtualNode, _ verification: FileVerification? = nil) {
-        // Of what that has found once, the second look decides.
-        if let verification, !misreadsVerifications || verification.isSuspect { return }
+    /// - Parameter work: the job; nil: a start.
+    func maybeMisread(_ node: VirtualNode, _ work: StorageJob? = nil) {
+        if work?.looksAgain == true, !misreadsThatDelay { return }
+        // Of what was found once, the second look decides.
+        if case .verify(let verification, _)? = work, verification.isSuspect { return }
         guard mutants.isEmpty, !swarm.without.contains(.misreads), !isHealed,
             misreadRandom.chance(1, in: SimulatorLimits.misreadOneIn)
         else { return }
@@ -77,9 +79,20 @@ extension VirtualCluster {
     }
 
     /// Whether it did.
-    func noteMisread(_ node: VirtualNode, isVerification: Bool = false) {
+    func noteMisread(_ node: VirtualNode, _ work: StorageJob? = nil) {
         guard node.disk.takeMisread() else { return }
-        checks.hit(isVerification ? .misreadVerifying : .misread)
+        checks.hit(work?.looksAgain == true ? .misreadVerifying : .misread)
         log("\(node.id) misread a bit")
+    }
+}
+
+extension StorageJob {
+    /// After a misread it is later with what it does: a verification takes more steps, and an index
+    /// is written the next time.
+    fileprivate var looksAgain: Bool {
+        switch self {
+        case .verify, .indexLog: true
+        default: false
+        }
     }
 }

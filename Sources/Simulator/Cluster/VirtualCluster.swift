@@ -61,9 +61,9 @@ package final class VirtualCluster {
     /// Of sectors that cannot be read, and of what is misread, likewise.
     var sectorRandom: RandomSource
     var misreadRandom: RandomSource
-    /// A verification that misreads looks again: in half of the seeds, and not in those that must
+    /// Jobs that are later for it misread as well: in half of the seeds, and not in those that must
     /// be what they are without misreads.
-    let misreadsVerifications: Bool
+    let misreadsThatDelay: Bool
     /// Of indexes of log files, likewise.
     var indexRandom: RandomSource
     /// Copies that were cut short on purpose.
@@ -97,7 +97,7 @@ package final class VirtualCluster {
         letterRandom = RandomSource(seed: seed ^ 0x6c65_7474)
         sectorRandom = RandomSource(seed: seed ^ 0x7365_6374)
         misreadRandom = RandomSource(seed: seed ^ 0x6d69_7372)
-        misreadsVerifications = misreadRandom.chance(1, in: 2)
+        misreadsThatDelay = misreadRandom.chance(1, in: 2)
         indexRandom = RandomSource(seed: seed ^ 0x696e_6465)
         ring = try Self.makeRing(swarm)
         let members = (0..<swarm.nodes).map(Self.name)

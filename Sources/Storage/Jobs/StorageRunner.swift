@@ -122,8 +122,8 @@ package struct StorageRunner: Sendable {
         }
     }
 
-    /// What is found must be found twice, as by verifications: a log file that is said to be damaged
-    /// may cost all data here.
+    /// What is found must be found twice, as by verifications: a log file that is said to be
+    /// damaged may cost all data here.
     private func index(_ plan: LogIndexPlan) throws(StorageError) -> Bool {
         do throws(StorageError) {
             var writer = LogIndexWriter(fileSystem: fileSystem, plan: plan)
