@@ -59,5 +59,5 @@ extension NodeMachine {
 
 extension StorageError {
     /// About what tables hold, wherever they lie.
-    var isFinding: Bool { isDamage || isMismatch }
+    var isOfContent: Bool { isDamage || isMismatch }
 }

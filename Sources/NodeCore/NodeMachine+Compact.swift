@@ -226,7 +226,7 @@ extension NodeMachine {
         compaction.phase = .idle
         if work.isMove { counters.coldMovesFailed += 1 }
         switch error {
-        case _ where work.compaction.destination.location == .cold && !error.isFinding:
+        case _ where work.compaction.destination.location == .cold && !error.isOfContent:
             coldDiskFailed(error, work, into: &effects)
         case .diskFull:
             compaction.nextAt = present + Self.roomRetryAfter

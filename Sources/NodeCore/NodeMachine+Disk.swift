@@ -45,18 +45,23 @@ extension NodeMachine {
     /// A voter that lately said that it takes nothing new, home records or slices, is not counted
     /// on for a while.
     mutating func noteInability(_ reply: BindReply, of peer: NodeID, _ now: Now) {
-        if case .unable = reply.answer {
-            unableUntil[peer] = now.monotonic + Self.inabilityAge
+        if case .unable(let why) = reply.answer {
+            inabilities[peer] = (why: why, until: now.monotonic + Self.inabilityAge)
         } else {
-            unableUntil[peer] = nil
+            inabilities[peer] = nil
         }
     }
 
     private static let inabilityAge: Duration = .seconds(1)
 
     func isThoughtAble(_ node: NodeID, _ now: Now) -> Bool {
-        guard let until = unableUntil[node] else { return true }
-        return now.monotonic >= until
+        guard let inability = inabilities[node] else { return true }
+        return now.monotonic >= inability.until
+    }
+
+    /// A clock that is doubted keeps a node from taking home records, and not slices.
+    func isThoughtAbleOfSlices(_ node: NodeID, _ now: Now) -> Bool {
+        inabilities[node]?.why == .clock || isThoughtAble(node, now)
     }
 
     // MARK: - Jobs that wait for room

@@ -285,7 +285,7 @@ extension NodeMachine {
         guard let removal = forgetting.removals.first, audit.recounts.isEmpty else { return }
         for (id, purpose) in jobs {
             // Whether any holds on does not depend on the order.
-            if id.number < removal.after { return }
+            if id.number < removal.after, purpose.keepsFiles { return }
             if case .deadLetters(let scan) = purpose, scan.began < removal.after { return }
         }
         forgetting.removals.removeFirst()

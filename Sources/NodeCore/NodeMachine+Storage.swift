@@ -58,6 +58,17 @@ enum JobPurpose {
     case scrub(DataFile)
     case verify(DataFile)
     case recount(PartitionID)
+
+    /// Files that it may read stay until it ends. Tables and history files are read through
+    /// handles, which outlive their names, and what a verification finds is judged by whether the
+    /// file is still held: where these stand on a cold disk that hangs, nothing waits for them.
+    var keepsFiles: Bool {
+        switch self {
+        case .read, .sweepMarks, .compact, .coldRemoval: false
+        case .scrub(let file), .verify(let file): !file.isCold
+        default: true
+        }
+    }
 }
 
 /// The memtable on its way to files. One flush at a time.

@@ -72,8 +72,7 @@ extension NodeMachine {
                 tables: UInt64(tables.count), totalBytes: files.reduce(0) { $0 &+ $1.size }))
         checkMemory(into: &effects)
         verifyNext(into: &effects)
-        // Without files it is done already.
-        if let done = audit.verified, done.began >= need { return done.state }
+        // The manifest is always there to be read: it is never done at once.
         return audit.verification?.state ?? VerificationState()
     }
 
@@ -174,9 +173,7 @@ extension NodeMachine {
     private mutating func reportUnread(
         _ file: DataFile, _ error: StorageError, into effects: inout [Effect]
     ) {
-        if error.isFinding {
-            reportDamage(file, "\(error)", into: &effects)
-        } else if file.isCold {
+        if file.isCold {
             effects.append(.report(.coldDiskFailed("\(error)")))
         } else {
             counters.unverified += 1

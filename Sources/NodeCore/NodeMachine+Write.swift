@@ -100,10 +100,15 @@ extension NodeMachine {
         let level = has(.refusesWithoutAll) ? Consistency.all : consistency
         let reachable = reachableNodes
         // Who takes no slices would leave a batch bound and its client without an answer.
-        let able = { node in reachable.contains(node) && isThoughtAble(node, now) }
+        let able = { node in reachable.contains(node) && isThoughtAbleOfSlices(node, now) }
         // The home decides by a majority of all its voters, wherever they are.
         let atHome = placement.homeVoters
-        var needs = [(level.required(of: atHome.count), atHome.count(where: able))]
+        var needs = [
+            (
+                level.required(of: atHome.count),
+                atHome.count { reachable.contains($0) && isThoughtAble($0, now) }
+            )
+        ]
         for group in placement.groups {
             let nodes = local.map { local in group.nodes.filter(local.contains) } ?? group.nodes
             needs.append((level.required(of: nodes.count), nodes.count(where: able)))

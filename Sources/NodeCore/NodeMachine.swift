@@ -154,7 +154,7 @@ package struct NodeMachine {
     var diskSpare = UInt64.max
     var coldSpare = UInt64.max
     /// Voters that said lately that they take nothing new. No more than members.
-    var unableUntil: [NodeID: Instant] = [:]
+    var inabilities: [NodeID: (why: BindAnswer.Inability, until: Instant)] = [:]
     var loadAt: Instant
 
     /// By how much most peers' clocks differ from this node's, while that is too much.

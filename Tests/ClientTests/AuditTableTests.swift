@@ -43,10 +43,12 @@ struct AuditTableTests {
         let sound = try JSONValue(
             parsing: Array(
                 #"{"node":"n1","clean":true,"tables":1,"verified_bytes":2048,"damage":[]}"#.utf8))
-        #expect(VerifyText.lines(sound) == ["n1: 1 table, 2.00 KiB read, all sound"])
+        #expect(VerifyText.lines(sound) == [
+                    "n1: 2.00 KiB read of 1 table, history, log and manifest, all sound"
+                ])
         let damaged = try JSONValue(
             parsing: Array(
                 #"{"node":"n2","clean":false,"tables":2,"verified_bytes":0,"damage":["x"]}"#.utf8))
-        #expect(VerifyText.lines(damaged) == ["n2: 2 tables, 0 bytes read, damaged:", "  x"])
+        #expect(VerifyText.lines(damaged) == ["n2: 0 bytes read of 2 tables, history, log and manifest, damaged:", "  x"])
     }
 }

@@ -16,6 +16,8 @@ import Testing
             var closes = 0
             var refusals = 0
             var code = EMFILE
+            /// Comes to pass once, while a file is being opened.
+            var meanwhile: (@Sendable () -> Void)?
         }
 
         private let state = Mutex(State())
@@ -28,6 +30,10 @@ import Testing
                 state.refusals = count
                 state.code = code
             }
+        }
+
+        func whileOpening(_ body: @escaping @Sendable () -> Void) {
+            state.withLock { $0.meanwhile = body }
         }
 
         var calls: FileCalls {
@@ -43,6 +49,8 @@ import Testing
                     errno = refusal
                     return -1
                 }
+                let meanwhile = self.state.withLock { $0.meanwhile.take() }
+                meanwhile?()
                 let descriptor = real.open(path, flags, permissions)
                 guard descriptor >= 0 else { return descriptor }
                 self.state.withLock { state in
@@ -405,6 +413,31 @@ import Testing
             #expect(try rows([whole]) == 6)
         }
         #expect(fixture.counted.now.live == 0 && fixture.hot.open == 0)
+    }
+
+    @Test("a file is like any other whatever else lost its name while it was opened")
+    func opening() throws {
+        let fixture = try Fixture(hot: 1, names: ["a", "b", "c"])
+        let (own, others) = (fixture.files, fixture.others)
+        let failed = Mutex(false)
+        fixture.counted.whileOpening {
+            do { try own.remove("c") } catch { failed.withLock { $0 = true } }
+        }
+        let files = try fixture.open(["a", "b"])
+        #expect(!failed.withLock { $0 })
+        #expect(fixture.hot.open == 1 && fixture.counted.now.live == 1)
+        #expect(try files.map(Self.text) == ["a", "b"])
+        // Its own name, on the other hand, went for good.
+        fixture.counted.whileOpening {
+            do {
+                try others.open("e", .replace).write([[1]], at: 0)
+                try own.rename("e", to: "b")
+            } catch { failed.withLock { $0 = true } }
+        }
+        let other = try fixture.files.open("b", .read)
+        #expect(!failed.withLock { $0 })
+        #expect(try other.read(at: 0, count: 9) == [1])
+        #expect(try files.map(Self.text) == ["a", "b"])
     }
 
     @Test("a draft whose name goes while it is written stays readable and does not count")

@@ -298,6 +298,19 @@ import Wire
             ])
     }
 
+    @Test("How far a verification is goes from 0 to 100")
+    func progress() {
+        func percent(_ done: UInt64, _ total: UInt64) -> Int {
+            var state = VerificationState(tables: 1, totalBytes: total)
+            state.doneBytes = done
+            return MetricGauges.percent(state)
+        }
+        #expect(percent(0, 0) == 0 && percent(0, 9) == 0 && percent(5, 9) == 55)
+        // Files that grew, or were read twice.
+        #expect(percent(9, 9) == 100 && percent(20, 9) == 100)
+        #expect(MetricGauges.percent(nil) == 100)
+    }
+
     @Test("A process knows what it has open, and may have more open than it was given")
     func processUse() throws {
         let most = try #require(ProcessUse.raiseOpenFilesMax())

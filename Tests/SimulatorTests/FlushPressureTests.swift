@@ -101,4 +101,18 @@ struct FlushPressureTests {
         #expect(try Self.write(node, 4) == nil)
         #expect(Set(node.slicesSent).count == 2 && node.halted == nil)
     }
+
+    @Test("whose clock is doubted is counted on for slices all the same")
+    func doubted() throws {
+        let node = try SoloNode()
+        try node.hear([.status: "NORMAL"])
+        #expect(try Self.write(node, 1) == nil)
+        let refusal = BindReply(
+            tag: try #require(node.slicesSent.last), answer: .unable(.clock),
+            vote: Vote(incarnation: Incarnation(1), isVoting: true))
+        try node.handle(.message(.replication(.bindReply(refusal)), from: SoloNode.peer))
+        let sent = Set(node.slicesSent).count
+        #expect(try Self.write(node, 2) == nil, "it waits for the peer")
+        #expect(Set(node.slicesSent).count == sent + 1)
+    }
 }

@@ -122,22 +122,25 @@ import Wire
         #expect(whole.indexed.count == paths.count && whole.remarks.isEmpty)
         var cases = 0
         /// Only what the log says can depend on it.
-        func check(_ rotten: MemoryFileSystem, _ what: String) throws {
+        func check(_ rotten: MemoryFileSystem, _ path: String, _ what: String) throws {
             cases += 1
             let (recovered, found) = try LogTests.recover(rotten)
             #expect(
                 found == records && recovered.damage.isEmpty && recovered.cursor == whole.cursor,
                 "\(what)")
-            #expect(recovered.indexed.count >= whole.indexed.count - 1, "\(what)")
+            let others = whole.indexed.filter { FileNames.logIndex($0) != path }
+            #expect(recovered.indexed == others, "\(what)")
         }
         for (path, other) in [(paths[0], paths[1]), (paths[1], paths[0])] {
             let old = try #require(witness.files.contents[other])
+            let sweep = RotSweep(try #require(witness.files.contents[path]), old: old)
             func judge(_ bytes: [UInt8], _ what: String) throws {
+                // A sector may hold zeros alone as it is.
+                guard bytes != sweep.bytes else { return }
                 let rotten = witness.files.clone()
                 rotten.overwrite(path, with: bytes)
-                try check(rotten, "\(path), \(what)")
+                try check(rotten, path, "\(path), \(what)")
             }
-            let sweep = RotSweep(try #require(witness.files.contents[path]), old: old)
             try sweep.flips(judge)
             try sweep.lengths(judge)
             try sweep.sectors(judge)
@@ -145,7 +148,7 @@ import Wire
             for place in stride(from: 0, to: sweep.bytes.count, by: RotSweep.sector) {
                 let rotten = witness.files.clone()
                 rotten.makeUnreadable(path, at: place)
-                try check(rotten, "\(path), byte \(place) cannot be read")
+                try check(rotten, path, "\(path), byte \(place) cannot be read")
             }
             let exchanged = witness.files.clone()
             exchanged.overwrite(path, with: old)
@@ -288,7 +291,7 @@ import Wire
         let head = Array(frame.prefix(16))
         let stored = Array(frame.dropFirst(16))
         guard head[1] == 1 else { return stored }
-        let count = Int(head[4]) | Int(head[5]) << 8
+        let count = (0..<4).reduce(0) { $0 | Int(head[4 + $1]) << ($1 * 8) }
         return try stored.withUnsafeBytes { try LZ4Block.decompress($0, count: count) }
     }
 

@@ -275,39 +275,20 @@ struct LogIndexTests {
     static func forged(_ bytes: [UInt8]) throws -> [UInt8] {
         let frames = RotSweep.frames(of: bytes)
         try #require(frames.count == 2)
-        var records = try raw(bytes[frames[0]])
+        var records = try BitRotTests.raw(bytes[frames[0]])
         records[records.count - 1] ^= 1
-        let block = sealed(14, records, at: 0)
+        let block = BitRotTests.sealed(bytes[frames[0]], records[...], id: 1, at: 0)
         var footer = ByteWriter()
-        footer.write(raw: Array(try raw(bytes[frames[1]]).prefix(44)))
+        footer.write(raw: Array(try BitRotTests.raw(bytes[frames[1]]).prefix(44)))
         footer.write(count: 1)
         footer.write(count: block.count)
         footer.write(raw: Array(block[12..<16]))
-        let end = sealed(15, footer.bytes, at: block.count)
+        let end = BitRotTests.sealed(
+            bytes[frames[1]], footer.bytes[...], id: 1, at: block.count)
         var tail = ByteWriter()
         tail.write(fixed: UInt64(block.count))
         tail.write(fixed: UInt32(end.count))
         tail.write(raw: Array(bytes.suffix(12)))
         return block + end + tail.bytes
-    }
-
-    private static func raw(_ frame: ArraySlice<UInt8>) throws -> [UInt8] {
-        let head = Array(frame.prefix(16))
-        let stored = Array(frame.dropFirst(16))
-        guard head[1] == 1 else { return stored }
-        let count = (0..<4).reduce(0) { $0 | Int(head[4 + $1]) << ($1 * 8) }
-        return try stored.withUnsafeBytes { try LZ4Block.decompress($0, count: count) }
-    }
-
-    private static func sealed(_ kind: UInt8, _ raw: [UInt8], at offset: Int) -> [UInt8] {
-        var head = ByteWriter()
-        head.write(raw: [kind, 0, 0, 0])
-        for _ in 0..<2 { head.write(fixed: UInt32(raw.count)) }
-        var place = ByteWriter()
-        place.write(fixed: UInt64(1))
-        place.write(fixed: UInt64(offset))
-        var checksum = ByteWriter()
-        checksum.write(fixed: TestChecksum.crc32c(place.bytes + head.bytes + raw))
-        return head.bytes + checksum.bytes + raw
     }
 }

@@ -114,7 +114,8 @@ struct VerifyCommand: AsyncParsableCommand {
                 "verify: a node runs on \(directory): stop it, or ask it without --data")
         } catch let error as NodeStartError {
             // It says which directory.
-            throw CommandFailure("verify: \(error)")
+            throw CommandFailure(
+                "verify: \(error); if --config names another cluster's file, name this one's")
         } catch {
             throw CommandFailure("verify: \(directory): \(error)")
         }
@@ -135,7 +136,9 @@ package enum VerifyText {
         let damage = json["damage"]?.array ?? []
         let tables = json["tables"]?.int ?? 0
         let read = Quantity.bytes(json["verified_bytes"]?.double ?? 0)
-        let sum = "\(name(json)): \(Quantity.plural(tables, "table", "tables")), \(read) read"
+        let sum =
+            "\(name(json)): \(read) read of \(Quantity.plural(tables, "table", "tables")), "
+            + "history, log and manifest"
         guard !damage.isEmpty else { return ["\(sum), all sound"] }
         return ["\(sum), damaged:"] + damage.map { "  \($0.plain)" }
     }

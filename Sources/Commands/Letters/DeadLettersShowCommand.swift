@@ -27,17 +27,15 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
         ]
         let limit = DeadLettersShowCommand.limit
         try await connection.withClient { client in
-            if result.json {
-                Output.body(
-                    try await client.perform(QueryCall.deadLetters(query, limit: limit, page: nil))
-                        .body)
-                return
-            }
             var pages = LetterPages(client: client, query: query, limit: limit, page: nil)
             while let letters = try await pages.next() {
-                for letter in letters { show(letter) }
+                if result.json {
+                    Output.body(pages.body)
+                } else {
+                    for letter in letters { show(letter) }
+                }
             }
-            try conclude(pages)
+            if !result.json { try conclude(pages) }
         }
     }
 
@@ -65,7 +63,7 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
         }
         let raw = item["raw"]?.string ?? ""
         print("  Bytes:\(padding("Bytes"))\(TextTable.printable(raw))")
-        if item["raw_cut"] != nil { print("  (only its first bytes are kept)") }
+        if item["raw_cut"] != nil { print("  (its end may be missing: it cannot be replayed)") }
         if let encoded = item["raw_base64"]?.string {
             print("  Base64:\(padding("Base64"))\(encoded)")
         }

@@ -10,6 +10,8 @@ struct LetterPages {
     private(set) var following: String?
     /// The first answer: what it tells beside its letters.
     private(set) var head = JSONValue.null
+    /// The last answer, as it came.
+    private(set) var body: [UInt8] = []
     /// Letters so far.
     private(set) var seen = 0
     private var isAtStart = true
@@ -29,6 +31,7 @@ struct LetterPages {
         let answer = try reply.reading(ListAnswer.init(json:))
         if isAtStart { head = try reply.json() }
         isAtStart = false
+        body = reply.body
         following = answer.next
         seen += answer.items.count
         return answer.items

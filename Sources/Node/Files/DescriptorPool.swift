@@ -80,18 +80,22 @@ final class DescriptorPool: Sendable {
     func open(
         _ path: String, _ flags: Int32, permissions: UInt32, isRead: Bool
     ) throws(SystemFailure) -> DescriptorSlot {
-        let departures = table.withLock(\.departures)
-        guard isRead else {
-            let slot = DescriptorSlot(
-                try descriptor(path, flags, permissions: permissions))
-            table.withLock { $0.add(slot, path: path, inode: nil, since: departures) }
+        table.withLock { $0.beginOpening(path) }
+        do throws(SystemFailure) {
+            guard isRead else {
+                let slot = DescriptorSlot(try descriptor(path, flags, permissions: permissions))
+                table.withLock { $0.add(slot, path: path, inode: nil) }
+                return slot
+            }
+            close(table.withLock { $0.reserve() })
+            let (descriptor, inode) = try openReserved(path, flags, permissions)
+            let slot = DescriptorSlot(descriptor)
+            table.withLock { $0.add(slot, path: path, inode: inode) }
             return slot
+        } catch {
+            table.withLock { _ = $0.endOpening(path) }
+            throw error
         }
-        close(table.withLock { $0.reserve() })
-        let (descriptor, inode) = try openReserved(path, flags, permissions)
-        let slot = DescriptorSlot(descriptor)
-        table.withLock { $0.add(slot, path: path, inode: inode, since: departures) }
-        return slot
     }
 
     /// Nothing more is written to it: from here on it may be closed while nobody reads.

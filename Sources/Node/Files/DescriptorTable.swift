@@ -20,7 +20,6 @@ struct FileInode: Hashable, Sendable {
 /// 2. A closed file has its name still: before a name goes, its files are opened, and stay open.
 struct DescriptorTable {
     struct Entry {
-        let slot: DescriptorSlot
         var path: String
         /// nil while it is written.
         var inode: FileInode?
@@ -40,8 +39,6 @@ struct DescriptorTable {
     private(set) var open = 0
     /// Files that were opened again since the start.
     private(set) var reopened: UInt64 = 0
-    /// How often a name was taken from a file.
-    private(set) var departures: UInt64 = 0
 
     private var entries: [ObjectIdentifier: Entry] = [:]
     private var slots: [String: [DescriptorSlot]] = [:]
@@ -52,6 +49,9 @@ struct DescriptorTable {
     private var leftovers: [Int32] = []
     /// Names that are being taken from files now.
     private var leaving: [String: Int] = [:]
+    /// Files that are being opened now, by name; and those of which the name went meanwhile.
+    private var opening: [String: Int] = [:]
+    private var departed: Set<String> = []
 
     init(max: Int) {
         precondition(max > 0, "a file is read through a descriptor")
@@ -117,18 +117,27 @@ struct DescriptorTable {
 
     // MARK: - Files
 
-    /// A file that was opened.
+    /// A file is about to be opened, until `endOpening`.
+    mutating func beginOpening(_ path: String) { opening[path, default: 0] += 1 }
+
+    /// - Returns: whether its name may be gone by now.
+    @discardableResult
+    mutating func endOpening(_ path: String) -> Bool {
+        let mayBeGone = leaving[path] != nil || departed.contains(path)
+        let others = opening[path, default: 1] - 1
+        opening[path] = others > 0 ? others : nil
+        if others == 0 { departed.remove(path) }
+        return mayBeGone
+    }
+
+    /// A file that was opened, between `beginOpening` and `endOpening`, which this is.
     ///
-    /// - Parameters:
-    ///   - inode: of one that is only read, for which there is room; nil for one that is written.
-    ///   - departures: as it was before the file was opened. What came between may have been its
-    ///     name.
-    mutating func add(
-        _ slot: DescriptorSlot, path: String, inode: FileInode?, since departures: UInt64
-    ) {
-        let mayBeGone = departures != self.departures || leaving[path] != nil
+    /// - Parameter inode: of one that is only read, for which there is room; nil for one that is
+    ///   written.
+    mutating func add(_ slot: DescriptorSlot, path: String, inode: FileInode?) {
+        let mayBeGone = endOpening(path)
         entries[ObjectIdentifier(slot)] = Entry(
-            slot: slot, path: path, inode: inode,
+            path: path, inode: inode,
             standing: mayBeGone ? .apart(isCounted: inode != nil) : .written)
         guard !mayBeGone else { return }
         slots[path, default: []].append(slot)
@@ -213,7 +222,9 @@ struct DescriptorTable {
             leaving[path] = count > 1 ? count - 1 : nil
         }
         guard isDone else { return }
-        departures += 1
+        for path in [path, target].compactMap({ $0 }) where opening[path] != nil {
+            departed.insert(path)
+        }
         for slot in slots.removeValue(forKey: target ?? path) ?? [] { setApart(slot) }
         guard let target, let moved = slots.removeValue(forKey: path) else { return }
         slots[target] = moved

@@ -13,7 +13,6 @@ package final class DirectoryFileSystem: FileSystem {
     private let root: String
     private let cold: String?
     private let calls: FileCalls
-    private let bounds: FileBounds
     private let hotPool: DescriptorPool
     /// nil where there is no other disk.
     private let coldPool: DescriptorPool?
@@ -28,7 +27,6 @@ package final class DirectoryFileSystem: FileSystem {
     ) {
         self.root = root
         self.cold = cold
-        self.bounds = bounds
         self.calls = calls
         hotPool = DescriptorPool(max: bounds.hot, calls: calls)
         coldPool = cold.map { _ in
@@ -92,11 +90,15 @@ package final class DirectoryFileSystem: FileSystem {
 
     package func dropCached(_ path: String) {
         #if canImport(Glibc)
-            // Whoever reads it next is told what is wrong with it: nothing of that matters here.
-            let descriptor = SystemCall.open(absolute(path), O_RDONLY | O_CLOEXEC, permissions: 0)
-            guard descriptor >= 0 else { return }
-            _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
-            close(descriptor)
+            do throws(SystemFailure) {
+                // Through the pool: where no descriptor is left, another file gives its own, as it
+                // would to who reads this one next.
+                let descriptor = try pool(of: path).descriptor(absolute(path), O_RDONLY)
+                _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+                _ = calls.close(descriptor)
+            } catch {
+                // Whoever reads it next is told what is wrong with it: it does not matter here.
+            }
         #endif
     }
 
@@ -156,8 +158,7 @@ package final class DirectoryFileSystem: FileSystem {
         // Nobody else can, since the directory above is outside; nor was it done for certain where
         // the directory was made before.
         guard let slash = cold.lastIndex(of: "/"), slash > cold.startIndex else { return }
-        try DirectoryFileSystem(root: String(cold[..<slash]), bounds: bounds, calls: calls)
-            .syncDirectory(".")
+        try DirectoryFileSystem(root: String(cold[..<slash]), calls: calls).syncDirectory(".")
     }
 
     package func syncDirectory(_ path: String) throws(StorageError) {

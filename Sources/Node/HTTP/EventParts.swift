@@ -31,7 +31,8 @@ package final class EventParts {
         if isFinished { return nil }
         while true {
             if buffer.isPartFull,
-                let part = try await beside({ buffer throws(Problem) in try buffer.cut() })
+                let part = try await beside(
+                    buffer.size, { buffer throws(Problem) in try buffer.cut() })
             {
                 return part
             }
@@ -46,7 +47,7 @@ package final class EventParts {
         }
         isFinished = true
         guard buffer.wrapsMuch else { return try buffer.last() }
-        return try await beside { buffer throws(Problem) in try buffer.last() }
+        return try await beside(buffer.size) { buffer throws(Problem) in try buffer.last() }
     }
 
     /// What was handed out is dealt with.
@@ -66,16 +67,21 @@ package final class EventParts {
         var rest = buffer.decodesMuch ? chunk : try buffer.take(chunk)
         while rest.readableBytes > 0 {
             let next = rest
-            rest = try await beside { buffer throws(Problem) in try buffer.take(next) }
+            // A turn is short whatever the buffer holds already: it stands behind small batches.
+            rest = try await beside(buffer.turn) { buffer throws(Problem) in
+                try buffer.take(next)
+            }
         }
     }
 
     /// Waits where it is full there: what was taken of the body would be lost.
+    ///
+    /// - Parameter bytes: that the work goes over.
     private func beside<Value: Sendable>(
-        _ work: @escaping @Sendable (PartBuffer) throws(Problem) -> Value
+        _ bytes: Int, _ work: @escaping @Sendable (PartBuffer) throws(Problem) -> Value
     ) async throws(Problem) -> Value {
         let buffer = buffer
-        let result = await workers.run(bytes: buffer.size) {
+        let result = await workers.run(bytes: bytes) {
             Result { () throws(Problem) in try work(buffer) }
         }
         guard let result else { throw FoldFailure.busy.problem }

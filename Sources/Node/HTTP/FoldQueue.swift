@@ -9,7 +9,7 @@ package protocol BodyWorkers: Sendable {
     ) async -> Outcome?
 }
 
-/// The threads of folding for requests that wait for them, until their deadline.
+/// The threads of folding, for requests that wait for them: with each work for `timeout` at most.
 package struct FoldQueue: BodyWorkers {
     let folds: FoldPool
     let timeout: Duration

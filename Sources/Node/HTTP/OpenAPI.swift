@@ -92,7 +92,7 @@ package enum OpenAPI {
         {"$ref":"#/components/parameters/from"},{"$ref":"#/components/parameters/to"},
         {"$ref":"#/components/parameters/limit"},{"$ref":"#/components/parameters/page"},
         {"$ref":"#/components/parameters/consistency"}],
-        "get":{"summary":"Dead letters; and what this node has parked",
+        "get":{"summary":"Dead letters, about 4 MiB a page: go on at next; and what is parked",
         "responses":{"200":{"$ref":"#/components/responses/ok"}}},
         "delete":{"summary":"Purge them; where next is not null, go on there",
         "responses":{"200":{"$ref":"#/components/responses/ok"},

@@ -44,6 +44,9 @@ final class PartBuffer: @unchecked Sendable {
     /// In bytes, decoded.
     var size: Int { buffer.count }
 
+    /// Decoded bytes that one `take` comes to, about.
+    var turn: Int { limits.turn }
+
     /// An event is to be cut off before more is taken.
     var isPartFull: Bool {
         !request.isWhole

@@ -96,6 +96,8 @@ package struct WriteAnswer: Sendable {
         case .tooFewReplicas(let required, let alive):
             var problem = RequestFailure.tooFewReplicas(required: required, alive: alive)
                 .problem(consistency: consistency)
+            problem.detail +=
+                "; one whose disk is full, or whose flushes lag, is not counted for a second"
             problem.outcome = .notAttempted
             return problem
         case .aheadOfClock:

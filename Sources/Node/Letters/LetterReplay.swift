@@ -32,7 +32,7 @@ package struct LetterReplay: Hashable, Sendable {
 
     package func body(of letter: DeadLetter) -> Body {
         guard letter.isWhole else {
-            return .unreadable("only its first \(letter.raw.count) bytes are kept")
+            return .unreadable("its end may be missing: \(letter.raw.count) bytes are kept")
         }
         guard var format = format ?? (letter.raw.first == UInt8(ascii: "{") ? .ndjson : nil) else {
             return .unreadable("it is no JSON object; say format= (csv and tsv with columns=)")

@@ -1,5 +1,5 @@
 package import NodeCore
-import Replication
+package import Replication
 
 extension MetricGauges {
     /// What was read of this node's files since the start to hold them against their own sums.
@@ -23,10 +23,13 @@ extension MetricGauges {
             (
                 "quipu_verify_progress_percent",
                 "How far the verification under way is; 100 where there is none.",
-                view.audit.verification.map { state in
-                    let total = Double(max(1, state.totalBytes))
-                    return Int(min(100, Double(state.doneBytes) * 100 / total))
-                } ?? 100
+                Self.percent(view.audit.verification)
             ))
+    }
+
+    /// How far a verification is; 100 where there is none.
+    package static func percent(_ state: VerificationState?) -> Int {
+        guard let state else { return 100 }
+        return Int(min(100, Double(state.doneBytes) * 100 / Double(max(1, state.totalBytes))))
     }
 }

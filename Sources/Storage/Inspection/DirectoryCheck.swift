@@ -166,9 +166,9 @@ package struct DirectoryCheck {
         } catch {
             switch error {
             case .notFound: return
-            case .newerFormat, .damaged: file.what += " that no start uses: \(error)"
-            case .failed, .diskFull, .syncFailed, .writerDead, .locked, .digestMismatch,
-                .coldTierMissing, .scanTooLarge:
+            case .newerFormat, .damaged, .failed: file.what += " that no start uses: \(error)"
+            case .diskFull, .syncFailed, .writerDead, .locked, .digestMismatch, .coldTierMissing,
+                .scanTooLarge:
                 throw error
             }
         }

@@ -22,12 +22,11 @@ struct LogFileWalk {
         switch LogFileHeader.read(try file.read(at: 0, count: LogFileHeader.size), file: number) {
         case .header(let header):
             self.header = header
-            chain = RecordScan.Chain(
-                next: header.first, previousChecksum: header.previousChecksum)
+            chain = RecordScan.Chain(header)
         case .newer(let version):
             throw .newerFormat(path: path, version: version, known: LogFileHeader.version)
         case .invalid:
-            throw .damaged(path: path, offset: 0, what: "its header is not there")
+            throw .damaged(path: path, offset: 0, what: "no header of a log file stands here")
         }
     }
 
@@ -51,14 +50,16 @@ struct LogFileWalk {
     > {
         try load(RecordFrame.size)
         let place = Int(offset - pieceStart)
-        let length = piece.withUnsafeBytes { RecordFrame.claimedLength($0, at: place) }
+        let length: Int
+        switch piece.withUnsafeBytes({ RecordFrame.head($0, at: place) }) {
+        case .failure(let flaw): return .failure(flaw)
+        case .success(let head): length = head.length
+        }
         try load(RecordFrame.size + length)
         let found = Int(offset - pieceStart)
         let chain = chain
         return piece.withUnsafeBytes { RecordFrame.parse($0, at: found) }.flatMap { header in
-            header.lsn == chain.next && header.previousChecksum == chain.previousChecksum
-                ? .success(header)
-                : .failure(RecordFrame.Flaw("record \(header.lsn) does not belong here"))
+            chain.flaw(in: header).map { .failure($0) } ?? .success(header)
         }
     }
 
@@ -70,7 +71,7 @@ struct LogFileWalk {
             position: LogPosition(
                 file: header.file, offset: offset, length: UInt32(length)),
             payload: Array(piece[start..<start + frame.length]))
-        chain = RecordScan.Chain(next: frame.lsn.next, previousChecksum: frame.checksum)
+        chain = RecordScan.Chain(after: frame)
         offset += UInt64(length)
         return record
     }

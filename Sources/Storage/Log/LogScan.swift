@@ -145,10 +145,11 @@ struct LogScan {
             records = try index.records()
         } catch {
             switch error {
-            case .damaged, .notFound, .newerFormat:
+            case .damaged, .notFound, .newerFormat, .failed:
+                // What keeps the log file itself from being read is told by who reads that.
                 remark(number, error.description)
                 return false
-            case .failed, .diskFull, .syncFailed, .writerDead, .locked, .digestMismatch,
+            case .diskFull, .syncFailed, .writerDead, .locked, .digestMismatch,
                 .coldTierMissing, .scanTooLarge:
                 throw error
             }

@@ -101,25 +101,13 @@ enum RecordFrame {
             && bytes[offset + 2] == format
     }
 
-    /// The length of the payload that the header at `offset` claims; 0 where none begins there.
-    static func claimedLength(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Int {
-        guard bytes.count - offset >= size, isPlausible(bytes, at: offset) else { return 0 }
-        // The load lies inside the 32 bytes that were just found to be there.
-        let length = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
-        return min(Int(UInt32(littleEndian: length)), StorageLimits.logPayloadMax)
-    }
-
     /// Whether these bytes are the header of the record with this LSN and checksum. What stands
     /// behind it is not looked at.
     static func isNamed(_ bytes: [UInt8], lsn: LSN, checksum: UInt32) -> Bool {
-        bytes.withUnsafeBytes { buffer in
-            // All loads lie inside the 32 bytes that are there.
-            guard buffer.count == size, isPlausible(buffer, at: 0) else { return false }
-            let number = buffer.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-            let found = buffer.loadUnaligned(fromByteOffset: 28, as: UInt32.self)
-            return UInt64(littleEndian: number) == lsn.number
-                && UInt32(littleEndian: found) == checksum
+        guard case .success(let header) = bytes.withUnsafeBytes({ head($0, at: 0) }) else {
+            return false
         }
+        return header.lsn == lsn && header.checksum == checksum
     }
 
     /// What is wrong with bytes that should be a record.

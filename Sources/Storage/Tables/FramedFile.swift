@@ -23,11 +23,24 @@ struct FramedFile: Sendable {
     let path: String
 
     func range(_ offset: UInt64, _ count: Int) throws(StorageError) -> [UInt8] {
-        let bytes = try file.read(at: offset, count: count)
+        let bytes = try named { () throws(StorageError) in try file.read(at: offset, count: count) }
         guard bytes.count == count else {
             throw .damaged(path: path, offset: offset, what: "the file ends early")
         }
         return bytes
+    }
+
+    /// A sector that cannot be read is told by the file's own name: one that this process wrote is
+    /// known to the system by its draft's.
+    private func named<Value>(
+        _ body: () throws(StorageError) -> Value
+    ) throws(StorageError) -> Value {
+        do throws(StorageError) {
+            return try body()
+        } catch {
+            guard case .damaged(_, let offset, let what) = error else { throw error }
+            throw .damaged(path: path, offset: offset, what: what)
+        }
     }
 
     /// A frame whose checksum is known beforehand, except in files of older versions.
@@ -46,7 +59,7 @@ struct FramedFile: Sendable {
     func footer(
         of kind: Kind
     ) throws(StorageError) -> (offset: UInt64, frame: [UInt8], size: UInt64) {
-        let size = try file.size()
+        let size = try named { () throws(StorageError) in try file.size() }
         let tailSize = UInt64(Self.tailSize)
         guard size >= tailSize else {
             throw .damaged(path: path, offset: 0, what: "\(kind.name) of \(size) bytes")
