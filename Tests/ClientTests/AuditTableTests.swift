@@ -49,6 +49,9 @@ struct AuditTableTests {
         let damaged = try JSONValue(
             parsing: Array(
                 #"{"node":"n2","clean":false,"tables":2,"verified_bytes":0,"damage":["x"]}"#.utf8))
-        #expect(VerifyText.lines(damaged) == ["n2: 0 bytes read of 2 tables, history, log and manifest, damaged:", "  x"])
+        #expect(
+            VerifyText.lines(damaged) == [
+                "n2: 0 bytes read of 2 tables, history, log and manifest, damaged:", "  x",
+            ])
     }
 }
