@@ -398,6 +398,31 @@ import Testing
         }
     }
 
+    @Test("records behind a flaw are found at once in a file that begins after a loss, or never")
+    func flawAfterLoss() throws {
+        var files = try Self.fresh()
+        var own: [LogAppend] = []
+        for count in 30..<60 where own.count < 3 {
+            files = try Self.fresh()
+            // Of one group: none of them says that another was synced.
+            let (cursor, appends) = try Self.write([count], to: files)
+            own = appends.filter { $0.position.file == cursor.file }
+        }
+        let file = try #require(own.last).position.file
+        try #require(own.count == 3 && file >= 2)
+        for number in 1..<file { try files.remove(FileNames.log(number)) }
+        let path = FileNames.log(file)
+        var bytes = try #require(files.contents[path])
+        bytes[Int(own[0].position.offset) + 40] ^= 1
+        files.overwrite(path, with: bytes)
+        let (recovered, records) = try Self.recover(files)
+        let (end, more) = try Self.write([1], to: files, from: recovered.cursor)
+        let (again, all) = try Self.recover(files)
+        #expect(Array(all.dropLast()) == records)
+        #expect(Self.matches(try #require(all.last), more[0]))
+        #expect(again.cursor.next == end.next)
+    }
+
     @Test("a file of a newer version is refused by name")
     func newerVersion() throws {
         let files = try Self.fresh()

@@ -211,7 +211,10 @@ struct LogScan {
             first = 0
         }
         let from = chain ?? RecordScan.Chain(next: LSN(1), previousChecksum: 0)
-        var walk = RecordScan(bytes, from: first, chain: from, isSealed: !isLast)
+        // After damage nothing is cut, and what is appended comes to stand behind it: a tail that
+        // is let pass as torn now would be damage at the next start, with whole records in it.
+        let isSealed = !isLast || !damage.isEmpty && !options.cutsDamage
+        var walk = RecordScan(bytes, from: first, chain: from, isSealed: isSealed)
         var end: UInt64? = 0
         var kept = bytes.count
         if first == 0, !isLast, bytes.isEmpty {
