@@ -40,6 +40,25 @@ struct ReleaseNodeTests {
         #expect(!released.isEmpty)
     }
 
+    @Test("lets go of files of the log beside a list that hangs on a disk")
+    func hanging() throws {
+        let node = try SoloNode(
+            logFileMax: 2 << 10, release: ReleasePolicy(), isAlone: true)
+        try node.send(1)
+        try node.ask(.flush, 1, within: .seconds(5))
+        try node.wait(.milliseconds(100))
+        node.hangs = { if case .scan = $0 { true } else { false } }
+        let list = ScanSpec(partitions: node.mine, output: .totalsByKey)
+        try node.ask(.read(.scan(list, top: nil), consistency: .one), 2, within: .seconds(5))
+        for number in 2...UInt64(120) { try node.send(number) }
+        try node.wait(.seconds(20))
+        #expect(node.jobs.contains { if case .scan = $0 { true } else { false } })
+        let view = node.core.view(at: Now(monotonic: .zero, wall: WallTime(milliseconds: 0)))
+        #expect(view.logStart > 3)
+        #expect(Self.logs(of: node).count == Int(view.logFile - view.logStart) + 1)
+        #expect(node.halted == nil)
+    }
+
     @Test("a start without the log's head knows what was in it")
     func restart() throws {
         let release = ReleasePolicy(filesMin: 1, filesMax: 1, stepMax: 1)

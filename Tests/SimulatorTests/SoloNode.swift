@@ -34,6 +34,8 @@ final class SoloNode {
     private var peerVersion: UInt64 = 0
     /// Jobs wait while it is set.
     var holdsJobs = false
+    /// Jobs that never end, as on a mount that hangs.
+    var hangs: (StorageJob) -> Bool = { _ in false }
     private var held: [(JobID, StorageJob)] = []
 
     init(
@@ -136,6 +138,7 @@ final class SoloNode {
                 try handle(.logSynced(through: appended))
             case .run(let id, let job):
                 jobs.append(job)
+                if hangs(job) { continue }
                 if holdsJobs {
                     held.append((id, job))
                 } else {

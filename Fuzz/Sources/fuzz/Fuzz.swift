@@ -215,8 +215,8 @@ enum Target: String, CaseIterable {
         let second = try Recovery.open(files, options: options) { _, _ in }
         precondition(files.contents == contents, "a second recovery changed bytes")
         precondition(second.cursor == cursor && second.manifest == first.manifest)
-        // The log goes on, but for the last number that a record may have: checksums keep a real one
-        // from ever claiming it.
+        // The log goes on, but for the last number that a record may have: checksums keep a real
+        // one from ever claiming it.
         guard cursor.next.number <= lsnMax else { return }
         var writer = LogWriter(fileSystem: files, cursor: cursor)
         try writer.append([cursor.append(kind: 1, payload: [1, 2, 3])])
