@@ -54,10 +54,17 @@ struct LogIndex: Sendable {
         return nil
     }
 
-    /// All records of the log file, in its order. What is said of them adds up to what the footer
-    /// says of the file, or it is an error.
+    /// All records of the log file, in its order.
     func records() throws(StorageError) -> [LogRecord] {
         var records: [LogRecord] = []
+        try walk { records.append($0) }
+        return records
+    }
+
+    /// Reads all of it, a block at a time. What is said of the records adds up to what the footer
+    /// says of the file, or it is an error.
+    func walk(_ visit: (LogRecord) -> Void) throws(StorageError) {
+        var last: UInt64?
         var place = Place(offset: UInt64(LogFileHeader.size), lsn: footer.first)
         var offset: UInt64 = 0
         for block in footer.blocks {
@@ -67,18 +74,21 @@ struct LogIndex: Sendable {
                     .logIndex, frame, table: UInt64(footer.file), at: offset,
                     rawMax: StorageLimits.logIndexBlockRawMax)
                 var reader = ByteReader(raw)
-                while !reader.isAtEnd { records.append(try record(&reader, &place)) }
+                while !reader.isAtEnd {
+                    let record = try record(&reader, &place)
+                    last = record.position.offset
+                    visit(record)
+                }
             }
             offset += UInt64(block.length)
         }
-        guard records.last?.position.offset == footer.lastOffset, place.lsn == footer.last.next,
+        guard last == footer.lastOffset, place.lsn == footer.last.next,
             place.offset == footer.size
         else {
             throw .damaged(
                 path: source.path, offset: offset,
                 what: "its records end at LSN \(place.lsn), byte \(place.offset)")
         }
-        return records
     }
 
     /// Where the next record of the log file stands.

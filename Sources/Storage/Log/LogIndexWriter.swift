@@ -37,7 +37,7 @@ struct LogIndexWriter {
         let file = try fileSystem.open(draft, .replace)
         do throws(StorageError) {
             try fill(file)
-            _ = try LogIndex(file, of: plan.file, as: draft).records()
+            try LogIndex(file, of: plan.file, as: draft).walk { _ in }
         } catch {
             // The room that the draft takes may be what is missing. Whether it can be removed or
             // not, the first error is the one to tell.
