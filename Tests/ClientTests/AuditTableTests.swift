@@ -43,9 +43,10 @@ struct AuditTableTests {
         let sound = try JSONValue(
             parsing: Array(
                 #"{"node":"n1","clean":true,"tables":1,"verified_bytes":2048,"damage":[]}"#.utf8))
-        #expect(VerifyText.lines(sound) == [
-                    "n1: 2.00 KiB read of 1 table, history, log and manifest, all sound"
-                ])
+        #expect(
+            VerifyText.lines(sound) == [
+                "n1: 2.00 KiB read of 1 table, history, log and manifest, all sound"
+            ])
         let damaged = try JSONValue(
             parsing: Array(
                 #"{"node":"n2","clean":false,"tables":2,"verified_bytes":0,"damage":["x"]}"#.utf8))
