@@ -115,5 +115,9 @@ struct Regression: Sendable, CustomTestStringConvertible {
             seed: 288,
             why: "of the simulator: a client left a node that had answered, and the answer was "
                 + "waited for once more"),
+        Regression(
+            seed: 281_854_635_945,
+            why: "of the simulator: a producer that was to come back later was taken for one that "
+                + "an overload had kept from its answer"),
     ]
 }

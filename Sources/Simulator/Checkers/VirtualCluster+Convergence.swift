@@ -64,8 +64,11 @@ extension VirtualCluster {
                 guard outsider != nil else { throw reason }
                 throw Violation("L8", "a majority alone: \(reason)")
             }
+            // A copy makes batches late, and their producers may come back later still: these have
+            // as long from when they do.
+            let since = max(begin, openEfforts.map(\.since).min() ?? begin)
             if reason.invariant == "L2", swarm.has(.bursts),
-                now > begin + SimulatorLimits.overloadMax
+                now > since + SimulatorLimits.overloadMax
             {
                 throw Violation("L7", "after the overload: \(reason.detail)")
             }
