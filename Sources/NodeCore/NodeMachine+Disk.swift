@@ -30,7 +30,7 @@ extension NodeMachine {
         return isBehindWithFlushes ? .flushes : nil
     }
 
-    mutating func noteHeldBack(_ why: BindAnswer.Inability?) {
+    mutating func noteHeldBack(_ why: BindAnswer.Inability) {
         if why == .flushes { counters.heldBack += 1 }
     }
 

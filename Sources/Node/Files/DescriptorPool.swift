@@ -190,7 +190,7 @@ final class DescriptorPool: Sendable {
     func taking(
         _ path: String, to target: String? = nil, _ body: () throws(StorageError) -> Void
     ) throws(StorageError) {
-        let files = table.withLock { $0.beginTaking([path] + (target.map { [$0] } ?? [])) }
+        let files = table.withLock { $0.beginTaking([path, target].compactMap(\.self)) }
         let held = files.filter { hold($0) }
         defer {
             for slot in held { slot.leave() }

@@ -121,7 +121,6 @@ struct DescriptorTable {
     mutating func beginOpening(_ path: String) { opening[path, default: 0] += 1 }
 
     /// - Returns: whether its name may be gone by now.
-    @discardableResult
     mutating func endOpening(_ path: String) -> Bool {
         let mayBeGone = leaving[path] != nil || departed.contains(path)
         let others = opening[path, default: 1] - 1
@@ -217,14 +216,13 @@ struct DescriptorTable {
     ///   - target: the new name of what was renamed; whose it was has lost it.
     ///   - isDone: the system did it.
     mutating func endTaking(_ path: String, to target: String?, isDone: Bool) {
-        for path in [path, target].compactMap({ $0 }) {
-            guard let count = leaving[path] else { continue }
-            leaving[path] = count > 1 ? count - 1 : nil
+        let names = [path, target].compactMap(\.self)
+        for name in names {
+            guard let count = leaving[name] else { continue }
+            leaving[name] = count > 1 ? count - 1 : nil
         }
         guard isDone else { return }
-        for path in [path, target].compactMap({ $0 }) where opening[path] != nil {
-            departed.insert(path)
-        }
+        departed.formUnion(names.filter { opening[$0] != nil })
         for slot in slots.removeValue(forKey: target ?? path) ?? [] { setApart(slot) }
         guard let target, let moved = slots.removeValue(forKey: path) else { return }
         slots[target] = moved

@@ -15,8 +15,8 @@ package struct SpaceUse: Hashable, Sendable {
     package init(_ tables: [TableMeta]) {
         var greatest: [TableBucket: UInt64] = [:]
         for table in tables {
-            greatest[TableBucket(table), default: 0] =
-                max(greatest[TableBucket(table)] ?? 0, table.size)
+            let bucket = TableBucket(table)
+            greatest[bucket] = max(greatest[bucket] ?? 0, table.size)
         }
         bytes = tables.reduce(0) { $0 + $1.size }
         leastBytes = greatest.values.reduce(0, +)

@@ -30,4 +30,21 @@ extension FileSystem {
         try syncDirectory(directory)
         return file
     }
+
+    /// What comes of a draft while it is written. Where that fails the draft goes: the room that it
+    /// takes may be what is missing, and what one left behind would stay until the next start. It
+    /// stays where the process ends with the error. Whether it can be removed or not, the first
+    /// error is the one to tell.
+    func drafting<Value>(
+        _ draft: String, _ body: () throws(StorageError) -> Value
+    ) throws(StorageError) -> Value {
+        do throws(StorageError) {
+            return try body()
+        } catch {
+            let first = error
+            guard !first.isFatal else { throw first }
+            do throws(StorageError) { try remove(draft) } catch { throw first }
+            throw first
+        }
+    }
 }

@@ -79,21 +79,18 @@ struct HistoryWriter {
     mutating func write() throws(StorageError) -> HistoryHandle? {
         let draft = FileNames.history(plan.id) + FileNames.draftSuffix
         let file = try fileSystem.open(draft, .replace)
-        do throws(StorageError) {
+        // The next attempt writes another file, and one that cannot be merged is tried again and
+        // again: their drafts would add up.
+        let isEmpty = try fileSystem.drafting(draft) { () throws(StorageError) in
             try fill(file)
             guard footer.outcomes > 0 || footer.letters > 0 || footer.husks > 0 else {
                 try fileSystem.remove(draft)
-                return nil
+                return true
             }
             try HistoryHandle.open(file, id: plan.id, as: draft).verify()
-        } catch {
-            // The next attempt writes another file: what one left behind would stay until the next
-            // start, and a file that cannot be merged is tried again and again.
-            let first = error
-            guard !first.isFatal else { throw first }
-            do throws(StorageError) { try fileSystem.remove(draft) } catch { throw first }
-            throw first
+            return false
         }
+        if isEmpty { return nil }
         let path = FileNames.history(plan.id)
         try fileSystem.rename(draft, to: path)
         file.endWriting()

@@ -19,8 +19,7 @@ package enum Inspection {
         var first = LSN.zero
         switch LogFileHeader.read(bytes, file: number) {
         case .header(let header):
-            chain = RecordScan.Chain(
-                next: header.first, previousChecksum: header.previousChecksum)
+            chain = RecordScan.Chain(header)
             first = header.first
             lines.append("first LSN \(first)")
         case .newer(let version):

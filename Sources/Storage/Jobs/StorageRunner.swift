@@ -125,14 +125,16 @@ package struct StorageRunner: Sendable {
     /// What is found must be found twice, as by verifications: a log file that is said to be
     /// damaged may cost all data here.
     private func index(_ plan: LogIndexPlan) throws(StorageError) -> Bool {
-        do throws(StorageError) {
+        let write = { () throws(StorageError) -> Bool in
             var writer = LogIndexWriter(fileSystem: fileSystem, plan: plan)
             return try writer.write()
+        }
+        do throws(StorageError) {
+            return try write()
         } catch {
             guard error.isDamage else { throw error }
             fileSystem.dropCached(FileNames.log(plan.file))
-            var writer = LogIndexWriter(fileSystem: fileSystem, plan: plan)
-            return try writer.write()
+            return try write()
         }
     }
 

@@ -30,16 +30,7 @@ struct LogFileCheck: FileCheck {
         path = FileNames.log(number)
         file = try fileSystem.open(path, .read)
         size = try file.size()
-        let bytes = try file.read(at: 0, count: LogFileHeader.size)
-        switch LogFileHeader.read(bytes, file: number) {
-        case .header(let header):
-            chain = RecordScan.Chain(header)
-        case .newer(let version):
-            throw .newerFormat(path: path, version: version, known: LogFileHeader.version)
-        case .invalid:
-            let what = size == 0 ? "the file is empty" : "no header of a log file stands here"
-            throw .damaged(path: path, offset: 0, what: what)
-        }
+        chain = RecordScan.Chain(try LogFileHeader.whole(file, number, size: size))
         bytesRead = UInt64(LogFileHeader.size)
         start = bytesRead
     }
@@ -107,21 +98,13 @@ struct LogFileCheck: FileCheck {
 
     /// The next file says what this one ends with: a file may have lost whole records at its end.
     private func checkNext() throws(StorageError) {
-        let path = FileNames.log(number + 1)
-        let bytes: [UInt8]
-        do throws(StorageError) {
-            bytes = try fileSystem.open(path, .read).read(at: 0, count: LogFileHeader.size)
-        } catch {
-            // A node that goes on in a new file after its start makes it with the first record.
-            guard case .notFound = error else { throw error }
-            return
-        }
-        // What is wrong with the next file itself is found where that one is read.
-        guard case .header(let header) = LogFileHeader.read(bytes, file: number + 1),
+        // A node that goes on in a new file after its start makes it with the first record; and
+        // what is wrong with the next file itself is found where that one is read.
+        guard let header = try LogFileHeader.written(number + 1, in: fileSystem),
             chain != RecordScan.Chain(header)
         else { return }
         throw .damaged(
-            path: self.path, offset: size,
+            path: path, offset: size,
             what: "the next file begins with LSN \(header.first), not \(chain.next)")
     }
 

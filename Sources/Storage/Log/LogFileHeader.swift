@@ -61,3 +61,37 @@ struct LogFileHeader: Hashable, Sendable {
         }
     }
 }
+
+extension LogFileHeader {
+    /// Of a file that takes no more records, and so has one.
+    static func whole(
+        _ file: any StoredFile, _ number: UInt32, size: UInt64
+    ) throws(StorageError) -> LogFileHeader {
+        let path = FileNames.log(number)
+        switch read(try file.read(at: 0, count: Self.size), file: number) {
+        case .header(let header):
+            return header
+        case .newer(let version):
+            throw .newerFormat(path: path, version: version, known: Self.version)
+        case .invalid:
+            let what = size == 0 ? "the file is empty" : "no header of a log file stands here"
+            throw .damaged(path: path, offset: 0, what: what)
+        }
+    }
+
+    /// nil where the file is not there, or has no header that can be read: one that is being made
+    /// may not have it yet.
+    static func written(
+        _ number: UInt32, in fileSystem: any FileSystem
+    ) throws(StorageError) -> LogFileHeader? {
+        let bytes: [UInt8]
+        do throws(StorageError) {
+            bytes = try fileSystem.open(FileNames.log(number), .read).read(at: 0, count: size)
+        } catch {
+            guard case .notFound = error else { throw error }
+            return nil
+        }
+        guard case .header(let header) = read(bytes, file: number) else { return nil }
+        return header
+    }
+}

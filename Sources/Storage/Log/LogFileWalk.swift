@@ -19,15 +19,8 @@ struct LogFileWalk {
         path = FileNames.log(number)
         file = try fileSystem.open(path, .read)
         size = try file.size()
-        switch LogFileHeader.read(try file.read(at: 0, count: LogFileHeader.size), file: number) {
-        case .header(let header):
-            self.header = header
-            chain = RecordScan.Chain(header)
-        case .newer(let version):
-            throw .newerFormat(path: path, version: version, known: LogFileHeader.version)
-        case .invalid:
-            throw .damaged(path: path, offset: 0, what: "no header of a log file stands here")
-        }
+        header = try LogFileHeader.whole(file, number, size: size)
+        chain = RecordScan.Chain(header)
     }
 
     /// The next record; nil at the end of the file.

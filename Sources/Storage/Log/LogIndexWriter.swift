@@ -35,16 +35,9 @@ struct LogIndexWriter {
         let path = FileNames.logIndex(plan.file)
         let draft = path + FileNames.draftSuffix
         let file = try fileSystem.open(draft, .replace)
-        do throws(StorageError) {
+        try fileSystem.drafting(draft) { () throws(StorageError) in
             try fill(file)
             try LogIndex(file, of: plan.file, as: draft).walk { _ in }
-        } catch {
-            // The room that the draft takes may be what is missing. Whether it can be removed or
-            // not, the first error is the one to tell.
-            let first = error
-            guard !first.isFatal else { throw first }
-            do throws(StorageError) { try fileSystem.remove(draft) } catch { throw first }
-            throw first
         }
         try fileSystem.rename(draft, to: path)
         try fileSystem.syncDirectory(FileNames.logDirectory)
@@ -53,18 +46,10 @@ struct LogIndexWriter {
 
     /// By the LSN with which the next file begins, where that is there.
     private func isCovered() throws(StorageError) -> Bool {
-        let next = plan.file + 1
-        let bytes: [UInt8]
-        do throws(StorageError) {
-            let file = try fileSystem.open(FileNames.log(next), .read)
-            bytes = try file.read(at: 0, count: LogFileHeader.size)
-        } catch {
-            guard case .notFound = error else { throw error }
+        guard let next = try LogFileHeader.written(plan.file + 1, in: fileSystem) else {
             return false
         }
-        // One that is being made may not have its header yet.
-        guard case .header(let header) = LogFileHeader.read(bytes, file: next) else { return false }
-        return header.first <= plan.covered.next
+        return next.first <= plan.covered.next
     }
 
     private mutating func fill(_ file: any StoredFile) throws(StorageError) {

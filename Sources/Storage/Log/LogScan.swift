@@ -213,7 +213,7 @@ struct LogScan {
         let from = chain ?? RecordScan.Chain(next: LSN(1), previousChecksum: 0)
         // After damage nothing is cut, and what is appended comes to stand behind it: a tail that
         // is let pass as torn now would be damage at the next start, with whole records in it.
-        let isSealed = !isLast || !damage.isEmpty && !options.cutsDamage
+        let isSealed = !isLast || !isWhole
         var walk = RecordScan(bytes, from: first, chain: from, isSealed: isSealed)
         var end: UInt64? = 0
         var kept = bytes.count
@@ -247,7 +247,9 @@ struct LogScan {
 
     /// What is damaged stays as it is: whoever looks at it again must find it so, or find that a
     /// fault lay on the way from the disk.
-    private var mayWrite: Bool { !isReadOnly && (damage.isEmpty || options.cutsDamage) }
+    private var mayWrite: Bool { !isReadOnly && isWhole }
+
+    private var isWhole: Bool { damage.isEmpty || options.cutsDamage }
 
     /// Whether a file reads the same once more. What was misread must not be written over what is
     /// on the disk: a record that is bent on its way here, and the last, looks like a torn tail.

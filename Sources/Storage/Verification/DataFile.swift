@@ -19,7 +19,7 @@ package enum DataFile: Hashable, Sendable {
     }
 
     package var isCold: Bool {
-        if case .table(let table) = self { table.meta.location == .cold } else { false }
+        if case .table(let table) = self { table.isCold } else { false }
     }
 
     /// In bytes; of the log and the manifest, whose files alone know it, what is expected.
