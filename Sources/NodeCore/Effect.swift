@@ -49,7 +49,7 @@ extension Input {
     }
 
     /// A step of a read of one key: whoever asked waits for it, and it takes the core little time.
-    package var isOfRead: Bool {
+    private var isOfRead: Bool {
         switch self {
         case .request(_, .read(.series, _), _): true
         // What its second round lacks.

@@ -212,8 +212,8 @@ extension NodeMachine {
         applyQueue.append(id)
     }
 
-    /// Each input but those of reads lets one queued batch go on by a portion; without inputs the
-    /// machine asks for ticks at once.
+    /// Each tick lets one queued batch go on by a portion, and the machine asks for the next at
+    /// once. No other input does: what came meanwhile is answered before the next portion.
     mutating func advanceApplies(_ now: Now, into effects: inout [Effect]) {
         guard !applyQueue.isEmpty else { return }
         let id = applyQueue.removeFirst()

@@ -34,7 +34,7 @@ extension NodeMachine {
         if flush.frozen == nil { settling.wantsFlush = true }
     }
 
-    /// Between two inputs, but not those of reads, or at a tick.
+    /// At a tick.
     mutating func advanceSettling(_ now: Now, into effects: inout [Effect]) {
         guard settling.isWanted, now.monotonic >= settling.resumesAt else { return }
         settling.resumesAt = now.monotonic + SettleState.pace

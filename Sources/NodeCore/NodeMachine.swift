@@ -255,7 +255,8 @@ package struct NodeMachine {
         present = now.monotonic
         switch input {
         case .tick:
-            break
+            advanceApplies(now, into: &effects)
+            advanceSettling(now, into: &effects)
         case .message(.gossip(let message), let peer):
             var steps: [GossipEffect] = []
             gossip.receive(message, from: peer, at: now, into: &steps)
@@ -290,9 +291,7 @@ package struct NodeMachine {
             completeParking(result, now, into: &effects)
         }
         drainInbox(now, into: &effects)
-        if !input.isOfRead { advanceApplies(now, into: &effects) }
         advance(to: now, into: &effects)
-        if !input.isOfRead { advanceSettling(now, into: &effects) }
         drainInbox(now, into: &effects)
     }
 
