@@ -116,18 +116,20 @@ package final class LogThread: Sendable {
         _ onEvent: @Sendable (Event) -> Void
     ) throws(StorageError) {
         var rest = group.records[...]
+        var isStopping = false
         while let first = rest.first {
             let run = rest.prefix { $0.position.file == first.position.file }
             do throws(StorageError) {
                 try writer.append(Array(run))
                 rest = rest.dropFirst(run.count)
             } catch {
-                guard case .diskFull = error, !group.isLast,
+                // Whoever stops waits for one more attempt, and for no room to come.
+                guard case .diskFull = error, !group.isLast, !isStopping,
                     monitor.withLock(\.bytes) < backlogMax
                 else { throw error }
                 onEvent(.full(error))
                 let retry = SystemClock.monotonic + retryInterval
-                let _: Bool? = monitor.wait(until: retry) { $0.isStopping ? true : nil }
+                isStopping = monitor.wait(until: retry) { $0.isStopping ? true : nil } ?? false
             }
         }
     }

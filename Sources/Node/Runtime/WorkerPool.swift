@@ -1,4 +1,5 @@
 package import Core
+internal import NIOCore
 
 /// Threads that may block or compute for long, fed through a bounded queue. Tasks of Swift's
 /// concurrency must do neither: their threads are as many as there are processors, and all of HTTP
@@ -12,23 +13,10 @@ package final class WorkerPool: Sendable {
     }
 
     private struct State {
-        var queue: [Waiting?] = []
-        var head = 0
+        /// Its room is that of the most that ever waited at once, also where it is never empty.
+        var queue = CircularBuffer<Waiting>()
         var isStopping = false
         var running = 0
-
-        var waiting: Int { queue.count - head }
-
-        mutating func take() -> Waiting? {
-            guard head < queue.count else { return nil }
-            let next = queue[head].take()
-            head += 1
-            if head == queue.count {
-                queue.removeAll(keepingCapacity: true)
-                head = 0
-            }
-            return next
-        }
     }
 
     package let meter: QueueMeter
@@ -52,13 +40,13 @@ package final class WorkerPool: Sendable {
     }
 
     /// Jobs that no thread has taken yet.
-    package var waiting: Int { monitor.withLock(\.waiting) }
+    package var waiting: Int { monitor.withLock(\.queue.count) }
 
     /// False where the queue is full or the pool has stopped: the job will not run.
     package func submit(_ job: @escaping Job) -> Bool {
         monitor.signal { state in
             guard !state.isStopping else { return false }
-            guard state.waiting < queueMax else {
+            guard state.queue.count < queueMax else {
                 meter.refuse()
                 return false
             }
@@ -88,7 +76,7 @@ package final class WorkerPool: Sendable {
     private static func work(_ monitor: Monitor<State>, _ meter: QueueMeter) {
         while true {
             let next: Waiting?? = monitor.wait { state in
-                if let next = state.take() { return .some(next) }
+                if let next = state.queue.popFirst() { return .some(next) }
                 return state.isStopping ? .some(nil) : nil
             }
             guard let next = next ?? nil else { break }
