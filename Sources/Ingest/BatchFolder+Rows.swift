@@ -39,36 +39,42 @@ extension BatchFolder {
         }
     }
 
+    /// The names of the columns. Bounded as it is read: a column takes many times its bytes, and
+    /// all of a body could be one line.
     private mutating func header(_ rows: inout RowScanner) throws(IngestError) -> [[UInt8]] {
         var columns: [[UInt8]] = []
         let start = rows.cursor
-        do throws(RowScanner.Fault) {
-            var isLast = false
-            while !isLast {
-                let field = try rows.next()
-                var name = [UInt8](repeating: 0, count: field.count)
-                let count = name.withUnsafeMutableBufferPointer { buffer in
-                    buffer.baseAddress.map {
-                        RowScanner.undouble(field.start, field.count, into: $0)
-                    } ?? 0
-                }
-                if field.isDoubled {
-                    name.removeLast(name.count - count)
-                } else {
-                    name = [UInt8](
-                        UnsafeBufferPointer(start: field.start, count: field.count))
-                }
-                columns.append(name)
-                isLast = field.isLast
+        var isLast = false
+        while !isLast {
+            let field: RowScanner.Field
+            do throws(RowScanner.Fault) {
+                field = try rows.next()
+            } catch {
+                throw .badHeader(detail: error.detail)
             }
-        } catch {
-            throw .badHeader(detail: error.detail)
-        }
-        guard rows.cursor - start <= Limits.lineMax else {
-            throw .badHeader(
-                detail: "it has \(rows.cursor - start) bytes, \(Limits.lineMax) are allowed")
+            let length = rows.cursor - start
+            guard length <= Limits.lineMax else {
+                throw .badHeader(
+                    detail: "it has more than the \(Limits.lineMax) bytes that a line may have")
+            }
+            guard columns.count < ParseLimits.columnsMax else {
+                throw .badHeader(detail: "it has more than \(ParseLimits.columnsMax) columns")
+            }
+            columns.append(BatchFolder.name(of: field))
+            isLast = field.isLast
         }
         return columns
+    }
+
+    private static func name(of field: RowScanner.Field) -> [UInt8] {
+        guard field.isDoubled else {
+            return [UInt8](UnsafeBufferPointer(start: field.start, count: field.count))
+        }
+        return [UInt8](unsafeUninitializedCapacity: field.count) { buffer, count in
+            count =
+                buffer.baseAddress.map { RowScanner.undouble(field.start, field.count, into: $0) }
+                ?? 0
+        }
     }
 
     /// One row; the cursor ends on the line feed behind it, or at the end.

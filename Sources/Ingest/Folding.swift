@@ -135,6 +135,8 @@ package enum ParseLimits {
     /// Types and keys in the tables of one binary batch.
     package static let binaryTypesMax = 1 << 16
     package static let binaryKeysMax = 1 << 21
+    /// Columns of a table.
+    package static let columnsMax = 4096
     /// Columns that an error message lists.
     package static let columnsShownMax = 20
     /// Bytes of an event that a dead letter's detail quotes.

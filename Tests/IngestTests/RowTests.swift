@@ -114,6 +114,15 @@ import Testing
                 == .badHeader(detail: "a quotation mark is never closed"))
         let wide = (0..<50).map { "c\($0)" }.joined(separator: ",")
         #expect("\(try #require(error(wide, csv)))".contains("c19 and 30 more"))
+        let tooWide = String(repeating: "a,", count: ParseLimits.columnsMax) + "time\nx,0\n"
+        #expect(
+            error(tooWide, csv)
+                == .badHeader(detail: "it has more than \(ParseLimits.columnsMax) columns"))
+        let tooLong = "\"" + String(repeating: "a", count: Limits.lineMax) + "\",time\nx,0\n"
+        #expect(
+            error(tooLong, csv)
+                == .badHeader(
+                    detail: "it has more than the \(Limits.lineMax) bytes that a line may have"))
         #expect(error("", csv) == nil)
         #expect(error("\n\r\n", csv) == nil)
     }
