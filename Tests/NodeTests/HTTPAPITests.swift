@@ -154,11 +154,17 @@ struct APIFixture {
     func call(
         _ method: String, _ target: String, _ headers: [String: String], bytes: [UInt8]
     ) async -> HTTPReply {
+        await call(method, target, headers, body: RequestBody(buffer: ByteBuffer(bytes: bytes)))
+    }
+
+    func call(
+        _ method: String, _ target: String, _ headers: [String: String], body: RequestBody
+    ) async -> HTTPReply {
         do throws(Problem) {
             let call = try HTTPCall(
                 method: method, target: target, header: { headers[$0] },
                 fields: headers.map { HeaderField($0.key, $0.value) },
-                body: RequestBody(buffer: ByteBuffer(bytes: bytes)))
+                body: body)
             return await api.answer(call)
         } catch {
             return error.reply

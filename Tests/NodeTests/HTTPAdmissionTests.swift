@@ -1,5 +1,8 @@
 import Core
+import HummingbirdCore
+import NIOCore
 import Node
+import Replication
 import Synchronization
 import Testing
 
@@ -89,17 +92,47 @@ import Testing
     @Test("what is refused elsewhere is counted as well: as a request, a batch and by its queue")
     func counted() async throws {
         let type = ["Content-Type": "application/x-ndjson"]
+        // More than is folded at once.
+        let body = "{}" + String(repeating: "\n", count: RuntimeLimits.smallFoldBytes)
         for (fixture, queue) in [
             (try APIFixture(foldsMax: 0), "fold"),
             (try APIFixture(bodies: ByteBudget(max: 2)), "bodies"),
         ] {
-            let reply = await fixture.call("POST", "/v1/events?type=view", type, body: "{}\n")
+            let reply = await fixture.call("POST", "/v1/events?type=view", type, body: body)
             #expect(reply.status == 429)
             #expect(fixture.metrics.requestsRefused.value == 1)
             #expect(fixture.metrics.batchesNotAttempted.value == 1)
             let text = await fixture.get("/metrics").text
             #expect(text.contains("quipu_queue_refused_total{queue=\"\(queue)\"} 1\n"), "\(text)")
         }
+    }
+
+    @Test("a body that comes slowly keeps no place between its parts, and waits for the next one")
+    func slowStream() async throws {
+        let fixture = try APIFixture { _ in
+            .write(.counted(duplicate: false, required: 2, acknowledged: 3))
+        }
+        let admission = fixture.api.admission
+        let (body, client) = AsyncStream<ByteBuffer>.makeStream()
+        async let reply = fixture.call(
+            "POST", "/v1/events?type=view", ["Content-Type": "application/x-ndjson"],
+            body: RequestBody(asyncSequence: body))
+        // Blank lines are no events, and a part as any others.
+        let part = ByteBuffer(repeating: 0x0a, count: Limits.bodySentMax + 1)
+        client.yield(part)
+        while fixture.core.requests.isEmpty || admission.open > 0 {
+            try await Task.sleep(for: .milliseconds(1))
+        }
+        for _ in 0..<Int(AdmissionWindow.first) { #expect(admission.enter()) }
+        client.yield(ByteBuffer(string: "\n"))
+        client.finish()
+        // It meets a full window, and is not turned away.
+        try await Task.sleep(for: .milliseconds(20))
+        #expect(fixture.core.requests.count == 1)
+        admission.leave(took: .zero, at: APIFixture.now.monotonic)
+        #expect(await reply.status == 200)
+        #expect(fixture.core.requests.count == 2)
+        #expect(admission.open == Int(AdmissionWindow.first) - 1)
     }
 
     @Test("a body that cannot be decoded or is turned away by its head has an outcome")

@@ -12,21 +12,14 @@ extension HTTPAPI {
             request: request, body: call.body, length: length, budget: bodies,
             workers: foldQueue, metrics: metrics)
         var answer = WriteAnswer(request)
-        // One place for all parts: a stream that has no id cannot be sent again from its middle.
-        var hasPlace = false
-        var slowest = Duration.zero
-        defer { if hasPlace { admission.leave(took: slowest, at: clock().monotonic) } }
         // The client's own identity holds for one batch; without one, each part gets the next.
         while let bytes = try await next(parts, answer) {
-            if !hasPlace {
-                guard admission.enter() else {
-                    countOutcome(.notAttempted)
-                    throw tooManyUnderWay()
-                }
-                hasPlace = true
-            }
+            try await takePlace(answer)
             let began = clock().monotonic
-            defer { slowest = max(slowest, clock().monotonic - began) }
+            defer {
+                let end = clock().monotonic
+                admission.leave(took: end - began, at: end)
+            }
             let seal =
                 request.seal
                 ?? EventRequest.Seal(id: sealer.next(), createdAt: clock().wall)
@@ -56,6 +49,20 @@ extension HTTPAPI {
             throw .bodyTooLarge("\(length) bytes are sent, the limit is \(Limits.bodySentMax)")
         }
         return (request, length)
+    }
+
+    /// A place among the batches under way, for one part: while a body comes it has none, so that
+    /// clients that are slow keep nobody out. A stream that has no id cannot be sent again from its
+    /// middle: its further parts wait for their place.
+    private func takePlace(_ answer: WriteAnswer) async throws(Problem) {
+        let isPatient = !answer.parts.isEmpty
+        let hasPlace = await foldQueue.whenRoom(isPatient: isPatient) {
+            admission.enter() ? true : nil
+        }
+        guard hasPlace == nil else { return }
+        countOutcome(.notAttempted)
+        let problem = tooManyUnderWay()
+        throw isPatient ? problem.after(answer.parts) : problem
     }
 
     private func countingOutcome<Value>(

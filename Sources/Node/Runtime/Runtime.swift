@@ -22,7 +22,8 @@
 ///
 /// Whatever is expensive and pure happens before the inbox: messages are decoded on the loops that
 /// received them, bodies are hashed and folded by a pool (`FoldPool`) that is as wide as the
-/// machine. Whatever blocks happens behind it, on threads that may block.
+/// machine, small ones by who answers their request. Whatever blocks happens behind it, on threads
+/// that may block.
 ///
 /// ## Invariants
 ///
@@ -44,6 +45,8 @@ package enum RuntimeLimits {
     package static let requestsMax = 4096
     /// Batches that may wait for a folding thread; one more is told to come back.
     package static let foldsMax = 128
+    /// Batches of no more bytes are folded at once, by who answers their request: some 50 us.
+    package static let smallFoldBytes = 16 << 10
     /// Batches of more bytes are folded apart, so many of them waiting.
     package static let largeFoldBytes = 8 << 20
     package static let largeFoldsMax = 16
