@@ -69,7 +69,9 @@ public struct QuipuClient: Sendable {
     /// Asks the nodes until one answers, in their order, those that lately failed last.
     ///
     /// A node that cannot be reached, or that says it cannot answer now (429, 5xx but 501), passes
-    /// the request to the next; any other refusal is the cluster's word and final.
+    /// the request to the next; any other refusal is the cluster's word and final. So only what may
+    /// be done twice, and by any node, is asked for in this way: what one node does to itself goes
+    /// through `performAtOne`.
     package func perform(
         _ call: HTTPCall, at chosen: [NodeAddress]? = nil
     ) async throws(ClientError) -> NodeAnswer {
@@ -96,6 +98,40 @@ public struct QuipuClient: Sendable {
             }
         }
         throw refusal ?? .unreachable(failures)
+    }
+
+    /// Asks one node for work of its own, such as a drain: the first with which a connection comes
+    /// about, in the order of the list.
+    ///
+    /// The next node is asked only where nothing was sent. Whatever a node that was reached says or
+    /// leaves unsaid, no other is asked: it would do to itself what was meant for this one, and
+    /// this one might do it as well, later. Silence, a connection that breaks and 5xx (but 501)
+    /// leave open whether the work is done.
+    package func performAtOne(
+        _ call: HTTPCall, at chosen: [NodeAddress]? = nil
+    ) async throws(ClientError) -> NodeAnswer {
+        var failures: [String] = []
+        for node in chosen ?? nodes {
+            let reply: HTTPReply
+            do {
+                reply = try await ask(call, at: node)
+            } catch {
+                guard case .notConnected = error else {
+                    throw .uncertain(detail: error.text, node: node)
+                }
+                failures.append("\(node): \(error.text)")
+                continue
+            }
+            if (200..<300).contains(reply.status) {
+                return NodeAnswer(node: node, status: reply.status, body: reply.body)
+            }
+            let detail = QuipuClient.detail(reply)
+            guard reply.status >= 500, reply.status != 501 else {
+                throw .refused(status: reply.status, detail: detail, node: node)
+            }
+            throw .uncertain(detail: "it answered \(reply.status) (\(detail))", node: node)
+        }
+        throw .unreachable(failures)
     }
 
     private func ask(

@@ -15,7 +15,9 @@ struct QuipuCommand: AsyncParsableCommand {
         abstract: "A peer-to-peer storage node that counts events exactly.",
         discussion: """
             Commands find a node by --node HOST:PORT[,HOST:PORT…], else QUIPU_NODE, else the nodes \
-            of ./cluster.conf, and try the next when one does not answer.
+            of ./cluster.conf, and try the next when one does not answer. What one node does to \
+            itself (flush, compact, drain, verify, snapshot) is asked of the first alone with \
+            which a connection comes about.
 
             Example: quipu send events.ndjson && quipu top view --from -1d
             """,
@@ -49,8 +51,24 @@ package enum Program {
         ["join"], ["decommission"], ["remove"], ["replace"],
     ]
 
-    /// Runs the command that `arguments` name and returns the exit code.
+    /// How a command ended.
+    package struct Outcome: Hashable, Sendable {
+        /// What the process exits with.
+        package let code: Int32
+        /// The line for standard error, without the program's name; nil: there is nothing to say.
+        package let line: String?
+    }
+
+    /// Runs the command that `arguments` name, says on standard error what is to be said of its
+    /// end, and returns the exit code.
     package static func run(_ arguments: [String]) async -> Int32 {
+        let outcome = await outcome(of: arguments)
+        if let line = outcome.line { Output.error("quipu: \(line)") }
+        return outcome.code
+    }
+
+    /// As `run`, but for the last line, which is the caller's to print.
+    package static func outcome(of arguments: [String]) async -> Outcome {
         if let command = missing.first(where: { arguments.starts(with: $0) }) {
             return report("\(command.joined(separator: " ")): not in this version", code: 2)
         }
@@ -61,7 +79,7 @@ package enum Program {
             } else {
                 try command.run()
             }
-            return 0
+            return Outcome(code: 0, line: nil)
         } catch let failure as CommandFailure {
             return report(failure.text, code: 1)
         } catch let error as ClientError {
@@ -69,18 +87,18 @@ package enum Program {
             if case .refused(status: 501, let detail, _) = error { return report(detail, code: 2) }
             return report("\(error)", code: 1)
         } catch let code as ExitCode {
-            return code.rawValue
+            return Outcome(code: code.rawValue, line: nil)
         } catch {
             return conclude(error, arguments)
         }
     }
 
     /// Help and wrong usage, as ArgumentParser throws them.
-    private static func conclude(_ error: any Error, _ arguments: [String]) -> Int32 {
+    private static func conclude(_ error: any Error, _ arguments: [String]) -> Outcome {
         switch QuipuCommand.exitCode(for: error) {
         case .success:
             print(QuipuCommand.fullMessage(for: error))
-            return 0
+            return Outcome(code: 0, line: nil)
         case .validationFailure:
             let help = (["quipu"] + commandPath(arguments) + ["--help"]).joined(separator: " ")
             return report("\(QuipuCommand.message(for: error)); see '\(help)'", code: 2)
@@ -102,9 +120,8 @@ package enum Program {
         return path
     }
 
-    private static func report(_ text: String, code: Int32) -> Int32 {
+    private static func report(_ text: String, code: Int32) -> Outcome {
         let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
-        Output.error("quipu: \(line)")
-        return code
+        return Outcome(code: code, line: line)
     }
 }

@@ -17,7 +17,7 @@ struct DrainCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await work.run("drain", done: "drained; stop it, or start it again") { client, nodes in
-            try await client.perform(QueryCall.drain, at: nodes)
+            try await client.performAtOne(QueryCall.drain, at: nodes)
         }
     }
 }

@@ -11,7 +11,7 @@ struct FlushCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await work.run("flush", done: "flushed") { client, nodes in
-            try await client.perform(QueryCall.flush, at: nodes)
+            try await client.performAtOne(QueryCall.flush, at: nodes)
         }
     }
 }

@@ -2,6 +2,8 @@ import ArgumentParser
 package import Client
 
 /// Options of a command that asks one node for some work of its own, or all nodes of the cluster.
+///
+/// One node is the first of those named that can be reached (`QuipuClient.performAtOne`).
 struct NodeWork: ParsableArguments {
     @Flag(help: "Every node of the cluster.")
     var all = false
@@ -67,9 +69,9 @@ package enum NodeRound {
     package static func compact(
         _ client: QuipuClient, at nodes: [NodeAddress]?
     ) async throws -> NodeAnswer {
-        var reply = try await client.perform(QueryCall.compact, at: nodes)
+        var reply = try await client.performAtOne(QueryCall.compact, at: nodes)
         while reply.status == 202 {
-            reply = try await client.perform(QueryCall.compact, at: [reply.node])
+            reply = try await client.performAtOne(QueryCall.compact, at: [reply.node])
         }
         return reply
     }

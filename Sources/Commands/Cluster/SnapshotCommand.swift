@@ -29,7 +29,7 @@ struct SnapshotCommand: AsyncParsableCommand {
             // One name for all nodes, whatever their clocks say.
             let name = name ?? TimeText.stamp(SystemClock.wall)
             try await work.run("snapshot", show: SnapshotText.line) { client, nodes in
-                try await client.perform(QueryCall.takeSnapshot(name: name), at: nodes)
+                try await client.performAtOne(QueryCall.takeSnapshot(name: name), at: nodes)
             }
         }
     }
@@ -60,7 +60,7 @@ struct SnapshotCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await work.run("snapshot", done: "\(name) removed") { client, nodes in
-                try await client.perform(QueryCall.removeSnapshot(name: name), at: nodes)
+                try await client.performAtOne(QueryCall.removeSnapshot(name: name), at: nodes)
             }
         }
     }

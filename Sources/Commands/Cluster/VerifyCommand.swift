@@ -82,7 +82,7 @@ struct VerifyCommand: AsyncParsableCommand {
     ) async throws -> NodeAnswer {
         try await DiskReading.wait(for: client, showsProgress: showsProgress) {
             client, since, wait, last in
-            try await client.perform(
+            try await client.performAtOne(
                 QueryCall.verify(since: since, wait: wait), at: last.map { [$0] } ?? nodes)
         }
     }
