@@ -73,7 +73,7 @@ package enum Program {
             return report("\(command.joined(separator: " ")): not in this version", code: 2)
         }
         do {
-            var command = try QuipuCommand.parseAsRoot(ArgumentOrder.arrange(arguments))
+            var command = try QuipuCommand.parseAsRoot(try ArgumentOrder.arrange(arguments))
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {

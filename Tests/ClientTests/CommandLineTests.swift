@@ -6,27 +6,32 @@ import Testing
 
 @Suite("The command line")
 struct CommandLineTests {
-    private func arranged(_ line: String) -> String {
-        ArgumentOrder.arrange(line.split(separator: " ").map(String.init)).joined(separator: " ")
+    private func words(_ line: String) -> [String] { line.split(separator: " ").map(String.init) }
+
+    private func arranged(_ line: String) throws -> String {
+        try ArgumentOrder.arrange(words(line)).joined(separator: " ")
     }
 
-    @Test("keys and times may begin with a dash")
-    func dashes() {
+    @Test("keys and times may begin with a dash, and behind two with two")
+    func dashes() throws {
         let cases = [
             ("query view -2-9ZncFOHk --from -15m", "query --from=-15m -- view -2-9ZncFOHk"),
             ("query view -2-9ZncFOHk --from=-15m", "query --from=-15m -- view -2-9ZncFOHk"),
-            ("query --json view --abc", "query --json -- view --abc"),
+            ("query --json view -- --abc", "query --json -- view --abc"),
             ("query view -k --to -1h --step 1h", "query --to=-1h --step=1h -- view -k"),
-            ("query view key --form -1h", "query --form -- view key -1h"),
+            ("query view -- --form -1h --json", "query -- view --form -1h --json"),
             ("query -- view --from", "query -- view --from"),
             ("query view", "query -- view"), ("query", "query"), ("query --help", "query --help"),
             ("top view -k 5 --by channel", "top -k 5 --by=channel -- view"),
             ("keys view --prefix -x", "keys --prefix=-x -- view"),
+            ("keys view --prefix=--x", "keys --prefix=--x -- view"),
             ("keys view --prefix --json", "keys --prefix --json -- view"),
+            ("keys view --prefix --limit=5", "keys --prefix --limit=5 -- view"),
+            ("keys --prefix -- view", "keys --prefix -- view"),
             ("endpoints -k --node a:1", "endpoints --node=a:1 -- -k"),
             ("endpoints -k --at -15m", "endpoints --at=-15m -- -k"),
             ("endpoints k --at 2013-01-05", "endpoints --at=2013-01-05 -- k"),
-            ("attributes get --x-", "attributes get -- --x-"),
+            ("attributes get -- --x-", "attributes get -- --x-"),
             ("batch p 7 --created -15m", "batch --created=-15m -- p 7"),
             ("send - --created -15m --type x", "send - --created=-15m --type x"),
             ("generate --events 5 --from -2h --to now", "generate --events 5 --from=-2h --to now"),
@@ -34,7 +39,51 @@ struct CommandLineTests {
             ("status --from", "status --from"),
         ]
         for (line, expected) in cases {
-            #expect(arranged(line) == expected, "\(line)")
+            #expect(try arranged(line) == expected, "\(line)")
+        }
+    }
+
+    @Test("a word with two dashes that is no option is wrong usage, and never a key")
+    func unknownOptions() async throws {
+        let behind = "; a type or key that begins with two dashes stands behind '--'; see 'quipu "
+        let cases = [
+            ("top --no-such-option", "'quipu top' has no option --no-such-option" + behind),
+            ("keys --bogus", "'quipu keys' has no option --bogus" + behind),
+            ("endpoints --bogus", "'quipu endpoints' has no option --bogus" + behind),
+            ("attributes get --bogus", "'quipu attributes get' has no option --bogus" + behind),
+            ("dlq show --bogus", "'quipu dlq show' has no option --bogus" + behind),
+            ("batch --bogus 7", "'quipu batch' has no option --bogus" + behind),
+            ("query view --x", "'quipu query' has no option --x" + behind),
+            (
+                "query view key --form -1h",
+                "'quipu query' has no option --form, did you mean --format?" + behind
+            ),
+            ("top view --Limits=5 -k 3", "'quipu top' has no option --Limits=5" + behind),
+            ("keys t --Limits=5", "'quipu keys' has no option --Limits=5, did you mean --limit?"),
+            ("keys view --json=yes", "'quipu keys' has no option --json=yes, did you mean --json?"),
+            (
+                "keys view --prefix --x",
+                "'quipu keys' has no option --x; a value that begins with two dashes is joined: "
+                    + "--prefix=--x; see 'quipu keys --help'"
+            ),
+        ]
+        for (line, expected) in cases {
+            let outcome = await Program.outcome(of: words(line))
+            #expect(outcome.code == 2, "\(line)")
+            #expect(outcome.line?.hasPrefix(expected) == true, "\(outcome.line ?? "no line")")
+        }
+    }
+
+    @Test("what ArgumentParser itself finds wrong is one line and wrong usage as well")
+    func wrongUsage() async throws {
+        let lines = [
+            "top", "query view", "query view key more", "status --bogus",
+            "send --bogus", "keys view --limit 0", "keys view --prefix --json", "nonsense",
+        ]
+        for line in lines {
+            let outcome = await Program.outcome(of: words(line))
+            #expect(outcome.code == 2, "\(line)")
+            #expect(outcome.line?.contains("; see 'quipu") == true, "\(outcome.line ?? "no line")")
         }
     }
 
