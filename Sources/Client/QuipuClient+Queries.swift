@@ -40,9 +40,7 @@ package enum QueryCall {
             ])
     }
 
-    package static func types(page: String?) -> HTTPCall {
-        get("/v1/types", [("page", page)])
-    }
+    package static let types = get("/v1/types", [])
 
     package static func keys(
         type: String, prefix: String?, limit: Int?, page: String?
@@ -183,9 +181,9 @@ extension QuipuClient {
         return try await ask(call, TopAnswer.init(json:))
     }
 
-    /// The types that were ever counted, one page.
-    public func types(page: String? = nil) async throws(ClientError) -> ListAnswer {
-        try await ask(QueryCall.types(page: page), ListAnswer.init(json:))
+    /// The types that were ever counted, all of them.
+    public func types() async throws(ClientError) -> ListAnswer {
+        try await ask(QueryCall.types, ListAnswer.init(json:))
     }
 
     /// The keys of a type, ascending, one page.

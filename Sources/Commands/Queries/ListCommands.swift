@@ -7,17 +7,17 @@ struct TypesCommand: AsyncParsableCommand {
         abstract: "The types of events that were counted.",
         discussion: "Example: quipu types")
 
-    @Option(help: "With --json: the page to print, by the token of the one before.")
-    var page: String?
-
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
     func run() async throws {
-        try await connection.withClient { client in
-            try await ListPrinter(client: client, json: result.json).print(
-                from: page, limit: nil, call: { QueryCall.types(page: $0) },
-                line: { $0["type"]?.plain ?? $0.plain })
+        let reply = try await connection.withClient { try await $0.perform(QueryCall.types) }
+        if result.json {
+            Output.body(reply.body)
+            return
+        }
+        for item in try reply.reading(ListAnswer.init(json:)).items {
+            print(TextTable.printable(item["type"]?.plain ?? item.plain))
         }
     }
 }
@@ -26,10 +26,12 @@ struct KeysCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "keys",
         abstract: "The keys of a type.",
-        discussion: "Example: quipu keys watch --prefix 0x --limit 20")
+        discussion: """
+            --json prints one body: the node's own where one page has all (at most 10,000 keys), \
+            else its pages joined as they come.
 
-    /// How many keys one request asks for.
-    private static let pageKeys = 1000
+            Example: quipu keys watch --prefix 0x --limit 20
+            """)
 
     @Argument(help: "The events' type.")
     var type: String
@@ -40,7 +42,7 @@ struct KeysCommand: AsyncParsableCommand {
     @Option(help: "How many at most; all by default.")
     var limit: Int?
 
-    @Option(help: "With --json: the page to print, by the token of the one before.")
+    @Option(help: "Where to begin: the 'next' that an answer with --json ended with.")
     var page: String?
 
     @OptionGroup var connection: ConnectionOptions
@@ -51,39 +53,20 @@ struct KeysCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let pageLimit = min(limit ?? KeysCommand.pageKeys, KeysCommand.pageKeys)
         try await connection.withClient { client in
-            try await ListPrinter(client: client, json: result.json).print(
-                from: page, limit: limit,
-                call: {
-                    QueryCall.keys(type: type, prefix: prefix, limit: pageLimit, page: $0)
-                },
-                line: { $0["key"]?.plain ?? $0.plain })
-        }
-    }
-}
-
-/// Prints a list, page after page, as lines; with `--json` one page as it came.
-struct ListPrinter {
-    let client: QuipuClient
-    let json: Bool
-
-    func print(
-        from page: String?, limit: Int?, call: (String?) -> HTTPCall,
-        line: (JSONValue) -> String
-    ) async throws {
-        var next = page
-        var left = limit ?? .max
-        repeat {
-            let reply = try await client.perform(call(next))
-            if json {
-                Output.body(reply.body)
+            var pages = KeyPages(
+                client: client, type: type, prefix: prefix, limit: limit, page: page,
+                pageKeys: result.json ? KeyPages.pageMax : KeyPages.pageOfLines)
+            if result.json {
+                try await pages.writeBody(to: Output.part)
+                Output.end()
                 return
             }
-            let answer = try reply.reading(ListAnswer.init(json:))
-            for item in answer.items.prefix(left) { Swift.print(TextTable.printable(line(item))) }
-            left -= min(left, answer.items.count)
-            next = answer.next
-        } while next != nil && left > 0
+            while let page = try await pages.next() {
+                for item in page.list.items {
+                    print(TextTable.printable(item["key"]?.plain ?? item.plain))
+                }
+            }
+        }
     }
 }

@@ -9,6 +9,17 @@ enum Output {
         write(bytes.last == 0x0a ? bytes : bytes + [0x0a], to: STDOUT_FILENO)
     }
 
+    /// A part of a body; `end` comes behind the last.
+    static func part(_ bytes: [UInt8]) {
+        fflush(nil)
+        write(bytes, to: STDOUT_FILENO)
+    }
+
+    /// The newline behind a body that was written in parts.
+    static func end() {
+        write([0x0a], to: STDOUT_FILENO)
+    }
+
     static func error(_ line: String) {
         write(Array((line + "\n").utf8), to: STDERR_FILENO)
     }
