@@ -52,7 +52,11 @@ struct InspectCommand: AsyncParsableCommand {
         } else {
             for line in report.lines { print(line) }
         }
-        if !report.isSound { throw ExitCode(1) }
+        guard report.isSound else {
+            throw CommandFailure(
+                "inspect: \(file): damaged, as standard output says where; "
+                    + "docs/operating.md, \"Lost, old and damaged disks\", says what to do")
+        }
     }
 
     private func options() throws -> StorageOptions? {

@@ -124,7 +124,11 @@ struct VerifyCommand: AsyncParsableCommand {
         } else {
             for line in report.lines { print(line) }
         }
-        if !report.isSound { throw ExitCode(1) }
+        guard report.isSound else {
+            throw CommandFailure(
+                "verify: \(directory): damaged, as standard output says where; "
+                    + "docs/operating.md, \"Lost, old and damaged disks\", says what to do")
+        }
     }
 }
 

@@ -23,10 +23,12 @@ struct DeadLettersListCommand: AsyncParsableCommand {
         discussion: "Example: quipu dlq list --reason bad-time --limit 20")
 
     private static let detailColumns = 48
+    /// The table is made whole before it is printed.
+    private static let limitMax = 100_000
 
     @OptionGroup var filter: LetterOptions
 
-    @Option(help: "How many on a page.")
+    @Option(help: "How many on a page: at most 100000, with --json 10000.")
     var limit = 50
 
     @Option(help: "The page after another, by the token that it ended with.")
@@ -36,7 +38,12 @@ struct DeadLettersListCommand: AsyncParsableCommand {
     @OptionGroup var result: ResultOptions
 
     func validate() throws {
-        guard limit > 0 else { throw ValidationError("--limit \(limit): give at least 1") }
+        let max = result.json ? LetterPages.pageMax : DeadLettersListCommand.limitMax
+        guard (1...max).contains(limit) else {
+            let kind = result.json ? " with --json" : ""
+            throw ValidationError(
+                "--limit \(limit)\(kind): give 1 to \(max), and go on with --page")
+        }
     }
 
     func run() async throws {

@@ -35,7 +35,7 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
                     for letter in letters { show(letter) }
                 }
             }
-            if !result.json { try conclude(pages) }
+            try conclude(pages)
         }
     }
 
@@ -46,7 +46,7 @@ struct DeadLettersShowCommand: AsyncParsableCommand {
                 "dlq show: \(batch.text) has no dead letter\(place); it may be purged or "
                     + "replayed: see 'quipu dlq list' and 'quipu batch'")
         }
-        if pages.following != nil {
+        if pages.following != nil, !result.json {
             print("the first \(pages.seen); 'dlq list --batch' has pages")
         }
     }

@@ -2,12 +2,16 @@ import Client
 
 /// The parked batches of all nodes: each knows its own alone, so each is asked.
 struct ParkedList {
+    /// More a node does not give at once, and more it does not keep.
+    private static let pageMax = 10_000
+
     let client: QuipuClient
     let limit: Int
 
     /// Prints nothing where nothing is parked; a node that does not answer is named.
     func print() async throws {
         let cluster = try await client.cluster()
+        let call = QueryCall.parked(limit: min(limit, ParkedList.pageMax))
         var table = TextTable([
             ("Parked batch", .left), ("Node", .left), ("Since", .left), ("Events", .right),
             ("Attempts", .right), ("Waits because", .left),
@@ -17,8 +21,7 @@ struct ParkedList {
             guard let address = node.http else { continue }
             let json: JSONValue
             do {
-                json = try await client.perform(QueryCall.parked(limit: limit), at: [address])
-                    .json()
+                json = try await client.perform(call, at: [address]).json()
             } catch {
                 Output.error(
                     "quipu: dlq: the parked batches of \(node.name) are not known: \(error)")
