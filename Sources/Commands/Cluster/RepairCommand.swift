@@ -8,7 +8,9 @@ struct RepairCommand: AsyncParsableCommand {
         discussion: """
             Nodes copy what they lack and heal what is damaged by themselves. This makes every \
             node read its files now, so that damage is found at once, and audits the cluster again \
-            until nothing lags and nothing differs. A cluster has one state: --all says the same.
+            until nothing lags and nothing differs. A node that is down is named at once; where it \
+            is all that is left, this ends with 1 after a quarter of a minute. A cluster has one \
+            state: --all says the same.
 
             Example: quipu repair --timeout 30m
             """)
@@ -29,36 +31,41 @@ struct RepairCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let showsProgress = Output.errorIsTerminal && !result.json
-        let clock = ContinuousClock()
-        let end = clock.now + (Quantity.duration(timeout) ?? .zero)
-        let reply = try await connection.withClient { client in
-            while true {
-                let reply = try await DiskReading.wait(for: client, showsProgress: showsProgress) {
-                    client, since, wait, _ in
-                    try await client.perform(QueryCall.audit(since: since, wait: wait))
-                }
-                if RepairCommand.isDone(try reply.json()) || clock.now >= end { return reply }
-                if showsProgress { Output.progress("\r\u{1b}[Kreplicas catch up…") }
-                try await Task.sleep(for: .seconds(1))
-            }
-        }
-        let json = try reply.json()
+        let (report, failure) = try await connection.withClient { try await watch($0) }
         if result.json {
-            Output.body(reply.body)
+            Output.body(report.body)
         } else {
-            for line in AuditTable.lines(json) { print(line) }
+            for line in AuditTable.lines(try report.json()) { print(line) }
         }
-        guard RepairCommand.isDone(json) else {
-            throw CommandFailure(
-                "repair: not done after \(timeout): a node may be away (quipu status), or "
-                    + "docs/operating.md says what to do with a difference that stays")
-        }
+        if let failure { throw CommandFailure("repair: \(failure)") }
     }
 
-    /// All nodes answered, and nothing lags or differs.
-    private static func isDone(_ json: JSONValue) -> Bool {
-        json["clean"]?.bool == true && json["lagging"]?.int == 0
-            && json["balance"]?.string == "equal"
+    /// The last audit, and what was left then; nil: nothing.
+    private func watch(_ client: QuipuClient) async throws -> (NodeAnswer, failure: String?) {
+        let showsProgress = Output.errorIsTerminal && !result.json
+        let clock = ContinuousClock()
+        let start = clock.now
+        let limit = Quantity.duration(timeout) ?? .zero
+        var watch = RepairWatch()
+        while true {
+            let reply = try await DiskReading.wait(for: client, showsProgress: showsProgress) {
+                client, since, wait, _ in
+                try await client.perform(QueryCall.audit(since: since, wait: wait))
+            }
+            let time = clock.now - start
+            switch watch.take(try reply.json(), at: time) {
+            case .done:
+                return (reply, failure: nil)
+            case .hopeless(let why):
+                return (reply, failure: why)
+            case .again(let news):
+                guard time < limit else {
+                    return (reply, failure: "not done after \(timeout): \(watch.remains)")
+                }
+                if let news { Output.error("quipu: repair: \(news)") }
+            }
+            if showsProgress { Output.progress("\r\u{1b}[Kreplicas catch up…") }
+            try await Task.sleep(for: .seconds(1))
+        }
     }
 }
