@@ -12,7 +12,7 @@ struct InspectCommand: AsyncParsableCommand {
             --config a table's cells are recounted against its digest as well. A table of \
             attributes (attributes/….att) is an sstable, too.
 
-            Example: quipu inspect sstable data/n1/sstables/000001.sst
+            Example: quipu inspect log .cluster/data/n1/log/0000000001.log
             """)
 
     enum Kind: String, ExpressibleByArgument, CaseIterable {

@@ -98,14 +98,17 @@ struct EndpointsCommand: AsyncParsableCommand {
         commandName: "endpoints",
         abstract: "The replicas of a key.",
         discussion: """
-            Where placement is key+day, they are those of one day, by default today's.
+            Where placement is key+day, they are those of one day, by default today's; else all \
+            days have the same, and --at is refused.
+
             Example: quipu endpoints angrave/SystemProgramming
             """)
 
     @Argument(help: "The key.")
     var key: String
 
-    @Option(help: "Where placement is key+day: a time in the UTC day that is meant; default now.")
+    @Option(
+        help: "Only where placement is key+day: a time in the UTC day that is meant; default now.")
     var at: String?
 
     @OptionGroup var connection: ConnectionOptions
