@@ -203,6 +203,7 @@ struct CommandLineTests {
         }
         #expect(done == [ScriptedCluster.nodes[0], ScriptedCluster.nodes[2]])
         #expect(failure?.text.contains("n2") == true)
+        #expect(failure?.text.hasSuffix("when they answer; the other 2 are done") == true)
         let asked = await cluster.requests.filter { $0.call.target == "/v1/compact" }.map(\.node)
         let nodes = ScriptedCluster.nodes
         #expect(asked == [nodes[0], nodes[0], nodes[1], nodes[2]])

@@ -47,6 +47,7 @@ package enum NodeRound {
         then show: (NodeAnswer) throws -> Void
     ) async throws {
         var failures: [String] = []
+        var done = 0
         for node in try await client.cluster().nodes {
             guard let address = node.http else {
                 failures.append("\(node.name): no address known")
@@ -54,6 +55,7 @@ package enum NodeRound {
             }
             do {
                 try show(try await ask(client, [address]))
+                done += 1
             } catch ClientError.unreachable(let attempts) {
                 failures += attempts.map { "\(node.name): \($0)" }
             } catch {
@@ -61,7 +63,9 @@ package enum NodeRound {
             }
         }
         guard failures.isEmpty else {
-            throw CommandFailure("\(command): \(failures.joined(separator: "; "))")
+            throw CommandFailure(
+                "\(command): \(failures.joined(separator: "; ")); ask these again, by --node, when "
+                    + "they answer\(done > 0 ? "; the other \(done) are done" : "")")
         }
     }
 
