@@ -57,6 +57,11 @@ package enum Program {
         package let code: Int32
         /// The line for standard error, without the program's name; nil: there is nothing to say.
         package let line: String?
+
+        package init(code: Int32, line: String?) {
+            self.code = code
+            self.line = line
+        }
     }
 
     /// Runs the command that `arguments` name, says on standard error what is to be said of its

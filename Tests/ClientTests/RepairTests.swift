@@ -42,14 +42,14 @@ struct RepairTests {
     }
 
     private let away = ["n1", "n3"]
-    private let news = RepairWatch.Step.again(
+    private let named = RepairWatch.Step.again(
         news: "n2 is down and waited for: start n2, or see 'quipu status'")
 
     @Test("names a node that is down at once, and once")
     func news() throws {
         var watch = RepairWatch()
         let down = try json(report(answered: away, lagging: 3, differences: ["unreachable n2"]))
-        #expect(watch.take(down, at: .seconds(1)) == news)
+        #expect(watch.take(down, at: .seconds(1)) == named)
         #expect(watch.take(down, at: .seconds(2)) == .again(news: nil))
         let both = try json(
             report(answered: ["n3"], differences: ["unreachable n2", "unreachable n1"]))
@@ -58,14 +58,14 @@ struct RepairTests {
                 == .again(
                     news: "n1, n2 are down and waited for: start n1, n2, or see 'quipu status'"))
         #expect(watch.take(try json(report()), at: .seconds(4)) == .again(news: nil))
-        #expect(watch.take(down, at: .seconds(5)) == news)
+        #expect(watch.take(down, at: .seconds(5)) == named)
     }
 
     @Test("ends where a node that is down is all that is left, and not before it may be back")
     func hopeless() throws {
         var watch = RepairWatch()
         let down = try json(report(answered: away, differences: ["unreachable n2"]))
-        #expect(watch.take(down, at: .seconds(5)) == news)
+        #expect(watch.take(down, at: .seconds(5)) == named)
         #expect(watch.take(down, at: .seconds(19)) == .again(news: nil))
         let others = [
             report(answered: away, lagging: 1, differences: ["unreachable n2"]),
