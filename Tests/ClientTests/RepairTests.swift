@@ -61,6 +61,19 @@ struct RepairTests {
         #expect(watch.take(down, at: .seconds(5)) == named)
     }
 
+    @Test("names a node that is known to be down before disks are read, and not once more then")
+    func begins() throws {
+        var watch = RepairWatch()
+        #expect(watch.begin(away: []) == nil)
+        let text = watch.begin(away: ["n2"])
+        #expect(RepairWatch.Step.again(news: text) == named)
+        let down = try json(report(answered: away, differences: ["unreachable n2"]))
+        #expect(watch.take(down, at: .seconds(1)) == .again(news: nil))
+        let both = try json(
+            report(answered: ["n3"], differences: ["unreachable n1", "unreachable n2"]))
+        #expect(watch.take(both, at: .seconds(1)) != .again(news: nil))
+    }
+
     @Test("ends where a node that is down is all that is left, and not before it may be back")
     func hopeless() throws {
         var watch = RepairWatch()
@@ -114,7 +127,10 @@ struct RepairTests {
     @Test("as a command names the node that it waited for", arguments: [[], ["--all", "--json"]])
     func command(more: [String]) async throws {
         let body = report(answered: away, differences: ["unreachable n2"])
-        let node = try await ScriptedNode { _, _ in ScriptedNode.json(200, body) }
+        let cluster = #"{"nodes": [{"name": "n1", "state": "UN"}, {"name": "n2", "state": "DN"}]}"#
+        let node = try await ScriptedNode { request, _ in
+            ScriptedNode.json(200, request == "GET /v1/cluster" ? cluster : body)
+        }
         let outcome = await Program.outcome(
             of: ["repair", "--timeout", "1ms", "--node", "\(node.address)"] + more)
         let expected = "repair: not done after 1ms: n2 is down: start n2"

@@ -47,6 +47,10 @@ struct RepairCommand: AsyncParsableCommand {
         let start = clock.now
         let limit = Quantity.duration(timeout) ?? .zero
         var watch = RepairWatch()
+        let down = try await client.cluster().nodes.filter { $0.state.hasPrefix("D") }
+        if let news = watch.begin(away: down.map(\.name)) {
+            Output.error("quipu: repair: \(news)")
+        }
         while true {
             let reply = try await DiskReading.wait(for: client, showsProgress: showsProgress) {
                 client, since, wait, _ in

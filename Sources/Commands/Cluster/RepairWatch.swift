@@ -25,6 +25,16 @@ package struct RepairWatch {
 
     package init() {}
 
+    /// An audit tells of a node that is down when all others have read their disks, which may take
+    /// long; what the cluster's nodes see of each other is known at once.
+    ///
+    /// - Parameter away: nodes that are down before the first audit.
+    /// - Returns: the news for standard error, if there is any.
+    package mutating func begin(away: [String]) -> String? {
+        self.away = away.sorted()
+        return news
+    }
+
     /// - Parameters:
     ///   - report: of an audit.
     ///   - time: since the command began.
@@ -43,10 +53,13 @@ package struct RepairWatch {
                 "\(are(away)) down, and nothing is proved of what is there; the other nodes hold "
                     + "the same: start \(away.joined(separator: ", ")), then repair again")
         }
-        return .again(
-            news: isNews
-                ? "\(are(away)) down and waited for: start \(away.joined(separator: ", ")), or see "
-                    + "'quipu status'" : nil)
+        return .again(news: isNews ? news : nil)
+    }
+
+    private var news: String? {
+        guard !away.isEmpty else { return nil }
+        return "\(are(away)) down and waited for: start \(away.joined(separator: ", ")), or see "
+            + "'quipu status'"
     }
 
     /// What the last audit lacked, for when the time is over.

@@ -9,6 +9,7 @@ struct QueryCommand: AsyncParsableCommand {
             Examples: quipu query watch BurntSushi/xsv --from 2015-02-22 --step 1h
                       quipu query '*' -2-9ZncFOHk --from -15m --format chart
                       quipu query view kurzgesagt --by channel --step 1d
+                      quipu query view --step 1h -- --abc   a key with two dashes
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable {
