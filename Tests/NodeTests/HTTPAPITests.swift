@@ -160,14 +160,11 @@ struct APIFixture {
     func call(
         _ method: String, _ target: String, _ headers: [String: String], body: RequestBody
     ) async -> HTTPReply {
-        do throws(Problem) {
-            let call = try HTTPCall(
+        await api.answer(method) { () throws(Problem) in
+            try HTTPCall(
                 method: method, target: target, header: { headers[$0] },
                 fields: headers.map { HeaderField($0.key, $0.value) },
                 body: body)
-            return await api.answer(call)
-        } catch {
-            return error.reply
         }
     }
 

@@ -135,6 +135,27 @@ import Testing
         #expect(admission.open == Int(AdmissionWindow.first) - 1)
     }
 
+    @Test("a write whose target is wrong says that nothing was sent, and is counted as such")
+    func wrongTargets() async throws {
+        let fixture = try APIFixture()
+        let type = ["Content-Type": "application/x-ndjson"]
+        for (number, query) in ["tpye=t", "type=a&type=b", "type=%zz", "%FF=a"].enumerated() {
+            let reply = await fixture.call("POST", "/v1/events?\(query)", type, body: "{}\n")
+            #expect(reply.status == 400)
+            #expect(reply.text.contains(#""outcome":"not-attempted""#), "\(reply.text)")
+            #expect(fixture.metrics.batchesNotAttempted.value == UInt64(number) + 1)
+            #expect(fixture.metrics.answers[3].value == UInt64(number) + 1, "it is an answer")
+        }
+        // What writes nothing has no outcome.
+        for (method, path) in [("GET", "/v1/events"), ("PUT", "/v1/attributes")] {
+            let reply = await fixture.call(method, "\(path)?a=1&a=2", type)
+            #expect(reply.status == 400)
+            #expect(!reply.text.contains("outcome"))
+        }
+        #expect(fixture.metrics.batchesNotAttempted.value == 4)
+        #expect(fixture.core.requests.isEmpty)
+    }
+
     @Test("a body that cannot be decoded or is turned away by its head has an outcome")
     func undecoded() async throws {
         let fixture = try APIFixture()

@@ -75,6 +75,27 @@ import Testing
         }
     }
 
+    @Test("An answer to HEAD says the length of the answer to GET, and has no body")
+    func head() async throws {
+        let fixture = try APIFixture()
+        try await Self.serve(fixture) { port in
+            for path in ["/openapi.json", "/v1/nothing"] {
+                var lengths: [String] = []
+                for method in ["GET", "HEAD"] {
+                    let answer = try await Self.exchange(
+                        port, "\(method) \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    let parts = answer.components(separatedBy: "\r\n\r\n")
+                    #expect(parts[1].isEmpty == (method == "HEAD"))
+                    lengths += parts[0].lowercased().components(separatedBy: "\r\n").filter {
+                        $0.hasPrefix("content-length: ")
+                    }
+                }
+                let isAlike = lengths.count == 2 && lengths[0] == lengths[1]
+                #expect(isAlike, "\(path): \(lengths)")
+            }
+        }
+    }
+
     @Test("Who is silent first and then sends a request in crumbs is answered")
     func patience() async throws {
         let fixture = try APIFixture()

@@ -37,7 +37,8 @@ package struct EventRequest: Sendable {
         query: HTTPQuery, fields: [HeaderField] = [], header: (String) -> String?
     ) throws(Problem) {
         try query.expect(
-            only: ["consistency", "type", "key_field", "time_field", "type_field", "value_field"])
+            only: ["consistency", "type", "key_field", "time_field", "type_field", "value_field"],
+            outcome: .notAttempted)
         parks = query.isAny
         consistency = parks ? .quorum : try query.consistency(outcome: .notAttempted)
         if CloudEventEnvelope.isBinaryMode(header) {

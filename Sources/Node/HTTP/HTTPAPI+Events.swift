@@ -178,7 +178,7 @@ extension HTTPAPI {
         return .overloaded("\(admission.open) batches are under way, which is a second's work")
     }
 
-    private func countOutcome(_ outcome: Outcome?) {
+    func countOutcome(_ outcome: Outcome?) {
         switch outcome {
         case .notCounted?: metrics.batchesNotCounted.increment()
         case .notAttempted?: metrics.batchesNotAttempted.increment()

@@ -95,17 +95,32 @@ package struct HTTPAPI: Sendable {
     package var partitioning: Partitioning { settings.ring.partitioning }
     package var placement: KeyPlacement { settings.placement }
 
-    package func answer(_ call: HTTPCall) async -> HTTPReply {
-        var reply: HTTPReply
+    /// Answers a request, also one that is no call: with a target that cannot be read.
+    package func answer(
+        _ method: String, _ call: () throws(Problem) -> HTTPCall
+    ) async -> HTTPReply {
+        let known: HTTPCall
         do throws(Problem) {
-            reply = try await route(call)
+            known = try call()
         } catch {
-            reply = error.reply
+            countOutcome(error.outcome)
+            return finish(error.reply, method)
         }
+        return await answer(known)
+    }
+
+    package func answer(_ call: HTTPCall) async -> HTTPReply {
+        do throws(Problem) {
+            return finish(try await route(call), call.method)
+        } catch {
+            return finish(error.reply, call.method)
+        }
+    }
+
+    private func finish(_ reply: HTTPReply, _ method: String) -> HTTPReply {
         metrics.answered(status: reply.status)
         if reply.status == 429 { metrics.requestsRefused.increment() }
-        if call.method == "HEAD" { reply.body = [] }
-        return reply
+        return method == "HEAD" ? reply.withoutBody : reply
     }
 
     private func route(_ call: HTTPCall) async throws(Problem) -> HTTPReply {
@@ -162,7 +177,7 @@ package struct HTTPAPI: Sendable {
     private func unknownPath(_ call: HTTPCall) -> Problem {
         Problem(
             404, "not-found", "No such resource",
-            "\(call.method) \(call.target) is no resource of this node; /openapi.json lists them")
+            "\(call.target) is no resource of this node; /openapi.json lists them")
     }
 
     // MARK: - What several resources share
@@ -180,7 +195,7 @@ package struct HTTPAPI: Sendable {
         let list = methods.joined(separator: ", ")
         var problem = Problem(
             405, "method-not-allowed", "The resource does not take this method",
-            "\(call.method) is not possible here; use \(list)")
+            "only \(list) can be used here")
         problem.allow = list
         throw problem
     }

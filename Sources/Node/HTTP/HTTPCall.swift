@@ -38,6 +38,17 @@ package struct HTTPCall: Sendable {
             }
             path.append(text)
         }
-        query = try HTTPQuery(parts.count > 1 ? String(parts[1]) : nil)
+        do throws(Problem) {
+            query = try HTTPQuery(parts.count > 1 ? String(parts[1]) : nil)
+        } catch {
+            var problem = error
+            if Self.sendsEvents(method, path) { problem.outcome = .notAttempted }
+            throw problem
+        }
+    }
+
+    /// A request to count events: whatever is wrong with it, its answer says what became of them.
+    private static func sendsEvents(_ method: String, _ path: [String]) -> Bool {
+        method == "POST" && path == ["v1", "events"]
     }
 }

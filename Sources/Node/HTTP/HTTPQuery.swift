@@ -22,10 +22,12 @@ package struct HTTPQuery: Hashable, Sendable {
         values[name]
     }
 
-    package func expect(only known: [String]) throws(Problem) {
+    /// - Parameter outcome: what a batch came to whose request has another parameter.
+    package func expect(only known: [String], outcome: Outcome? = nil) throws(Problem) {
         for name in values.keys.sorted() where !known.contains(name) {
             let list = known.isEmpty ? "takes none" : "takes \(known.joined(separator: ", "))"
-            throw .badRequest("the query has no parameter \(name); this resource \(list)")
+            throw .badRequest(
+                "the query has no parameter \(name); this resource \(list)", outcome: outcome)
         }
     }
 

@@ -7,6 +7,9 @@ package struct HTTPReply: Hashable, Sendable {
     /// Names and values beside Content-Type and Content-Length.
     package var headers: [Header]
     package var body: [UInt8]
+    /// Of the body that is left out, in bytes: the answer to a HEAD says how long the one to its
+    /// GET is. Nil: as long as the body is.
+    package private(set) var lengthLeftOut: Int?
 
     package struct Header: Hashable, Sendable {
         package var name: String
@@ -23,6 +26,14 @@ package struct HTTPReply: Hashable, Sendable {
         self.contentType = contentType
         self.headers = headers
         self.body = body
+    }
+
+    /// The answer to a HEAD.
+    package var withoutBody: HTTPReply {
+        var reply = self
+        reply.lengthLeftOut = lengthLeftOut ?? body.count
+        reply.body = []
+        return reply
     }
 
     package static func json(_ body: (inout JSONWriter) -> Void) -> HTTPReply {

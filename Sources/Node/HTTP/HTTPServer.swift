@@ -86,16 +86,13 @@ struct HTTPResponderAdapter: HTTPResponder {
     func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
         ThreadStanding.prompt.takeOnce()
         let headers = request.headers
-        let reply: HTTPReply
-        do throws(Problem) {
-            let call = try HTTPCall(
-                method: request.method.rawValue, target: request.head.path ?? "/",
+        let method = request.method.rawValue
+        let reply = await api.answer(method) { () throws(Problem) in
+            try HTTPCall(
+                method: method, target: request.head.path ?? "/",
                 header: { name in HTTPField.Name(name).flatMap { headers[$0] } },
                 fields: headers.map { HeaderField($0.name.canonicalName, $0.value) },
                 body: request.body)
-            reply = await api.answer(call)
-        } catch {
-            reply = error.reply
         }
         return response(reply)
     }
@@ -106,8 +103,14 @@ struct HTTPResponderAdapter: HTTPResponder {
         for header in reply.headers {
             if let name = HTTPField.Name(header.name) { fields[name] = header.value }
         }
+        let status = HTTPResponse.Status(code: reply.status)
+        if let length = reply.lengthLeftOut {
+            // A length that is said is not counted from the body.
+            fields[.contentLength] = "\(length)"
+            return Response(status: status, headers: fields, body: ResponseBody())
+        }
         return Response(
-            status: HTTPResponse.Status(code: reply.status), headers: fields,
+            status: status, headers: fields,
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: reply.body)))
     }
 }
