@@ -14,7 +14,7 @@ extension NodeMachine {
     ) {
         counters.reads += 1
         guard reads.count < configuration.sessionsMax || has(.boundlessSessions) else {
-            effects.append(.reply(request, .failed(.notReady("too many reads are under way"))))
+            effects.append(.reply(request, .failed(.overloaded("too many reads are under way"))))
             return
         }
         let partitions: PartitionSet

@@ -14,7 +14,7 @@ extension NodeMachine {
             effects.append(
                 .reply(
                     request,
-                    .failed(.notReady("\(ReplicationLimits.surveysMax) audits are under way"))))
+                    .failed(.overloaded("\(ReplicationLimits.surveysMax) audits are under way"))))
             return
         }
         let ring = ring

@@ -20,7 +20,7 @@ extension NodeMachine {
     ) {
         guard audit.verifyRequests.count < ReplicationLimits.surveysMax else {
             let why = "\(ReplicationLimits.surveysMax) verifications are waited for"
-            effects.append(.reply(request, .failed(.notReady(why))))
+            effects.append(.reply(request, .failed(.overloaded(why))))
             return
         }
         audit.verifyRequests.append(

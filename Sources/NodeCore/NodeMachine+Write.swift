@@ -202,7 +202,7 @@ extension NodeMachine {
             switch purpose {
             case .status:
                 let why = "too many questions for outcomes are under way"
-                effects.append(.reply(request, .failed(.notReady(why))))
+                effects.append(.reply(request, .failed(.overloaded(why))))
             case .expiredWrite, .crowdedWrite:
                 refuse(request, .overloaded, now, into: &effects)
             }

@@ -134,7 +134,7 @@ package enum WriteOutcome: Hashable, Sendable {
         case overloaded
         case notReady(String)
         /// Level ANY: its voters are away, and this node has parked as much as it may.
-        case parkingFull(batches: Int, bytes: Int)
+        case parkingFull(batches: Int, bytes: Int, required: Int, alive: Int)
         /// It has dead letters, and these voters of its home hold as many bytes of them as they
         /// may.
         case deadLettersFull([NodeID])
@@ -209,6 +209,8 @@ package enum RequestFailure: Hashable, Sendable {
     case timedOut(required: Int, answered: Int)
     /// This node cannot answer now, and why.
     case notReady(String)
+    /// As many such questions as may be are under way here, and which.
+    case overloaded(String)
     /// A file failed its check: never a wrong number instead.
     case storage(String)
     /// To answer it a replica would hold more than it may; the same again has the same end.

@@ -271,8 +271,11 @@ extension HTTPReply {
                 [#""outcome":"counted","final":true,"events":3,"counted":2,"dead":1"#]
             ),
             (
-                .notAttempted(.parkingFull(batches: 3, bytes: 99)), 503,
-                [#""outcome":"not-attempted""#, "3 batches of 99 bytes"]
+                .notAttempted(.parkingFull(batches: 3, bytes: 99, required: 2, alive: 1)), 503,
+                [
+                    #""outcome":"not-attempted""#, "3 batches of 99 bytes",
+                    #""required":2,"alive":1"#,
+                ]
             ),
             (
                 .notAttempted(.deadLettersFull([NodeID("n2"), NodeID("n3")])), 503,

@@ -154,7 +154,9 @@ struct ParkingLotTests {
             var bench = Bench(change)
             let request = bench.write()
             bench.receive(Self.away, for: request)
-            #expect(bench.answers == [.notAttempted(.parkingFull(batches: 0, bytes: 0))])
+            let full = WriteOutcome.NotAttempted.parkingFull(
+                batches: 0, bytes: 0, required: 2, alive: 1)
+            #expect(bench.answers == [.notAttempted(full)])
             let sent = bench.write()
             bench.receive(.write(.unknown(required: 2, answered: 1)), for: sent)
             #expect(bench.answers == [.unknown(required: 2, answered: 1)])

@@ -42,7 +42,7 @@ final class SoloNode {
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
         isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil,
         memtableBytesMax: Int? = nil, scanBytesMax: Int? = nil, verifyStepBytes: Int? = nil,
-        scrubBytesPerSecond: Int? = nil, logIndex: LogIndexPolicy? = nil
+        scrubBytesPerSecond: Int? = nil, logIndex: LogIndexPolicy? = nil, sessionsMax: Int? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -55,6 +55,7 @@ final class SoloNode {
         configuration.logIndex = logIndex
         configuration.cold = cold
         configuration.letterBytesMax = letterBytesMax
+        if let sessionsMax { configuration.sessionsMax = sessionsMax }
         if let memtableBytesMax { configuration.memtableBytesMax = memtableBytesMax }
         if let scanBytesMax { configuration.scanBytesMax = scanBytesMax }
         if let verifyStepBytes { configuration.verifyStepBytes = verifyStepBytes }

@@ -263,13 +263,6 @@ extension Problem {
     fileprivate static func attributesFull(_ max: Int) -> Problem {
         withoutOutcome(.overloaded("all bodies together hold \(max) bytes"))
     }
-
-    /// Loads are not counted.
-    private static func withoutOutcome(_ problem: Problem) -> Problem {
-        var problem = problem
-        problem.outcome = nil
-        return problem
-    }
 }
 
 extension AttributeFailure {

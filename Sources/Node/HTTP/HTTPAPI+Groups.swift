@@ -148,10 +148,7 @@ extension HTTPAPI {
 
 extension Problem {
     fileprivate static func groupWaits(_ max: Int) -> Problem {
-        var problem = overloaded("all bodies and large groups together hold \(max) bytes")
-        // Nothing was to be counted.
-        problem.outcome = nil
-        return problem
+        withoutOutcome(overloaded("all bodies and large groups together hold \(max) bytes"))
     }
 }
 

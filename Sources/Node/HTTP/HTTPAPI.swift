@@ -266,6 +266,8 @@ extension RequestFailure {
                 "\(reason); try again, or ask another node")
             problem.retryAfter = HTTPLimits.retryAfterSeconds
             return problem
+        case .overloaded(let what):
+            return .withoutOutcome(.overloaded(what))
         case .storage(let what):
             return Problem(
                 500, "storage", "A file cannot be read",
@@ -285,19 +287,31 @@ extension Problem {
         "the core gave an answer of another kind; see the node's log")
 
     static func catalogFilling(_ key: String) -> Problem {
-        var problem = Problem(
-            503, "catalog", "The attributes are not complete",
+        passing(
+            "catalog", "The attributes are not complete",
             "this node's catalog is being filled, and whether \(key) has attributes is not known "
                 + "here yet; ask another node, or later")
+    }
+
+    static let floorRises = passing(
+        "expiring", "Retention comes further while this is read",
+        "parts of the range were read in different windows; ask again")
+
+    static let noCatalog = passing(
+        "catalog", "The attributes cannot be read",
+        "this node's catalog does not answer; ask another node, or without by")
+
+    /// What may be otherwise in a moment.
+    private static func passing(_ kind: String, _ title: String, _ detail: String) -> Problem {
+        var problem = Problem(503, kind, title, detail)
         problem.retryAfter = HTTPLimits.retryAfterSeconds
         return problem
     }
 
-    static let floorRises = Problem(
-        503, "expiring", "Retention comes further while this is read",
-        "parts of the range were read in different windows; ask again")
-
-    static let noCatalog = Problem(
-        503, "catalog", "The attributes cannot be read",
-        "this node's catalog does not answer; ask another node, or without by")
+    /// Of a request that was not to count anything.
+    static func withoutOutcome(_ problem: Problem) -> Problem {
+        var problem = problem
+        problem.outcome = nil
+        return problem
+    }
 }

@@ -36,10 +36,9 @@ package struct WriteAnswer: Sendable {
             return judge(outcome, folded, consistency)
         case .failed(let failure):
             var problem = failure.problem(consistency: consistency)
-            if case .notReady = failure {
-                problem.outcome = .notAttempted
-            } else {
-                problem.outcome = .unknown
+            switch failure {
+            case .notReady, .overloaded: problem.outcome = .notAttempted
+            case .tooFewReplicas, .timedOut, .storage, .tooLarge: problem.outcome = .unknown
             }
             return .failure(problem)
         case .status, .read, .flushed, .compacted, .verified, .parked, .audit:
@@ -110,13 +109,15 @@ package struct WriteAnswer: Sendable {
             return .overloaded("this node has too many requests under way")
         case .notReady(let reason):
             return .notReadyToWrite("\(reason); send to another node")
-        case .parkingFull(let batches, let bytes):
+        case .parkingFull(let batches, let bytes, let required, let alive):
             var problem = Problem(
                 503, "parking-full", "Too few replicas, and no more can be parked",
                 "too few voting replicas can be reached, and this node has parked \(batches) "
                     + "batches of \(bytes) bytes already; try again after the time in "
                     + "Retry-After, or send to another node",
                 outcome: .notAttempted)
+            problem.required = required
+            problem.alive = alive
             problem.retryAfter = HTTPLimits.retryAfterSeconds
             return problem
         case .deadLettersFull(let full):

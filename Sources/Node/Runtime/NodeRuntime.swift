@@ -109,13 +109,12 @@ package final class NodeRuntime: Sendable {
     }
 
     private func overloaded(_ request: ClientRequest) -> ClientResponse {
+        // A 429, which is counted where it is answered.
         switch request {
         case .write, .writeOrPark:
-            // A 429, which is counted where it is answered.
             return .write(.notAttempted(.overloaded))
         case .status, .read, .audit, .flush, .compact, .verify, .parked:
-            metrics.requestsRefused.increment()
-            return .failed(.notReady("too many requests are under way"))
+            return .failed(.overloaded("this node has too many requests under way"))
         }
     }
 

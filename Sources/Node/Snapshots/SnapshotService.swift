@@ -142,9 +142,8 @@ package final class SnapshotService: Sendable {
                 500, "storage", "The snapshots cannot be read or written",
                 "\(error); the counts are untouched")
         case nil:
-            throw Problem(
-                503, "not-ready", "The node cannot answer now",
-                "\(RuntimeLimits.snapshotJobsMax) requests for snapshots wait; try again")
+            throw .withoutOutcome(
+                .overloaded("\(RuntimeLimits.snapshotJobsMax) requests for snapshots wait"))
         }
     }
 }

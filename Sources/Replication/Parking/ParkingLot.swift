@@ -155,9 +155,12 @@ package struct ParkingLot: Sendable {
         let size = record.bytes.count
         guard entries.count < options.batchesMax, byteCount + size <= options.bytesMax else {
             var answer = response
-            if case .write(.notAttempted) = response {
+            if case .write(.notAttempted(.tooFewReplicas(let required, let alive))) = response {
                 answer = .write(
-                    .notAttempted(.parkingFull(batches: entries.count, bytes: byteCount)))
+                    .notAttempted(
+                        .parkingFull(
+                            batches: entries.count, bytes: byteCount, required: required,
+                            alive: alive)))
             }
             return effects.append(.answer(waiter.request, answer))
         }
@@ -353,6 +356,7 @@ extension ParkingLot {
         case .write(.notAttempted(.deadLettersFull(let full))):
             "no room for its dead letters on " + full.map(\.name).joined(separator: ", ")
         case .write(.notAttempted(.notReady(let why))), .failed(.notReady(let why)): why
+        case .failed(.overloaded(let why)): why
         case .failed(.storage(let why)), .failed(.tooLarge(let why)): why
         case .write, .status, .read, .flushed, .compacted, .verified, .parked, .audit: "waiting"
         }
