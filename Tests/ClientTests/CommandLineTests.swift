@@ -154,6 +154,21 @@ struct CommandLineTests {
         #expect(CountsChart.bar(0, of: 10, columns: 10).isEmpty)
     }
 
+    @Test("a total that was asked for alone is in the table and in the CSV")
+    func totalShown() throws {
+        let answer = try counts(
+            """
+            {"total": {"count": 3, "sum": "4.5", "min": "1", "max": "2", "avg": "1.5"},
+             "step": "all", "windows": [], "consistency": "QUORUM"}
+            """)
+        #expect(
+            CountsTable.csv(answer) == ["start,count,sum,min,max,avg,state", ",3,4.5,1,2,1.5,"])
+        #expect(
+            CountsTable(answer, type: "view", key: "abc").lines().contains {
+                $0.hasPrefix("Total") && $0.contains("3") && $0.contains("4.5")
+            })
+    }
+
     @Test("the status has nodetool's layout")
     func status() throws {
         let body = """

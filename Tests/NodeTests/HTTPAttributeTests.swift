@@ -25,6 +25,17 @@ import Testing
         #expect(budget.inUse == 0)
     }
 
+    @Test("A media type is read without the white space around it, and its parameters")
+    func mediaType() async throws {
+        let fixture = try APIFixture()
+        for type in ["text/csv ; charset=utf-8", " Text/CSV", "application/x-ndjson\t;a=b"] {
+            let body = type.contains("json") ? #"{"key":"a"}"# : "key\na\n"
+            let reply = await fixture.call(
+                "PUT", "/v1/attributes", ["Content-Type": type], body: body)
+            #expect(reply.status == 200, "\(reply.text)")
+        }
+    }
+
     @Test("A CSV whose names are longer than any row may be is refused, not read row by row")
     func longNames() async throws {
         let attributes = ScriptedAttributes()

@@ -72,6 +72,13 @@ import Wire
         #expect(throws: Problem.self) {
             try request(["Idempotency-Key": uuid, "Quipu-Created": "5"])
         }
+        #expect(
+            try request(["Idempotency-Key": uuid.uppercased()]).seal?.createdAt == seal?.createdAt)
+        // A digest is a key like any other, whatever its bits.
+        let digest = uuid.replacing("-", with: "")
+        #expect(throws: Problem.self) { try request(["Idempotency-Key": digest]) }
+        let keyed = try request(["Idempotency-Key": digest, "Quipu-Created": "5"]).seal
+        #expect(keyed?.createdAt.milliseconds == 5)
         #expect(throws: Problem.self) {
             try request([
                 "Idempotency-Key": String(repeating: "k", count: 256), "Quipu-Created": "5",

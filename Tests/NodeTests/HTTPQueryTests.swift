@@ -199,6 +199,19 @@ import Testing
                 + "2026-01-01T00:01:00Z,1,,,,,closing\r\n")
     }
 
+    @Test("CSV of the total alone is one row, which starts where the range does")
+    func csvTotal() async throws {
+        let fixture = try Self.series([Self.row("view", 0, 2_500_000), Self.row("view", 1, nil)])
+        let path = "/v1/counts/view/k?step=all"
+        let head = "start,count,sum,min,max,avg,state\r\n"
+        let whole = await fixture.get(path, ["Accept": "text/csv"])
+        #expect(whole.text == head + ",2,2.5,2.5,2.5,2.5,\r\n")
+        let ranged = await fixture.get("\(path)&from=2026-01-01", ["Accept": "text/csv"])
+        #expect(ranged.text == head + "2026-01-01T00:00:00Z,2,2.5,2.5,2.5,2.5,\r\n")
+        let none = try Self.series([])
+        #expect(await none.get(path, ["Accept": "text/csv"]).text == head + ",0,,,,,\r\n")
+    }
+
     @Test("A catalog that fails takes the attributes away, not the counts")
     func brokenCatalog() async throws {
         let fixture = try Self.series(
@@ -425,9 +438,10 @@ import Testing
         let reply = await fixture.get("/v1/top/view?by=channel")
         #expect(
             reply.text.contains(
-                #""rows":[{"rank":1,"key":"x","count":5,"keys":2},"#
-                    + #"{"rank":2,"key":"7","count":4,"keys":1},"#
-                    + #"{"rank":3,"key":null,"count":1,"keys":1}]"#), "\(reply.text)")
+                #""rows":[{"rank":1,"key":"x","count":5,"keys":2,"attributes":{"channel":"x"}},"#
+                    + #"{"rank":2,"key":"7","count":4,"keys":1,"attributes":{"channel":"7"}},"#
+                    + #"{"rank":3,"key":null,"count":1,"keys":1,"attributes":{}}]"#),
+            "\(reply.text)")
         guard case .read(.scan(_, let top), _)? = fixture.core.requests.first else {
             Issue.record("the core was not asked for a scan")
             return

@@ -33,8 +33,14 @@ package struct CountsTable {
             + [CountsTable.source(answer)]
     }
 
-    /// RFC 4180 with a header, one line a window.
+    /// RFC 4180 with a header, one line a window; where the total alone was asked for, one with it.
     package static func csv(_ answer: CountsAnswer) -> [String] {
+        if answer.step == "all" {
+            let row = ["", String(answer.total.count)] + values(answer.total) + [""]
+            return [
+                "start,count,sum,min,max,avg,state", row.map(quoted).joined(separator: ","),
+            ]
+        }
         let hasSteps = answer.windows.contains { $0.step != nil }
         return ["start,count,sum,min,max,avg,state" + (hasSteps ? ",step" : "")]
             + answer.windows.map { window in

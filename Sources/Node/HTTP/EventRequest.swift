@@ -132,7 +132,9 @@ package struct EventRequest: Sendable {
                     + "send 1 to \(HTTPLimits.idempotencyKeyMax)"
             )
         }
-        let inKey = UUIDText.parse(key).flatMap(timeOfVersion7)
+        // In its standard form alone: of digests in hexadecimal digits one in 64 has its bits.
+        let uuid = key.contains("-") ? UUIDText.parse(key) : nil
+        let inKey = uuid.flatMap(timeOfVersion7)
         guard let createdAt = inKey ?? created else {
             throw refused(
                 "Idempotency-Key without a time: send a UUIDv7, or Quipu-Created "

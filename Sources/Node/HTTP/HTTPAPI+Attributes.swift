@@ -173,7 +173,7 @@ extension HTTPAPI {
     }
 
     private func attributeFormat(_ call: HTTPCall) throws(Problem) -> AttributeFormat {
-        let type = (call.header("Content-Type") ?? "").prefix { $0 != ";" }.lowercased()
+        let type = CloudEventEnvelope.mediaType(call.header("Content-Type") ?? "")
         switch type {
         case "text/csv": return .csv
         case "application/x-ndjson", "application/ndjson", "application/jsonl": return .ndjson

@@ -215,28 +215,34 @@ package struct CountsAnswer: Sendable {
         }
     }
 
-    /// With a column for the length of each window where some are longer than was asked for.
+    /// With a column for the length of each window where some are longer than was asked for. Where
+    /// the total alone was asked for it is the only row: it starts where the range does, and has
+    /// no state.
     package var csv: HTTPReply {
         let hasSteps = windows.contains { $0.step != nil }
         var text = "start,count,sum,min,max,avg,state" + (hasSteps ? ",step" : "") + "\r\n"
+        if step == .all {
+            let start = bounds.from.map(TimeText.format) ?? ""
+            let row = [start] + Self.fields(total) + [""]
+            text += row.joined(separator: ",") + "\r\n"
+        }
         for window in windows {
-            var fields = [TimeText.format(window.start), "\(window.measure.count)"]
-            if let values = window.measure.values {
-                fields += [
-                    DecimalValue.text(millionths: values.sum),
-                    DecimalValue.text(millionths: Int128(values.min)),
-                    DecimalValue.text(millionths: Int128(values.max)),
-                    DecimalValue.text(
-                        millionths: DecimalValue.average(sum: values.sum, count: values.count)),
-                ]
-            } else {
-                fields += ["", "", "", ""]
-            }
+            var fields = [TimeText.format(window.start)] + Self.fields(window.measure)
             fields.append(window.state.rawValue)
             if hasSteps { fields.append(window.step ?? step.name) }
             text += fields.joined(separator: ",") + "\r\n"
         }
         return .text(text, type: "text/csv; charset=utf-8; header=present")
+    }
+
+    /// The count, and sum, least, greatest and average of values, empty where there are none.
+    private static func fields(_ measure: Measure) -> [String] {
+        guard let values = measure.values else { return ["\(measure.count)", "", "", "", ""] }
+        let average = DecimalValue.average(sum: values.sum, count: values.count)
+        return ["\(measure.count)"]
+            + [values.sum, Int128(values.min), Int128(values.max), average].map {
+                DecimalValue.text(millionths: $0)
+            }
     }
 }
 

@@ -46,7 +46,7 @@ extension HTTPAPI {
                         HTTPAPI.write(totals, known, to: &json)
                     } else {
                         for (rank, group) in groups.enumerated() {
-                            json.object { group.write(rank: rank + 1, to: &$0) }
+                            json.object { group.write(rank: rank + 1, by: by, to: &$0) }
                         }
                     }
                 })
@@ -116,11 +116,19 @@ package struct TopGroup: Hashable, Sendable {
         }
     }
 
-    func write(rank: Int, to json: inout JSONWriter) {
+    /// - Parameter attribute: by which the group was made, the only one that all its keys share.
+    func write(rank: Int, by attribute: String, to json: inout JSONWriter) {
         json.field("rank", rank)
         json.key("key")
         if let value { json.string(value) } else { json.null() }
         json.measure(measure)
         json.field("keys", keys)
+        json.field(
+            "attributes",
+            object: { json in
+                guard let value else { return }
+                json.key(attribute)
+                json.string(value)
+            })
     }
 }
