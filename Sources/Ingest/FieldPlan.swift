@@ -31,8 +31,8 @@ struct FieldPlan {
     /// The type of events that name none.
     let defaultType: [UInt8]?
 
-    /// At most three candidates for each of four roles; CloudEvents have at most two for each, and
-    /// three attributes.
+    /// At most three candidates for the time and two for each of the other three roles, and three
+    /// attributes of CloudEvents.
     static let candidatesMax = 12
 
     /// The plan of no batch: every event lacks everything.
@@ -85,12 +85,11 @@ struct FieldPlan {
 
         init(_ format: EventFormat) {
             switch format {
-            case .ndjson, .jsonArray, .csv, .tsv: break
+            // What CloudEvents do not define themselves may come as extension attributes.
+            case .ndjson, .jsonArray, .csv, .tsv, .cloudEvent, .cloudEventBatch: break
             case .commonLog:
                 (key, type, time, value) = (["path"], [], ["time"], [])
                 typeText = "hit"
-            case .cloudEvent, .cloudEventBatch:
-                (key, time, value) = (["subject"], ["time"], [])
             case .binary:
                 (key, type, time, value) = ([], [], [], [])
             }

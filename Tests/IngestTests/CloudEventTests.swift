@@ -43,8 +43,8 @@ struct CloudEventTests {
         let only = try #require(try Folded(text, parameters).only)
         #expect(only.name.key == "v1")
         #expect(only.measure == Measure(event: 1_500_000))
-        // Without a value field an extension that happens to be called value is none.
-        #expect(try Folded(text, single).only?.measure == Measure(count: 1))
+        // Without a value field an extension of this name is the value.
+        #expect(try Folded(text, single).only?.measure == Measure(event: 9_000_000))
         #expect(
             try letter(event(good + #","data_base64":"e30=""#), parameters).reason == .missingKey)
     }
@@ -82,9 +82,44 @@ struct CloudEventTests {
         var typed = single
         typed.defaultType = "seen"
         #expect(try Folded(event(#""subject":"book","time":0"#), typed).byType == ["seen": 1])
-        // `ts` and `key` mean nothing in a CloudEvent.
-        #expect(try letter(event(#""type":"t","subject":"s","ts":0"#)).reason == .missingTime)
-        #expect(try letter(event(#""type":"t","key":"s","time":0"#)).reason == .missingKey)
+    }
+
+    @Test("Extensions stand in for what the event has not, in the order of all formats")
+    func extensions() throws {
+        let start = #""type":"t","#
+        for (members, key, window) in [
+            (#""subject":"s","ts":180"#, "s", 3), (#""key":"k","timestamp":"120""#, "k", 2),
+            (#""subject":"s","key":"k","timestamp":"120","time":60,"ts":180"#, "k", 1),
+            (#""subject":"s","timestamp":"120","ts":180"#, "s", 3),
+            (#""subject":"s","key":"","time":null,"timestamp":"120""#, "s", 2),
+        ] {
+            let text = event(start + members)
+            for (text, parameters) in [(text, single), ("[\(text)]", batch)] {
+                let only = try #require(try Folded(text, parameters).only, "\(text)")
+                #expect(only.name == Folded.CellName(type: "t", key: key, window: Int64(window)))
+                #expect(only.measure == Measure(count: 1))
+            }
+        }
+        let valued = event(good + #","value":"1.5","data":{"value":7}"#)
+        #expect(try Folded(valued, single).only?.measure == Measure(event: 1_500_000))
+        let bad = try letter(event(good + #","value":"much""#))
+        #expect(bad.reason == .badValue)
+    }
+
+    @Test("Paths for every role, and all that an event must have, are looked for at once")
+    func allPaths() throws {
+        for times in [nil, "data.at"] {
+            var parameters = single
+            parameters.keyField = "data.key"
+            parameters.typeField = "data.type"
+            parameters.timeField = times
+            parameters.valueField = "data.value"
+            let text = event(
+                #""timestamp":60,"data":{"key":"k","type":"t","at":60,"value":2}"#)
+            let only = try #require(try Folded(text, parameters).only)
+            #expect(only.name == Folded.CellName(type: "t", key: "k", window: 1))
+            #expect(only.measure == Measure(event: 2_000_000))
+        }
     }
 
     @Test("A body that is no object is one dead letter, an empty one is refused")

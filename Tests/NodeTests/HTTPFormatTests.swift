@@ -89,6 +89,27 @@ import Wire
         }
     }
 
+    @Test("In binary mode extensions may be the key, the time and the value")
+    func binaryModeExtensions() async throws {
+        var headers = Self.binaryMode
+        headers["ce-time"] = nil
+        headers["ce-key"] = "k"
+        headers["ce-ts"] = "1767225600"
+        headers["ce-value"] = "1.5"
+        let text =
+            #"{"datacontenttype":"application/json; charset=utf-8","id":"1","key":"k","#
+            + #""source":"/s","specversion":"1.0","subject":"café é%","ts":"1767225600","#
+            + #""type":"t","value":"1.5"}"#
+        let binary = try await send("", headers)
+        let structured = try await send(text, ["Content-Type": "application/cloudevents+json"])
+        #expect(totals(binary) == [1, 1, 0], "\(binary.reply.text)")
+        #expect(binary.record == structured.record)
+        headers["ce-value"] = "much"
+        let bad = try #require(try await send("", headers).record?.deadLetters().first)
+        #expect(bad.reason == .badValue)
+        #expect(bad.key == Array("k".utf8))
+    }
+
     @Test("A dead letter of binary mode holds attributes and data, whatever they are")
     func binaryModeLetters() async throws {
         var headers = Self.binaryMode
