@@ -318,7 +318,7 @@ private func complaint(
         "Each mistake is one line that names line, key and remedy",
         arguments: [
             ("gosip_interval: 1s", "2: gosip_interval: unknown key: did you mean gossip_interval?"),
-            ("colour: red", "2: colour: unknown key: remove it"),
+            ("colour: red", "2: colour: unknown key: remove it; the nearest valid name is nodes"),
             ("partitions: 100", "2: partitions: 100 is no power of two: choose 64 or 128"),
             ("partitions: many", "2: partitions: \"many\" is no whole number: write one in 1…4096"),
             ("partitions: 8192", "2: partitions: 8192 is out of bounds: choose one in 1…4096"),

@@ -204,18 +204,18 @@ extension ClusterConfiguration {
         _ top: ConfigurationSection, window: WindowLength
     ) throws(ConfigurationError) -> [RetentionRule] {
         var rules: [RetentionRule] = []
-        let section = try top.section("retention")
+        let section = try top.sectionOrEmpty("retention")
         var names: [String] = []
         for milliseconds in [window.milliseconds, 3_600_000, 86_400_000]
         where !rules.contains(where: { $0.window.milliseconds == milliseconds }) {
             let name = QuantityText.format(.milliseconds(milliseconds))
             names.append(name)
-            let keep = try section?.setting(name)?.durationUnless(
+            let keep = try section.setting(name)?.durationUnless(
                 ["forever", "unlimited"], in: ConfigurationLimits.retention)
             rules.append(
                 RetentionRule(window: WindowLength(milliseconds: milliseconds), keep: keep ?? nil))
         }
-        try section?.allowOnly(names)
+        try section.allowOnly(names)
         return rules
     }
 

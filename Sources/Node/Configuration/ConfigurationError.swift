@@ -16,7 +16,11 @@ package enum ConfigurationError: Error, Hashable, Sendable, CustomStringConverti
         case .malformed(let place, let reason):
             return "\(place): \(reason): correct the YAML of this line or the one before it"
         case .unknownKey(let key, let place, let nearest):
-            let remedy = nearest.map { "did you mean \($0)?" } ?? "remove it"
+            let word = key.split(separator: ".").last.map(String.init) ?? key
+            guard let nearest else { return "\(place): \(key): unknown key: remove it" }
+            let remedy =
+                NameDistance.isNear(word, nearest)
+                ? "did you mean \(nearest)?" : "remove it; the nearest valid name is \(nearest)"
             return "\(place): \(key): unknown key: \(remedy)"
         case .duplicateKey(let key, let place):
             return "\(place): \(key): stands twice: remove one of them"
@@ -48,9 +52,17 @@ package enum SettingPlace: Hashable, Sendable, CustomStringConvertible {
 /// Which name was meant: the nearest by Levenshtein's distance, if it is near.
 package enum NameDistance {
     package static func nearest(to name: String, among names: [String]) -> String? {
-        let ranked = names.map { (distance(name.lowercased(), $0.lowercased()), $0) }
-        guard let best = ranked.min(by: { $0 < $1 }) else { return nil }
-        return best.0 <= max(2, name.count / 3) ? best.1 : nil
+        closest(to: name, among: names).flatMap { isNear(name, $0) ? $0 : nil }
+    }
+
+    /// The nearest, however far it is; nil of none.
+    package static func closest(to name: String, among names: [String]) -> String? {
+        names.map { (distance(name.lowercased(), $0.lowercased()), $0) }.min { $0 < $1 }?.1
+    }
+
+    /// Whether one may be the other misspelt.
+    static func isNear(_ name: String, _ other: String) -> Bool {
+        distance(name.lowercased(), other.lowercased()) <= max(2, name.count / 3)
     }
 
     package static func distance(_ left: String, _ right: String) -> Int {

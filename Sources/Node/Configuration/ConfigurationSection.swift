@@ -63,7 +63,7 @@ struct ConfigurationSection {
         for entry in entries where !known.contains(entry.name) {
             throw .unknownKey(
                 key(entry.name), at: .line(entry.line, file: file),
-                nearest: NameDistance.nearest(to: entry.name, among: known))
+                nearest: NameDistance.closest(to: entry.name, among: known))
         }
     }
 
@@ -82,6 +82,14 @@ struct ConfigurationSection {
         guard let entry = entry(name) else { return nil }
         return try ConfigurationSection(
             entry.node, path: path + [name], line: entry.line, file: file, environment: environment)
+    }
+
+    /// A mapping, without entries where the file has none: the environment may have them.
+    func sectionOrEmpty(_ name: String) throws(ConfigurationError) -> ConfigurationSection {
+        if let section = try section(name) { return section }
+        return try ConfigurationSection(
+            .mapping(Yams.Node.Mapping([])), path: path + [name], line: 1, file: file,
+            environment: environment)
     }
 
     /// Is there a mapping under this name, and no scalar in the environment that replaces it?
