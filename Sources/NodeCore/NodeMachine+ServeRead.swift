@@ -36,7 +36,7 @@ extension ServedRead {
 }
 
 extension ReadReply.Answer {
-    /// Why rows could not be read. (A list of dead letters gathers what no question makes less.)
+    /// Why rows, or marks of retired letters, could not be read.
     static func failure(_ error: StorageError) -> ReadReply.Answer {
         guard case .scanTooLarge = error else { return .failed("\(error)") }
         return .tooLarge("\(error)")

@@ -254,7 +254,7 @@ extension NodeMachine {
             finish(read, .failure(error), into: &effects)
             noteDamage(error, into: &effects)
         case .deadLetters(let scan):
-            finish(scan.read, .failed("\(error)"), into: &effects)
+            finish(scan.read, .failure(error), into: &effects)
             noteDamage(error, into: &effects)
         case .unite(let tag):
             failUnite(tag, "\(error)", isDamage: true, into: &effects)

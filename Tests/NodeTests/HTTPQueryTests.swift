@@ -261,6 +261,16 @@ import Testing
         }
     }
 
+    @Test("Too many retired letters are no fault of the question, and it says what makes them less")
+    func tooManyRetired() async throws {
+        let fixture = try APIFixture { _ in .failed(.tooLarge("2 GiB of marks")) }
+        let reply = await fixture.get("/v1/dead-letters")
+        #expect(reply.status == 507)
+        #expect(reply.contentType == "application/problem+json")
+        #expect(reply.text.contains("2 GiB of marks"))
+        #expect(reply.text.contains("retention") && !reply.text.contains("shorter range"))
+    }
+
     // MARK: - Top and lists
 
     private static func totals(_ rows: [(String, Int)]) -> [ScanRows.KeyTotal] {

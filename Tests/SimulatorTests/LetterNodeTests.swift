@@ -66,6 +66,26 @@ struct LetterNodeTests {
         return 400
     }
 
+    @Test("says of a list whose marks take too much that they do, and not that a file is damaged")
+    func tooManyMarks() throws {
+        let node = try SoloNode(isAlone: true)
+        try node.send(1, letters: Self.letters(1))
+        try node.retire(1, line: 1, as: 20_001)
+        try node.ask(.flush, 1, within: .seconds(5))
+        try node.wait(.milliseconds(40))
+        node.holdsJobs = true
+        try node.ask(
+            .read(.deadLetters(DeadLetterQuery(limit: 10)), consistency: .one), 100,
+            within: .seconds(5))
+        try node.failJobs(.scanTooLarge(bytes: 1 << 31))
+        guard case .failed(.tooLarge(let why))? = node.replies[RequestID(100)] else {
+            Issue.record("\(String(describing: node.replies[RequestID(100)]))")
+            return
+        }
+        #expect(why.contains("\(1 << 31)"))
+        #expect(node.halted == nil)
+    }
+
     @Test("refuses more of them beyond its bound, and nothing else")
     func bound() throws {
         let node = try Self.node(letterBytesMax: 20_000)

@@ -213,6 +213,9 @@ package struct HTTPAPI: Sendable {
             .read(query, consistency: consistency), deadline: end ?? deadline)
         switch response {
         case .read(let answer): return answer
+        case .failed(.tooLarge(let what)):
+            if case .deadLetters = query { throw .tooManyMarks(what) }
+            throw RequestFailure.tooLarge(what).problem(consistency: consistency)
         case .failed(let failure): throw failure.problem(consistency: consistency)
         case .write, .status, .flushed, .compacted, .verified, .parked, .audit:
             throw .unexpectedAnswer
@@ -306,6 +309,16 @@ extension Problem {
         var problem = Problem(503, kind, title, detail)
         problem.retryAfter = HTTPLimits.retryAfterSeconds
         return problem
+    }
+
+    /// The node has no room for what the answer needs, and no other question makes it less: the
+    /// marks of all letters that are retired are gathered for each.
+    static func tooManyMarks(_ what: String) -> Problem {
+        Problem(
+            507, "too-many-retired", "Too many dead letters are retired",
+            "\(what): which letters were purged or replayed is kept as long as the windows of their "
+                + "time; wait until some have expired, or set a shorter retention in cluster.conf. "
+                + "The counts are untouched")
     }
 
     /// Of a request that was not to count anything.
