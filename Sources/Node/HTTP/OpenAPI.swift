@@ -28,7 +28,8 @@ package enum OpenAPI {
         "paths":{
         "/v1/events":{"post":{"summary":"Count a batch of events, once",
         "parameters":[{"name":"consistency","in":"query","schema":{"type":"string",
-        "enum":["ONE","QUORUM","ALL","ANY"],"default":"QUORUM"},"description":
+        "enum":["ONE","QUORUM","ALL","LOCAL_ONE","LOCAL_QUORUM","ANY"],
+        "default":"QUORUM"},"description":
         "ANY: counted at QUORUM, or else parked on this node and counted later; off by default"},
         {"name":"type","in":"query","schema":{"type":"string"},"description":"default type"},
         {"name":"key_field","in":"query","schema":{"type":"string"}},
@@ -66,7 +67,8 @@ package enum OpenAPI {
         {"name":"by","in":"query","schema":{"type":"string","default":"key"},
         "description":"an attribute, whose value then stands in place of the key"},
         {"$ref":"#/components/parameters/consistency"}],
-        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "responses":{"200":{"description":"As JSON, or as Accept asks","content":{
+        "application/json":{"schema":{"type":"object"}},"text/csv":{}}},
         "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/top/{type}":{"get":{"summary":"Exact top K",
         "parameters":[{"$ref":"#/components/parameters/type"},
@@ -77,13 +79,17 @@ package enum OpenAPI {
         {"$ref":"#/components/parameters/consistency"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "default":{"$ref":"#/components/responses/problem"}}}},
-        "/v1/types":{"get":{"summary":"All types","responses":{
-        "200":{"$ref":"#/components/responses/ok"}}}},
+        "/v1/types":{"get":{"summary":"All types",
+        "parameters":[{"$ref":"#/components/parameters/consistency"}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/keys/{type}":{"get":{"summary":"Keys of a type",
         "parameters":[{"$ref":"#/components/parameters/type"},
         {"name":"prefix","in":"query","schema":{"type":"string"}},
-        {"$ref":"#/components/parameters/limit"},{"$ref":"#/components/parameters/page"}],
-        "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
+        {"$ref":"#/components/parameters/limit"},{"$ref":"#/components/parameters/page"},
+        {"$ref":"#/components/parameters/consistency"}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/dead-letters":{"parameters":[{"$ref":"#/components/parameters/letter_reason"},
         {"$ref":"#/components/parameters/letter_type"},
         {"$ref":"#/components/parameters/letter_producer"},
@@ -93,7 +99,8 @@ package enum OpenAPI {
         {"$ref":"#/components/parameters/limit"},{"$ref":"#/components/parameters/page"},
         {"$ref":"#/components/parameters/consistency"}],
         "get":{"summary":"Dead letters, about 4 MiB a page: go on at next; and what is parked",
-        "responses":{"200":{"$ref":"#/components/responses/ok"}}},
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "default":{"$ref":"#/components/responses/problem"}}},
         "delete":{"summary":"Purge them; where next is not null, go on there",
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "default":{"$ref":"#/components/responses/problem"}}}},
@@ -119,8 +126,11 @@ package enum OpenAPI {
         "/v1/parked":{"get":{"summary":"Batches that this node keeps for level ANY",
         "parameters":[{"$ref":"#/components/parameters/limit"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
-        "/v1/attributes":{"put":{"summary":"Load attributes of keys, at most 200,000 rows",
-        "parameters":[{"name":"key_field","in":"query","schema":{"type":"string"}}],
+        "/v1/attributes":{"put":{"summary":
+        "Load attributes of keys: any number of rows, at most 16 MiB, decoded, at once",
+        "parameters":[{"name":"key_field","in":"query","schema":{"type":"string"}},
+        {"name":"Content-Encoding","in":"header","schema":{"type":"string",
+        "enum":["identity","gzip","lz4"]}}],
         "requestBody":{"required":true,"content":{"text/csv":{},"application/x-ndjson":{}}},
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "default":{"$ref":"#/components/responses/problem"}}}},
@@ -181,7 +191,10 @@ package enum OpenAPI {
         "/livez":{"get":{"summary":"The process answers","responses":{"200":{"description":"OK"}}}},
         "/readyz":{"get":{"summary":"Whether to send requests here","responses":{
         "200":{"description":"Ready"},"503":{"description":"Not ready, with reasons"}}}},
-        "/metrics":{"get":{"summary":"Prometheus text","responses":{"200":{"description":"OK"}}}}
+        "/metrics":{"get":{"summary":"Prometheus text","responses":{"200":{"description":"OK"}}}},
+        "/openapi.json":{"get":{"summary":"This","responses":{"200":{"description":"OK"}}}},
+        "/":{"get":{"summary":"The page for people","responses":{"200":{"description":"OK",
+        "content":{"text/html":{}}}}}}
         }}
         """#
 }
