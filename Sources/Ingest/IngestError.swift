@@ -57,7 +57,8 @@ package enum IngestError: Error, Hashable, CustomStringConvertible {
             "the batch has more than \(max) distinct keys and windows; send smaller batches"
         case .tooManyDeadLetters(let max, let first):
             "more than \(max) events cannot be counted, the first of them line \(first.line)"
-                + " (\(first.reason.name): \(first.detail)); is the format right?"
+                + " (\(first.reason.name): \(first.detail)): is the format right?"
+                + " If so, send smaller batches"
         case .resultTooLarge(let max):
             "the batch folds to more than \(max) bytes; send smaller batches"
         }

@@ -303,6 +303,58 @@ import Wire
         #expect(refused == .notAnArray(found: 0xef))
     }
 
+    // MARK: - Halves
+
+    /// Halves a body, and its halves, for as long as that can be done, and folds what is left.
+    private static func halved(
+        _ body: [UInt8], _ parameters: ParseParameters
+    ) throws(IngestError) -> (sum: Outcome, pieces: Int) {
+        guard let halves = EventHalves(of: body, format: parameters.format) else {
+            return (sum: try fold(body, parameters), pieces: 1)
+        }
+        let first = try halved(halves.first, parameters)
+        let second = try halved(halves.second, parameters)
+        return (sum: first.sum + second.sum, pieces: first.pieces + second.pieces)
+    }
+
+    private static func lines(_ random: inout RandomSource) -> [UInt8] {
+        var text = random.pick(["", "\n", mark, mark + mark])
+        for line in 0..<200 {
+            if random.chance(1, in: 3) { text += mark }
+            text += random.pick([#"{"key":"k\#(line)","time":0}"#, "x", ""])
+            text += random.pick(["\n", "\r\n", "\n\n"])
+        }
+        return Array(text.utf8)
+    }
+
+    @Test("Halves come to what the body does, down to single events", arguments: 0..<20)
+    func halves(seed: Int) throws {
+        var random = RandomSource(seed: UInt64(seed))
+        let events = array(&random, strayQuotes: seed % 2 == 1)
+        let rows = table(&random, lineEnds: seed % 2 == 0 ? ["\n"] : ["\n", "\r\n"])
+        for (body, format) in [
+            (Self.lines(&random), EventFormat.ndjson), (rows, .csv), (events, .jsonArray),
+            (events, .cloudEventBatch), (Array("[,,,1, ,]".utf8), .jsonArray),
+        ] {
+            let parameters = ParseParameters(format: format, defaultType: "t")
+            let halved = try Self.halved(body, parameters)
+            #expect(halved.sum == (try Self.fold(body, parameters)), "\(format)")
+            #expect(halved.pieces > (body.count < 100 ? 2 : 30), "\(format)")
+        }
+    }
+
+    @Test("What is one event, or none, has no halves")
+    func noHalves() {
+        for (text, format) in [
+            ("", EventFormat.ndjson), ("{}\n", .ndjson), ("x", .commonLog), ("[]", .jsonArray),
+            ("[ ]", .jsonArray), ("[,]", .jsonArray), ("[1]", .cloudEventBatch), ("{}", .jsonArray),
+            ("key,time\n", .csv), ("key,time\na,0\n", .csv), ("key\ttime\na\t0", .tsv),
+            ("\"key", .csv), ("{}\n{}\n", .cloudEvent), ("{}\n", .binary),
+        ] {
+            #expect(EventHalves(of: Array(text.utf8), format: format) == nil, "\(text)")
+        }
+    }
+
     // MARK: - Endless lines
 
     private static let longCases: [(String, String, String, String)] = [

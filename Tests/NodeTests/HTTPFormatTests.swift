@@ -1,5 +1,6 @@
 import Core
 import HummingbirdCore
+import Ingest
 import NIOCore
 import Node
 import NodeCore
@@ -196,6 +197,17 @@ import Wire
             #expect(refused.record == nil)
         }
         #expect(try await send(Self.batch, type, query: "?key_field=a").reply.status == 400)
+    }
+
+    @Test("Binary batches in one body are parted between each other")
+    func binaryHalves() throws {
+        let halves = try #require(
+            EventHalves(of: Self.batch + Self.batch + Self.batch, format: .binary))
+        #expect(halves.first == Self.batch + Self.batch && halves.second == Self.batch)
+        let second = try #require(EventHalves(of: halves.first, format: .binary))
+        #expect(second.first == Self.batch && second.second == Self.batch)
+        #expect(EventHalves(of: Self.batch, format: .binary) == nil)
+        #expect(EventHalves(of: Self.batch + [1, 2], format: .binary)?.second == [1, 2])
     }
 
     // MARK: - LZ4

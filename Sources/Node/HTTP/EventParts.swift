@@ -28,6 +28,7 @@ package final class EventParts {
 
     /// The next part; nil after the last. There is always one, be it empty.
     package func next() async throws(Problem) -> [UInt8]? {
+        if let half = buffer.nextHalf() { return half }
         if isFinished { return nil }
         while true {
             if buffer.isPartFull,
@@ -48,6 +49,12 @@ package final class EventParts {
         isFinished = true
         guard buffer.wrapsMuch else { return try buffer.last() }
         return try await beside(buffer.size) { buffer throws(Problem) in try buffer.last() }
+    }
+
+    /// The first half of a part that is more than one batch may be, or nil of one event; the second
+    /// half comes next.
+    package func halve(_ part: [UInt8]) async throws(Problem) -> [UInt8]? {
+        try await beside(part.count) { buffer throws(Problem) in try buffer.halve(part) }
     }
 
     /// What was handed out is dealt with.

@@ -25,7 +25,7 @@ extension HTTPAPI {
                 ?? EventRequest.Seal(id: sealer.next(), createdAt: clock().wall)
             do throws(Problem) {
                 answer.add(
-                    try await count(bytes, seal, request, isFirst: answer.parts.isEmpty))
+                    try await count(bytes, seal, request, parts, isFirst: answer.parts.isEmpty))
             } catch {
                 throw answer.parts.isEmpty ? error : error.after(answer.parts)
             }
@@ -114,7 +114,8 @@ extension HTTPAPI {
     }
 
     private func count(
-        _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest, isFirst: Bool
+        _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest,
+        _ parts: EventParts, isFirst: Bool
     ) async throws(Problem) -> WriteAnswer.Part {
         let began = clock().monotonic
         defer { metrics.write.observe(clock().monotonic - began) }
@@ -125,13 +126,7 @@ extension HTTPAPI {
             countOutcome(.notAttempted)
             throw error
         }
-        let folded: FoldedRecord
-        do throws(FoldFailure) {
-            folded = try await fold(bytes, seal, request, isPatient: !isFirst)
-        } catch {
-            countOutcome(error.problem.outcome)
-            throw error.problem
-        }
+        let folded = try await foldFront(bytes, seal, request, of: parts, isPatient: !isFirst)
         let write: ClientRequest =
             request.parks
             ? .writeOrPark(folded.record) : .write(folded.record, consistency: request.consistency)
@@ -151,6 +146,44 @@ extension HTTPAPI {
         case .failure(let problem):
             countOutcome(problem.outcome)
             throw problem
+        }
+    }
+
+    /// Folds a part, or as much of its front as one batch may hold: a few bytes may be very many
+    /// dead letters. The rest of it comes next.
+    private func foldFront(
+        _ bytes: [UInt8], _ seal: EventRequest.Seal, _ request: EventRequest,
+        of parts: EventParts, isPatient: Bool
+    ) async throws(Problem) -> FoldedRecord {
+        var bytes = bytes
+        var isPatient = isPatient
+        while true {
+            do throws(FoldFailure) {
+                return try await fold(bytes, seal, request, isPatient: isPatient)
+            } catch {
+                bytes = try await half(of: bytes, request, of: parts, after: error)
+                isPatient = true
+            }
+        }
+    }
+
+    /// The first half of a part that is too much for one batch, where no id makes it one.
+    private func half(
+        of bytes: [UInt8], _ request: EventRequest, of parts: EventParts,
+        after failure: FoldFailure
+    ) async throws(Problem) -> [UInt8] {
+        do throws(Problem) {
+            if failure.isOfSize, !request.isWhole, let half = try await parts.halve(bytes) {
+                return half
+            }
+            var problem = failure.problem
+            if failure.isOfSize, request.seal != nil {
+                problem.detail += ", or send it without an id: the node then makes several of it"
+            }
+            throw problem
+        } catch {
+            countOutcome(error.outcome)
+            throw error
         }
     }
 
@@ -252,6 +285,21 @@ extension HTTPAPI {
 }
 
 extension FoldFailure {
+    /// Less of the same may be a batch.
+    var isOfSize: Bool {
+        switch self {
+        case .busy: return false
+        case .tooLarge: return true
+        case .refused(let error):
+            switch error {
+            case .bodyTooLarge, .tooManyCells, .tooManyDeadLetters, .resultTooLarge: return true
+            case .notAnArray, .arrayNotClosed, .bytesAfterArray, .noEvent, .badBatch,
+                .missingColumn, .badHeader, .unknownField, .badParameter:
+                return false
+            }
+        }
+    }
+
     var problem: Problem {
         switch self {
         case .busy:

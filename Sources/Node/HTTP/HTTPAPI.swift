@@ -316,8 +316,8 @@ extension Problem {
     static func tooManyMarks(_ what: String) -> Problem {
         Problem(
             507, "too-many-retired", "Too many dead letters are retired",
-            "\(what): which letters were purged or replayed is kept as long as the windows of their "
-                + "time; wait until some have expired, or set a shorter retention in cluster.conf. "
+            "\(what): which letters were purged or replayed is kept as long as the windows of "
+                + "their time; wait until some have expired, or set a shorter retention in cluster.conf. "
                 + "The counts are untouched")
     }
 

@@ -26,6 +26,9 @@ final class PartBuffer: @unchecked Sendable {
     private var reserved = 0
     /// Room of the parts that were handed out and are not dealt with.
     private var handedOut = 0
+    /// Halves of parts that were more than one batch may be: the last one comes next.
+    private var halves: [[UInt8]] = []
+    private var roomOfHalves = 0
     private var cutter: EventCutter
 
     init(request: EventRequest, length: Int?, budget: ByteBudget, limits: EventPartLimits) {
@@ -74,6 +77,26 @@ final class PartBuffer: @unchecked Sendable {
         giveBack()
     }
 
+    /// The first half of a part that was handed out and is more than one batch may be. The second
+    /// comes next. Nil where there are none: it is one event.
+    func halve(_ part: [UInt8]) throws(Problem) -> [UInt8]? {
+        try reserve(buffer.capacity + part.count)
+        guard let cut = EventHalves(of: part, format: request.parameters.format) else {
+            return nil
+        }
+        halves.append(cut.second)
+        roomOfHalves += cut.second.capacity
+        return try handOut(cut.first)
+    }
+
+    /// A half that is left.
+    func nextHalf() -> [UInt8]? {
+        guard let half = halves.popLast() else { return nil }
+        roomOfHalves -= half.capacity
+        handedOut += half.capacity
+        return half
+    }
+
     private func handOut(_ part: [UInt8]) throws(Problem) -> [UInt8] {
         handedOut += part.capacity
         try settle()
@@ -108,7 +131,7 @@ final class PartBuffer: @unchecked Sendable {
 
     /// Takes what a buffer with so much room lacks of the budget.
     private func reserve(_ room: Int) throws(Problem) {
-        let missing = room + handedOut - reserved
+        let missing = room + handedOut + roomOfHalves - reserved
         guard missing > 0 else { return }
         guard budget.take(missing) else {
             throw .overloaded("all bodies together hold \(budget.max) bytes")
@@ -117,7 +140,7 @@ final class PartBuffer: @unchecked Sendable {
     }
 
     private func giveBack() {
-        let spare = reserved - buffer.capacity - handedOut
+        let spare = reserved - buffer.capacity - handedOut - roomOfHalves
         guard spare > 0 else { return }
         reserved -= spare
         budget.give(back: spare)
