@@ -277,6 +277,25 @@ import Testing
         }
     }
 
+    @Test("What cannot be read as a request is answered with a problem all the same")
+    func unreadable() async throws {
+        let fixture = try APIFixture()
+        let fields = String(repeating: "A: b\r\n", count: HTTPLimits.headerCountMax + 100)
+        try await Self.serve(fixture) { port in
+            for lines in ["no field\r\n", fields] {
+                let request = "POST /v1/events HTTP/1.1\r\n\(lines)\r\n"
+                let answer = try await Self.exchange(port, request)
+                #expect(answer.hasPrefix("HTTP/1.1 400"), "\(answer)")
+                let parts = answer.components(separatedBy: "\r\n\r\n")
+                #expect(parts.count == 2)
+                let head = parts[0].lowercased()
+                #expect(head.contains("content-type: application/problem+json"))
+                #expect(head.contains("content-length: \(parts.last?.utf8.count ?? 0)"))
+                #expect(parts.last?.contains(#""outcome":"not-attempted""#) == true)
+            }
+        }
+    }
+
     @Test("Headers beyond the bound and bytes that are no HTTP end the connection, not the server")
     func garbage() async throws {
         let fixture = try APIFixture()

@@ -50,6 +50,8 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var written = 0
     private var takenBefore: Int?
     private var looksUntaken = 0
+    /// What the parser could not read, in its words. The server's own answer to that has none.
+    private var fault: String?
 
     package init(connections: OpenConnections) {
         self.connections = connections
@@ -81,6 +83,11 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
     package func channelInactive(context: ChannelHandlerContext) {
         end()
         context.fireChannelInactive()
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        fault = "\(error)"
+        context.fireErrorCaught(error)
     }
 
     private func end() {
@@ -129,6 +136,9 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .head(let head):
             if head.status.code >= 200 { beginAnswer(context) }
+            if let fault, head.status == .badRequest, head.headerFields[.contentLength] == "0" {
+                return explain(fault, head, context, promise)
+            }
             context.write(data, promise: promise)
         case .end where isClosing:
             context.writeAndFlush(data, promise: promise)
@@ -154,6 +164,24 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             written += piece.readableBytes
             context.write(data, promise: promise)
         }
+    }
+
+    /// Answers what is no request with a problem. Whatever it was to be, nothing came of it.
+    private func explain(
+        _ fault: String, _ head: HTTPResponse, _ context: ChannelHandlerContext,
+        _ promise: EventLoopPromise<Void>?
+    ) {
+        let reply = Problem.badRequest(
+            "it cannot be read as HTTP/1.1 (\(fault)): send a head of at most "
+                + "\(HTTPLimits.headersMax) bytes and \(HTTPLimits.headerCountMax) fields",
+            outcome: .notAttempted
+        ).reply
+        var head = head
+        head.headerFields[.contentType] = reply.contentType
+        head.headerFields[.contentLength] = "\(reply.body.count)"
+        written += reply.body.count
+        context.write(wrapOutboundOut(.head(head)), promise: promise)
+        context.write(wrapOutboundOut(.body(ByteBuffer(bytes: reply.body))), promise: nil)
     }
 
     /// From here on the node waits for its client, which may take its time over the answer.

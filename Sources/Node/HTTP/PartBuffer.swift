@@ -7,7 +7,8 @@ internal import Wire
 ///
 /// With the client's own id, or where the body is one event, there is exactly one part, and what
 /// does not fit is refused. Else a body may be of any length: as soon as a part is as large as a
-/// batch may be, it is cut behind its last whole event, and the rest begins the next.
+/// batch may be, it is cut behind its last whole event, and the rest begins the next. One that folds
+/// to more than a batch may be is halved.
 ///
 /// Unchecked: one thread at a time has it, that of the request's task or, while the task waits, one
 /// of the workers.
