@@ -18,8 +18,8 @@ public enum ClientError: Error, Hashable, Sendable, CustomStringConvertible {
         case .refused(let status, let detail, let node):
             "\(node) refused (\(status)): \(detail)"
         case .uncertain(let detail, let node):
-            "\(node): \(detail); it may be done there all the same, now or later, and no other node "
-                + "was asked: ask again with --node \(node)"
+            "\(node): \(detail); it may be done there all the same, now or later, and no other "
+                + "node was asked: ask again with --node \(node)"
         case .unintelligible(let detail, let node):
             "\(node) answered what this version does not understand (\(detail)); "
                 + "check that it is a Quipu node of the same version"

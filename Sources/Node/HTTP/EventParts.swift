@@ -18,9 +18,12 @@ package final class EventParts {
 
     package init(
         request: EventRequest, body: RequestBody, length: Int? = nil, budget: ByteBudget,
-        workers: any BodyWorkers, metrics: NodeMetrics, limits: EventPartLimits = EventPartLimits()
+        workers: any BodyWorkers, metrics: NodeMetrics,
+        limits: EventPartLimits = EventPartLimits(), hangUp: @escaping @Sendable () -> Void = {}
     ) {
-        buffer = PartBuffer(request: request, length: length, budget: budget, limits: limits)
+        buffer = PartBuffer(
+            request: request, length: length, room: BodyRoom(of: budget, hangUp: hangUp),
+            limits: limits)
         self.workers = workers
         self.metrics = metrics
         chunks = body.makeAsyncIterator()
@@ -62,12 +65,25 @@ package final class EventParts {
         buffer.release()
     }
 
+    /// Gives back all room at once: a thread that did work for this body may hold it for a moment
+    /// longer.
+    package func close() {
+        buffer.room.close()
+    }
+
     private func chunk() async throws(Problem) -> ByteBuffer? {
-        do {
-            return try await chunks.next()
-        } catch {
-            throw .badRequest("the body ended early: \(error)", outcome: .notAttempted)
+        let next = try await buffer.room.wait { () throws(Problem) -> ByteBuffer? in
+            do {
+                return try await chunks.next()
+            } catch {
+                throw .badRequest("the body ended early: \(error)", outcome: .notAttempted)
+            }
         }
+        guard let next else {
+            metrics.connectionsGivenWay.increment()
+            throw .gaveWay
+        }
+        return next
     }
 
     private func take(_ chunk: ByteBuffer) async throws(Problem) {

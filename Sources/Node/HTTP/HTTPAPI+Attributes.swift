@@ -44,9 +44,9 @@ extension HTTPAPI {
         try allow(call, ["PUT", "POST"])
         try call.query.expect(only: ["key_field"])
         let format = try attributeFormat(call)
-        var held = 0
-        defer { bodies.give(back: held) }
-        let body = try await attributeBody(call, &held)
+        let room = BodyRoom(of: bodies, hangUp: call.hangUp)
+        defer { room.close() }
+        let body = try await attributeBody(call, room)
         var parser = try await attributeParser(body, format, call.query["key_field"] ?? "key")
         var sum = AttributesPut(written: 0, unchanged: 0)
         do throws(Problem) {
@@ -185,14 +185,21 @@ extension HTTPAPI {
         }
     }
 
-    /// - Parameter held: what the body takes of the budget, to be given back also after an error.
+    /// - Parameter room: holds what the body takes of the budget.
     private func attributeBody(
-        _ call: HTTPCall, _ held: inout Int
+        _ call: HTTPCall, _ room: BodyRoom
     ) async throws(Problem) -> [UInt8] {
         let encoding = try StreamEncoding.named(call.header("Content-Encoding"), outcome: nil)
         let body = AttributeBody(encoding, max: HTTPLimits.attributesBodyMax)
         do {
-            for try await chunk in call.body {
+            var chunks = call.body.makeAsyncIterator()
+            while true {
+                let next = try await room.wait { try await chunks.next() }
+                guard let next else {
+                    metrics.connectionsGivenWay.increment()
+                    throw Problem.gaveWay
+                }
+                guard let chunk = next else { break }
                 let before = body.bytes.count
                 if encoding == nil {
                     try body.take(chunk)
@@ -200,8 +207,7 @@ extension HTTPAPI {
                     try await inflate(chunk, into: body)
                 }
                 let grown = body.bytes.count - before
-                guard bodies.take(grown) else { throw Problem.attributesFull(bodies.max) }
-                held += grown
+                guard room.take(grown) else { throw Problem.attributesFull(bodies.max) }
             }
             try body.finish()
         } catch let failure as BodyInflater.Failure {

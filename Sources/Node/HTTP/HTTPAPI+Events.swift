@@ -10,7 +10,8 @@ extension HTTPAPI {
         let (request, length) = try countingOutcome { () throws(Problem) in try begin(call) }
         let parts = EventParts(
             request: request, body: call.body, length: length, budget: bodies,
-            workers: foldQueue, metrics: metrics)
+            workers: foldQueue, metrics: metrics, hangUp: call.hangUp)
+        defer { parts.close() }
         var answer = WriteAnswer(request)
         // The client's own identity holds for one batch; without one, each part gets the next.
         while let bytes = try await next(parts, answer) {
@@ -330,6 +331,10 @@ extension Problem {
             outcome: .notAttempted)
         problem.retryAfter = HTTPLimits.retryAfterSeconds
         return problem
+    }
+
+    static var gaveWay: Problem {
+        .overloaded("the body came slowly, and others needed the room that it held")
     }
 
     static func notReadyToWrite(_ reason: String) -> Problem {

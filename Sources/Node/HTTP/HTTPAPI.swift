@@ -317,8 +317,8 @@ extension Problem {
         Problem(
             507, "too-many-retired", "Too many dead letters are retired",
             "\(what): which letters were purged or replayed is kept as long as the windows of "
-                + "their time; wait until some have expired, or set a shorter retention in cluster.conf. "
-                + "The counts are untouched")
+                + "their time; wait until some have expired, or set a shorter retention in "
+                + "cluster.conf. The counts are untouched")
     }
 
     /// Of a request that was not to count anything.

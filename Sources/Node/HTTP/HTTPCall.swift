@@ -12,19 +12,23 @@ package struct HTTPCall: Sendable {
     /// All fields of the head, for headers that are not known by name.
     package var fields: [HeaderField]
     package var body: RequestBody
+    /// Ends the connection without an answer, from any thread.
+    package var hangUp: @Sendable () -> Void
 
     /// Splits at `/` before it decodes, so that `%2F` belongs to its segment. An empty segment at
     /// the end (`/v1/types/`) is dropped, others are kept: an empty key is an error, not another
     /// path.
     package init(
         method: String, target: String, header: @escaping @Sendable (String) -> String?,
-        fields: [HeaderField] = [], body: RequestBody
+        fields: [HeaderField] = [], body: RequestBody,
+        hangUp: @escaping @Sendable () -> Void = {}
     ) throws(Problem) {
         self.method = method
         self.target = target
         self.header = header
         self.fields = fields
         self.body = body
+        self.hangUp = hangUp
         let withoutFragment = target.prefix { $0 != "#" }
         let parts = withoutFragment.split(
             separator: "?", maxSplits: 1, omittingEmptySubsequences: false)

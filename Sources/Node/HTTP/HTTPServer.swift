@@ -79,11 +79,23 @@ package enum HTTPServerError: Error, CustomStringConvertible {
     }
 }
 
+/// What a request knows of its connection.
+struct ConnectionContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let hangUp: @Sendable () -> Void
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        let channel = source.channel
+        hangUp = { channel.close(promise: nil) }
+    }
+}
+
 /// Between Hummingbird's requests and the API's calls.
 struct HTTPResponderAdapter: HTTPResponder {
     let api: HTTPAPI
 
-    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+    func respond(to request: Request, context: ConnectionContext) async throws -> Response {
         ThreadStanding.prompt.takeOnce()
         let headers = request.headers
         let method = request.method.rawValue
@@ -92,7 +104,7 @@ struct HTTPResponderAdapter: HTTPResponder {
                 method: method, target: request.head.path ?? "/",
                 header: { name in HTTPField.Name(name).flatMap { headers[$0] } },
                 fields: headers.map { HeaderField($0.name.canonicalName, $0.value) },
-                body: request.body)
+                body: request.body, hangUp: context.hangUp)
         }
         return response(reply)
     }

@@ -7,14 +7,13 @@ internal import Wire
 ///
 /// With the client's own id, or where the body is one event, there is exactly one part, and what
 /// does not fit is refused. Else a body may be of any length: as soon as a part is as large as a
-/// batch may be, it is cut behind its last whole event, and the rest begins the next. One that folds
-/// to more than a batch may be is halved.
+/// batch may be, it is cut behind its last whole event, and the rest begins the next. One that
+/// folds to more than a batch may be is halved.
 ///
 /// Unchecked: one thread at a time has it, that of the request's task or, while the task waits, one
 /// of the workers.
 final class PartBuffer: @unchecked Sendable {
     private let request: EventRequest
-    private let budget: ByteBudget
     private let limits: EventPartLimits
     private let inflater: BodyInflater?
     /// As announced, where the bytes are taken as they are.
@@ -22,9 +21,8 @@ final class PartBuffer: @unchecked Sendable {
     /// Decoded and not handed out.
     private var buffer: [UInt8] = []
     private var sentOfPart = 0
-    /// Bytes of the budget that this body holds: as many as its arrays have room for, whether they
-    /// are filled or not.
-    private var reserved = 0
+    /// As much as its arrays have room for, whether they are filled or not.
+    let room: BodyRoom
     /// Room of the parts that were handed out and are not dealt with.
     private var handedOut = 0
     /// Halves of parts that were more than one batch may be: the last one comes next.
@@ -32,17 +30,13 @@ final class PartBuffer: @unchecked Sendable {
     private var roomOfHalves = 0
     private var cutter: EventCutter
 
-    init(request: EventRequest, length: Int?, budget: ByteBudget, limits: EventPartLimits) {
+    init(request: EventRequest, length: Int?, room: BodyRoom, limits: EventPartLimits) {
         self.request = request
-        self.budget = budget
+        self.room = room
         self.limits = limits
         inflater = request.encoding.map { BodyInflater($0) }
         self.length = request.isWhole && request.encoding == nil ? length : nil
         cutter = EventCutter(format: request.parameters.format)
-    }
-
-    deinit {
-        budget.give(back: reserved)
     }
 
     /// In bytes, decoded.
@@ -130,21 +124,18 @@ final class PartBuffer: @unchecked Sendable {
         giveBack()
     }
 
-    /// Takes what a buffer with so much room lacks of the budget.
-    private func reserve(_ room: Int) throws(Problem) {
-        let missing = room + handedOut + roomOfHalves - reserved
+    /// Takes what a buffer with room for so many bytes lacks of the budget.
+    private func reserve(_ bytes: Int) throws(Problem) {
+        let missing = bytes + handedOut + roomOfHalves - room.held
         guard missing > 0 else { return }
-        guard budget.take(missing) else {
-            throw .overloaded("all bodies together hold \(budget.max) bytes")
+        guard room.take(missing) else {
+            throw .overloaded("all bodies together hold \(room.max) bytes")
         }
-        reserved += missing
     }
 
     private func giveBack() {
-        let spare = reserved - buffer.capacity - handedOut - roomOfHalves
-        guard spare > 0 else { return }
-        reserved -= spare
-        budget.give(back: spare)
+        let spare = room.held - buffer.capacity - handedOut - roomOfHalves
+        if spare > 0 { room.give(back: spare) }
     }
 
     /// The most that a whole body may decode to. In base64, inside an envelope, it grows.

@@ -61,6 +61,9 @@ package final class CoreInbox: Sendable {
         self.bytesMax = bytesMax
     }
 
+    /// It takes nothing any more.
+    package var isStopped: Bool { monitor.withLock(\.isStopped) }
+
     package var waiting: Int { monitor.withLock { $0.entries.count + $0.urgent.count } }
 
     /// Offers an input that may be refused at the bound: a request, or a message of a peer, of

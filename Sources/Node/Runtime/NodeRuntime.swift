@@ -114,6 +114,7 @@ package final class NodeRuntime: Sendable {
         case .write, .writeOrPark:
             return .write(.notAttempted(.overloaded))
         case .status, .read, .audit, .flush, .compact, .verify, .parked:
+            if inbox.isStopped { return .failed(.notReady("this node stops")) }
             return .failed(.overloaded("this node has too many requests under way"))
         }
     }
