@@ -26,6 +26,9 @@ package enum AttemptResult: Hashable, Sendable {
     /// Too old to be sent again, and its fate is not decided or no longer known: more attempts
     /// bring nothing, asking for the batch may.
     case undecided(String)
+    /// The same, and the node that was asked keeps it parked: it counts it later, perhaps under an
+    /// id of its own.
+    case keptParked(String)
     /// Bytes that cannot be these were counted under the same id.
     case otherContent(String)
 
@@ -87,6 +90,8 @@ package enum AttemptResult: Hashable, Sendable {
                 ?? .unknown("an answer 'counted' that names no counts")
         case "not-counted" where answer.isFinal:
             self = .closedWithout("its time is closed without it")
+        case _ where answer.isParked:
+            self = .keptParked("too old to be sent again, and parked at a node")
         default:
             self = .undecided("too old to be sent again, and not decided yet")
         }
@@ -114,6 +119,8 @@ package enum AttemptResult: Hashable, Sendable {
             return .closedWithout(detail)
         case "not-attempted":
             return .unusable(detail)
+        case _ where answer.isParked:
+            return .keptParked(detail)
         default:
             return .undecided(detail)
         }
@@ -134,6 +141,7 @@ package enum AttemptResult: Hashable, Sendable {
 
         var outcome: String? { json?["outcome"]?.string }
         var isFinal: Bool { json?["final"]?.bool ?? false }
+        var isParked: Bool { json?["parked"]?.bool ?? false }
         var duplicate: Bool { json?["duplicate"]?.bool ?? false }
         var detail: String? { json?["detail"]?.string ?? json?["title"]?.string }
 

@@ -4,6 +4,11 @@ package import Core
 ///
 /// Invariant: once an attempt's fate is unknown, no refusal makes the batch "not attempted" again;
 /// only a final word (`counted`, `not-counted`) ends the doubt.
+///
+/// At level ANY "closed without it" is no such word. The node that parked the batch counts its
+/// events under an id of its own then, and whoever is asked need not know of that: who seals them
+/// anew as well has them counted twice. So only a batch that no attempt can have brought to a node
+/// ends as not counted by time.
 package struct BatchAttempts: Hashable, Sendable {
     package enum Step: Hashable, Sendable {
         case finished(BatchOutcome)
@@ -23,6 +28,9 @@ package struct BatchAttempts: Hashable, Sendable {
     package private(set) var mayBeSealedAnew = false
     /// Ended as unknown for ever: time has taken the outcome out of the nodes' memory.
     package private(set) var isForgotten = false
+    /// Ended as unknown, at ANY: a node that cannot be asked may have parked it.
+    package private(set) var isPerhapsParked = false
+    private let mayBeParked: Bool
     private let isPastMemory: Bool
     private var undecidedAnswers = 0
     private var clockRefusals = 0
@@ -31,10 +39,13 @@ package struct BatchAttempts: Hashable, Sendable {
 
     /// - Parameters:
     ///   - mayBeCounted: an earlier round, or an earlier process, may have sent it.
+    ///   - mayBeParked: nodes may park it (level ANY).
     ///   - isPastMemory: it is so old that nodes need not remember its outcome.
     package init(
-        deadline: Instant, nodes: Int, mayBeCounted: Bool = false, isPastMemory: Bool = false
+        deadline: Instant, nodes: Int, mayBeCounted: Bool = false, mayBeParked: Bool = false,
+        isPastMemory: Bool = false
     ) {
+        self.mayBeParked = mayBeParked
         self.mayBeCounted = mayBeCounted
         self.isPastMemory = isPastMemory
         self.deadline = deadline
@@ -69,8 +80,12 @@ package struct BatchAttempts: Hashable, Sendable {
         case .notCounted(let detail):
             return .finished(.notCounted(detail))
         case .closedWithout(let detail):
+            guard !mayBeParked || !mayBeCounted else { return perhapsParked(detail) }
             mayBeSealedAnew = true
             return .finished(.notCounted(detail))
+        case .keptParked(let detail):
+            mayBeCounted = true
+            return mayBeParked ? perhapsParked(detail) : undecided(detail)
         case .unusable(let detail):
             last = detail
             return .finished(gaveUp())
@@ -91,18 +106,36 @@ package struct BatchAttempts: Hashable, Sendable {
             mayBeCounted = true
             return .finished(gaveUp())
         case .undecided(let detail):
-            last = detail
-            mayBeCounted = true
-            undecidedAnswers += 1
-            // The first refused the batch; as many as there are nodes were asked for it since.
-            guard isPastMemory, undecidedAnswers > nodes else { return .ask }
-            isForgotten = true
-            last =
-                "\(detail), and so old that nodes forget its outcome (batch_status_retention, "
-                + "7d by default): compare what it holds with what is counted, see 'Forgotten "
-                + "batches' in docs/client.md"
-            return .finished(gaveUp())
+            return undecided(detail)
         }
+    }
+
+    private mutating func undecided(_ detail: String) -> Step {
+        last = detail
+        mayBeCounted = true
+        undecidedAnswers += 1
+        // The first refused the batch; as many as there are nodes were asked for it since.
+        guard isPastMemory, undecidedAnswers > nodes else { return .ask }
+        isForgotten = true
+        last =
+            "\(detail), and so old that nodes forget its outcome (batch_status_retention, "
+            + "7d by default): compare what it holds with what is counted, see 'Forgotten "
+            + "batches' in docs/client.md"
+        return .finished(gaveUp())
+    }
+
+    private mutating func perhapsParked(_ detail: String) -> Step {
+        isPerhapsParked = true
+        last = BatchAttempts.perhapsParked(detail)
+        return .finished(gaveUp())
+    }
+
+    /// What is said of a batch of level ANY of which a node may keep a copy; `detail` is what one
+    /// answered.
+    package static func perhapsParked(_ detail: String) -> String {
+        "\(detail); but at ANY a node may have parked it and count its events under another id, so "
+            + "they are not sealed anew: ask for it with 'quipu batch', look for it in 'quipu dlq "
+            + "list' of every node, see 'Perhaps parked' in docs/client.md"
     }
 
     /// Once as many connections have failed as there are nodes, they get time.

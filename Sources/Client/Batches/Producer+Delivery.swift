@@ -11,8 +11,9 @@ extension Producer {
         var maySealAnew = false
         /// Given up because the time was over, not because of what a node said.
         var isOutOfTime = false
-        /// No node will ever tell what became of it, which says nothing of the other batches.
-        var isForgotten = false
+        /// No more can be learned of it, because nodes have forgotten it or one may have parked it:
+        /// that says nothing of the other batches.
+        var isLeft = false
     }
 
     /// Sends a batch of the spool.
@@ -82,7 +83,7 @@ extension Producer {
             }
         }
         book(delivery.outcome, of: batch)
-        guard spool != nil, !isHalted, !delivery.outcome.isSuccess, !delivery.isForgotten
+        guard spool != nil, !isHalted, !delivery.outcome.isSuccess, !delivery.isLeft
         else { return }
         let isStopped =
             switch options.failureRule {
@@ -106,7 +107,7 @@ extension Producer {
         let now = time.now()
         var attempts = BatchAttempts(
             deadline: now.monotonic + options.timeout, nodes: nodes.count,
-            mayBeCounted: doubtful.contains(batch.id.sequence),
+            mayBeCounted: doubtful.contains(batch.id.sequence), mayBeParked: batch.mayBeParked,
             isPastMemory: batch.isPastMemory(at: now.wall))
         let delivery = await deliver(batch, &attempts)
         guard case .unknown(let reason) = delivery.outcome, !attempts.isForgotten else {
@@ -115,17 +116,19 @@ extension Producer {
         if let outcome = await askEveryNode(for: batch) { return outcome }
         return Delivery(
             outcome: .unknown("\(reason); asked at the end, no node could tell"),
-            isOutOfTime: delivery.isOutOfTime)
+            isOutOfTime: delivery.isOutOfTime, isLeft: attempts.isPerhapsParked)
     }
 
     /// Asks each node once what became of a batch; nil where none gives a final answer. Most often
-    /// what was sent and not answered is counted. At which consistency level, no answer says.
+    /// what was sent and not answered is counted. At which consistency level, no answer says. What
+    /// may be parked is asked for at all of them: the node that kept it knows more than the others.
     private func askEveryNode(for batch: SealedBatch) async -> Delivery? {
         let end = time.now().monotonic + min(Producer.lastAskMax, options.timeout)
         let first = Int(batch.id.sequence % UInt64(nodes.count))
+        var perhapsParked: Delivery?
         for step in nodes.indices {
             let left = end - time.now().monotonic
-            guard left > .zero else { return nil }
+            guard left > .zero else { break }
             // A node that hangs takes its share of the time, and not that of the others.
             let result = await ask(
                 for: batch, at: (first + step) % nodes.count,
@@ -133,8 +136,13 @@ extension Producer {
             switch result {
             case .counted(let counts, let duplicate):
                 return Delivery(outcome: .counted(counts, duplicate: duplicate))
-            case .closedWithout(let detail):
-                return Delivery(outcome: .notCounted(detail), maySealAnew: true)
+            case .closedWithout(let detail), .keptParked(let detail):
+                if batch.mayBeParked {
+                    perhapsParked = Delivery(
+                        outcome: .unknown(BatchAttempts.perhapsParked(detail)), isLeft: true)
+                } else if case .closedWithout = result {
+                    return Delivery(outcome: .notCounted(detail), maySealAnew: true)
+                }
             case .otherContent(let detail):
                 return Delivery(outcome: .unknown(detail))
             case .parked, .notCounted, .unusable, .clockAhead, .notAttempted, .unreached, .lost,
@@ -142,7 +150,7 @@ extension Producer {
                 continue
             }
         }
-        return nil
+        return perhapsParked
     }
 
     private func deliver(
@@ -176,7 +184,7 @@ extension Producer {
                 case .finished(let outcome):
                     return Delivery(
                         outcome: outcome, maySealAnew: attempts.mayBeSealedAnew,
-                        isForgotten: attempts.isForgotten)
+                        isLeft: attempts.isForgotten || attempts.isPerhapsParked)
                 case .ask: isAsking = true
                 case .again, .failOver: break
                 }

@@ -13,6 +13,12 @@ extension SealedBatch {
             ], body: body)
     }
 
+    /// Whether a node may park it: what its own request asks for, whatever its sender now does.
+    package var mayBeParked: Bool {
+        let query = target.split(separator: "?", maxSplits: 1).dropFirst().first ?? ""
+        return query.split(separator: "&").contains("consistency=\(ConsistencyLevel.any.rawValue)")
+    }
+
     /// Asks what became of it.
     package var statusCall: HTTPCall {
         QueryCall.batch(
