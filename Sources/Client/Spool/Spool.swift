@@ -92,6 +92,12 @@ public actor Spool {
                 try journal.compact()
                 break
             }
+            // Nor does what ended beside a batch that never does.
+            if try journal.carry() {
+                // Outcomes are noted in between.
+                await Task.yield()
+                continue
+            }
             // No outcome will come that gives room.
             if isHalted || journal.state.held.keys.allSatisfy(abandoned.contains) {
                 throw .isFull(bytes: journal.bytes)

@@ -33,7 +33,7 @@ extension SpoolJournal {
             try files.remove(name)
             return
         }
-        segments.append(Segment(number: number, length: 0, held: 0, file: file))
+        segments.append(Segment(number: number, length: 0, beginning: 0, held: 0, file: file))
         var offset = 0
         while offset < bytes.count {
             guard let frame = SpoolFrame(in: bytes, at: offset, segment: number) else {
@@ -45,6 +45,7 @@ extension SpoolJournal {
                 let record = try frame.record(in: bytes)
                 if case .begin(let start) = record {
                     try begin(start, at: offset, isFirst: isFirst, previousLength: previous)
+                    segments[segments.count - 1].beginning = frame.end
                 } else if offset == 0 {
                     throw SpoolState.Contradiction("a segment without its beginning")
                 }

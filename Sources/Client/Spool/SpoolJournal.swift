@@ -11,7 +11,8 @@ internal import Wire
 ///
 /// **Space.** Each segment begins with the whole state but for the batches that are held. So the
 /// oldest one can go as soon as all of its batches have their outcome, always the oldest first,
-/// since later ones tell the outcomes of its batches.
+/// since later ones tell the outcomes of its batches. Where one has none for long, it is copied
+/// (`carry`).
 ///
 /// **Failure.** After the first call of the disk that fails nothing more is written: what an fsync
 /// that failed left behind cannot be known, and trying again would prove nothing (Rebello et al.,
@@ -31,6 +32,8 @@ package struct SpoolJournal {
     struct Segment {
         let number: UInt64
         var length: Int
+        /// Bytes of its first record.
+        var beginning: Int
         /// Of its batches those without an outcome.
         var held: Int
         let file: any SpoolFile
@@ -93,6 +96,10 @@ package struct SpoolJournal {
 
     /// The batch as it was sealed, read from disk.
     package func load(_ sequence: UInt64) throws(SpoolError) -> SealedBatch {
+        SealedBatch(try record(of: sequence), producer: state.producer)
+    }
+
+    func record(of sequence: UInt64) throws(SpoolError) -> SpoolRecord.Sealed {
         // What a failed fsync left behind may be read and not be durable.
         if let failure { throw failure }
         guard let held = state.held[sequence],
@@ -109,8 +116,9 @@ package struct SpoolJournal {
             throw .damaged(file: name, offset: held.offset, detail: "a batch cannot be read")
         }
         do {
-            if case .sealed(let sealed) = try frame.record(in: bytes) {
-                return SealedBatch(sealed, producer: state.producer)
+            switch try frame.record(in: bytes) {
+            case .sealed(let sealed), .carried(let sealed): return sealed
+            case .begin, .input, .settled: break
             }
         } catch {
             throw .damaged(file: name, offset: held.offset, detail: "\(error)")
@@ -125,10 +133,17 @@ package struct SpoolJournal {
         }
     }
 
-    /// Gives back the space of what ended: where no batch is held, all but the state.
+    /// Gives back the space of what ended, where it is worth it: all but the state if no batch is
+    /// held.
     package mutating func compact() throws(SpoolError) {
         try sync()
-        guard state.held.isEmpty, let last = segments.last else { return }
+        guard state.held.isEmpty, let last = segments.last else {
+            // No segment that was there is left then; it need not be tried twice.
+            for _ in 0..<segments.count {
+                guard try carry() else { return }
+            }
+            return
+        }
         guard segments.count > 1 || last.length > bounds.segmentBytes / 64 else { return }
         try attempt { journal throws(SpoolError) in try journal.beginSegment() }
         try drop()
@@ -154,10 +169,8 @@ package struct SpoolJournal {
                 throw .tooManyInputs(limit: bounds.stateMax)
             }
         }
-        if let last = segments.last, last.length >= bounds.segmentBytes {
-            try attempt { journal throws(SpoolError) in try journal.beginSegment() }
-            try drop()
-        }
+        try endSegment()
+        try drop()
         try write((input.map { [.input($0)] } ?? []) + [.sealed(sealed)])
         try sync()
         // What was replaced may have been the last of its segment.
@@ -166,15 +179,17 @@ package struct SpoolJournal {
     }
 
     /// Appends records by one write and makes them part of the state.
-    private mutating func write(_ records: [SpoolRecord]) throws(SpoolError) {
+    mutating func write(_ records: [SpoolRecord]) throws(SpoolError) {
         try attempt { journal throws(SpoolError) in
             let last = journal.segments.count - 1
             let segment = journal.segments[last]
             var writer = ByteWriter()
             var places: [Range<Int>] = []
             for record in records {
-                if case .sealed(let sealed) = record {
+                switch record {
+                case .sealed(let sealed), .carried(let sealed):
                     writer.bytes.reserveCapacity(writer.bytes.count + sealed.body.count + 2048)
+                case .begin, .input, .settled: break
                 }
                 let start = writer.bytes.count
                 SpoolFrame.encode(
@@ -211,6 +226,11 @@ package struct SpoolJournal {
                 sealed, segment: segment, offset: place.lowerBound, length: place.count)
             count(segment, 1)
             if let replaced { count(replaced, -1) }
+        case .carried(let sealed):
+            let isFirst = state.held[sealed.sequence] == nil
+            try state.applyCopy(
+                sealed, segment: segment, offset: place.lowerBound, length: place.count)
+            if isFirst { count(segment, 1) }
         case .settled(let sequence, let outcome):
             let ended = state.held[sequence]?.segment
             try state.settle(sequence, outcome)
@@ -218,7 +238,7 @@ package struct SpoolJournal {
         }
     }
 
-    private mutating func count(_ segment: UInt64, _ change: Int) {
+    mutating func count(_ segment: UInt64, _ change: Int) {
         guard let index = segments.firstIndex(where: { $0.number == segment }) else { return }
         segments[index].held += change
     }
@@ -246,6 +266,12 @@ package struct SpoolJournal {
         }
     }
 
+    /// Begins the next segment where the last one is full.
+    mutating func endSegment() throws(SpoolError) {
+        guard let last = segments.last, last.length >= bounds.segmentBytes else { return }
+        try attempt { journal throws(SpoolError) in try journal.beginSegment() }
+    }
+
     /// Begins the next segment; the one before is durable then, and so is the name of this one.
     mutating func beginSegment() throws(SpoolError) {
         try syncLast()
@@ -258,7 +284,9 @@ package struct SpoolJournal {
         try file.write(writer.bytes, at: 0)
         try file.sync()
         try files.syncNames()
-        segments.append(Segment(number: number, length: writer.bytes.count, held: 0, file: file))
+        let length = writer.bytes.count
+        segments.append(
+            Segment(number: number, length: length, beginning: length, held: 0, file: file))
         synced = writer.bytes.count
     }
 
@@ -276,7 +304,7 @@ package struct SpoolJournal {
     }
 
     /// Runs a step; after one that failed none is run again.
-    private mutating func attempt(
+    mutating func attempt(
         _ step: (inout SpoolJournal) throws(SpoolError) -> Void
     ) throws(SpoolError) {
         if let failure { throw failure }

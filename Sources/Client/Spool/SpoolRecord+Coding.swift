@@ -7,6 +7,7 @@ extension SpoolRecord {
         case input = 2
         case sealed = 3
         case settled = 4
+        case carried = 5
     }
 
     private static let version: UInt16 = 1
@@ -17,6 +18,7 @@ extension SpoolRecord {
         case .input: Kind.input.rawValue
         case .sealed: Kind.sealed.rawValue
         case .settled: Kind.settled.rawValue
+        case .carried: Kind.carried.rawValue
         }
     }
 
@@ -39,7 +41,7 @@ extension SpoolRecord {
             }
         case .input(let input):
             writer.write(input)
-        case .sealed(let sealed):
+        case .sealed(let sealed), .carried(let sealed):
             writer.write(varint: sealed.sequence)
             writer.write(zigzag: sealed.createdAt.milliseconds)
             writer.write(sized: sealed.contentType)
@@ -75,6 +77,8 @@ extension SpoolRecord {
             self = .input(try reader.cutInput())
         case .sealed:
             self = .sealed(try SpoolRecord.sealed(from: &reader))
+        case .carried:
+            self = .carried(try SpoolRecord.sealed(from: &reader))
         case .settled:
             let sequence = try reader.varint()
             switch try reader.byte() {

@@ -10,6 +10,9 @@ package enum SpoolRecord: Hashable, Sendable {
     case input(CutInput)
     /// A batch, before its first attempt.
     case sealed(Sealed)
+    /// A batch once more, in a later segment, so that the one that held it can go: no input goes on
+    /// and none is replaced by it.
+    case carried(Sealed)
     /// The final outcome of a batch.
     case settled(sequence: UInt64, SpoolOutcome)
 

@@ -4,9 +4,9 @@ package import Core
 package struct SpoolState: Hashable, Sendable {
     /// A batch without a final outcome, and where its record lies.
     package struct Held: Hashable, Sendable {
-        package let segment: UInt64
-        package let offset: Int
-        package let length: Int
+        package fileprivate(set) var segment: UInt64
+        package fileprivate(set) var offset: Int
+        package fileprivate(set) var length: Int
         package let createdAt: WallTime
         package let events: Int
         package let bodyBytes: Int
@@ -96,6 +96,35 @@ package struct SpoolState: Hashable, Sendable {
         held[sealed.sequence] = Held(
             segment: segment, offset: offset, length: length, createdAt: sealed.createdAt,
             events: sealed.events, bodyBytes: sealed.body.count)
+    }
+
+    /// A batch that is found twice is one, and lies where it lay first: whether the copy is durable
+    /// is known to whoever wrote it alone. Where the first is gone with its segment, the copy is it.
+    package mutating func applyCopy(
+        _ carried: SpoolRecord.Sealed, segment: UInt64, offset: Int, length: Int
+    ) throws(Contradiction) {
+        guard carried.sequence < nextSequence, carried.replaces == nil, carried.cut == nil else {
+            throw Contradiction("a copy of batch \(carried.sequence) that was not sealed so")
+        }
+        let copy = Held(
+            segment: segment, offset: offset, length: length, createdAt: carried.createdAt,
+            events: carried.events, bodyBytes: carried.body.count)
+        guard let first = held[carried.sequence] else {
+            heldBytes += copy.bodyBytes
+            held[carried.sequence] = copy
+            return
+        }
+        guard
+            (first.createdAt, first.events, first.bodyBytes)
+                == (copy.createdAt, copy.events, copy.bodyBytes)
+        else { throw Contradiction("a copy of batch \(carried.sequence) that is another") }
+    }
+
+    /// From now on a batch lies where its copy does, which is durable.
+    mutating func move(_ sequence: UInt64, to segment: UInt64, offset: Int, length: Int) {
+        held[sequence]?.segment = segment
+        held[sequence]?.offset = offset
+        held[sequence]?.length = length
     }
 
     /// The batch's own record may be gone with its segment, before the one of its outcome.
