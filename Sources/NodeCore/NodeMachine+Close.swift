@@ -72,6 +72,14 @@ extension NodeMachine {
         return segment < closing.durable.closed && segment >= index.base.outcomesFrom
     }
 
+    /// Whether outcomes of that time are kept no more: who is not found then stays unknown. nil
+    /// where the time is not known.
+    func isForgotten(_ createdAt: WallTime?) -> Bool? {
+        createdAt.map {
+            Segment(createdAt: $0, length: configuration.segmentLength) < index.base.outcomesFrom
+        }
+    }
+
     /// Batches that were sealed before this are decided everywhere.
     var frontierTime: WallTime? {
         guard closing.frontier > .first else { return nil }

@@ -224,8 +224,9 @@ extension NodeMachine {
         }
         let tag = newTag()
         statuses[tag] = StatusSession(
-            request: request, id: id, createdAt: createdAt, purpose: purpose, voters: voters,
-            deadline: deadline, now: now.monotonic)
+            request: request, id: id, createdAt: createdAt, purpose: purpose,
+            isForgotten: isForgotten(createdAt), voters: voters, deadline: deadline,
+            now: now.monotonic)
         for voter in voters {
             send(.statusAsk(tag, id, createdAt: createdAt), to: voter, into: &effects)
         }

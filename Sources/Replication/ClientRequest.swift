@@ -145,8 +145,9 @@ package enum BatchStatus: Hashable, Sendable {
     case counted(BatchTotals)
     /// Its segment closed without it: no attempt under this id and time will ever count.
     case notCounted
-    /// `heldBy` voters hold it, not known to be bound.
-    case unknown(heldBy: Int)
+    /// `heldBy` voters hold it, not known to be bound. `isForgotten`: its time is older than those
+    /// of which outcomes are kept, so that it stays so; nil where nobody looked.
+    case unknown(heldBy: Int, isForgotten: Bool? = nil)
 }
 
 package struct ReadAnswer: Sendable {

@@ -29,14 +29,17 @@ package struct StatusSession: Sendable {
     package let deadline: Instant
     package let id: BatchID
     package let createdAt: WallTime?
+    /// Its time is older than what outcomes are kept for; nil where its time is not known.
+    private let isForgotten: Bool?
     private let voters: [NodeID]
     private var repeatAt: Instant
     private var replies: [NodeID: StatusReply] = [:]
 
     package init(
         request: RequestID, id: BatchID, createdAt: WallTime?, purpose: Purpose,
-        voters: [NodeID], deadline: Instant, now: Instant
+        isForgotten: Bool? = nil, voters: [NodeID], deadline: Instant, now: Instant
     ) {
+        self.isForgotten = isForgotten
         self.request = request
         self.id = id
         self.createdAt = createdAt
@@ -116,8 +119,9 @@ package struct StatusSession: Sendable {
 
     private func undecidedAnswer() -> ClientResponse {
         switch purpose {
-        case .status: .status(.unknown(heldBy: heldBy))
-        case .expiredWrite: .write(.expired(.unknown(heldBy: heldBy)))
+        case .status: .status(.unknown(heldBy: heldBy, isForgotten: isForgotten))
+        case .expiredWrite:
+            .write(.expired(.unknown(heldBy: heldBy, isForgotten: isForgotten)))
         case .crowdedWrite(_, _, let full): .write(.notAttempted(.deadLettersFull(full)))
         }
     }

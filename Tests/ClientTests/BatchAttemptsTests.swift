@@ -141,6 +141,27 @@ struct BatchAttemptsTests {
         }
     }
 
+    @Test("where nodes say whether they have forgotten a batch, its age says nothing")
+    func forgottenByNodes() {
+        for isForgotten in [true, false] {
+            let field = #""outcome": "unknown", "final": false, "forgotten": \#(isForgotten)"#
+            let asked = AttemptResult(
+                status: HTTPReply(status: 200, body: Array("{\(field)}".utf8)))
+            var batch = BatchAttempts(
+                deadline: .zero + .seconds(60), nodes: 2, isPastMemory: !isForgotten)
+            #expect(batch.record(result(410, "{\(field)}")) == .ask)
+            #expect(batch.record(asked) == .ask)
+            let step = batch.record(asked)
+            #expect(batch.isForgotten == isForgotten)
+            switch step {
+            case .ask: #expect(!isForgotten)
+            case .finished(.unknown(let reason)):
+                #expect(isForgotten && reason.contains("Forgotten"))
+            default: Issue.record("\(step)")
+            }
+        }
+    }
+
     @Test("one node's clock may be wrong, three may not")
     func clockAhead() {
         var batch = attempts(nodes: 3)

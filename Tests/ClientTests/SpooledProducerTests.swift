@@ -190,6 +190,32 @@ struct SpooledProducerTests {
         #expect(time.now < .zero + .seconds(10), "it was asked for again and again")
     }
 
+    @Test("a batch that nodes say they have forgotten holds up no other, however young it is")
+    func forgottenEarly() async throws {
+        let time = ScriptedTime()
+        let word = #"{"outcome": "unknown", "final": false, "forgotten": true}"#
+        let cluster = ScriptedCluster { request, _ in
+            switch request.header("Quipu-Sequence") {
+            case "0":
+                ScriptedCluster.problem(410, outcome: "unknown", fields: "\"forgotten\": true, ")
+            case nil: .reply(HTTPReply(status: 200, body: Array(word.utf8)))
+            default: ScriptedCluster.counted(1)
+            }
+        }
+        let spool = try spool()
+        _ = try await spool.seal(
+            BatchDraft(body: [0x0a], contentType: "application/x-ndjson", events: 1),
+            target: "/v1/events", createdAt: time.time.now().wall - .seconds(2 * 86_400))
+        let producer = producer(cluster, spool, time: time) {
+            $0.inFlight = 1
+            $0.failureRule = .stop
+        }
+        try await producer.append("{}")
+        let report = try await producer.finish()
+        #expect((report.counted, report.failures.map(\.sequence)) == (1, [0]))
+        #expect(time.now < .zero + .seconds(10), "it was asked for until the time was over")
+    }
+
     @Test("what a node refuses for good stays in the spool")
     func refused() async throws {
         for answer in [

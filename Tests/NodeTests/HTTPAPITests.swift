@@ -286,6 +286,14 @@ extension HTTPReply {
             ),
             (.expired(.notCounted), 410, [#""outcome":"not-counted","final":true"#]),
             (.expired(.unknown(heldBy: 1)), 410, [#""outcome":"unknown","final":false"#]),
+            (
+                .expired(.unknown(heldBy: 0, isForgotten: true)), 410,
+                [#""outcome":"unknown","final":false,"forgotten":true"#, "batch_status_retention"]
+            ),
+            (
+                .expired(.unknown(heldBy: 0, isForgotten: false)), 410,
+                [#""final":false,"forgotten":false"#]
+            ),
         ]
         for (outcome, status, words) in cases {
             let fixture = try Self.write(outcome)
@@ -450,6 +458,15 @@ extension HTTPReply {
         #expect(
             await fixture.get("\(path)/2").text
                 == #"{"outcome":"unknown","final":false,"held_by":1}"#)
+        for isForgotten in [true, false] {
+            let old = try APIFixture { _ in
+                .status(.unknown(heldBy: 0, isForgotten: isForgotten))
+            }
+            let word = #""held_by":0,"forgotten":\#(isForgotten)"#
+            #expect(
+                await old.get("\(path)/2?created=5").text
+                    == #"{"outcome":"unknown","final":false,\#(word)}"#)
+        }
         #expect(await fixture.get("\(path)/x").status == 400)
         #expect(await fixture.get("/v1/batches/y/1").status == 400)
     }

@@ -42,7 +42,8 @@ final class SoloNode {
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
         isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil,
         memtableBytesMax: Int? = nil, scanBytesMax: Int? = nil, verifyStepBytes: Int? = nil,
-        scrubBytesPerSecond: Int? = nil, logIndex: LogIndexPolicy? = nil, sessionsMax: Int? = nil
+        scrubBytesPerSecond: Int? = nil, logIndex: LogIndexPolicy? = nil, sessionsMax: Int? = nil,
+        outcomeRetention: Duration? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -58,6 +59,7 @@ final class SoloNode {
         if let sessionsMax { configuration.sessionsMax = sessionsMax }
         if let memtableBytesMax { configuration.memtableBytesMax = memtableBytesMax }
         if let scanBytesMax { configuration.scanBytesMax = scanBytesMax }
+        if let outcomeRetention { configuration.outcomeRetention = outcomeRetention }
         if let verifyStepBytes { configuration.verifyStepBytes = verifyStepBytes }
         if let scrubBytesPerSecond { configuration.scrubBytesPerSecond = scrubBytesPerSecond }
         if isAlone {

@@ -24,8 +24,9 @@ package enum AttemptResult: Hashable, Sendable {
     /// The batch may be counted or not; the same bytes may be sent again.
     case unknown(String)
     /// Too old to be sent again, and its fate is not decided or no longer known: more attempts
-    /// bring nothing, asking for the batch may.
-    case undecided(String)
+    /// bring nothing, asking for the batch may. `isForgotten`: the node keeps outcomes of its time
+    /// no more; nil where it does not say.
+    case undecided(String, isForgotten: Bool?)
     /// The same, and the node that was asked keeps it parked: it counts it later, perhaps under an
     /// id of its own.
     case keptParked(String)
@@ -93,7 +94,9 @@ package enum AttemptResult: Hashable, Sendable {
         case _ where answer.isParked:
             self = .keptParked("too old to be sent again, and parked at a node")
         default:
-            self = .undecided("too old to be sent again, and not decided yet")
+            let word = answer.isForgotten == true ? "not known any more" : "not decided yet"
+            self = .undecided(
+                "too old to be sent again, and \(word)", isForgotten: answer.isForgotten)
         }
     }
 
@@ -122,7 +125,7 @@ package enum AttemptResult: Hashable, Sendable {
         case _ where answer.isParked:
             return .keptParked(detail)
         default:
-            return .undecided(detail)
+            return .undecided(detail, isForgotten: answer.isForgotten)
         }
     }
 
@@ -141,6 +144,7 @@ package enum AttemptResult: Hashable, Sendable {
 
         var outcome: String? { json?["outcome"]?.string }
         var isFinal: Bool { json?["final"]?.bool ?? false }
+        var isForgotten: Bool? { json?["forgotten"]?.bool }
         var isParked: Bool { json?["parked"]?.bool ?? false }
         var duplicate: Bool { json?["duplicate"]?.bool ?? false }
         var detail: String? { json?["detail"]?.string ?? json?["title"]?.string }

@@ -32,7 +32,7 @@ package struct BatchAttempts: Hashable, Sendable {
     package private(set) var isPerhapsParked = false
     private let mayBeParked: Bool
     private let isPastMemory: Bool
-    private var undecidedAnswers = 0
+    private var forgottenAnswers = 0
     private var clockRefusals = 0
     private var connectionFailures = 0
     private var last = "every node failed or asked for time just before"
@@ -40,7 +40,8 @@ package struct BatchAttempts: Hashable, Sendable {
     /// - Parameters:
     ///   - mayBeCounted: an earlier round, or an earlier process, may have sent it.
     ///   - mayBeParked: nodes may park it (level ANY).
-    ///   - isPastMemory: it is so old that nodes need not remember its outcome.
+    ///   - isPastMemory: it is so old that nodes of which nobody configured otherwise forget its
+    ///     outcome; what counts where a node does not say whether it does.
     package init(
         deadline: Instant, nodes: Int, mayBeCounted: Bool = false, mayBeParked: Bool = false,
         isPastMemory: Bool = false
@@ -85,7 +86,7 @@ package struct BatchAttempts: Hashable, Sendable {
             return .finished(.notCounted(detail))
         case .keptParked(let detail):
             mayBeCounted = true
-            return mayBeParked ? perhapsParked(detail) : undecided(detail)
+            return mayBeParked ? perhapsParked(detail) : undecided(detail, nil)
         case .unusable(let detail):
             last = detail
             return .finished(gaveUp())
@@ -105,18 +106,18 @@ package struct BatchAttempts: Hashable, Sendable {
             last = detail
             mayBeCounted = true
             return .finished(gaveUp())
-        case .undecided(let detail):
-            return undecided(detail)
+        case .undecided(let detail, let isForgotten):
+            return undecided(detail, isForgotten)
         }
     }
 
-    private mutating func undecided(_ detail: String) -> Step {
+    private mutating func undecided(_ detail: String, _ isForgotten: Bool?) -> Step {
         last = detail
         mayBeCounted = true
-        undecidedAnswers += 1
+        if isForgotten ?? isPastMemory { forgottenAnswers += 1 }
         // The first refused the batch; as many as there are nodes were asked for it since.
-        guard isPastMemory, undecidedAnswers > nodes else { return .ask }
-        isForgotten = true
+        guard forgottenAnswers > nodes else { return .ask }
+        self.isForgotten = true
         last =
             "\(detail), and so old that nodes forget its outcome (batch_status_retention, "
             + "7d by default): compare what it holds with what is counted, see 'Forgotten "

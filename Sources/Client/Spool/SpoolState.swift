@@ -98,8 +98,8 @@ package struct SpoolState: Hashable, Sendable {
             events: sealed.events, bodyBytes: sealed.body.count)
     }
 
-    /// A batch that is found twice is one, and lies where it lay first: whether the copy is durable
-    /// is known to whoever wrote it alone. Where the first is gone with its segment, the copy is it.
+    /// A batch that is found twice is one, and lies where it lay first: only who wrote the copy
+    /// knows that it is durable. Where the first is gone with its segment, the copy is it.
     package mutating func applyCopy(
         _ carried: SpoolRecord.Sealed, segment: UInt64, offset: Int, length: Int
     ) throws(Contradiction) {

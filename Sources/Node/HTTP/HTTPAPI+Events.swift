@@ -263,12 +263,13 @@ extension HTTPAPI {
                 json.field("counted", 0)
                 json.field("dead", 0)
             }
-        case .status(.unknown(let heldBy)):
+        case .status(.unknown(let heldBy, let isForgotten)):
             let isParked = try await isParked(id)
             return .json { json in
                 json.field("outcome", Outcome.unknown.rawValue)
                 json.field("final", false)
                 json.field("held_by", heldBy)
+                if let isForgotten { json.field("forgotten", isForgotten) }
                 if isParked { json.field("parked", true) }
             }
         case .failed(let failure):

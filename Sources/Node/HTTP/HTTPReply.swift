@@ -84,6 +84,8 @@ package struct Problem: Error, Hashable, Sendable {
     package var retryAfter: Int?
     /// Whether the outcome is final; only where that is known.
     package var isFinal: Bool?
+    /// Of an unknown batch: whether nodes keep outcomes of its time no more, where that is known.
+    package var isForgotten: Bool?
     package var totals: BatchTotals?
     /// The methods that the resource takes.
     package var allow: String?
@@ -120,6 +122,7 @@ package struct Problem: Error, Hashable, Sendable {
             if let outcome { json.field("outcome", outcome.rawValue) }
             if let rest { json.field("rest", rest.rawValue) }
             if let isFinal { json.field("final", isFinal) }
+            if let isForgotten { json.field("forgotten", isForgotten) }
             if let totals {
                 json.field("events", totals.events)
                 json.field("counted", totals.counted)

@@ -148,11 +148,16 @@ package struct WriteAnswer: Sendable {
             problem.detail =
                 "batch \(id) is older than the horizon and its time is closed without it: it was "
                 + "not counted and never will be; seal its events under a new id"
-        case .unknown(let heldBy):
+        case .unknown(let heldBy, let isForgotten):
             problem.isFinal = false
+            problem.isForgotten = isForgotten
+            let outlook =
+                isForgotten == true
+                ? "its outcome, if it had one, is forgotten (batch_status_retention)"
+                : "GET /v1/batches/… tells when that is decided"
             problem.detail =
                 "batch \(id) is older than the horizon and not known to be counted "
-                + "(\(heldBy) replicas hold it); GET /v1/batches/… tells when that is decided"
+                + "(\(heldBy) replicas hold it); \(outlook)"
         }
         return problem
     }
@@ -236,6 +241,7 @@ extension Problem {
         problem.rest = outcome
         problem.outcome = .unknown
         problem.isFinal = nil
+        problem.isForgotten = nil
         problem.totals = nil
         problem.retryAfter = nil
         problem.detail =
