@@ -40,6 +40,10 @@ public actor Producer {
 
     private var openLines: [UInt8] = []
     private var openEvents = 0
+    /// Batches that are full, or were to be flushed, and could not be written down yet; each stays
+    /// what it is, since together they may be more than a batch can be. No event is taken while
+    /// there are any: so each call under way leaves one at most.
+    private var unsealed: ArraySlice<BatchDraft> = []
     /// Ends the open batch when it is old enough.
     private var ageTimer: Task<Void, Never>?
     private var openBatches = 0
@@ -53,7 +57,6 @@ public actor Producer {
     var active = 0
     /// Batches that wait to be on disk, or for one of the places under way.
     private var sealing = 0
-    private var failedSeals = 0
     private var hasClaimed = false
     /// Nothing of the queue is sent any more.
     private(set) var isHalted = false
@@ -95,9 +98,13 @@ public actor Producer {
     /// Adds one event, a JSON object on one line. Seals the batch when it is full. The line may
     /// have its end.
     ///
+    /// Where this throws, the event was **not** taken, and may be appended again; where it returns,
+    /// it was, and must not be. A batch that this event made full and that cannot be written down
+    /// stays here with it: the next `append`, `flush` or `finish` tries again, and tells.
+    ///
     /// - Throws: `SpoolError.notOneLine` where text follows a line feed: events are told apart by
-    ///   these, so that it would be several. All else only with a spool, when the batch cannot be
-    ///   written down; its events stay here.
+    ///   these, so that it would be several. All else only with a spool, when batches that were
+    ///   full before cannot be written down.
     public func append(_ event: some StringProtocol & Sendable) async throws(SpoolError) {
         let end = event.utf8.firstIndex(of: UInt8(ascii: "\n")) ?? event.utf8.endIndex
         let line = event.utf8[..<end]
@@ -108,13 +115,19 @@ public actor Producer {
         if spool != nil {
             let limit = SpoolLimits.batchMax
             guard bytes <= limit else { throw .batchTooLarge(bytes: bytes, limit: limit) }
-            if openLines.count + bytes > limit { try await flush() }
+            // Others append while one waits.
+            while !unsealed.isEmpty || openLines.count + bytes > limit { try await sealOpen() }
         }
         openLines.append(contentsOf: line)
         openLines.append(UInt8(ascii: "\n"))
         openEvents += 1
         if openEvents >= options.batchEvents || openLines.count >= options.batchBytes {
-            try await flush()
+            do {
+                try await flush()
+            } catch {
+                // The event is taken: whoever heard of an error now would append it once more.
+                return
+            }
         } else if openEvents == 1 {
             startTimer()
         }
@@ -128,35 +141,36 @@ public actor Producer {
     }
 
     /// Seals what was appended, without waiting for its outcome. With a spool it is on disk when
-    /// this returns.
+    /// this returns; where it throws, what could not be written down stays here, to be flushed
+    /// again.
     public func flush() async throws(SpoolError) {
         await claimHeld()
-        let failed = failedSeals
         try await sealOpen()
         // What another call is sealing was appended before as well.
         while sealing > 0 { await pause() }
-        if failedSeals != failed { try await sealOpen() }
+        if !unsealed.isEmpty { try await sealOpen() }
     }
 
     private func sealOpen() async throws(SpoolError) {
-        guard openEvents > 0 else { return }
-        let body = openLines
-        let events = openEvents
-        openLines = []
-        openEvents = 0
-        openBatches += 1
-        ageTimer?.cancel()
-        ageTimer = nil
-        do {
-            try await submit(
+        if openEvents > 0 {
+            unsealed.append(
                 BatchDraft(
-                    body: body, contentType: EventFormat.ndjson.contentType, events: events))
-        } catch {
-            openLines.insert(contentsOf: body, at: 0)
-            openEvents += events
-            failedSeals += 1
-            startTimer()
-            throw error
+                    body: openLines, contentType: EventFormat.ndjson.contentType,
+                    events: openEvents))
+            openLines = []
+            openEvents = 0
+            openBatches += 1
+            ageTimer?.cancel()
+            ageTimer = nil
+        }
+        while let draft = unsealed.popFirst() {
+            do {
+                try await submit(draft)
+            } catch {
+                unsealed.insert(draft, at: unsealed.startIndex)
+                startTimer()
+                throw error
+            }
         }
     }
 
