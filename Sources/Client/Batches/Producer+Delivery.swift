@@ -168,7 +168,9 @@ extension Producer {
                 }
                 await time.sleep(wait)
             case .node(let index):
-                let timeout = attempts.timeout(at: now, attemptMax: options.attemptTimeout)
+                let attemptMax =
+                    isAsking ? options.attemptTimeout : attemptTimeout(of: batch)
+                let timeout = attempts.timeout(at: now, attemptMax: attemptMax)
                 guard let timeout else {
                     // The board may count on this request as its probe: it was none.
                     board.failed(index, at: now)
@@ -209,15 +211,29 @@ extension Producer {
         return UInt64(index) + 1 + (attempts == 1 ? batch.id.sequence % others : 0)
     }
 
+    private func attemptTimeout(of batch: SealedBatch) -> Duration {
+        pace.timeout(answering: options.attemptTimeout, bytes: batch.body.count)
+    }
+
     private func attempt(
         _ batch: SealedBatch, at index: Int, timeout: Duration
     ) async -> AttemptResult {
         bytesSent += batch.body.count
+        let begun = pace.bytesPerSecond
+        let hasWholeTime = timeout >= attemptTimeout(of: batch)
+        let start = time.now().monotonic
         do {
             let reply = try await perform(batch.call, at: index, timeout: timeout)
+            // A refusal may come before the body.
+            if (200..<300).contains(reply.status) {
+                pace.succeeded(batch.body.count, taking: time.now().monotonic - start)
+            }
             let result = AttemptResult(reply: reply)
             return reply.status == 410 ? result.checked(against: batch) : result
         } catch {
+            if error == .timedOut, hasWholeTime {
+                pace.timedOut(batch.body.count, begun: begun)
+            }
             return AttemptResult(failure: error, at: nodes[index])
         }
     }

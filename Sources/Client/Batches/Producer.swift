@@ -36,6 +36,7 @@ public actor Producer {
 
     var board: NodeBoard
     var policy: RetryPolicy
+    var pace = UploadPace()
     private var sequence: UInt64 = 0
 
     private var openLines: [UInt8] = []

@@ -44,8 +44,10 @@ public struct ProducerOptions: Sendable {
     /// How long a batch may take with all its attempts. Then it is named as unresolved; with a
     /// spool it is kept, and tried again after the others until `finish`.
     public var timeout: Duration = .seconds(60)
-    /// How long one attempt may take before the next node is asked. Nodes answer within their own
-    /// request timeout (5 s), so a longer silence is a node that hangs.
+    /// How long a node may take for its answer before the next one is asked. Nodes answer within
+    /// their own request timeout (5 s), so a longer silence is a node that hangs. The batch's bytes
+    /// have time of their own, by what the uplink was seen to take: at most what they take at
+    /// 64 KiB/s, and an attempt at most a minute with both.
     public var attemptTimeout: Duration = .seconds(6)
     /// What a batch without a final outcome means for the others, where there is a spool.
     package var failureRule = FailureRule.goOn

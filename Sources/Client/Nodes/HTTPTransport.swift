@@ -10,6 +10,8 @@ internal import NIOPosix
 /// who know what it means, and a node that refuses connections must be known at once.
 package struct HTTPTransport: Transport {
     package static let answerBytesMax = 64 << 20
+    /// A node that says nothing for so long, once a request is written, is not waited for.
+    package static let silenceMax: Duration = .seconds(60)
     private static let connectTimeout = TimeAmount.seconds(2)
 
     private let client: HTTPClient
@@ -21,7 +23,7 @@ package struct HTTPTransport: Transport {
         self.answerBytesMax = answerBytesMax
         var configuration = HTTPClient.Configuration()
         configuration.timeout = HTTPClient.Configuration.Timeout(
-            connect: HTTPTransport.connectTimeout, read: .seconds(60))
+            connect: HTTPTransport.connectTimeout, read: TimeAmount(HTTPTransport.silenceMax))
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit =
             max(2, connectionsPerNode)

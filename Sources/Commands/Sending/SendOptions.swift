@@ -40,7 +40,7 @@ struct SendOptions: ParsableArguments {
     @Option(help: ArgumentHelp("What the spool may hold before reading waits.", valueName: "size"))
     var spoolMax = "1GiB"
 
-    @Option(help: "How long a batch may take with all its retries.")
+    @Option(help: "How long a batch may take with all its retries; give a slow uplink minutes.")
     var timeout = "60s"
 
     @Flag(help: "Exit 1 when any event becomes a dead letter.")
