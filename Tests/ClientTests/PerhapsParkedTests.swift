@@ -22,13 +22,15 @@ struct PerhapsParkedTests {
     }
 
     private func producer(
-        _ cluster: ScriptedCluster, _ spool: Spool?, time: ScriptedTime = ScriptedTime()
+        _ cluster: ScriptedCluster, _ spool: Spool?, time: ScriptedTime = ScriptedTime(),
+        _ change: (inout ProducerOptions) -> Void = { _ in }
     ) -> Producer {
         var options = ProducerOptions()
         options.batchAge = nil
         options.consistency = .any
         options.inFlight = 1
         options.failureRule = .stop
+        change(&options)
         return Producer(client: cluster.client(), options: options, spool: spool, time: time.time)
     }
 
@@ -109,6 +111,30 @@ struct PerhapsParkedTests {
         expectUnknown(report, 0)
         #expect(await cluster.requests.count == 1 + ScriptedCluster.nodes.count)
         #expect(time.now < .zero + .seconds(10), "it was asked for again and again")
+    }
+
+    @Test("and is not too old yet, is sent again, and ends parked")
+    func young() async throws {
+        let time = ScriptedTime()
+        let cluster = ScriptedCluster { request, number in
+            if request.call.method == .get {
+                return Self.status(#""outcome": "unknown", "final": false, "parked": true"#)
+            }
+            guard number < 60 else { return ScriptedCluster.parked(1) }
+            time.move(by: .seconds(2))
+            return ScriptedCluster.problem(504, outcome: "unknown")
+        }
+        let spool = try spool()
+        let producer = producer(cluster, spool, time: time) { $0.failureRule = .goOn }
+        try await producer.append("{}")
+        try await producer.flush()
+        for _ in 0..<100_000 where await producer.metrics().report.batches == 0 {
+            await Task.yield()
+        }
+        let report = try await producer.finish()
+        #expect((report.parked, report.failures.count) == (1, 0))
+        #expect(await producer.metrics().timeouts > 0)
+        #expect(Set(await posted(cluster)) == ["0"])
     }
 
     @Test("is none that no attempt can have brought to a node: that one is sealed anew")

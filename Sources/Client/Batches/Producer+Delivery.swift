@@ -136,17 +136,16 @@ extension Producer {
             switch result {
             case .counted(let counts, let duplicate):
                 return Delivery(outcome: .counted(counts, duplicate: duplicate))
-            case .closedWithout(let detail), .keptParked(let detail):
-                if batch.mayBeParked {
-                    perhapsParked = Delivery(
-                        outcome: .unknown(BatchAttempts.perhapsParked(detail)), isLeft: true)
-                } else if case .closedWithout = result {
+            case .closedWithout(let detail):
+                guard batch.mayBeParked else {
                     return Delivery(outcome: .notCounted(detail), maySealAnew: true)
                 }
+                perhapsParked = Delivery(
+                    outcome: .unknown(BatchAttempts.perhapsParked(detail)), isLeft: true)
             case .otherContent(let detail):
                 return Delivery(outcome: .unknown(detail))
             case .parked, .notCounted, .unusable, .clockAhead, .notAttempted, .unreached, .lost,
-                .unknown, .undecided:
+                .unknown, .undecided, .keptParked:
                 continue
             }
         }
