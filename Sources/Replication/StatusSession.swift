@@ -29,11 +29,11 @@ package struct StatusSession: Sendable {
     package let deadline: Instant
     package let id: BatchID
     package let createdAt: WallTime?
-    /// Its time is older than what outcomes are kept for; nil where its time is not known.
-    private let isForgotten: Bool?
     private let voters: [NodeID]
     private var repeatAt: Instant
     private var replies: [NodeID: StatusReply] = [:]
+    /// Its time is older than what outcomes are kept for; nil where its time is not known.
+    private let isForgotten: Bool?
 
     package init(
         request: RequestID, id: BatchID, createdAt: WallTime?, purpose: Purpose,

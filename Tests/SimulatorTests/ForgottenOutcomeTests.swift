@@ -19,7 +19,7 @@ struct ForgottenOutcomeTests {
 
     @Test("says whether its outcome is forgotten or may yet be decided")
     func forgotten() throws {
-        let node = try SoloNode(isAlone: true, outcomeRetention: .seconds(60))
+        let node = try SoloNode(outcomeRetention: .seconds(60), isAlone: true)
         try node.send(1)
         let first = try #require(node.lastRecord).header.createdAt
         let open = try Self.status(node, of: 900, at: first, request: 1)

@@ -39,11 +39,11 @@ final class SoloNode {
     private var held: [(JobID, StorageJob)] = []
 
     init(
+        outcomeRetention: Duration? = nil,
         partitions: Int = 4, logFileMax: UInt64 = 64 << 20, release: ReleasePolicy? = nil,
         isAlone: Bool = false, cold: ColdPolicy? = nil, letterBytesMax: UInt64? = nil,
         memtableBytesMax: Int? = nil, scanBytesMax: Int? = nil, verifyStepBytes: Int? = nil,
-        scrubBytesPerSecond: Int? = nil, logIndex: LogIndexPolicy? = nil, sessionsMax: Int? = nil,
-        outcomeRetention: Duration? = nil
+        scrubBytesPerSecond: Int? = nil, logIndex: LogIndexPolicy? = nil, sessionsMax: Int? = nil
     ) throws {
         let members = ([NodeID("n1")] + (isAlone ? [] : [Self.peer])).map {
             CoreConfiguration.Member(
@@ -52,6 +52,7 @@ final class SoloNode {
         var configuration = CoreConfiguration(
             node: NodeID("n1"), clusterName: "solo", members: members, partitions: partitions,
             replication: .everywhere(1), digestKey: Self.key)
+        if let outcomeRetention { configuration.outcomeRetention = outcomeRetention }
         configuration.release = release
         configuration.logIndex = logIndex
         configuration.cold = cold
@@ -59,7 +60,6 @@ final class SoloNode {
         if let sessionsMax { configuration.sessionsMax = sessionsMax }
         if let memtableBytesMax { configuration.memtableBytesMax = memtableBytesMax }
         if let scanBytesMax { configuration.scanBytesMax = scanBytesMax }
-        if let outcomeRetention { configuration.outcomeRetention = outcomeRetention }
         if let verifyStepBytes { configuration.verifyStepBytes = verifyStepBytes }
         if let scrubBytesPerSecond { configuration.scrubBytesPerSecond = scrubBytesPerSecond }
         if isAlone {
