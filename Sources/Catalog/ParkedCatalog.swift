@@ -102,6 +102,85 @@ package final class ParkedCatalog: Sendable {
         }
     }
 
+    // MARK: - What was counted under renewals
+
+    package func renewed() throws(CatalogError) -> RenewalMemory {
+        try run { queue in
+            try queue.read { db in
+                let batches = try Row.fetchAll(
+                    db,
+                    sql: """
+                        SELECT producer, sequence, content_hash, created_at, number, counted, dead
+                        FROM renewed
+                        """
+                ).map(ParkedCatalog.renewed)
+                let forgotten = try Int64.fetchOne(
+                    db, sql: "SELECT created_at FROM renewed_forgotten")
+                return RenewalMemory(
+                    batches, forgotten: forgotten.map { WallTime(milliseconds: $0) })
+            }
+        }
+    }
+
+    /// In one commit: a parked batch goes, as counted under a renewal, and another one that was
+    /// remembered is forgotten.
+    package func settle(
+        _ batch: RenewedBatch, forgetting forgotten: RenewedBatch?
+    ) throws(CatalogError) {
+        try run { queue in
+            try queue.write { db in
+                try db.execute(
+                    sql: "DELETE FROM parked WHERE \(ParkedCatalog.isKey)",
+                    arguments: ParkedCatalog.arguments(batch.key))
+                try db.execute(
+                    sql: """
+                        INSERT OR REPLACE INTO renewed (producer, sequence, content_hash,
+                            created_at, number, counted, dead)
+                        VALUES (?, ?, ?, ?, ?, ?, ?)
+                        """,
+                    arguments: ParkedCatalog.arguments(batch.key) + [
+                        batch.createdAt.milliseconds, Int64(batch.number),
+                        Int64(batch.totals.counted), Int64(batch.totals.dead),
+                    ])
+                guard let forgotten else { return }
+                try db.execute(
+                    sql: "DELETE FROM renewed WHERE \(ParkedCatalog.isKey)",
+                    arguments: ParkedCatalog.arguments(forgotten.key))
+                try db.execute(
+                    sql: """
+                        INSERT INTO renewed_forgotten (id, created_at) VALUES (1, ?)
+                        ON CONFLICT (id) DO UPDATE
+                        SET created_at = max(created_at, excluded.created_at)
+                        """,
+                    arguments: [forgotten.createdAt.milliseconds])
+            }
+        }
+    }
+
+    private static func renewed(_ row: Row) throws -> RenewedBatch {
+        let key = try key(row)
+        guard let number = Int(exactly: row["number"] as Int64), number > 0,
+            let counted = UInt32(exactly: row["counted"] as Int64),
+            let dead = UInt32(exactly: row["dead"] as Int64),
+            !counted.addingReportingOverflow(dead).overflow
+        else { throw CatalogSchema.Damage(reason: "a renewed batch has a malformed row") }
+        return RenewedBatch(
+            key: key, createdAt: WallTime(milliseconds: row["created_at"]), number: number,
+            totals: BatchTotals(events: counted + dead, counted: counted, dead: dead))
+    }
+
+    private static func key(_ row: Row) throws -> ParkedKey {
+        let producer: Data = row["producer"]
+        let sequence: Data = row["sequence"]
+        let hash: Data = row["content_hash"]
+        guard let producer = CatalogBytes.wideNumber(producer),
+            let sequence = CatalogBytes.number(sequence),
+            let hash = CatalogBytes.wideNumber(hash)
+        else { throw CatalogSchema.Damage(reason: "a parked batch has a malformed row") }
+        return ParkedKey(
+            id: BatchID(producer: producer, sequence: sequence), contentHash: Hash128(hash))
+    }
+
     private static let isKey = "producer = ? AND sequence = ? AND content_hash = ?"
 
     private static func arguments(_ key: ParkedKey) -> StatementArguments {
@@ -112,20 +191,13 @@ package final class ParkedCatalog: Sendable {
     }
 
     private static func note(_ row: Row) throws -> ParkedNote {
-        let producer: Data = row["producer"]
-        let sequence: Data = row["sequence"]
-        let hash: Data = row["content_hash"]
-        guard let producer = CatalogBytes.wideNumber(producer),
-            let sequence = CatalogBytes.number(sequence),
-            let hash = CatalogBytes.wideNumber(hash),
-            let events = UInt32(exactly: row["events"] as Int64),
+        let key = try key(row)
+        guard let events = UInt32(exactly: row["events"] as Int64),
             let bytes = Int(exactly: row["bytes"] as Int64), bytes >= 0,
             let checksum = UInt32(exactly: row["checksum"] as Int64)
         else { throw CatalogSchema.Damage(reason: "a parked batch has a malformed row") }
         return ParkedNote(
-            key: ParkedKey(
-                id: BatchID(producer: producer, sequence: sequence), contentHash: Hash128(hash)),
-            createdAt: WallTime(milliseconds: row["created_at"]),
+            key: key, createdAt: WallTime(milliseconds: row["created_at"]),
             parkedAt: WallTime(milliseconds: row["parked_at"]), events: events, byteCount: bytes,
             checksum: checksum)
     }
@@ -169,6 +241,7 @@ package final class ParkedCatalog: Sendable {
         }
         guard found <= version else { throw CatalogSchema.LaterVersion(version: found) }
         if found == version { try check(queue, file) } else { try make(queue) }
+        try makeMemory(queue)
         return queue
     }
 
@@ -200,6 +273,30 @@ package final class ParkedCatalog: Sendable {
                     );
                     """)
             try db.execute(sql: "PRAGMA user_version = \(version)")
+        }
+    }
+
+    /// Beside the table, and younger than it: a program that knows nothing of them leaves them
+    /// alone, so that the version is as it was.
+    private static func makeMemory(_ queue: DatabaseQueue) throws {
+        try queue.write { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE IF NOT EXISTS renewed (
+                        producer BLOB NOT NULL,
+                        sequence BLOB NOT NULL,
+                        content_hash BLOB NOT NULL,
+                        created_at INTEGER NOT NULL,
+                        number INTEGER NOT NULL,
+                        counted INTEGER NOT NULL,
+                        dead INTEGER NOT NULL,
+                        PRIMARY KEY (producer, sequence)
+                    ) WITHOUT ROWID;
+                    CREATE TABLE IF NOT EXISTS renewed_forgotten (
+                        id INTEGER PRIMARY KEY CHECK (id = 1),
+                        created_at INTEGER NOT NULL
+                    );
+                    """)
         }
     }
 }

@@ -102,6 +102,7 @@ extension NodeMachine {
                 max(configuration.parking.bytesMax, parking.listedBytes)
             ),
             ("parked submissions", parking.active, configuration.parking.submissionsMax),
+            ("renewed batches", parking.rememberedCount, configuration.parking.renewedMax),
         ]
     }
 }

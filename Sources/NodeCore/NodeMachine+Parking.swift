@@ -41,8 +41,36 @@ extension NodeMachine {
             effects.append(.reply(request, response))
             return
         }
+        let frontier = closing.frontier
+        let configuration = configuration
         var steps: [ParkingLot.Effect] = []
-        parking.receive(response, for: request, now, into: &steps)
+        parking.receive(
+            response, for: request, now,
+            isForgotten: { createdAt in
+                // Every home has closed it: who cannot tell how has dropped the outcome.
+                createdAt < now.wall - configuration.outcomeRetention
+                    && Segment(createdAt: createdAt, length: configuration.segmentLength) < frontier
+            }, into: &steps)
+        carry(steps, into: &effects)
+    }
+
+    /// The same where it is known what it speaks of: what this node keeps, or has counted under
+    /// another id, is not said to be finally not counted. The lot itself hears it as it is.
+    mutating func answer(
+        _ request: RequestID, _ response: ClientResponse, on id: BatchID, _ hash: Hash128?,
+        createdAt: WallTime?, _ now: Now, into effects: inout [Effect]
+    ) {
+        let word =
+            request.isOfParking
+            ? response : parking.word(response, on: id, hash, createdAt: createdAt)
+        answer(request, word, now, into: &effects)
+    }
+
+    mutating func discardParked(
+        _ id: BatchID, for request: RequestID, into effects: inout [Effect]
+    ) {
+        var steps: [ParkingLot.Effect] = []
+        parking.discard(id, for: request, into: &steps)
         carry(steps, into: &effects)
     }
 
@@ -95,7 +123,7 @@ extension NodeMachine {
         case .counted: counters.parkedCounted += 1
         case .refused: counters.parkedRefused += 1
         case .renewed: counters.parkedRenewed += 1
-        case .damaged, .failed: break
+        case .damaged, .forgotten, .discarded, .failed: break
         }
     }
 }

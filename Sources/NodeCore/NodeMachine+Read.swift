@@ -263,7 +263,9 @@ extension NodeMachine {
             }
             guard session.deadline <= instant else { continue }
             statuses[tag] = nil
-            answer(session.request, session.expire(), now, into: &effects)
+            answer(
+                session.request, session.expire(), on: session.id, session.contentHash,
+                createdAt: session.createdAt, now, into: &effects)
         }
         for tag in converging.keys.sorted()
         where converging[tag].map({ $0.deadline <= instant }) == true {

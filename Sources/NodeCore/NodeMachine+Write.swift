@@ -29,6 +29,8 @@ extension NodeMachine {
             beginWriteOrPark(request, record, deadline, now, into: &effects)
         case .parked(let id, let limit):
             effects.append(.reply(request, .parked(parking.listing(of: id, limit: limit))))
+        case .discardParked(let id):
+            discardParked(id, for: request, into: &effects)
         case .status(let id, let createdAt):
             beginStatus(request, id, createdAt, .status, deadline, now, into: &effects)
         case .read(let query, let consistency):
@@ -172,8 +174,11 @@ extension NodeMachine {
             case .loadRecord:
                 loadRecord(for: tag, now, into: &effects)
             case .answer(let outcome):
-                guard let request = writes[tag]?.request else { continue }
-                answer(request, .write(outcome), now, into: &effects)
+                guard let session = writes[tag], let request = session.request else { continue }
+                let header = session.header
+                answer(
+                    request, .write(outcome), on: header.id, header.contentHash,
+                    createdAt: header.createdAt, now, into: &effects)
             case .adopt(let hash, let holder):
                 guard let header = writes[tag]?.header else { continue }
                 adopt(hash, insteadOf: header, from: holder, now, into: &effects)
@@ -256,7 +261,9 @@ extension NodeMachine {
         statuses[reply.tag] = nil
         switch verdict {
         case .answer(let response):
-            answer(session.request, response, now, into: &effects)
+            answer(
+                session.request, response, on: session.id, session.contentHash,
+                createdAt: session.createdAt, now, into: &effects)
         case .complete(let record, let consistency):
             startWrite(
                 write(after: session, record, consistency, isKnownBound: true, local: nil, now),

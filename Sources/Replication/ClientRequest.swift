@@ -31,6 +31,9 @@ package enum ClientRequest: Sendable {
     /// The oldest batches that are parked here, or those that came or go under one id; at most
     /// `limit`. Answered by `.parked`.
     case parked(BatchID?, limit: Int)
+    /// Give up what is parked here under an id and will never be counted. Answered by `.parked`
+    /// once it is gone.
+    case discardParked(BatchID)
     /// What became of a batch? Answered by `.status`.
     case status(BatchID, createdAt: WallTime?)
     /// Answered by `.read`.

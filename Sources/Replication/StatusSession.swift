@@ -29,6 +29,14 @@ package struct StatusSession: Sendable {
     package let deadline: Instant
     package let id: BatchID
     package let createdAt: WallTime?
+    /// Of the batch that was sent; nil where only its id is known.
+    package var contentHash: Hash128? {
+        switch purpose {
+        case .status: nil
+        case .expiredWrite(let record, _), .crowdedWrite(let record, _, _):
+            record.header.contentHash
+        }
+    }
     private let voters: [NodeID]
     private var repeatAt: Instant
     private var replies: [NodeID: StatusReply] = [:]

@@ -50,6 +50,30 @@ struct ParkedCatalogTests {
         try catalog.close()
     }
 
+    @Test("what was counted as a renewal leaves the table and is remembered, until it makes room")
+    func settles() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try open(folder)
+        try catalog.store(Self.note(), record: [1, 2, 3])
+        let renewed = RenewedBatch(
+            key: Self.key, createdAt: WallTime(milliseconds: -5), number: 3,
+            totals: BatchTotals(events: .max, counted: .max - 1, dead: 1))
+        try catalog.settle(renewed, forgetting: nil)
+        try catalog.settle(renewed, forgetting: nil)
+        #expect(try catalog.notes().isEmpty)
+        let again = try open(folder)
+        #expect(try again.renewed() == RenewalMemory([renewed]))
+        let key = ParkedKey(id: BatchID(producer: 1, sequence: 2), contentHash: Hash128(3))
+        let other = RenewedBatch(
+            key: key, createdAt: WallTime(milliseconds: 7), number: 1,
+            totals: BatchTotals(events: 2, counted: 1, dead: 1))
+        try again.settle(other, forgetting: renewed)
+        let memory = RenewalMemory([other], forgotten: WallTime(milliseconds: -5))
+        #expect(try again.renewed() == memory)
+        try catalog.close()
+        try again.close()
+    }
+
     @Test("a damaged file is kept under another name, which the incident tells")
     func damaged() throws {
         let folder = try TemporaryFolder()

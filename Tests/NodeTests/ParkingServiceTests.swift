@@ -39,6 +39,12 @@ struct ParkingServiceTests {
         #expect(await run(.load(Self.note.key), second) == .loaded(Self.note.key, [8, 9]))
         #expect(await run(.remove(Self.note.key), second) == .removed(Self.note.key))
         #expect(await run(.load(Self.note.key), second) == .loaded(Self.note.key, nil))
+        let renewed = RenewedBatch(
+            key: Self.note.key, createdAt: Self.note.createdAt, number: 1,
+            totals: BatchTotals(events: 4, counted: 3, dead: 1))
+        #expect(
+            await run(.settle(renewed, forgetting: nil), second) == .removed(Self.note.key))
+        #expect(await run(.list, second) == .listed([], renewed: RenewalMemory([renewed])))
         second.stop(by: SystemClock.monotonic + .seconds(10))
         // A service that has ended refuses, and says so.
         guard case .listFailed = await run(.list, second) else {

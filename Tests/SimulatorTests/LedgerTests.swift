@@ -75,6 +75,16 @@ struct LedgerTests {
         #expect(throws: Violation.self) { try ledger.decode(rows, query) }
     }
 
+    @Test("refuses events that count under two ids")
+    func sealedAnew() throws {
+        let ledger = try ledger(4)
+        ledger.sealAnew(1, as: 3)
+        #expect(ledger.twin(of: 1) == 3 && ledger.twin(of: 3) == 1 && ledger.twin(of: 0) == nil)
+        #expect(ledger.countedTwice(in: ContentSet([0, 1, 2])) == nil)
+        #expect(ledger.countedTwice(in: ContentSet([0, 2, 3])) == nil)
+        #expect(ledger.countedTwice(in: ContentSet([1, 3])) == 1)
+    }
+
     @Test("keeps a content for possible unless every attempt at it sent nothing")
     func withdraws() throws {
         let ledger = try ledger(2)

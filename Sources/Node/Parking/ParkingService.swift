@@ -66,7 +66,7 @@ package final class ParkingService: Sendable {
         do throws(CatalogError) {
             switch job {
             case .list:
-                return .listed(try catalog.notes())
+                return .listed(try catalog.notes(), renewed: try catalog.renewed())
             case .store(let note, let record):
                 try catalog.store(note, record: record)
                 return .stored(note.key)
@@ -75,6 +75,9 @@ package final class ParkingService: Sendable {
             case .remove(let key):
                 try catalog.remove(key)
                 return .removed(key)
+            case .settle(let batch, let forgotten):
+                try catalog.settle(batch, forgetting: forgotten)
+                return .removed(batch.key)
             }
         } catch {
             return failed(job, "\(error)")
@@ -87,6 +90,7 @@ package final class ParkingService: Sendable {
         case .store(let note, _): .storeFailed(note.key, reason)
         case .load(let key): .loadFailed(key, reason)
         case .remove(let key): .removeFailed(key, reason)
+        case .settle(let batch, _): .removeFailed(batch.key, reason)
         }
     }
 }

@@ -113,7 +113,7 @@ package final class NodeRuntime: Sendable {
         switch request {
         case .write, .writeOrPark:
             return .write(.notAttempted(.overloaded))
-        case .status, .read, .audit, .flush, .compact, .verify, .parked:
+        case .status, .read, .audit, .flush, .compact, .verify, .parked, .discardParked:
             if inbox.isStopped { return .failed(.notReady("this node stops")) }
             return .failed(.overloaded("this node has too many requests under way"))
         }

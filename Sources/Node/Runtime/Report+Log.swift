@@ -203,6 +203,12 @@ extension ParkingLot.Event {
                 "parked batch \(key.id) came too late for its id and is sealed anew as \(id)")
         case .damaged(let key, let what):
             logger.error("parked batch \(key.id) cannot be read and is kept aside: \(what)")
+        case .forgotten(let key):
+            logger.error(
+                "parked batch \(key.id) is kept and not submitted again: nobody remembers whether "
+                    + "it was counted (batch_status_retention); see quipu dlq list")
+        case .discarded(let key):
+            logger.notice("parked batch \(key.id) is discarded by an operator's word")
         case .failed(let what):
             logger.error("parked batches: \(what)")
         }

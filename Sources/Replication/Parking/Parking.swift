@@ -20,10 +20,18 @@ package import Core
 // disk, and no reader looks there.
 //
 // Finally not counted, because its home segment closed without it, it is sealed anew (`Renewal`).
+// To its home the batch is over then; not to the node that keeps it, or has counted it as a
+// renewal and remembers that (`RenewalMemory`). Such a node does not pass on "finally not counted":
+// who heard it would seal the events anew, and they would count twice.
+//
+// Its home may have forgotten what became of it, where its node was away for long. Nobody knows
+// then whether it counts, so it is neither counted nor renewed: it is kept, shown, and discarded by
+// an operator's word alone.
 //
 // Invariants: nothing is answered as parked before it is on disk; what was answered as parked stays
-// on disk until a quorum has counted it, or another content of its id was counted; at most
-// `batchesMax` and `bytesMax` are parked, at most `submissionsMax` under way.
+// on disk until a quorum has counted it, another content of its id was counted, or an operator
+// discarded what nobody can count; at most `batchesMax` and `bytesMax` are parked, at most
+// `submissionsMax` under way, at most `renewedMax` remembered.
 
 /// What the shell does with its embedded database, beside the core. At most one job per batch is
 /// under way.
@@ -34,10 +42,13 @@ package enum ParkingJob: Hashable, Sendable {
     case store(ParkedNote, [UInt8])
     case load(ParkedKey)
     case remove(ParkedKey)
+    /// In one commit: it is removed, remembered as counted under a renewal, and another one that
+    /// was remembered makes room for it. Answered by `.removed`.
+    case settle(RenewedBatch, forgetting: RenewedBatch?)
 }
 
 package enum ParkingResult: Hashable, Sendable {
-    case listed([ParkedNote])
+    case listed([ParkedNote], renewed: RenewalMemory = RenewalMemory())
     case listFailed(String)
     case stored(ParkedKey)
     /// It is not known whether it is durable.
@@ -54,6 +65,8 @@ package struct ParkingOptions: Hashable, Sendable {
     /// Bytes of records; 0: nothing is parked, what is parked already is still submitted.
     package var bytesMax = 0
     package var batchesMax = 10_000
+    /// Batches that are remembered as counted under renewals: some 100 bytes each.
+    package var renewedMax = 20_000
     /// Batches that are loaded or submitted at once.
     package var submissionsMax = 4
     /// The bound of the first wait; it doubles up to `waitMax`, and each wait is drawn below it.
@@ -64,6 +77,19 @@ package struct ParkingOptions: Hashable, Sendable {
     package var answersEarly = false
 
     package init() {}
+}
+
+/// What may still become of a parked batch.
+package enum ParkedState: String, Hashable, Sendable {
+    /// It is submitted until it is counted.
+    case waiting
+    /// Its record is no longer what was stored: it cannot be submitted.
+    case damaged
+    /// Its home knows no more whether it was counted: it is not submitted again.
+    case forgotten
+
+    /// An operator may discard it: this node will never count it.
+    package var mayBeDiscarded: Bool { self != .waiting }
 }
 
 /// One parked batch, for people.
@@ -77,8 +103,13 @@ package struct ParkedItem: Hashable, Sendable {
     package var id: BatchID
     /// Why it is still here.
     package var reason: String
+    package var state: ParkedState
 
-    package init(note: ParkedNote, attempts: Int, renewals: Int, id: BatchID, reason: String) {
+    package init(
+        note: ParkedNote, attempts: Int, renewals: Int, id: BatchID, reason: String,
+        state: ParkedState = .waiting
+    ) {
+        self.state = state
         self.note = note
         self.attempts = attempts
         self.renewals = renewals

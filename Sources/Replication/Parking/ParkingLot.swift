@@ -22,6 +22,10 @@ package struct ParkingLot: Sendable {
         /// Finally not counted, it is submitted as its n-th renewal from now on.
         case renewed(ParkedKey, Int)
         case damaged(ParkedKey, String)
+        /// Its home knows no more whether it was counted.
+        case forgotten(ParkedKey)
+        /// By an operator's word.
+        case discarded(ParkedKey)
         case failed(String)
     }
 
@@ -32,35 +36,43 @@ package struct ParkingLot: Sendable {
         case nothing
     }
 
-    private struct Waiter {
+    struct Waiter {
         var request: RequestID
         var deadline: Instant
     }
 
     /// A batch that is being stored goes to `waiting`; from there to `loading` and `submitting` and
     /// back, until it has an outcome: then to `removing`, and it is gone. `damaged` is the end of
-    /// one whose record is no longer what was stored; it is kept and shown.
-    private enum Phase {
+    /// one whose record is no longer what was stored, `forgotten` of one whose outcome nobody
+    /// remembers; they are kept and shown, and go to `removing` where an operator discards them.
+    enum Phase {
         case storing([Waiter])
         case waiting
         case loading
         case submitting
         case removing
         case damaged
+        case forgotten
     }
 
-    private struct Entry {
+    struct Entry {
         var note: ParkedNote
         var phase: Phase
         var attempts = 0
         var renewals = 0
-        /// It has its outcome, and is only to be removed.
-        var isSettled = false
+        /// Of the record as it was loaded last.
+        var totals: BatchTotals?
+        /// It has its outcome, and is only to be removed: how.
+        var removal: ParkingJob?
+        var isSettled: Bool { removal != nil }
         /// Storing it failed, so it may be on disk or not; nobody was told that it is parked.
         var isInDoubt = false
 
         var canBeReliedUpon: Bool { !isSettled && !isInDoubt }
         var reason: String
+
+        /// Of the renewal that is submitted now.
+        var createdAt: WallTime { note.createdAt + Renewal.step * renewals }
     }
 
     private enum Attempt {
@@ -70,7 +82,10 @@ package struct ParkingLot: Sendable {
 
     package let options: ParkingOptions
     private var random: RandomSource
-    private var entries: [ParkedKey: Entry] = [:]
+    var entries: [ParkedKey: Entry] = [:]
+    var memory = RenewalMemory()
+    /// Operators who wait until a batch is gone.
+    var discarding: [ParkedKey: [RequestID]] = [:]
     private var queue = DueQueue<ParkedKey>()
     private var storing: Set<ParkedKey> = []
     private var attempts: [RequestID: Attempt] = [:]
@@ -92,6 +107,7 @@ package struct ParkingLot: Sendable {
     }
 
     package var count: Int { entries.count }
+    package var rememberedCount: Int { memory.batches.count }
 
     package mutating func start(into effects: inout [Effect]) {
         effects.append(.job(.list))
@@ -113,14 +129,16 @@ package struct ParkingLot: Sendable {
         return .parking(nextRequest)
     }
 
-    /// The outcome of an attempt.
+    /// The outcome of an attempt; `isForgotten` says of a time for which homes cannot tell any more
+    /// what became of batches that were sealed then.
     package mutating func receive(
-        _ response: ClientResponse, for request: RequestID, _ now: Now, into effects: inout [Effect]
+        _ response: ClientResponse, for request: RequestID, _ now: Now,
+        isForgotten: (WallTime) -> Bool = { _ in false }, into effects: inout [Effect]
     ) {
         guard let attempt = attempts.removeValue(forKey: request) else { return }
         switch attempt {
         case .again(let key):
-            conclude(key, Self.judge(response), now, into: &effects)
+            conclude(key, judge(response, of: key, isForgotten), now, into: &effects)
         case .first(let client, let record, let deadline):
             switch response {
             case .write(.notAttempted(.tooFewReplicas)), .write(.unknown):
@@ -128,7 +146,7 @@ package struct ParkingLot: Sendable {
                     record, Waiter(request: client, deadline: deadline), response, now,
                     into: &effects)
             default:
-                effects.append(.answer(client, response))
+                effects.append(.answer(client, word(response, on: record.header)))
             }
         }
     }
@@ -145,7 +163,7 @@ package struct ParkingLot: Sendable {
             case .waiting where entry.canBeReliedUpon, .loading where entry.canBeReliedUpon,
                 .submitting:
                 effects.append(.answer(waiter.request, .write(.parked)))
-            case .waiting, .loading, .removing, .damaged:
+            case .waiting, .loading, .removing, .damaged, .forgotten:
                 effects.append(.answer(waiter.request, response))
             }
             return
@@ -203,8 +221,8 @@ package struct ParkingLot: Sendable {
         into effects: inout [Effect]
     ) -> Loaded {
         switch result {
-        case .listed(let notes):
-            list(notes, now)
+        case .listed(let notes, let renewed):
+            list(notes, renewed, now)
         case .listFailed(let reason):
             effects.append(.report(.failed(reason)))
             listAt = now.monotonic + options.waitMax
@@ -219,17 +237,20 @@ package struct ParkingLot: Sendable {
             again(key, after: "it cannot be read: \(reason)", now)
         case .removed(let key):
             forget(key)
+            answerDiscards(of: key, nil, into: &effects)
         case .removeFailed(let key, let reason):
             // It may be gone all the same; removing it again does no harm.
             effects.append(.report(.failed(reason)))
-            again(key, after: "it is counted and cannot be removed: \(reason)", now)
+            answerDiscards(of: key, reason, into: &effects)
+            again(key, after: "it has its outcome and cannot be removed: \(reason)", now)
         }
         return .nothing
     }
 
-    private mutating func list(_ notes: [ParkedNote], _ now: Now) {
+    private mutating func list(_ notes: [ParkedNote], _ renewed: RenewalMemory, _ now: Now) {
         guard !isListed else { return }
         isListed = true
+        memory = renewed
         for note in notes where entries[note.key] == nil {
             entries[note.key] = Entry(
                 note: note, phase: .waiting, reason: "it was parked before the start")
@@ -302,6 +323,7 @@ package struct ParkingLot: Sendable {
             attempts[request] = .again(key)
             entries[key]?.phase = .submitting
             entries[key]?.isInDoubt = false
+            entries[key]?.totals = record.totals
             return .submit(request, record)
         }
     }
@@ -325,17 +347,24 @@ extension ParkingLot {
         case refused
         /// Finally not counted: its home segment closed without it.
         case closed
+        /// Its home segment is closed, and whether with it or without it nobody remembers.
+        case forgotten
         case open(String)
     }
 
     /// The one place where an outcome decides what becomes of a parked batch.
-    private static func judge(_ response: ClientResponse) -> Verdict {
+    private func judge(
+        _ response: ClientResponse, of key: ParkedKey, _ isForgotten: (WallTime) -> Bool
+    ) -> Verdict {
         switch response {
         case .write(.counted), .write(.expired(.counted)): .counted
         case .write(.conflict): .refused
         case .write(.expired(.notCounted)): .closed
-        case .write(.expired(.unknown)), .write(.unknown), .write(.notAttempted), .failed:
-            .open(reason(response))
+        case .write(.expired(.unknown)):
+            entries[key].map { isForgotten($0.createdAt) } == true
+                ? .forgotten : .open(Self.reason(response))
+        case .write(.unknown), .write(.notAttempted), .failed:
+            .open(Self.reason(response))
         case .write(.parked), .status, .read, .flushed, .compacted, .verified, .parked, .audit:
             preconditionFailure("a write was answered by \(response)")
         }
@@ -370,11 +399,11 @@ extension ParkingLot {
         switch verdict {
         case .counted:
             effects.append(.report(.counted(key)))
-            remove(key, into: &effects)
+            remove(key, by: removal(ofCounted: key), into: &effects)
         case .refused:
             // A renewal's hash follows from the content: the other one is of other events.
             effects.append(.report(.refused(key)))
-            remove(key, into: &effects)
+            remove(key, by: .remove(key), into: &effects)
         case .closed:
             entries[key]?.renewals += 1
             entries[key]?.attempts = 0
@@ -382,15 +411,35 @@ extension ParkingLot {
             effects.append(.report(.renewed(key, entry.renewals + 1)))
             entries[key]?.phase = .waiting
             queue.insert(key, at: now.monotonic)
+        case .forgotten:
+            entries[key]?.phase = .forgotten
+            entries[key]?.reason = Self.forgottenReason
+            effects.append(.report(.forgotten(key)))
         case .open(let reason):
             again(key, after: reason, now)
         }
     }
 
-    private mutating func remove(_ key: ParkedKey, into effects: inout [Effect]) {
-        entries[key]?.isSettled = true
+    private static let forgottenReason =
+        "outcome forgotten: it is older than batch_status_retention, and whether it was counted "
+        + "nobody remembers; it is not submitted again"
+
+    /// How a counted batch goes: its home knows it under the id of its renewal alone, so that this
+    /// node remembers what it is to say of the id under which it came.
+    private mutating func removal(ofCounted key: ParkedKey) -> ParkingJob {
+        guard let entry = entries[key], entry.renewals > 0, let totals = entry.totals else {
+            return .remove(key)
+        }
+        let renewed = RenewedBatch(
+            key: key, createdAt: entry.note.createdAt, number: entry.renewals, totals: totals)
+        return .settle(
+            renewed, forgetting: memory.insert(renewed, max: options.renewedMax))
+    }
+
+    mutating func remove(_ key: ParkedKey, by job: ParkingJob, into effects: inout [Effect]) {
+        entries[key]?.removal = job
         entries[key]?.phase = .removing
-        effects.append(.job(.remove(key)))
+        effects.append(.job(job))
     }
 
     /// Exponential backoff with full jitter.
@@ -419,8 +468,8 @@ extension ParkingLot {
         expireWaiters(now, into: &effects)
         while active < options.submissionsMax, let key = queue.takeDue(now.monotonic) {
             guard let entry = entries[key] else { preconditionFailure("\(key) is gone") }
-            if entry.isSettled {
-                remove(key, into: &effects)
+            if let job = entry.removal {
+                remove(key, by: job, into: &effects)
                 continue
             }
             guard canReach(Renewal.id(key.id, entry.renewals)) else {
@@ -468,7 +517,8 @@ extension ParkingLot {
             entries[note.key].map { entry in
                 ParkedItem(
                     note: note, attempts: entry.attempts, renewals: entry.renewals,
-                    id: Renewal.id(note.key.id, entry.renewals), reason: entry.reason)
+                    id: Renewal.id(note.key.id, entry.renewals), reason: entry.reason,
+                    state: entry.state)
             }
         }
         return ParkedListing(count: entries.count, bytes: byteCount, items: items)

@@ -85,6 +85,7 @@ package struct Checks {
 extension VirtualCluster {
     func decide(_ number: Int, _ where: String) throws(Violation) {
         try checks.decide(number, as: ledger.identity(of: number), `where`)
+        try checkCountedOnce(number, `where`)
     }
 
     func isDecided(_ number: Int) -> Bool {
@@ -151,6 +152,8 @@ package enum CoverageMark: String, CaseIterable, Hashable, Comparable, Sendable 
     case parked
     case parkedCounted = "parked-counted"
     case parkedRenewed = "parked-renewed"
+    /// A producer sealed the events of a batch anew that was finally not counted.
+    case sealedAnew = "sealed-anew"
     case overloaded
     /// A quorum read that was refused after more was lost than can be borne.
     case refusedBeyondBudget = "refused-beyond-budget"

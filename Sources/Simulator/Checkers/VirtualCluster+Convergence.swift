@@ -233,6 +233,9 @@ extension VirtualCluster {
         guard closedOut.isEmpty else {
             throw Violation("S15", "\(closedOut) were finally not counted, and count")
         }
+        if let twice = ledger.countedTwice(in: final) {
+            throw Violation("S15", "the events of c\(twice) count under two ids")
+        }
         try checkParkedPromises(final)
         for number in ledger.refused.members {
             let rivals = ContentSet(ledger.rivals(of: ledger.contents[number].id))

@@ -113,6 +113,7 @@ enum Describe {
                 + set(record.partitions)
         case .writeOrPark(let record): "write \(name(record.header)) at ANY, home \(record.home)"
         case .parked: "parked batches"
+        case .discardParked(let id): "discard what is parked of \(name(id))"
         case .status(let id, _): "status \(name(id))"
         case .read(.series(let query), let level):
             "read \(text(query.key)) in \(query.partition) at \(level.name)"
@@ -183,7 +184,8 @@ enum Describe {
 
     static func parking(_ result: ParkingResult) -> String {
         switch result {
-        case .listed(let notes): "\(notes.count) parked"
+        case .listed(let notes, let renewed):
+            "\(notes.count) parked, \(renewed.batches.count) renewed"
         case .listFailed(let why): "cannot list: \(why)"
         case .stored(let key): "parked \(key.id)"
         case .storeFailed(let key, let why): "cannot park \(key.id): \(why)"

@@ -130,7 +130,7 @@ extension VirtualCluster {
         case .renewed(let key, let number): try noteRenewal(key, number)
         case .damaged(let key, let what):
             throw Violation("S10", "the record of \(key) is damaged on a healthy disk: \(what)")
-        case .refused, .failed: break
+        case .refused, .forgotten, .discarded, .failed: break
         }
     }
 }

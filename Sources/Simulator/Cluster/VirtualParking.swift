@@ -8,16 +8,19 @@ package struct VirtualParking {
     private enum Change {
         case store(ParkedNote, [UInt8])
         case remove(ParkedKey)
+        case settle(RenewedBatch, forgetting: RenewedBatch?)
 
         var key: ParkedKey {
             switch self {
             case .store(let note, _): note.key
             case .remove(let key): key
+            case .settle(let renewed, _): renewed.key
             }
         }
     }
 
     private var durable: [ParkedKey: (note: ParkedNote, bytes: [UInt8])] = [:]
+    private(set) var renewed = RenewalMemory()
     private var pending: [Change] = []
 
     init() {}
@@ -33,6 +36,8 @@ package struct VirtualParking {
         switch job {
         case .store(let note, let bytes): pending.append(.store(note, bytes))
         case .remove(let key): pending.append(.remove(key))
+        case .settle(let batch, let forgotten):
+            pending.append(.settle(batch, forgetting: forgotten))
         case .list, .load: break
         }
     }
@@ -55,6 +60,11 @@ package struct VirtualParking {
         switch change {
         case .store(let note, let bytes): durable[note.key] = (note, bytes)
         case .remove(let key): durable[key] = nil
+        case .settle(let batch, let forgotten):
+            durable[batch.key] = nil
+            // The node decides how many it remembers.
+            _ = renewed.insert(batch, max: .max)
+            if let forgotten { renewed.forget(forgotten) }
         }
     }
 }
@@ -80,7 +90,10 @@ extension VirtualCluster {
         let result: ParkingResult
         switch job {
         case .list:
-            result = fails ? .listFailed("planted") : .listed(node.parking.notes)
+            result =
+                fails
+                ? .listFailed("planted")
+                : .listed(node.parking.notes, renewed: node.parking.renewed)
         case .store(let note, _):
             // A commit that fails may be found on the disk all the same.
             node.parking.end(
@@ -90,10 +103,16 @@ extension VirtualCluster {
             result =
                 fails ? .loadFailed(key, "planted") : .loaded(key, node.parking.bytes(of: key))
         case .remove(let key):
-            node.parking.end(key, isCommitted: !fails || parkingRandom.chance(1, in: 2))
-            result = fails ? .removeFailed(key, "planted") : .removed(key)
+            result = end(key, node, fails)
+        case .settle(let renewed, _):
+            result = end(renewed.key, node, fails)
         }
         log("\(node.id)'s database: \(Describe.parking(result))")
         try handle(.parked(result), node, process)
+    }
+
+    private func end(_ key: ParkedKey, _ node: VirtualNode, _ fails: Bool) -> ParkingResult {
+        node.parking.end(key, isCommitted: !fails || parkingRandom.chance(1, in: 2))
+        return fails ? .removeFailed(key, "planted") : .removed(key)
     }
 }

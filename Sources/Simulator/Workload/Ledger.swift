@@ -40,6 +40,9 @@ package final class Ledger {
     private var identities: [Int: BatchID] = [:]
     /// Contents that were sealed anew: under their own id they never count.
     package private(set) var renewed = ContentSet()
+    /// Contents whose events their producer put into another one, in both directions.
+    private var successors: [Int: Int] = [:]
+    private var predecessors: [Int: Int] = [:]
 
     let buckets: TimeBuckets
 
@@ -179,6 +182,20 @@ package final class Ledger {
     }
 
     package func confirm(_ number: Int) { confirmed.insert(number) }
+
+    /// The producer seals the events of one content anew, as another.
+    package func sealAnew(_ number: Int, as other: Int) {
+        successors[number] = other
+        predecessors[other] = number
+    }
+
+    /// The content with the same events: at most one of the two may ever count.
+    package func twin(of number: Int) -> Int? { successors[number] ?? predecessors[number] }
+
+    /// The first content of a set whose events are in it under two ids.
+    package func countedTwice(in set: ContentSet) -> Int? {
+        set.members.first { number in successors[number].map(set.contains) ?? false }
+    }
 
     // MARK: - Recounting
 

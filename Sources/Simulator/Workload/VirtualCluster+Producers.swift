@@ -143,6 +143,7 @@ extension VirtualCluster {
         }
         workload.efforts[number].attempts += 1
         ledger.submit(effort.content)
+        if effort.parks { workload.mayBeParked[effort.content, default: 0] += 1 }
     }
 
     private func retry(_ number: Int) {
@@ -179,7 +180,7 @@ extension VirtualCluster {
             try checkRefused(content)
         case .write(.notAttempted(let reason)):
             checks.hit(reason == .overloaded ? .overloaded : .notAttempted)
-            ledger.withdraw(content)
+            withdraw(number)
             if reason == .aheadOfClock { workload.efforts[number].isOver = true }
             retryUnlessOver(number)
         case .write(.parked):
@@ -188,7 +189,7 @@ extension VirtualCluster {
         case .write(.expired(let status)):
             checks.hit(.expired)
             workload.efforts[number].isOver = true
-            if status == .notCounted { try finallyNotCounted(content, "an answer to a write") }
+            try learn(status, of: number)
             try checkRemembered(number, status)
         case .write(.unknown), .failed:
             checks.hit(.unknown)

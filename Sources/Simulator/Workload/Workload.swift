@@ -61,6 +61,10 @@ package struct Workload {
     /// By reader: how often it asked, since a client goes from node to node.
     var turns: [Int]
     var sequences: [UInt64]
+    /// By content: attempts at ANY after which a node may have it parked. No "finally not counted"
+    /// makes its producer seal the events anew then: a node that has them parked seals them anew
+    /// itself, and nobody else knows.
+    var mayBeParked: [Int: Int] = [:]
 
     init(_ swarm: Swarm, placement: KeyPlacement, random: RandomSource) {
         var random = random
