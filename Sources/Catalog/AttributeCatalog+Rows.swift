@@ -8,13 +8,22 @@ package struct CatalogUpsert: Hashable, Sendable {
     package var applied = 0
     /// Not newer than what is here.
     package var stale = 0
-    /// Malformed, or of a version too far in the future.
+    /// Malformed: they will never be taken.
     package var refused = 0
+    /// Of a version too far in the future: they may be taken later.
+    package var early = 0
+    /// The least version of those.
+    package var earliest: WallTime?
 
-    package init(applied: Int = 0, stale: Int = 0, refused: Int = 0) {
+    package init(
+        applied: Int = 0, stale: Int = 0, refused: Int = 0, early: Int = 0,
+        earliest: WallTime? = nil
+    ) {
         self.applied = applied
         self.stale = stale
         self.refused = refused
+        self.early = early
+        self.earliest = earliest
     }
 }
 
@@ -26,6 +35,22 @@ package struct CatalogPut: Hashable, Sendable {
     package var unchanged = 0
     /// Entries that the parser would not have made: no key, no canonical JSON.
     package var refused = 0
+}
+
+/// What became of a deletion.
+package struct CatalogDeletion: Hashable, Sendable {
+    /// Of the tombstone.
+    package var version: Int64
+    /// The key had attributes here.
+    package var hadContent: Bool
+    /// The tombstone was written just now, to be spread.
+    package var isNews: Bool
+
+    package init(version: Int64, hadContent: Bool, isNews: Bool) {
+        self.version = version
+        self.hadContent = hadContent
+        self.isNews = isNews
+    }
 }
 
 /// Rows that changed after a point, in the order of their changes.
@@ -82,7 +107,7 @@ extension AttributeCatalog {
     }
 
     /// Takes rows from a peer: of each key the greater (version, hash) stands. `progress` becomes
-    /// durable together with the rows.
+    /// durable together with the rows, unless one of them came too early: it must come again.
     ///
     /// - Parameter nonce: of the file that asked for them; nil: any. In another file, which may
     ///   lack what came before, the progress is not kept.
@@ -98,8 +123,12 @@ extension AttributeCatalog {
                 // Every peer sends every row: what is here already must cost little.
                 if try Self.isKnown(row, db) {
                     result.stale += 1
-                } else if row.version > versionMax || !row.isValid {
+                } else if !row.isValid {
                     result.refused += 1
+                } else if row.version > versionMax {
+                    result.early += 1
+                    let version = WallTime(milliseconds: row.version)
+                    result.earliest = min(result.earliest ?? version, version)
                 } else if try Self.store(row, sequence + 1, db) {
                     sequence += 1
                     result.applied += 1
@@ -107,11 +136,28 @@ extension AttributeCatalog {
                     result.stale += 1
                 }
             }
-            if let progress {
+            if let progress, result.early == 0 {
                 let own = try Self.nonce(db)
                 if nonce ?? own == own { try Self.remember(progress, db) }
             }
             return result
+        }
+    }
+
+    /// Writes a tombstone in place of a row, or of nothing: what a peer has of the key and has not
+    /// sent yet goes as well. Of a key that is deleted already nothing changes.
+    package func delete(
+        _ key: [UInt8], at now: WallTime
+    ) throws(CatalogError) -> CatalogDeletion {
+        try write { db in
+            let known = try Self.row(key, db)
+            if let known, known.json == nil {
+                return CatalogDeletion(version: known.version, hadContent: false, isNews: false)
+            }
+            let version = max(now.milliseconds, known.map { $0.version + 1 } ?? 0)
+            let row = AttributeRow(key: key, version: version, json: nil)
+            let isNews = try Self.store(row, try Self.sequence(db) + 1, db)
+            return CatalogDeletion(version: version, hadContent: known != nil, isNews: isNews)
         }
     }
 

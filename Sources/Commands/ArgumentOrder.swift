@@ -37,6 +37,8 @@ package enum ArgumentOrder {
         Command(path: ["batch"], words: 2, valued: ["--created"]),
         Command(path: ["dlq", "show"], words: 3, valued: []),
         Command(path: ["attributes", "get"], words: 1, valued: []),
+        // It takes more: those with two dashes stand behind `--`, or a mistyped option were a key.
+        Command(path: ["attributes", "delete"], words: 1, valued: []),
     ]
 
     private static let flags: Set<String> = ["--json", "--help", "-h", "--version"]

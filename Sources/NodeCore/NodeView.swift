@@ -105,6 +105,8 @@ package struct NodeView: Sendable {
     package var notReady: [String]
     /// By how much most peers' clocks differ, while that is too much to admit batches.
     package var clockDoubt: Duration?
+    /// The same for people; nil where the clock is believed.
+    package var clockReason: String? { clockDoubt.map { NodeMachine.clockReason($0) } }
     package var hasDiskRoom: Bool
     package var counters: Counters
     package var memtableBytes: Int

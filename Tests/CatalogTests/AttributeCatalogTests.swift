@@ -113,10 +113,56 @@ private func open(_ folder: TemporaryFolder, nonce: UInt64 = 1) throws -> Attrib
                 row(String(repeating: "k", count: Limits.keyMax + 1), 1, "{}"),
                 AttributeRow(key: [0xff], version: 1, json: nil),
             ], at: noon)
-        #expect(result == CatalogUpsert(applied: 1, stale: 0, refused: 8))
+        let early = WallTime(milliseconds: noon.milliseconds + ahead + 1)
+        #expect(
+            result
+                == CatalogUpsert(applied: 1, stale: 0, refused: 7, early: 1, earliest: early))
         #expect(try catalog.changes(since: 0, bytes: .max).rows.count == 1)
         let put = try catalog.put([entry("", nil), entry("a", "{ }"), entry("b", "{}")], at: noon)
         #expect(put.refused == 2 && put.rows.count == 1)
+    }
+
+    @Test("A row that comes too early holds the progress back, and goes in when its time has come")
+    func early() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try open(folder)
+        let peer = NodeID("n1")
+        let behind = noon - CatalogLimits.versionAheadMax - .seconds(60)
+        let progress = CatalogProgress(peer: peer, nonce: 5, sequence: 2)
+        let rows = [row("a", noon.milliseconds, "{}"), row("b", 1, "{}")]
+        let first = try catalog.upsert(rows, progress: progress, at: behind)
+        #expect(first.applied == 1 && first.early == 1 && first.earliest == noon)
+        #expect(try catalog.progress(of: peer) == nil)
+        let later = try catalog.upsert(rows, progress: progress, at: behind + .seconds(60))
+        #expect(later == CatalogUpsert(applied: 1, stale: 1))
+        #expect(try catalog.progress(of: peer) == progress)
+        // What will never be taken holds nothing back.
+        let next = CatalogProgress(peer: peer, nonce: 5, sequence: 3)
+        #expect(try catalog.upsert([row("c", 1, "[]")], progress: next, at: noon).refused == 1)
+        #expect(try catalog.progress(of: peer) == next)
+    }
+
+    @Test("A key is deleted once: its tombstone outranks what it replaces, and what is on its way")
+    func deletes() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try open(folder)
+        let key = Array("a".utf8)
+        _ = try catalog.put([entry("a", "{}")], at: noon)
+        let version = noon.milliseconds + 1
+        let first = try catalog.delete(key, at: noon - .seconds(60))
+        #expect(first == CatalogDeletion(version: version, hadContent: true, isNews: true))
+        let again = try catalog.delete(key, at: noon + .seconds(60))
+        #expect(again == CatalogDeletion(version: version, hadContent: false, isNews: false))
+        #expect(try catalog.row(of: key) == row("a", version, nil))
+        // Nobody has told this node of the key yet.
+        let other = try catalog.delete(Array("b".utf8), at: noon)
+        #expect(
+            other
+                == CatalogDeletion(version: noon.milliseconds, hadContent: false, isNews: true))
+        #expect(try catalog.upsert([row("b", noon.milliseconds - 5, "{}")], at: noon).stale == 1)
+        #expect(try catalog.attributes(of: [key, Array("b".utf8)]).isEmpty)
+        let back = try catalog.put([entry("a", "{}")], at: noon)
+        #expect(back.rows == [row("a", version + 1, "{}")])
     }
 
     @Test("Changes come once, in order, in pieces of the asked size, and make another file equal")

@@ -103,6 +103,21 @@ struct AttributeStoreTests {
         }
     }
 
+    @Test("below the disk's reserve nothing is copied; with room again it is, at once")
+    func reserve() throws {
+        let fixture = try Fixture()
+        try fixture.put(10)
+        for _ in 0..<20 {
+            fixture.now = fixture.now + .seconds(1)
+            let job = try fixture.store.tend(at: fixture.now, hasPeers: false, hasRoom: false)
+            #expect(job == nil)
+        }
+        #expect(fixture.store.gauges.copiedRows == 0)
+        #expect(try fixture.store.tend(at: fixture.now, hasPeers: false) == .copy)
+        _ = try fixture.store.run(.copy, at: fixture.now)
+        #expect(fixture.store.gauges.copiedRows == 10)
+    }
+
     enum Harm: CaseIterable {
         case header, page, text, cut, empty, removed, replaced
     }

@@ -16,6 +16,8 @@ import Wire
 final class ScriptedCore: CoreAsking {
     private let asked = Mutex<[ClientRequest]>([])
     private let reply: @Sendable (ClientRequest) -> ClientResponse
+    /// What the core shows of itself.
+    let shown = Mutex<NodeView?>(nil)
 
     init(_ reply: @escaping @Sendable (ClientRequest) -> ClientResponse) {
         self.reply = reply
@@ -28,7 +30,7 @@ final class ScriptedCore: CoreAsking {
         return reply(request)
     }
 
-    func view() async -> NodeView? { nil }
+    func view() async -> NodeView? { shown.withLock { $0 } }
 }
 
 /// Attributes from a dictionary; none at all where `isBroken`, old ones where `isStale`.
@@ -44,6 +46,7 @@ final class ScriptedAttributes: AttributeServing {
     /// Of a value the one key that has it is told so often.
     private let repeats: Int
 
+    private let deleted = Mutex<Set<[UInt8]>>([])
     /// Entries of each put.
     var sizes: [Int] { puts.withLock { $0 } }
 
@@ -90,6 +93,13 @@ final class ScriptedAttributes: AttributeServing {
         }
         if isBroken || !isTaken { throw .busy }
         return AttributesPut(written: entries.count, unchanged: 0)
+    }
+
+    func delete(_ key: [UInt8]) async throws(AttributeFailure) -> CatalogDeletion {
+        if isBroken { throw .busy }
+        let isNews = deleted.withLock { $0.insert(key).inserted }
+        return CatalogDeletion(
+            version: 9, hadContent: isNews && known[key] != nil, isNews: isNews)
     }
 
     func row(of key: [UInt8]) async throws(AttributeFailure) -> KnownRow {

@@ -66,6 +66,7 @@ import Testing
     private static func pair(
         in folder: String, metrics: NodeMetrics = NodeMetrics(),
         nonce: @escaping @Sendable (Int) -> UInt64,
+        hasRoom: @escaping @Sendable (Int) -> Bool = { _ in true },
         onSend: @escaping @Sendable (Int, AttributeMessage) -> Void = { _, _ in }
     ) throws -> [AttributeService] {
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -79,6 +80,7 @@ import Testing
                     file: root + "/catalog.sqlite",
                     files: try DirectoryFileSystem.creating(root: root), now: .zero
                 ) { nonce(place) }, peers: [names[other]], metrics: metrics, logger: logger,
+                hasRoom: { hasRoom(place) },
                 send: { message, _ in
                     onSend(place, message)
                     mailboxes[other].deliver(message, from: name)
@@ -118,6 +120,65 @@ import Testing
         pool.stop(by: Instant(nanoseconds: .max))
         // A catalog that is closed takes attributes away and nothing else.
         #expect(await services[0].attributes(of: [Array("k0".utf8)]) == nil)
+    }
+
+    /// Asks until it is so, for a minute at most.
+    private static func becomes(_ isSo: () async throws -> Bool) async rethrows -> Bool {
+        let end = SystemClock.monotonic + .seconds(60)
+        while SystemClock.monotonic < end {
+            if try await isSo() { return true }
+            await Task.yield()
+        }
+        return false
+    }
+
+    @Test("Below the reserve a node asks its peers for no rows; with room again it has them")
+    func reserve() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let room = Monitor(false)
+        let asked = Monitor(0)
+        let services = try Self.pair(
+            in: scratch.path, nonce: { UInt64($0 + 1) },
+            hasRoom: { place in place == 0 || room.withLock { $0 } },
+            onSend: { place, message in
+                if place == 1, case .ask = message { asked.broadcast { $0 += 1 } }
+            })
+        for service in services { service.start() }
+        let key = Array("k".utf8)
+        let entry = AttributeEntry(key: key, json: Array("{}".utf8))
+        #expect(try await services[0].put([entry]).written == 1)
+        // Long enough for a turn, and for the nudge.
+        let pool = WorkerPool(name: "wait", threads: 1, queueMax: 1)
+        let wasAsked = await pool.run {
+            asked.wait(until: SystemClock.monotonic + .milliseconds(1500)) { $0 > 0 ? true : nil }
+                ?? false
+        }
+        #expect(wasAsked == false)
+        #expect(try await services[1].row(of: key).row == nil)
+        room.broadcast { $0 = true }
+        #expect(try await Self.becomes { try await services[1].row(of: key).row != nil })
+        for service in services { service.stop(by: Instant(nanoseconds: .max)) }
+        pool.stop(by: Instant(nanoseconds: .max))
+    }
+
+    @Test("What is deleted on one node is gone on the other")
+    func deletes() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let services = try Self.pair(in: scratch.path, nonce: { UInt64($0 + 1) })
+        for service in services { service.start() }
+        let key = Array("k".utf8)
+        let entry = AttributeEntry(key: key, json: Array("{}".utf8))
+        #expect(try await services[0].put([entry]).written == 1)
+        #expect(
+            try await Self.becomes { try await services[1].row(of: key).row?.json != nil })
+        let deletion = try await services[1].delete(key)
+        #expect(deletion.hadContent && deletion.isNews)
+        #expect(
+            try await Self.becomes { try await services[0].row(of: key).row?.json == nil })
+        #expect(await services[0].attributes(of: [key])?.rows.isEmpty == true)
+        let again = try await services[0].delete(key)
+        #expect(again.version == deletion.version && !again.hadContent && !again.isNews)
+        for service in services { service.stop(by: Instant(nanoseconds: .max)) }
     }
 
     @Test(

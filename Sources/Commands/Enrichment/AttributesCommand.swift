@@ -7,7 +7,9 @@ struct AttributesCommand: AsyncParsableCommand {
         commandName: "attributes",
         abstract: "What is known of keys: title, channel, category…",
         discussion: "Example: quipu attributes load videos.csv --key-field video_id",
-        subcommands: [AttributesLoadCommand.self, AttributesGetCommand.self])
+        subcommands: [
+            AttributesLoadCommand.self, AttributesGetCommand.self, AttributesDeleteCommand.self,
+        ])
 }
 
 struct AttributesLoadCommand: AsyncParsableCommand {

@@ -29,6 +29,7 @@ package final class AttributeService: AttributeServing {
     private let store: AttributeStore
     private let peers: [NodeID]
     private let send: Send
+    private let hasRoom: @Sendable () -> Bool
     private let metrics: NodeMetrics
     private let logger: Logger
     /// What answers wait for, and no other call.
@@ -43,10 +44,13 @@ package final class AttributeService: AttributeServing {
     /// A job of `upkeep` is under way.
     private let isBusy = Monitor(false)
 
+    /// - Parameter hasRoom: false below the disk's reserve; asked before anything grows the disk by
+    ///   this node's own choice.
     package init(
         store: AttributeStore, peers: [NodeID], metrics: NodeMetrics, logger: Logger,
-        send: @escaping Send
+        hasRoom: @escaping @Sendable () -> Bool = { true }, send: @escaping Send
     ) {
+        self.hasRoom = hasRoom
         self.store = store
         self.peers = peers
         self.metrics = metrics
@@ -164,6 +168,18 @@ package final class AttributeService: AttributeServing {
         return AttributesPut(written: put.rows.count, unchanged: put.unchanged)
     }
 
+    package func delete(_ key: [UInt8]) async throws(AttributeFailure) -> CatalogDeletion {
+        let now = SystemClock.wall
+        let deletion = try await call(on: writes) { store throws(CatalogError) in
+            store.willWrite()
+            return try store.opened().delete(key, at: now)
+        }.get()
+        if deletion.isNews {
+            for peer in peers { _ = send(.nudge, peer) }
+        }
+        return deletion
+    }
+
     package func row(of key: [UInt8]) async throws(AttributeFailure) -> KnownRow {
         try await call(on: lookups, within: AttributeLimits.lookupMax) {
             store throws(CatalogError) in try store.row(of: key)
@@ -220,7 +236,9 @@ package final class AttributeService: AttributeServing {
         let now = SystemClock.monotonic
         do throws(CatalogError) {
             let isIdle = isBusy.withLock { !$0 }
-            if let job = try store.tend(at: now, hasPeers: !peers.isEmpty, isIdle: isIdle) {
+            if let job = try store.tend(
+                at: now, hasPeers: !peers.isEmpty, isIdle: isIdle, hasRoom: hasRoom())
+            {
                 begin(job)
             }
         } catch {
@@ -248,7 +266,7 @@ package final class AttributeService: AttributeServing {
     private func finish() {
         let deadline = SystemClock.monotonic + AttributeLimits.lastCopyMax
         let isIdle: Bool? = isBusy.wait(until: deadline) { $0 ? nil : true }
-        guard isIdle == true, store.needsCopy else { return }
+        guard isIdle == true, hasRoom(), store.needsCopy else { return }
         begin(.copy)
         let isDone: Bool? = isBusy.wait(until: deadline) { $0 ? nil : true }
         if isDone == nil {
@@ -257,12 +275,16 @@ package final class AttributeService: AttributeServing {
     }
 
     private func ask(_ peer: NodeID, _ watch: inout AttributeWatch) -> Bool {
+        // What comes would take the room that flushes need: the next turns ask again.
+        guard hasRoom() else { return false }
         do throws(CatalogError) {
             let catalog = try store.opened()
             let nonce = catalog.nonce
-            let progress = try catalog.progress(of: peer)
+            let start = watch.reading.start(
+                of: peer, try catalog.progress(of: peer), into: nonce, at: SystemClock.monotonic)
+            guard let start else { return false }
             watch.asked[peer] = nonce
-            return send(.ask(nonce: progress?.nonce ?? 0, since: progress?.sequence ?? 0), peer)
+            return send(.ask(nonce: start.nonce, since: start.since), peer)
         } catch {
             watch.failed("asking \(peer) for attributes", error, logger)
             return false
@@ -290,28 +312,48 @@ package final class AttributeService: AttributeServing {
                 isComplete: changes.isComplete)
             _ = send(.changes(answer), peer)
         case .changes(let changes):
-            let catalog = try store.opened()
-            // What was asked for by a file that is lost says nothing of what the new one lacks.
-            let own = catalog.nonce
-            guard watch.asked[peer] == own else { return spread.unsent(peer) }
-            let known = try catalog.progress(of: peer)
-            let isNews = known?.nonce != changes.nonce || known?.sequence != changes.next
-            if !changes.rows.isEmpty || isNews {
-                let progress = CatalogProgress(
-                    peer: peer, nonce: changes.nonce, sequence: changes.next)
-                store.willWrite()
-                let result = try catalog.upsert(
-                    changes.rows, progress: progress, into: own, at: SystemClock.wall)
-                metrics.attributesReceived.increment(by: result.applied)
-                // Rows that come back from where they were sent to are no news.
-                if result.applied > 0, !changes.isComplete { store.fellBehind(peer) }
-                if result.refused > 0 {
-                    logger.warning("\(result.refused) rows of attributes from \(peer) refused")
-                }
+            guard hasRoom(), try take(changes, from: peer, &watch) else {
+                return spread.unsent(peer)
             }
-            if changes.isComplete { store.heard(peer, into: own) }
             spread.answered(peer, isComplete: changes.isComplete)
         }
+    }
+
+    /// False where this file did not ask for them.
+    private func take(
+        _ changes: AttributeMessage.Changes, from peer: NodeID, _ watch: inout AttributeWatch
+    ) throws(CatalogError) -> Bool {
+        let catalog = try store.opened()
+        // What was asked for by a file that is lost says nothing of what the new one lacks.
+        let own = catalog.nonce
+        guard watch.asked[peer] == own else { return false }
+        let known = try catalog.progress(of: peer)
+        let mayAdvance = watch.reading.mayAdvance(peer, nonce: changes.nonce, into: own)
+        let isNews = known?.nonce != changes.nonce || known?.sequence != changes.next
+        if !changes.rows.isEmpty || (isNews && mayAdvance) {
+            let progress = CatalogProgress(
+                peer: peer, nonce: changes.nonce, sequence: changes.next)
+            store.willWrite()
+            let now = SystemClock.now
+            let result = try catalog.upsert(
+                changes.rows, progress: mayAdvance ? progress : nil, into: own, at: now.wall)
+            metrics.attributesReceived.increment(by: result.applied)
+            // Rows that come back from where they were sent to are no news.
+            if result.applied > 0, !changes.isComplete { store.fellBehind(peer) }
+            if result.refused > 0 {
+                logger.warning("\(result.refused) rows of attributes from \(peer) refused")
+            }
+            let wait = watch.reading.took(
+                peer, nonce: changes.nonce, into: own, next: changes.next,
+                early: result.earliest, at: now)
+            if let wait { watch.cameEarly(result, from: peer, againIn: wait, logger) }
+        } else {
+            _ = watch.reading.took(
+                peer, nonce: changes.nonce, into: own, next: changes.next, early: nil,
+                at: SystemClock.now)
+        }
+        if changes.isComplete { store.heard(peer, into: own) }
+        return true
     }
 }
 

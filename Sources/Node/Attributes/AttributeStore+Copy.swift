@@ -56,9 +56,11 @@ extension AttributeStore {
     /// To be called every second: opens what could not be opened, looks at the catalog's file, and
     /// says what is to be done, if anything.
     ///
-    /// - Parameter isIdle: false where a job is under way; then there is nothing to be done.
+    /// - Parameters:
+    ///   - isIdle: false where a job is under way; then there is nothing to be done.
+    ///   - hasRoom: false below the disk's reserve; then nothing is copied or restored.
     package func tend(
-        at now: Instant, hasPeers: Bool, isIdle: Bool = true
+        at now: Instant, hasPeers: Bool, isIdle: Bool = true, hasRoom: Bool = true
     ) throws(CatalogError) -> Job? {
         if isStopping { return nil }
         let (needsCopy, needsCatalog, writes) = state.withLock { state in
@@ -78,12 +80,12 @@ extension AttributeStore {
             guard state.writes == writes else { return }
             state.isEmpty = sequence == 0 && !isFilling && state.hasNoTrace
         }
-        if needsRestore(nonce, sequence) { return isIdle ? .restore : nil }
+        if needsRestore(nonce, sequence) { return isIdle && hasRoom ? .restore : nil }
         if isFilling, !hasPeers || hasHeard(nonce) { try catalog.filled(nonce) }
         return state.withLock { state in
             guard isIdle, state.canCopy else { return nil }
             if state.pace.isDue(sequence: sequence, copied: state.copied(nonce), at: now) {
-                return .copy
+                if hasRoom { return .copy }
             }
             guard now >= state.nextCheck else { return nil }
             state.nextCheck = now + AttributeLimits.checkInterval

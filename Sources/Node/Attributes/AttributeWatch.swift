@@ -7,6 +7,7 @@ internal import Logging
 struct AttributeWatch {
     /// For which file of ours a peer was last asked.
     var asked: [NodeID: UInt64] = [:]
+    var reading = AttributeReading()
     private var nextLook = Instant.zero
     private var failures: [String: String] = [:]
     private var problems: [String] = []
@@ -24,6 +25,18 @@ struct AttributeWatch {
         let words = "\(error)"
         if failures[action] != words { logger.warning("\(action): \(words)") }
         failures[action] = words
+    }
+
+    /// Rows that stay out for now: said once for each time that the file is read again.
+    mutating func cameEarly(
+        _ result: CatalogUpsert, from peer: NodeID, againIn wait: Duration, _ logger: Logger
+    ) {
+        let ahead = CatalogLimits.versionAheadMax.milliseconds / 1000
+        let words =
+            "\(result.early) rows of attributes from \(peer), and maybe more behind them, are "
+            + "dated more than \(ahead) s ahead of this node's clock and not taken; they are asked "
+            + "for again in \(wait.milliseconds / 1000) s: look at both clocks"
+        logger.warning("\(words)")
     }
 
     /// Says what has become wrong or right; how many files were lost since the last time.

@@ -8,8 +8,12 @@
 /// together with the rows.
 ///
 /// Asking is idempotent, answers may be lost, repeated and reordered: a row stands or falls by its
-/// (version, hash), and progress is only ever moved by rows that were stored with it. A peer whose
-/// file was made anew has another nonce and is read from the beginning.
+/// (version, hash), and progress is only ever moved by rows that were stored with it: rows of a
+/// version that lies too far ahead hold it back, and are asked for again (`AttributeReading`). A
+/// peer whose file was made anew has another nonce and is read from the beginning.
+///
+/// Below the disk's reserve nothing is asked for and nothing copied: what room is left is for
+/// flushes. Answers to peers and to clients go on.
 ///
 /// The catalog is copied to files without a database (docs/decisions/0034-attribute-tables.md).
 /// `AttributeStore` joins the two: where the catalog is locked, unreadable or lost, the copy
@@ -36,6 +40,12 @@ package enum AttributeLimits {
     package static let repeatAfter: Duration = .seconds(60)
     /// How long a node that stops waits for its last copy.
     package static let lastCopyMax: Duration = .seconds(3)
+    /// Rows of a version too far ahead of this node's clock are asked for again when they may be
+    /// taken, but not sooner than the one and not later than the other.
+    package static let earlyAgainMin: Duration = .seconds(10)
+    package static let earlyAgainMax: Duration = .seconds(600)
+    /// No answer comes later than that.
+    package static let answerLateMax: Duration = .seconds(30)
     /// Between two attempts to open a catalog that cannot be opened.
     package static let openInterval: Duration = .seconds(5)
     /// Changes are copied when none has come for so long, or so long after the first of them.

@@ -2,6 +2,7 @@ package import Catalog
 internal import Core
 internal import HummingbirdCore
 internal import NIOCore
+internal import NodeCore
 internal import Wire
 
 /// Where the API reads and writes attributes. Nothing here ever fails a count.
@@ -15,6 +16,7 @@ package protocol AttributeServing: Sendable {
     /// cannot be read.
     func keys(with value: [UInt8], of name: [UInt8], limit: Int) async -> KnownKeys?
     func put(_ entries: [AttributeEntry]) async throws(AttributeFailure) -> AttributesPut
+    func delete(_ key: [UInt8]) async throws(AttributeFailure) -> CatalogDeletion
     func row(of key: [UInt8]) async throws(AttributeFailure) -> KnownRow
 }
 
@@ -34,7 +36,7 @@ package enum AttributeFailure: Error, Sendable {
     case catalog(CatalogError)
 }
 
-/// `PUT /v1/attributes` and `GET /v1/attributes/{key}`
+/// `PUT /v1/attributes`, `GET` and `DELETE /v1/attributes/{key}`
 ///
 /// A load that cannot be read stores nothing. Else it is stored in slices, in order, however many
 /// rows it has: one that breaks off has stored the rows of the slices before. Sending it again is
@@ -44,6 +46,7 @@ extension HTTPAPI {
         try allow(call, ["PUT", "POST"])
         try call.query.expect(only: ["key_field"])
         let format = try attributeFormat(call)
+        try await admitAttributes()
         let room = BodyRoom(of: bodies, hangUp: call.hangUp)
         defer { room.close() }
         let body = try await attributeBody(call, room)
@@ -54,6 +57,8 @@ extension HTTPAPI {
                 defer { bodies.give(back: slice.bytes) }
                 parser = slice.parser
                 if slice.entries.isEmpty { continue }
+                // A load may take longer than disk or clock stay as they are.
+                try await admitAttributes()
                 let put = try await store(slice.entries)
                 sum.written += put.written
                 sum.unchanged += put.unchanged
@@ -82,6 +87,19 @@ extension HTTPAPI {
                     }
                 })
         }
+    }
+
+    /// A row takes room that flushes may need, and its version is this node's clock: where that is
+    /// doubted the peers would not take it, or it would win against theirs.
+    private func admitAttributes() async throws(Problem) {
+        var refusal: Problem?
+        if let reason = state.readOnlyReason {
+            refusal = .notReadyToWrite("\(reason); send to another node")
+            refusal?.retryAfter = HTTPLimits.retryAfterDiskSeconds
+        } else if let view = await core.view(), let why = view.clockReason {
+            refusal = .notReadyToWrite("\(why), or send to another node")
+        }
+        if let refusal { throw .withoutOutcome(refusal) }
     }
 
     /// Ready to read the first row of a body.
@@ -149,9 +167,10 @@ extension HTTPAPI {
     }
 
     func attributes(_ call: HTTPCall, key: String) async throws(Problem) -> HTTPReply {
-        try allow(call, ["GET", "HEAD"])
+        try allow(call, ["GET", "HEAD", "DELETE"])
         try call.query.expect(only: [])
         let bytes = try self.key(key)
+        if call.method == "DELETE" { return try await deleteAttributes(key, bytes) }
         let known: KnownRow
         do throws(AttributeFailure) {
             known = try await attributes.row(of: bytes)
@@ -169,6 +188,24 @@ extension HTTPAPI {
             json.raw(String(decoding: content, as: UTF8.self))
             json.field("version", row.version)
             if known.isStale { json.field("attributes_stale", true) }
+        }
+    }
+
+    /// Deleting again changes nothing, and says so.
+    private func deleteAttributes(
+        _ key: String, _ bytes: [UInt8]
+    ) async throws(Problem) -> HTTPReply {
+        try await admitAttributes()
+        let deletion: CatalogDeletion
+        do throws(AttributeFailure) {
+            deletion = try await attributes.delete(bytes)
+        } catch {
+            throw error.problem
+        }
+        return .json { json in
+            json.field("key", key)
+            json.field("version", deletion.version)
+            json.field("deleted", deletion.hadContent)
         }
     }
 

@@ -126,6 +126,13 @@ package enum OpenAPI {
         "/v1/parked":{"get":{"summary":"Batches that this node keeps for level ANY",
         "parameters":[{"$ref":"#/components/parameters/limit"}],
         "responses":{"200":{"$ref":"#/components/responses/ok"}}}},
+        "/v1/parked/{producer}/{sequence}":{"delete":{
+        "summary":"Discard one that will never be counted here",
+        "parameters":[{"name":"producer","in":"path","required":true,"schema":{"type":"string"}},
+        {"name":"sequence","in":"path","required":true,"schema":{"type":"integer"}}],
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "409":{"description":"It may still be counted"},
+        "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/attributes":{"put":{"summary":
         "Load attributes of keys: any number of rows, at most 16 MiB, decoded, at once",
         "parameters":[{"name":"key_field","in":"query","schema":{"type":"string"}},
@@ -134,8 +141,11 @@ package enum OpenAPI {
         "requestBody":{"required":true,"content":{"text/csv":{},"application/x-ndjson":{}}},
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "default":{"$ref":"#/components/responses/problem"}}}},
-        "/v1/attributes/{key}":{"get":{"summary":"Attributes of a key",
-        "parameters":[{"$ref":"#/components/parameters/key"}],
+        "/v1/attributes/{key}":{"parameters":[{"$ref":"#/components/parameters/key"}],
+        "get":{"summary":"Attributes of a key",
+        "responses":{"200":{"$ref":"#/components/responses/ok"},
+        "default":{"$ref":"#/components/responses/problem"}}},
+        "delete":{"summary":"Forget them, on all nodes; again it changes nothing",
         "responses":{"200":{"$ref":"#/components/responses/ok"},
         "default":{"$ref":"#/components/responses/problem"}}}},
         "/v1/partitions":{"get":{"summary":"Partitions and their replicas","responses":{

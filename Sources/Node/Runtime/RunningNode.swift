@@ -118,7 +118,7 @@ struct RunningNode: Sendable {
             onHalt: NodeService.halt,
             onCondemn: { NodeService.condemn($0, files) })
         let store = attributeStore(directory, files)
-        let attributes = AttributeService(store, core, bridge, metrics, logger)
+        let attributes = AttributeService(store, core, bridge, state, metrics, logger)
         mailbox.connect(attributes)
         let snapshots = SnapshotService(
             files: files, runner: start.runner, root: directory,
@@ -302,11 +302,12 @@ struct RunningNode: Sendable {
 extension AttributeService {
     fileprivate convenience init(
         _ store: AttributeStore, _ core: CoreConfiguration, _ bridge: PeerBridge,
-        _ metrics: NodeMetrics, _ logger: Logger
+        _ state: ServingState, _ metrics: NodeMetrics, _ logger: Logger
     ) {
         self.init(
             store: store, peers: core.members.map(\.node).filter { $0 != core.node },
-            metrics: metrics, logger: logger, send: { bridge.send($0, to: $1) })
+            metrics: metrics, logger: logger, hasRoom: { state.readOnlyReason == nil },
+            send: { bridge.send($0, to: $1) })
     }
 }
 
