@@ -67,10 +67,11 @@ extension NodeMachine {
     }
 
     mutating func discardParked(
-        _ id: BatchID, for request: RequestID, into effects: inout [Effect]
+        _ id: BatchID, for request: RequestID, _ deadline: Instant,
+        into effects: inout [Effect]
     ) {
         var steps: [ParkingLot.Effect] = []
-        parking.discard(id, for: request, into: &steps)
+        parking.discard(id, for: request, deadline: deadline, into: &steps)
         carry(steps, into: &effects)
     }
 

@@ -30,7 +30,7 @@ extension NodeMachine {
         case .parked(let id, let limit):
             effects.append(.reply(request, .parked(parking.listing(of: id, limit: limit))))
         case .discardParked(let id):
-            discardParked(id, for: request, into: &effects)
+            discardParked(id, for: request, deadline, into: &effects)
         case .status(let id, let createdAt):
             beginStatus(request, id, createdAt, .status, deadline, now, into: &effects)
         case .read(let query, let consistency):

@@ -32,6 +32,7 @@ struct CommandLineTests {
             ("endpoints -k --at -15m", "endpoints --at=-15m -- -k"),
             ("endpoints k --at 2013-01-05", "endpoints --at=2013-01-05 -- k"),
             ("attributes get -- --x-", "attributes get -- --x-"),
+            ("attributes delete -a b --json", "attributes delete --json -- -a b"),
             ("batch p 7 --created -15m", "batch --created=-15m -- p 7"),
             ("send - --created -15m --type x", "send - --created=-15m --type x"),
             ("generate --events 5 --from -2h --to now", "generate --events 5 --from=-2h --to now"),

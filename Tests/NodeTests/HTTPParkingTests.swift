@@ -124,4 +124,34 @@ struct HTTPParkingTests {
         let elsewhere = try APIFixture { _ in .failed(.tooFewReplicas(required: 2, alive: 1)) }
         #expect(await elsewhere.get(path).status == 503)
     }
+
+    @Test("one that will never be counted is shown as such and may be discarded, no other")
+    func discards() async throws {
+        let path = "/v1/parked/\(UUIDText.format(7))/7"
+        for state in [ParkedState.waiting, .damaged, .forgotten] {
+            var listing = Self.listing
+            listing.items[0].state = state
+            let fixture = try APIFixture(parked: listing) { request in
+                guard case .discardParked(Self.id) = request else { return .flushed }
+                return .parked(ParkedListing(count: 0, bytes: 0, items: []))
+            }
+            let shown = await fixture.get("/v1/parked").text
+            let reply = await fixture.call("DELETE", path)
+            if state == .waiting {
+                #expect(!shown.contains("state"))
+                #expect(reply.status == 409 && reply.text.contains("away"), "\(reply.text)")
+                #expect(fixture.core.requests.count == 2)
+                continue
+            }
+            #expect(shown.contains(#""state":"\#(state.rawValue)""#), "\(shown)")
+            #expect(
+                reply.text
+                    == #"{"node":"n1","batch":{"producer":"00000000-0000-0000-0000-000000000007","#
+                    + #""sequence":7},"events":2,"state":"\#(state.rawValue)","discarded":true}"#)
+        }
+        let other = try APIFixture { _ in .flushed }
+        #expect(await other.call("DELETE", path).status == 404)
+        #expect(await other.call("DELETE", "/v1/parked/7/7").status == 400)
+        #expect(await other.get(path).status == 405)
+    }
 }

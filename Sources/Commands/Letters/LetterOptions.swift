@@ -21,7 +21,7 @@ struct LetterOptions: ParsableArguments {
             throw ValidationError(
                 "--reason \(reason): give one of \(reasons.joined(separator: ", "))")
         }
-        if let batch, parts(of: batch) == nil {
+        if let batch, LetterOptions.parts(of: batch) == nil {
             throw ValidationError(
                 "--batch \(batch): give PRODUCER/SEQUENCE, as 'quipu dlq list' shows it")
         }
@@ -32,7 +32,7 @@ struct LetterOptions: ParsableArguments {
 
     /// For the query of a request. Times are those at which batches were created.
     var query: [(String, String?)] {
-        let batch = batch.flatMap { parts(of: $0) }
+        let batch = batch.flatMap { LetterOptions.parts(of: $0) }
         return [
             ("reason", reason), ("type", type), ("producer", batch?.producer),
             ("sequence", batch?.sequence), ("from", range.from.map { String($0.milliseconds) }),
@@ -40,7 +40,7 @@ struct LetterOptions: ParsableArguments {
         ]
     }
 
-    private func parts(of batch: String) -> (producer: String, sequence: String)? {
+    static func parts(of batch: String) -> (producer: String, sequence: String)? {
         let parts = batch.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 2, UUIDText.parse(String(parts[0])) != nil,
             UInt64(parts[1]) != nil

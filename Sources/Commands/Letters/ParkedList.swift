@@ -17,6 +17,7 @@ struct ParkedList {
             ("Attempts", .right), ("Waits because", .left),
         ])
         var batches = 0
+        var stuck = 0
         for node in cluster.nodes {
             guard let address = node.http else { continue }
             let json: JSONValue
@@ -29,6 +30,7 @@ struct ParkedList {
             }
             batches += json["batches"]?.int ?? 0
             for item in json["items"]?.array ?? [] {
+                if item["state"] != nil { stuck += 1 }
                 table.add([
                     LetterText.batch(item["batch"]), node.name,
                     item["parked"]?.plain ?? "", item["events"]?.plain ?? "",
@@ -40,6 +42,9 @@ struct ParkedList {
         table.print()
         Swift.print(
             "\(Quantity.plural(batches, "parked batch", "parked batches")), to be counted when "
-                + "their voters are back\n")
+                + "their voters are back"
+                + (stuck > 0
+                    ? "; \(Quantity.grouped(stuck)) of those shown will not be: 'quipu dlq purge "
+                        + "--parked' discards one" : "") + "\n")
     }
 }

@@ -63,10 +63,19 @@ struct DeadLettersPurgeCommand: AsyncParsableCommand {
             All that the options select: without any, all there are. The totals of their batches \
             stay as they are. On a terminal it asks first; a script is taken at its word.
 
+            With --parked it discards one parked batch instead: one that 'quipu dlq list' shows \
+            as damaged, or with a forgotten outcome. Others may still be counted, and are refused.
+
             Example: quipu dlq purge --reason bad-json --to -30d --yes
             """)
 
     @OptionGroup var filter: LetterOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Discard this parked batch instead, on whichever node has it.",
+            valueName: "producer/sequence"))
+    var parked: String?
 
     @Flag(help: "Do not ask.")
     var yes = false
@@ -74,7 +83,30 @@ struct DeadLettersPurgeCommand: AsyncParsableCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
+    func validate() throws {
+        guard let parked else { return }
+        guard filter.isEmpty else {
+            throw ValidationError("--parked names one batch: give no other selection with it")
+        }
+        guard LetterOptions.parts(of: parked) != nil else {
+            throw ValidationError(
+                "--parked \(parked): give PRODUCER/SEQUENCE, as 'quipu dlq list' shows it")
+        }
+    }
+
     func run() async throws {
+        if let parked, let parts = LetterOptions.parts(of: parked) {
+            try await connection.withClient { client in
+                guard yes || Self.confirms("Discard the parked batch \(parked)") else {
+                    throw CommandFailure("dlq purge: not done")
+                }
+                let done = try await ParkedDiscard(
+                    client: client, producer: parts.producer, sequence: parts.sequence
+                ).run { if result.json { Output.body($0) } }
+                if !result.json { print(done) }
+            }
+            return
+        }
         var run = RetireRun(counts: ["purged", "already"], json: result.json)
         try await connection.withClient { client in
             guard try await isMeant(client) else { throw CommandFailure("dlq purge: not done") }
@@ -88,7 +120,12 @@ struct DeadLettersPurgeCommand: AsyncParsableCommand {
         guard !yes, isatty(STDIN_FILENO) == 1 else { return true }
         let call = QueryCall.deadLetters(filter.query, limit: 1, page: nil)
         let total = try await client.perform(call).json()["total"]?.int ?? 0
-        Output.progress("Purge \(LetterText.count(total))? [y/N] ")
+        return Self.confirms("Purge \(LetterText.count(total))")
+    }
+
+    private static func confirms(_ question: String) -> Bool {
+        guard isatty(STDIN_FILENO) == 1 else { return true }
+        Output.progress("\(question)? [y/N] ")
         return ["y", "yes"].contains(readLine()?.lowercased() ?? "")
     }
 }

@@ -97,4 +97,6 @@ package enum HTTPLimits {
     package static let retryAfterSeconds = 1
     /// A disk is not freed from one second to the next.
     package static let retryAfterDiskSeconds = 10
+    /// Contents of one id that are looked at among parked batches.
+    package static let parkedAtOnce = 16
 }

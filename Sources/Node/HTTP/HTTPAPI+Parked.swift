@@ -11,6 +11,45 @@ extension HTTPAPI {
         return .json { write(listing, to: &$0) }
     }
 
+    /// `DELETE /v1/parked/{producer}/{sequence}`: an operator's word that what lies here may go. It
+    /// is taken only of what this node will never count.
+    func discardParked(
+        _ call: HTTPCall, _ producer: String, _ sequence: String
+    ) async throws(Problem) -> HTTPReply {
+        try allow(call, ["DELETE"])
+        try call.query.expect(only: [])
+        guard let number = UUIDText.parse(producer), let place = UInt64(sequence) else {
+            throw .badRequest("\(producer)/\(sequence) names no batch: a UUID and a number do")
+        }
+        let id = BatchID(producer: number, sequence: place)
+        let items = try await parkedBatches(id, limit: HTTPLimits.parkedAtOnce).items
+            .filter { $0.note.key.id == id }
+        guard !items.isEmpty else {
+            throw Problem(
+                404, "not-found", "No such batch", "batch \(id) is not parked on this node")
+        }
+        guard let item = items.first(where: { $0.state.mayBeDiscarded }) else {
+            throw Problem(
+                409, "may-be-counted", "The batch may still be counted",
+                "batch \(id) is submitted until it is counted, and cannot be discarded: "
+                    + items[0].reason)
+        }
+        switch await core.request(.discardParked(id), deadline: deadline) {
+        case .parked:
+            return .json { json in
+                json.field("node", settings.node.name)
+                json.key("batch")
+                WriteAnswer.write(id, to: &json)
+                json.field("events", item.note.events)
+                json.field("state", item.state.rawValue)
+                json.field("discarded", true)
+            }
+        case .failed(let failure): throw failure.problem(consistency: nil)
+        case .write, .status, .read, .flushed, .compacted, .verified, .audit:
+            throw .unexpectedAnswer
+        }
+    }
+
     func isParked(_ id: BatchID) async throws(Problem) -> Bool {
         try await !parkedBatches(id, limit: 1).items.isEmpty
     }
@@ -46,6 +85,7 @@ extension HTTPAPI {
         json.field("bytes", item.note.byteCount)
         json.field("attempts", item.attempts)
         json.field("reason", item.reason)
+        if item.state != .waiting { json.field("state", item.state.rawValue) }
         if item.renewals > 0 {
             json.key("sealed_anew_as")
             WriteAnswer.write(item.id, to: &json)

@@ -155,6 +155,7 @@ package struct HTTPAPI: Sendable {
         case ("dead-letters", 1) where rest[0] == "replay":
             return try await replayLetters(call)
         case ("parked", 0): return try await parked(call)
+        case ("parked", 2): return try await discardParked(call, rest[0], rest[1])
         case ("attributes", 0): return try await putAttributes(call)
         case ("attributes", 1): return try await attributes(call, key: rest[0])
         case ("partitions", 0): return try await partitions(call)

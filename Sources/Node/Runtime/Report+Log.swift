@@ -205,8 +205,7 @@ extension ParkingLot.Event {
             logger.error("parked batch \(key.id) cannot be read and is kept aside: \(what)")
         case .forgotten(let key):
             logger.error(
-                "parked batch \(key.id) is kept and not submitted again: nobody remembers whether "
-                    + "it was counted (batch_status_retention); see quipu dlq list")
+                "parked batch \(key.id) is kept, not submitted again: its outcome is forgotten")
         case .discarded(let key):
             logger.notice("parked batch \(key.id) is discarded by an operator's word")
         case .failed(let what):

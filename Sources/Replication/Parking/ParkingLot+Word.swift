@@ -87,7 +87,7 @@ extension ParkingLot {
     /// An operator gives up what lies here under an id, which must be what this node will never
     /// count. Answered once it is gone from the disk, by what it was.
     package mutating func discard(
-        _ id: BatchID, for request: RequestID, into effects: inout [Effect]
+        _ id: BatchID, for request: RequestID, deadline: Instant, into effects: inout [Effect]
     ) {
         let keys = entries.keys.filter { $0.id == id }.sorted()
         let given = keys.filter { entries[$0]?.state.mayBeDiscarded == true }
@@ -98,7 +98,7 @@ extension ParkingLot {
             return effects.append(.answer(request, .failed(.notReady(why))))
         }
         // Two contents of one id are two words of the operator.
-        discarding[first, default: []].append(request)
+        discarding[first, default: []].append(Waiter(request: request, deadline: deadline))
         effects.append(.report(.discarded(first)))
         remove(first, by: .remove(first), into: &effects)
     }
@@ -106,11 +106,23 @@ extension ParkingLot {
     mutating func answerDiscards(
         of key: ParkedKey, _ failure: String?, into effects: inout [Effect]
     ) {
-        for request in discarding.removeValue(forKey: key) ?? [] {
+        for waiter in discarding.removeValue(forKey: key) ?? [] {
             let answer: ClientResponse =
                 failure.map { .failed(.storage($0)) }
                 ?? .parked(ParkedListing(count: entries.count, bytes: byteCount, items: []))
-            effects.append(.answer(request, answer))
+            effects.append(.answer(waiter.request, answer))
+        }
+    }
+
+    /// A disk that hangs must not keep an operator waiting; it is discarded later.
+    mutating func expireDiscards(_ now: Instant, into effects: inout [Effect]) {
+        for key in discarding.keys.sorted() {
+            let patient = discarding[key]?.filter { $0.deadline > now } ?? []
+            for waiter in discarding[key] ?? [] where waiter.deadline <= now {
+                effects.append(
+                    .answer(waiter.request, .failed(.timedOut(required: 1, answered: 0))))
+            }
+            discarding[key] = patient.isEmpty ? nil : patient
         }
     }
 }

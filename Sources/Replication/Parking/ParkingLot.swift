@@ -85,7 +85,7 @@ package struct ParkingLot: Sendable {
     var entries: [ParkedKey: Entry] = [:]
     var memory = RenewalMemory()
     /// Operators who wait until a batch is gone.
-    var discarding: [ParkedKey: [RequestID]] = [:]
+    var discarding: [ParkedKey: [Waiter]] = [:]
     private var queue = DueQueue<ParkedKey>()
     private var storing: Set<ParkedKey> = []
     private var attempts: [RequestID: Attempt] = [:]
@@ -466,6 +466,7 @@ extension ParkingLot {
             effects.append(.job(.list))
         }
         expireWaiters(now, into: &effects)
+        expireDiscards(now.monotonic, into: &effects)
         while active < options.submissionsMax, let key = queue.takeDue(now.monotonic) {
             guard let entry = entries[key] else { preconditionFailure("\(key) is gone") }
             if let job = entry.removal {
@@ -484,7 +485,7 @@ extension ParkingLot {
 
     /// Whether `advance` would do anything.
     package func isDue(at now: Instant) -> Bool {
-        (listAt.map { $0 <= now } ?? false) || !storing.isEmpty
+        (listAt.map { $0 <= now } ?? false) || !storing.isEmpty || !discarding.isEmpty
             || active < options.submissionsMax && (queue.nextDue.map { $0 <= now } ?? false)
     }
 
