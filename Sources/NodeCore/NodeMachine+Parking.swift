@@ -43,12 +43,13 @@ extension NodeMachine {
         }
         let frontier = closing.frontier
         let configuration = configuration
+        let isBelieved = mayFreeze(now)
         var steps: [ParkingLot.Effect] = []
         parking.receive(
             response, for: request, now,
             isForgotten: { createdAt in
                 // Every home has closed it: who cannot tell how has dropped the outcome.
-                createdAt < now.wall - configuration.outcomeRetention
+                isBelieved && createdAt < now.wall - configuration.outcomeRetention
                     && Segment(createdAt: createdAt, length: configuration.segmentLength) < frontier
             }, into: &steps)
         carry(steps, into: &effects)

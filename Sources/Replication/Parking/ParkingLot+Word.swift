@@ -1,4 +1,5 @@
 package import Core
+internal import Wire
 
 // What the node that keeps a batch says of it, where its home has closed without it.
 
@@ -56,8 +57,15 @@ extension ParkingLot {
         }
         // Before the file is read, and where its memory was full, nobody knows.
         guard isListed, !memory.mayHaveForgotten(createdAt) else { return .kept }
-        let isKept = entries.keys.contains { $0.id == id && isAsked($0.contentHash) }
-        return isKept ? .kept : .nothing
+        if entries.keys.contains(where: { $0.id == id && isAsked($0.contentHash) }) {
+            return .kept
+        }
+        // An attempt that is under way may still end in the lot.
+        let isBegun = attempts.values.contains { attempt in
+            guard case .first(_, let record, _) = attempt else { return false }
+            return record.header.id == id && isAsked(record.header.contentHash)
+        }
+        return isBegun ? .kept : .nothing
     }
 
     /// It is on disk here, and is submitted until it is counted.

@@ -75,7 +75,7 @@ package struct ParkingLot: Sendable {
         var createdAt: WallTime { note.createdAt + Renewal.step * renewals }
     }
 
-    private enum Attempt {
+    enum Attempt {
         case first(client: RequestID, BatchRecord, deadline: Instant)
         case again(ParkedKey)
     }
@@ -88,7 +88,7 @@ package struct ParkingLot: Sendable {
     var discarding: [ParkedKey: [Waiter]] = [:]
     private var queue = DueQueue<ParkedKey>()
     private var storing: Set<ParkedKey> = []
-    private var attempts: [RequestID: Attempt] = [:]
+    private(set) var attempts: [RequestID: Attempt] = [:]
     private var nextRequest: UInt64 = 0
     /// Batches that are loaded or submitted.
     package private(set) var active = 0
