@@ -218,7 +218,21 @@ package final class ParkedCatalog: Sendable {
         } catch {
             guard let reason = CatalogSchema.damage(in: error) else { throw error }
             let aside = try CatalogSchema.setAside(file) ?? file
-            return (try openWhole(file), ParkedIncident(file: aside, reason: reason))
+            let queue = try openWhole(file)
+            try forgetAll(queue)
+            return (queue, ParkedIncident(file: aside, reason: reason))
+        }
+    }
+
+    /// What the lost file remembered of batches that were sealed until now, this one does not know.
+    private static func forgetAll(_ queue: DatabaseQueue) throws {
+        try queue.write { db in
+            try db.execute(
+                sql: """
+                    INSERT OR REPLACE INTO renewed_forgotten (id, created_at)
+                    VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000 + ?)
+                    """,
+                arguments: [Limits.admissionAheadMax.milliseconds])
         }
     }
 

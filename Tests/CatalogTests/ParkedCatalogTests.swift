@@ -89,6 +89,10 @@ struct ParkedCatalogTests {
         #expect(incident.file == file + ".corrupt-1")
         #expect(try Data(contentsOf: URL(fileURLWithPath: incident.file)) == bytes)
         #expect(try again.notes().isEmpty)
+        // What was counted as a renewal is lost with it: of no older batch is that denied.
+        let memory = try again.renewed()
+        #expect(memory.mayHaveForgotten(WallTime(milliseconds: 1_700_000_000_000)))
+        #expect(!memory.mayHaveForgotten(WallTime(milliseconds: .max)))
         try again.close()
     }
 }

@@ -161,6 +161,35 @@ import Testing
         pool.stop(by: Instant(nanoseconds: .max))
     }
 
+    @Test("A row from the future stays out and is not skipped; those behind it come in")
+    func early() async throws {
+        let scratch = try DirectoryFileSystemTests.Scratch()
+        let entries = ["a", "b", "c"].map {
+            AttributeEntry(key: Array($0.utf8), json: Array("{}".utf8))
+        }
+        let (early, behind, later) = (entries[0], entries[1], entries[2])
+        // The clock of n1 was an hour ahead.
+        let root = scratch.path + "/n1"
+        _ = try DirectoryFileSystem.creating(root: root)
+        let source = try AttributeCatalog(file: root + "/catalog.sqlite") { 1 }
+        _ = try source.put([early], at: SystemClock.wall + .seconds(3600))
+        _ = try source.put([behind], at: SystemClock.wall)
+        try source.close()
+        let services = try Self.pair(in: scratch.path, nonce: { UInt64($0 + 1) })
+        for service in services { service.start() }
+        func has(_ entry: AttributeEntry) async throws -> Bool {
+            try await services[1].row(of: entry.key).row != nil
+        }
+        #expect(try await Self.becomes { try await has(behind) })
+        #expect(try await services[0].put([later]).written == 1)
+        #expect(try await Self.becomes { try await has(later) })
+        #expect(try await !has(early))
+        for service in services { service.stop(by: Instant(nanoseconds: .max)) }
+        let sink = try AttributeCatalog(file: "\(scratch.path)/n2/catalog.sqlite") { 9 }
+        #expect(try sink.progress(of: NodeID("n1")) == nil)
+        try sink.close()
+    }
+
     @Test("What is deleted on one node is gone on the other")
     func deletes() async throws {
         let scratch = try DirectoryFileSystemTests.Scratch()
