@@ -176,7 +176,8 @@ public actor Producer {
     }
 
     /// Seals a binary batch as it is, behind events that were appended before, without waiting for
-    /// its outcome. With a spool it is on disk when this returns; where it throws, it was not taken.
+    /// its outcome. With a spool it is on disk when this returns; where it throws, it was not
+    /// taken.
     public func send(_ batch: BinaryBatch) async throws(SpoolError) {
         try await flush()
         guard batch.events > 0 else { return }
