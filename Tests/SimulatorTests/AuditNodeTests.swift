@@ -84,7 +84,7 @@ struct AuditNodeTests {
             try node.ask(.audit(age: .zero), 10 + number, within: .seconds(20))
         }
         let last = node.replies[RequestID(10 + UInt64(ReplicationLimits.surveysMax))]
-        guard case .failed(.notReady)? = last else {
+        guard case .failed(.overloaded)? = last else {
             Issue.record("one more audit than allowed was answered \(String(describing: last))")
             return
         }

@@ -20,6 +20,8 @@ struct ForgottenOutcomeTests {
     @Test("says whether its outcome is forgotten or may yet be decided")
     func forgotten() throws {
         let node = try SoloNode(outcomeRetention: .seconds(60), isAlone: true)
+        // It has nothing parked that it could still count.
+        try node.handle(.parked(.listed([])))
         try node.send(1)
         let first = try #require(node.lastRecord).header.createdAt
         let open = try Self.status(node, of: 900, at: first, request: 1)

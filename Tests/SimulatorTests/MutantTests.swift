@@ -15,7 +15,7 @@ struct MutantTests {
         .maximumRead: [2, 9, 11, 16],
         .cutsSplitTop: [3, 18, 37, 46],
         .unionWithoutWriteBack: [31, 52, 87, 105],
-        .meetsWithoutHolding: [219],
+        .meetsWithoutHolding: [141, 363],
         .replayIgnoresCoverage: [1, 2, 5, 6],
         .catchUpDropsSlice: [1, 2, 4, 5],
         .freezeNotDurable: [1, 2, 3, 4],

@@ -92,6 +92,9 @@ final class SoloNode {
         var effects: [Effect] = []
         core.handle(input, at: now, into: &effects)
         try carry(effects)
+        // What it has begun goes on at once.
+        if case .tick = input { return }
+        if core.nextDeadline <= now.monotonic { try handle(.tick) }
     }
 
     func wait(_ duration: Duration) throws {
