@@ -59,10 +59,10 @@ import Testing
             #expect(budget.inUse == 7 * Self.mebibyte)
             #expect(budget.take(4 * Self.mebibyte))
             #expect(try await group.next()! == ("small", true))
-            // The new one has not had its time, and what is more than all is for nobody.
+            // The new one has not had its time, and what is more than it holds is for nobody.
             #expect(!budget.take(Self.mebibyte))
             hour.pass(.seconds(1))
-            #expect(!budget.take(11 * Self.mebibyte))
+            #expect(!budget.take(4 * Self.mebibyte))
             #expect(begun.value == 3)
             #expect(budget.take(Self.mebibyte))
             #expect(try await group.next()! == ("new", true))
@@ -84,6 +84,18 @@ import Testing
         #expect(room.held == Self.mebibyte / 2)
         // It does not wait any more.
         #expect(!budget.take(1))
+    }
+
+    @Test("a part that is dealt with makes a body young again")
+    func renewed() async {
+        let budget = budget(1)
+        let room = BodyRoom(of: budget) { Issue.record("it has its time") }
+        #expect(room.take(Self.mebibyte))
+        hour.pass(.seconds(5))
+        room.renew()
+        hour.pass(.milliseconds(999))
+        #expect(await room.wait { budget.take(1) } == false)
+        #expect(room.held == Self.mebibyte)
     }
 
     @Test("events that come slowly are told that others needed the room, and give back all of it")

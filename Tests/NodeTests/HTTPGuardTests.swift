@@ -148,6 +148,17 @@ import Testing
         #expect(!broken.isActive)
     }
 
+    @Test("who must give way is closed whatever waits to be taken")
+    func hungUp() throws {
+        let channel = try connect()
+        for part in [head, .end(nil), head, body(1)] { try channel.writeInbound(part) }
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+        channel.write(HTTPResponsePart.end(nil), promise: nil)
+        channel.triggerUserOutboundEvent(HangUp(), promise: nil)
+        channel.embeddedEventLoop.run()
+        #expect(!channel.isActive)
+    }
+
     /// A socket that takes what it is told to.
     private final class Encoder: ChannelOutboundHandler {
         typealias OutboundIn = HTTPResponsePart

@@ -234,7 +234,7 @@ extension HTTPAPI {
                 let next = try await room.wait { try await chunks.next() }
                 guard let next else {
                     metrics.connectionsGivenWay.increment()
-                    throw Problem.gaveWay
+                    throw Problem.withoutOutcome(.gaveWay)
                 }
                 guard let chunk = next else { break }
                 let before = body.bytes.count

@@ -3,6 +3,12 @@ internal import HTTPTypes
 package import NIOCore
 package import NIOHTTPTypes
 
+/// Asks a connection's guard to close it at once, whatever waits to be taken on it: others need
+/// what its body holds.
+package struct HangUp: Sendable {
+    package init() {}
+}
+
 /// Watches one connection's request while it comes in: says `100 Continue` to who waits for it,
 /// looks less often for the bytes of one that comes in crumbs (`ReadPace`), ends the connection
 /// when a body comes, or an answer is taken, too slowly to be one, and ends it behind an answer
@@ -221,6 +227,16 @@ package final class HTTPGuard: ChannelDuplexHandler, RemovableChannelHandler {
             heldCloses.append(promise)
         } else {
             context.close(mode: mode, promise: promise)
+        }
+    }
+
+    package func triggerUserOutboundEvent(
+        context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?
+    ) {
+        if event is HangUp {
+            context.close(promise: promise)
+        } else {
+            context.triggerUserOutboundEvent(event, promise: promise)
         }
     }
 

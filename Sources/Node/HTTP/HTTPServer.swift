@@ -87,7 +87,7 @@ struct ConnectionContext: RequestContext {
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
         let channel = source.channel
-        hangUp = { channel.close(promise: nil) }
+        hangUp = { channel.triggerUserOutboundEvent(HangUp(), promise: nil) }
     }
 }
 

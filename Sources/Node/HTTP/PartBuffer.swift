@@ -70,6 +70,7 @@ final class PartBuffer: @unchecked Sendable {
     func release() {
         handedOut = 0
         giveBack()
+        room.renew()
     }
 
     /// The first half of a part that was handed out and is more than one batch may be. The second

@@ -10,7 +10,7 @@ package final class ByteBudget: Sendable {
     /// A body that waits for its client.
     private struct Waiting {
         var bytes: Int
-        /// Since it came.
+        /// Since it came, or since its last part was dealt with.
         var since: Instant
         /// Ends its connection.
         var hangUp: @Sendable () -> Void
@@ -21,18 +21,24 @@ package final class ByteBudget: Sendable {
         var next: UInt64 = 0
         var waiting: [UInt64: Waiting] = [:]
 
-        /// Of those that have had some time, the one that held most for longest.
-        mutating func takeVictim(at now: Instant) -> Waiting? {
+        /// Those that give way for `missing` bytes, of those that have had some time: who held most
+        /// for longest first. None where all of them together do not hold as much.
+        mutating func takeVictims(for missing: Int, at now: Instant) -> [Waiting] {
             func weight(_ body: Waiting) -> Double {
                 Double(body.bytes) * Double((now - body.since).nanoseconds)
             }
-            let old = waiting.lazy.filter { now - $0.value.since >= ByteBudget.patience }
-            guard let victim = old.max(by: { weight($0.value) < weight($1.value) }) else {
-                return nil
+            let old = waiting.filter { now - $0.value.since >= ByteBudget.patience }
+            guard old.reduce(0, { $0 + $1.value.bytes }) >= missing else { return [] }
+            var victims: [Waiting] = []
+            var freed = 0
+            for (number, body) in old.sorted(by: { weight($0.value) > weight($1.value) })
+            where freed < missing {
+                waiting[number] = nil
+                victims.append(body)
+                freed += body.bytes
             }
-            waiting[victim.key] = nil
-            used -= victim.value.bytes
-            return victim.value
+            used -= freed
+            return victims
         }
     }
 
@@ -59,15 +65,13 @@ package final class ByteBudget: Sendable {
 
     /// False where it would exceed the budget, and nobody gives way: nothing is taken then.
     ///
-    /// What a body held that gave way counts as free at once, and is so when its task has ended,
-    /// which no client can delay.
+    /// What a body held that gave way counts as free at once, and is so when its task has ended: at
+    /// once as well, since its connection is closed whatever waits to be taken on it.
     package func take(_ bytes: Int) -> Bool {
         let now = clock()
         let (isTaken, victims) = state.withLock { state in
-            var victims: [Waiting] = []
-            while state.used + bytes > max, bytes <= max, let victim = state.takeVictim(at: now) {
-                victims.append(victim)
-            }
+            let missing = state.used + bytes - max
+            let victims = missing > 0 ? state.takeVictims(for: missing, at: now) : []
             guard state.used + bytes <= max else { return (false, victims) }
             state.used += bytes
             return (true, victims)
@@ -107,7 +111,7 @@ package final class ByteBudget: Sendable {
 package final class BodyRoom {
     package private(set) var held = 0
     private let budget: ByteBudget
-    private let since: Instant
+    private var since: Instant
     private let hangUp: @Sendable () -> Void
 
     /// - Parameter hangUp: ends the connection that the body comes on, where others need its room;
@@ -120,6 +124,11 @@ package final class BodyRoom {
 
     deinit {
         close()
+    }
+
+    /// A part of it is dealt with: it came as it should.
+    package func renew() {
+        since = budget.now
     }
 
     /// The body is over: holds nothing any more.
