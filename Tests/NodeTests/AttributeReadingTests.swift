@@ -27,7 +27,7 @@ import Testing
     mutating func plain() {
         #expect(start(after: .zero) == 10)
         #expect(took(20) == nil)
-        #expect(reading.mayAdvance(Self.peer, nonce: 5, into: 1) && reading.held.isEmpty)
+        #expect(reading.mayAdvance(Self.peer, nonce: 5, into: 1))
         #expect(reading.start(of: Self.peer, nil, into: 1, at: .zero)?.since == 0)
     }
 
@@ -43,7 +43,8 @@ import Testing
         #expect(!reading.mayAdvance(Self.peer, nonce: 5, into: 1))
         #expect(start(after: .seconds(28)) == 10)
         #expect(reading.mayAdvance(Self.peer, nonce: 5, into: 1))
-        #expect(took(20) == nil && reading.held.isEmpty)
+        #expect(took(20) == nil)
+        #expect(reading.mayAdvance(Self.peer, nonce: 5, into: 1))
     }
 
     @Test("It is asked for again at a bounded pace, however near or far the time is")
@@ -81,6 +82,6 @@ import Testing
         #expect(reading.mayAdvance(Self.peer, nonce: 5, into: 2))
         #expect(
             reading.start(of: Self.peer, Self.durable, into: 2, at: now.monotonic)?.since == 10)
-        #expect(reading.held.isEmpty)
+        #expect(reading.mayAdvance(Self.peer, nonce: 5, into: 1))
     }
 }

@@ -26,9 +26,6 @@ package struct AttributeReading: Sendable {
 
     package init() {}
 
-    /// Peers of whom some rows came too early.
-    package var held: [NodeID] { holds.keys.sorted() }
-
     /// After which change of which file a peer is to be asked; nil: not now.
     /// - Parameter own: names the file here.
     package mutating func start(

@@ -330,12 +330,13 @@ package final class AttributeService: AttributeServing {
         let known = try catalog.progress(of: peer)
         let mayAdvance = watch.reading.mayAdvance(peer, nonce: changes.nonce, into: own)
         let isNews = known?.nonce != changes.nonce || known?.sequence != changes.next
+        let now = SystemClock.now
+        var result = CatalogUpsert()
         if !changes.rows.isEmpty || (isNews && mayAdvance) {
             let progress = CatalogProgress(
                 peer: peer, nonce: changes.nonce, sequence: changes.next)
             store.willWrite()
-            let now = SystemClock.now
-            let result = try catalog.upsert(
+            result = try catalog.upsert(
                 changes.rows, progress: mayAdvance ? progress : nil, into: own, at: now.wall)
             metrics.attributesReceived.increment(by: result.applied)
             // Rows that come back from where they were sent to are no news.
@@ -343,15 +344,11 @@ package final class AttributeService: AttributeServing {
             if result.refused > 0 {
                 logger.warning("\(result.refused) rows of attributes from \(peer) refused")
             }
-            let wait = watch.reading.took(
-                peer, nonce: changes.nonce, into: own, next: changes.next,
-                early: result.earliest, at: now)
-            if let wait { watch.cameEarly(result, from: peer, againIn: wait, logger) }
-        } else {
-            _ = watch.reading.took(
-                peer, nonce: changes.nonce, into: own, next: changes.next, early: nil,
-                at: SystemClock.now)
         }
+        let wait = watch.reading.took(
+            peer, nonce: changes.nonce, into: own, next: changes.next, early: result.earliest,
+            at: now)
+        if let wait { watch.cameEarly(result, from: peer, againIn: wait, logger) }
         if changes.isComplete { store.heard(peer, into: own) }
         return true
     }
