@@ -205,7 +205,11 @@ extension ParkingLot.Event {
             logger.error("parked batch \(key.id) cannot be read and is kept aside: \(what)")
         case .forgotten(let key):
             logger.error(
-                "parked batch \(key.id) is kept, not submitted again: its outcome is forgotten")
+                """
+                parked batch \(key.id) is kept, not submitted again: its outcome is forgotten; \
+                compare what it holds with what is counted, then \
+                'quipu dlq purge --parked \(key.id)'
+                """)
         case .discarded(let key):
             logger.notice("parked batch \(key.id) is discarded by an operator's word")
         case .failed(let what):
