@@ -47,8 +47,10 @@ extension NodeMachine {
         var steps: [ParkingLot.Effect] = []
         parking.receive(
             response, for: request, now,
-            isForgotten: { createdAt in
+            isBeyondMemory: { createdAt in
                 // Every home has closed it: who cannot tell how has dropped the outcome.
+                // `outcomesFrom` is not enough: it tells what this node has dropped, and the home's
+                // voters, who may not even have closed it, are others.
                 isBelieved && createdAt < now.wall - configuration.outcomeRetention
                     && Segment(createdAt: createdAt, length: configuration.segmentLength) < frontier
             }, into: &steps)

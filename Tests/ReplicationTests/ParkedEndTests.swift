@@ -19,7 +19,7 @@ struct ParkedEndTests {
         bench.effects = []
         bench.lot.receive(
             .write(.expired(.unknown(heldBy: 0))), for: request, bench.now,
-            isForgotten: { $0 < before }, into: &bench.effects)
+            isBeyondMemory: { $0 < before }, into: &bench.effects)
     }
 
     private func discard(_ bench: inout Bench, _ id: BatchID = key.id) {

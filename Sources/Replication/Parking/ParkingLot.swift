@@ -129,16 +129,16 @@ package struct ParkingLot: Sendable {
         return .parking(nextRequest)
     }
 
-    /// The outcome of an attempt; `isForgotten` says of a time for which homes cannot tell any more
-    /// what became of batches that were sealed then.
+    /// The outcome of an attempt; `isBeyondMemory` says of a time for which homes cannot tell any
+    /// more what became of batches that were sealed then.
     package mutating func receive(
         _ response: ClientResponse, for request: RequestID, _ now: Now,
-        isForgotten: (WallTime) -> Bool = { _ in false }, into effects: inout [Effect]
+        isBeyondMemory: (WallTime) -> Bool = { _ in false }, into effects: inout [Effect]
     ) {
         guard let attempt = attempts.removeValue(forKey: request) else { return }
         switch attempt {
         case .again(let key):
-            conclude(key, judge(response, of: key, isForgotten), now, into: &effects)
+            conclude(key, judge(response, of: key, isBeyondMemory), now, into: &effects)
         case .first(let client, let record, let deadline):
             switch response {
             case .write(.notAttempted(.tooFewReplicas)), .write(.unknown):
@@ -354,14 +354,14 @@ extension ParkingLot {
 
     /// The one place where an outcome decides what becomes of a parked batch.
     private func judge(
-        _ response: ClientResponse, of key: ParkedKey, _ isForgotten: (WallTime) -> Bool
+        _ response: ClientResponse, of key: ParkedKey, _ isBeyondMemory: (WallTime) -> Bool
     ) -> Verdict {
         switch response {
         case .write(.counted), .write(.expired(.counted)): .counted
         case .write(.conflict): .refused
         case .write(.expired(.notCounted)): .closed
         case .write(.expired(.unknown)):
-            entries[key].map { isForgotten($0.createdAt) } == true
+            entries[key].map { isBeyondMemory($0.createdAt) } == true
                 ? .forgotten : .open(Self.reason(response))
         case .write(.unknown), .write(.notAttempted), .failed:
             .open(Self.reason(response))
