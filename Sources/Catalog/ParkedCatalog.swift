@@ -17,10 +17,17 @@ package final class ParkedCatalog: Sendable {
     package static let version = 1
 
     /// Opens the file or makes it.
-    package init(file: String) throws(CatalogError) {
+    ///
+    /// - Parameters:
+    ///   - isFilling: where there is none: it stands in the place of a lost one.
+    ///   - now: by this node's clock. Where what was counted under renewals until now may be lost,
+    ///     of nothing that was sealed by then is that denied.
+    package init(
+        file: String, isFilling: Bool = false, now: WallTime
+    ) throws(CatalogError) {
         self.file = file
         do {
-            let (queue, incident) = try ParkedCatalog.open(file)
+            let (queue, incident) = try ParkedCatalog.open(file, isFilling, now)
             self.queue = queue
             self.incident = incident
         } catch {
@@ -146,13 +153,20 @@ package final class ParkedCatalog: Sendable {
                 try db.execute(
                     sql: "DELETE FROM renewed WHERE \(ParkedCatalog.isKey)",
                     arguments: ParkedCatalog.arguments(forgotten.key))
+                try ParkedCatalog.forget(db, until: forgotten.createdAt)
+            }
+        }
+    }
+
+    /// In one commit: a parked batch goes, and of what was sealed no later than it, it is not known
+    /// any more whether it was counted.
+    package func discard(_ key: ParkedKey, createdAt: WallTime) throws(CatalogError) {
+        try run { queue in
+            try queue.write { db in
                 try db.execute(
-                    sql: """
-                        INSERT INTO renewed_forgotten (id, created_at) VALUES (1, ?)
-                        ON CONFLICT (id) DO UPDATE
-                        SET created_at = max(created_at, excluded.created_at)
-                        """,
-                    arguments: [forgotten.createdAt.milliseconds])
+                    sql: "DELETE FROM parked WHERE \(ParkedCatalog.isKey)",
+                    arguments: ParkedCatalog.arguments(key))
+                try ParkedCatalog.forget(db, until: createdAt)
             }
         }
     }
@@ -212,31 +226,36 @@ package final class ParkedCatalog: Sendable {
         }
     }
 
-    private static func open(_ file: String) throws -> (DatabaseQueue, ParkedIncident?) {
+    private static func open(
+        _ file: String, _ isFilling: Bool, _ now: WallTime
+    ) throws -> (DatabaseQueue, ParkedIncident?) {
         do {
-            return (try openWhole(file), nil)
+            return (try openWhole(file, isFilling, now), nil)
         } catch {
             guard let reason = CatalogSchema.damage(in: error) else { throw error }
             let aside = try CatalogSchema.setAside(file) ?? file
-            let queue = try openWhole(file)
-            try forgetAll(queue)
-            return (queue, ParkedIncident(file: aside, reason: reason))
+            return (try openWhole(file, true, now), ParkedIncident(file: aside, reason: reason))
         }
     }
 
-    /// What the lost file remembered of batches that were sealed until now, this one does not know.
-    private static func forgetAll(_ queue: DatabaseQueue) throws {
-        try queue.write { db in
-            try db.execute(
-                sql: """
-                    INSERT OR REPLACE INTO renewed_forgotten (id, created_at)
-                    VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000 + ?)
-                    """,
-                arguments: [Limits.admissionAheadMax.milliseconds])
-        }
+    /// Nothing is known for sure of what was sealed until now, also by clocks that are ahead.
+    private static func forgetAll(_ db: Database, _ now: WallTime) throws {
+        try forget(db, until: now + Limits.admissionAheadMax)
     }
 
-    private static func openWhole(_ file: String) throws -> DatabaseQueue {
+    private static func forget(_ db: Database, until createdAt: WallTime) throws {
+        try db.execute(
+            sql: """
+                INSERT INTO renewed_forgotten (id, created_at) VALUES (1, ?)
+                ON CONFLICT (id) DO UPDATE
+                SET created_at = max(created_at, excluded.created_at)
+                """,
+            arguments: [createdAt.milliseconds])
+    }
+
+    private static func openWhole(
+        _ file: String, _ isFilling: Bool, _ now: WallTime
+    ) throws -> DatabaseQueue {
         var configuration = Configuration()
         configuration.label = "parked"
         configuration.journalMode = .wal
@@ -254,8 +273,15 @@ package final class ParkedCatalog: Sendable {
             try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
         }
         guard found <= version else { throw CatalogSchema.LaterVersion(version: found) }
-        if found == version { try check(queue, file) } else { try make(queue) }
-        try makeMemory(queue)
+        if found == version { try check(queue, file) }
+        try queue.write { db in
+            if found < version { try make(db) }
+            guard try !db.tableExists("renewed") else { return }
+            try makeMemory(db)
+            // An older program counted renewals as well, and wrote none of them down; what a lost
+            // file remembered is not known either.
+            if found == version || isFilling { try forgetAll(db, now) }
+        }
         return queue
     }
 
@@ -269,49 +295,45 @@ package final class ParkedCatalog: Sendable {
     }
 
     /// The record is the last column, so that notes are read without it.
-    private static func make(_ queue: DatabaseQueue) throws {
-        try queue.write { db in
-            try db.execute(
-                sql: """
-                    CREATE TABLE parked (
-                        producer BLOB NOT NULL,
-                        sequence BLOB NOT NULL,
-                        content_hash BLOB NOT NULL,
-                        created_at INTEGER NOT NULL,
-                        parked_at INTEGER NOT NULL,
-                        events INTEGER NOT NULL,
-                        bytes INTEGER NOT NULL,
-                        checksum INTEGER NOT NULL,
-                        record BLOB NOT NULL,
-                        PRIMARY KEY (producer, sequence, content_hash)
-                    );
-                    """)
-            try db.execute(sql: "PRAGMA user_version = \(version)")
-        }
+    private static func make(_ db: Database) throws {
+        try db.execute(
+            sql: """
+                CREATE TABLE parked (
+                    producer BLOB NOT NULL,
+                    sequence BLOB NOT NULL,
+                    content_hash BLOB NOT NULL,
+                    created_at INTEGER NOT NULL,
+                    parked_at INTEGER NOT NULL,
+                    events INTEGER NOT NULL,
+                    bytes INTEGER NOT NULL,
+                    checksum INTEGER NOT NULL,
+                    record BLOB NOT NULL,
+                    PRIMARY KEY (producer, sequence, content_hash)
+                );
+                """)
+        try db.execute(sql: "PRAGMA user_version = \(version)")
     }
 
     /// Beside the table, and younger than it: a program that knows nothing of them leaves them
     /// alone, so that the version is as it was.
-    private static func makeMemory(_ queue: DatabaseQueue) throws {
-        try queue.write { db in
-            try db.execute(
-                sql: """
-                    CREATE TABLE IF NOT EXISTS renewed (
-                        producer BLOB NOT NULL,
-                        sequence BLOB NOT NULL,
-                        content_hash BLOB NOT NULL,
-                        created_at INTEGER NOT NULL,
-                        number INTEGER NOT NULL,
-                        counted INTEGER NOT NULL,
-                        dead INTEGER NOT NULL,
-                        PRIMARY KEY (producer, sequence)
-                    ) WITHOUT ROWID;
-                    CREATE TABLE IF NOT EXISTS renewed_forgotten (
-                        id INTEGER PRIMARY KEY CHECK (id = 1),
-                        created_at INTEGER NOT NULL
-                    );
-                    """)
-        }
+    private static func makeMemory(_ db: Database) throws {
+        try db.execute(
+            sql: """
+                CREATE TABLE renewed (
+                    producer BLOB NOT NULL,
+                    sequence BLOB NOT NULL,
+                    content_hash BLOB NOT NULL,
+                    created_at INTEGER NOT NULL,
+                    number INTEGER NOT NULL,
+                    counted INTEGER NOT NULL,
+                    dead INTEGER NOT NULL,
+                    PRIMARY KEY (producer, sequence)
+                ) WITHOUT ROWID;
+                CREATE TABLE IF NOT EXISTS renewed_forgotten (
+                    id INTEGER PRIMARY KEY CHECK (id = 1),
+                    created_at INTEGER NOT NULL
+                );
+                """)
     }
 }
 

@@ -1,12 +1,15 @@
 import Catalog
 import Core
 import Foundation
+import GRDB
 import Testing
 
 @Suite("The file of parked batches")
 struct ParkedCatalogTests {
     private static let key = ParkedKey(
         id: BatchID(producer: .max - 1, sequence: .max), contentHash: Hash128(.max))
+
+    private static let now = WallTime(milliseconds: 1_700_000_000_000)
 
     private static func note(_ key: ParkedKey = key, bytes: Int = 3) -> ParkedNote {
         ParkedNote(
@@ -15,7 +18,7 @@ struct ParkedCatalogTests {
     }
 
     private func open(_ folder: TemporaryFolder) throws -> ParkedCatalog {
-        try ParkedCatalog(file: folder.file("parked.sqlite"))
+        try ParkedCatalog(file: folder.file("parked.sqlite"), now: Self.now)
     }
 
     @Test("what is stored is listed and read, to the last bit, also by the next process")
@@ -74,6 +77,19 @@ struct ParkedCatalogTests {
         try again.close()
     }
 
+    @Test("what is discarded is gone, and in the same commit nobody is denied that is no younger")
+    func discards() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try open(folder)
+        try catalog.store(Self.note(), record: [1, 2, 3])
+        try catalog.discard(Self.key, createdAt: WallTime(milliseconds: -5))
+        try catalog.discard(Self.key, createdAt: WallTime(milliseconds: -7))
+        #expect(try catalog.notes().isEmpty)
+        #expect(
+            try catalog.renewed() == RenewalMemory(forgotten: WallTime(milliseconds: -5)))
+        try catalog.close()
+    }
+
     @Test("a damaged file is kept under another name, which the incident tells")
     func damaged() throws {
         let folder = try TemporaryFolder()
@@ -91,8 +107,46 @@ struct ParkedCatalogTests {
         #expect(try again.notes().isEmpty)
         // What was counted as a renewal is lost with it: of no older batch is that denied.
         let memory = try again.renewed()
-        #expect(memory.mayHaveForgotten(WallTime(milliseconds: 1_700_000_000_000)))
-        #expect(!memory.mayHaveForgotten(WallTime(milliseconds: .max)))
+        #expect(memory == RenewalMemory(forgotten: Self.now + Limits.admissionAheadMax))
+        try again.close()
+    }
+
+    @Test("one in the place of a lost file denies nothing older; one that is there is as it was")
+    func filling() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.file("parked.sqlite")
+        let catalog = try ParkedCatalog(file: file, isFilling: true, now: Self.now)
+        let memory = RenewalMemory(forgotten: Self.now + Limits.admissionAheadMax)
+        #expect(try catalog.renewed() == memory)
+        let again = try ParkedCatalog(file: file, isFilling: true, now: Self.now + .seconds(60))
+        #expect(try again.renewed() == memory)
+        try catalog.close()
+        try again.close()
+    }
+
+    @Test("of what an older program may have counted as a renewal nothing is denied")
+    func olderProgram() throws {
+        let folder = try TemporaryFolder()
+        let catalog = try open(folder)
+        // A new file has nothing to forget.
+        #expect(try catalog.renewed() == RenewalMemory())
+        try catalog.store(Self.note(), record: [1, 2, 3])
+        try catalog.close()
+        // As such a program leaves it: the same version, and no memory.
+        let queue = try DatabaseQueue(path: folder.file("parked.sqlite"))
+        try queue.write { try $0.execute(sql: "DROP TABLE renewed; DROP TABLE renewed_forgotten") }
+        try queue.close()
+        let later = try ParkedCatalog(
+            file: folder.file("parked.sqlite"), now: Self.now + .seconds(1))
+        let memory = RenewalMemory(
+            forgotten: Self.now + .seconds(1) + Limits.admissionAheadMax)
+        #expect(try later.notes() == [Self.note()])
+        #expect(try later.renewed() == memory)
+        // It has a memory now: the next start forgets no more.
+        let again = try ParkedCatalog(
+            file: folder.file("parked.sqlite"), now: Self.now + .seconds(60))
+        #expect(try again.renewed() == memory)
+        try later.close()
         try again.close()
     }
 }

@@ -53,6 +53,21 @@ struct ParkingServiceTests {
         }
     }
 
+    @Test("a file that is lost, beside one that is younger, takes with it what it remembered")
+    func lost() async throws {
+        let folder = try folder()
+        defer { removeFolder(folder) }
+        let began = SystemClock.now.wall
+        try Data().write(to: URL(fileURLWithPath: "\(folder)/catalog.sqlite"))
+        let service = ParkingService(directory: folder, logger: Self.logger)
+        guard case .listed(let notes, let memory) = await run(.list, service) else {
+            Issue.record("the file was not made anew")
+            return
+        }
+        #expect(notes.isEmpty && memory.mayHaveForgotten(began))
+        service.stop(by: SystemClock.monotonic + .seconds(10))
+    }
+
     @Test("a file that cannot be opened fails every job with the reason")
     func closed() async throws {
         let service = ParkingService(directory: "/nowhere/at/all", logger: Self.logger)

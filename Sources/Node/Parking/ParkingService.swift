@@ -1,5 +1,6 @@
 internal import Catalog
 package import Core
+internal import Foundation
 package import Logging
 package import Replication
 
@@ -16,10 +17,16 @@ package final class ParkingService: Sendable {
 
     /// Opens the file in a node's directory. Where it cannot be opened, the node counts and answers
     /// as ever; it parks nothing, and says why.
+    ///
+    /// It is made before the file of attributes: where only that is there, this one was lost.
     package init(directory: String, logger: Logger) {
         self.logger = logger
         do throws(CatalogError) {
-            let catalog = try ParkedCatalog(file: "\(directory)/\(NodeFiles.parked)")
+            let catalog = try ParkedCatalog(
+                file: "\(directory)/\(NodeFiles.parked)",
+                isFilling: FileManager.default.fileExists(
+                    atPath: "\(directory)/\(NodeFiles.catalog)"),
+                now: SystemClock.now.wall)
             if let incident = catalog.incident { logger.error("\(incident)") }
             self.catalog = catalog
             reason = ""
