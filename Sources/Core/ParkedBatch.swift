@@ -93,6 +93,11 @@ package struct RenewalMemory: Hashable, Sendable {
 
     package mutating func forget(_ batch: RenewedBatch) {
         batches[batch.key.id] = nil
-        forgotten = Swift.max(forgotten ?? batch.createdAt, batch.createdAt)
+        forget(until: batch.createdAt)
+    }
+
+    /// What was sealed no later may have been counted, for all that is known from now on.
+    package mutating func forget(until createdAt: WallTime) {
+        forgotten = Swift.max(forgotten ?? createdAt, createdAt)
     }
 }

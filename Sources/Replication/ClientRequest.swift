@@ -31,8 +31,9 @@ package enum ClientRequest: Sendable {
     /// The oldest batches that are parked here, or those that came or go under one id; at most
     /// `limit`. Answered by `.parked`.
     case parked(BatchID?, limit: Int)
-    /// Give up what is parked here under an id and will never be counted. Answered by `.parked`
-    /// once it is gone.
+    /// Give up what is parked here under an id and will never be counted. Answered by `.parked`:
+    /// without an item where there is none; with one that `mayBeDiscarded`, once it is gone from
+    /// the disk, as it was; with one that may not where it stays, and may still be counted.
     case discardParked(BatchID)
     /// What became of a batch? Answered by `.status`.
     case status(BatchID, createdAt: WallTime?)

@@ -129,11 +129,15 @@ struct HTTPParkingTests {
     func discards() async throws {
         let path = "/v1/parked/\(UUIDText.format(7))/7"
         for state in [ParkedState.waiting, .damaged, .forgotten] {
-            var listing = Self.listing
-            listing.items[0].state = state
+            var shownHere = Self.listing
+            shownHere.items[0].state = state
+            // Another content of the id, of which the list tells nothing: the lot decides alone.
+            var chosen = shownHere
+            chosen.items[0].note.events = 9
+            let (listing, answer) = (shownHere, chosen)
             let fixture = try APIFixture(parked: listing) { request in
                 guard case .discardParked(Self.id) = request else { return .flushed }
-                return .parked(ParkedListing(count: 0, bytes: 0, items: []))
+                return .parked(answer)
             }
             let shown = await fixture.get("/v1/parked").text
             let reply = await fixture.call("DELETE", path)
@@ -147,9 +151,9 @@ struct HTTPParkingTests {
             #expect(
                 reply.text
                     == #"{"node":"n1","batch":{"producer":"00000000-0000-0000-0000-000000000007","#
-                    + #""sequence":7},"events":2,"state":"\#(state.rawValue)","discarded":true}"#)
+                    + #""sequence":7},"events":9,"state":"\#(state.rawValue)","discarded":true}"#)
         }
-        let other = try APIFixture { _ in .flushed }
+        let other = try APIFixture { _ in .parked(ParkedListing(count: 0, bytes: 0, items: [])) }
         #expect(await other.call("DELETE", path).status == 404)
         #expect(await other.call("DELETE", "/v1/parked/7/7").status == 400)
         #expect(await other.get(path).status == 405)

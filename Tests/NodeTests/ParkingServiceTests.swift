@@ -45,6 +45,10 @@ struct ParkingServiceTests {
         #expect(
             await run(.settle(renewed, forgetting: nil), second) == .removed(Self.note.key))
         #expect(await run(.list, second) == .listed([], renewed: RenewalMemory([renewed])))
+        let discard = ParkingJob.discard(Self.note.key, createdAt: Self.note.createdAt)
+        #expect(await run(discard, second) == .removed(Self.note.key))
+        let memory = RenewalMemory([renewed], forgotten: Self.note.createdAt)
+        #expect(await run(.list, second) == .listed([], renewed: memory))
         second.stop(by: SystemClock.monotonic + .seconds(10))
         // A service that has ended refuses, and says so.
         guard case .listFailed = await run(.list, second) else {

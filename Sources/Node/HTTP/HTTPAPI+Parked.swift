@@ -22,31 +22,23 @@ extension HTTPAPI {
             throw .badRequest("\(producer)/\(sequence) names no batch: a UUID and a number do")
         }
         let id = BatchID(producer: number, sequence: place)
-        let items = try await parkedBatches(id, limit: HTTPLimits.parkedAtOnce).items
-            .filter { $0.note.key.id == id }
-        guard !items.isEmpty else {
+        guard let item = try await listing(.discardParked(id)).items.first else {
             throw Problem(
                 404, "not-found", "No such batch", "batch \(id) is not parked on this node")
         }
-        guard let item = items.first(where: { $0.state.mayBeDiscarded }) else {
+        guard item.state.mayBeDiscarded else {
             throw Problem(
                 409, "may-be-counted", "The batch may still be counted",
                 "batch \(id) is submitted until it is counted, and cannot be discarded: "
-                    + items[0].reason)
+                    + item.reason)
         }
-        switch await core.request(.discardParked(id), deadline: deadline) {
-        case .parked:
-            return .json { json in
-                json.field("node", settings.node.name)
-                json.key("batch")
-                WriteAnswer.write(id, to: &json)
-                json.field("events", item.note.events)
-                json.field("state", item.state.rawValue)
-                json.field("discarded", true)
-            }
-        case .failed(let failure): throw failure.problem(consistency: nil)
-        case .write, .status, .read, .flushed, .compacted, .verified, .audit:
-            throw .unexpectedAnswer
+        return .json { json in
+            json.field("node", settings.node.name)
+            json.key("batch")
+            WriteAnswer.write(item.note.key.id, to: &json)
+            json.field("events", item.note.events)
+            json.field("state", item.state.rawValue)
+            json.field("discarded", true)
         }
     }
 
@@ -55,7 +47,11 @@ extension HTTPAPI {
     }
 
     func parkedBatches(_ id: BatchID?, limit: Int) async throws(Problem) -> ParkedListing {
-        switch await core.request(.parked(id, limit: limit), deadline: deadline) {
+        try await listing(.parked(id, limit: limit))
+    }
+
+    private func listing(_ request: ClientRequest) async throws(Problem) -> ParkedListing {
+        switch await core.request(request, deadline: deadline) {
         case .parked(let listing): return listing
         case .failed(let failure): throw failure.problem(consistency: nil)
         case .write, .status, .read, .flushed, .compacted, .verified, .audit:

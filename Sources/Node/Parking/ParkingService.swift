@@ -85,6 +85,9 @@ package final class ParkingService: Sendable {
             case .settle(let batch, let forgotten):
                 try catalog.settle(batch, forgetting: forgotten)
                 return .removed(batch.key)
+            case .discard(let key, let createdAt):
+                try catalog.discard(key, createdAt: createdAt)
+                return .removed(key)
             }
         } catch {
             return failed(job, "\(error)")
@@ -96,7 +99,7 @@ package final class ParkingService: Sendable {
         case .list: .listFailed(reason)
         case .store(let note, _): .storeFailed(note.key, reason)
         case .load(let key): .loadFailed(key, reason)
-        case .remove(let key): .removeFailed(key, reason)
+        case .remove(let key), .discard(let key, _): .removeFailed(key, reason)
         case .settle(let batch, _): .removeFailed(batch.key, reason)
         }
     }

@@ -26,7 +26,8 @@ package import Core
 //
 // Its home may have forgotten what became of it, where its node was away for long. Nobody knows
 // then whether it counts, so it is neither counted nor renewed: it is kept, shown, and discarded by
-// an operator's word alone.
+// an operator's word alone. Nor is it known of one whose record is damaged after a submission that
+// ended without an outcome: so of what was discarded nobody is told that it was not counted.
 //
 // Invariants: nothing is answered as parked before it is on disk; what was answered as parked stays
 // on disk until a quorum has counted it, another content of its id was counted, or an operator
@@ -45,6 +46,9 @@ package enum ParkingJob: Hashable, Sendable {
     /// In one commit: it is removed, remembered as counted under a renewal, and another one that
     /// was remembered makes room for it. Answered by `.removed`.
     case settle(RenewedBatch, forgetting: RenewedBatch?)
+    /// In one commit: it is removed by an operator's word, and of what was sealed no later nobody
+    /// is told any more that it was not counted. Answered by `.removed`.
+    case discard(ParkedKey, createdAt: WallTime)
 }
 
 package enum ParkingResult: Hashable, Sendable {

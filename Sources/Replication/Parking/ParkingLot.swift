@@ -84,8 +84,8 @@ package struct ParkingLot: Sendable {
     private var random: RandomSource
     var entries: [ParkedKey: Entry] = [:]
     var memory = RenewalMemory()
-    /// Operators who wait until a batch is gone.
-    var discarding: [ParkedKey: [Waiter]] = [:]
+    /// What goes by an operator's word.
+    var discarding: [ParkedKey: Discarding] = [:]
     private var queue = DueQueue<ParkedKey>()
     private var storing: Set<ParkedKey> = []
     private(set) var attempts: [RequestID: Attempt] = [:]
@@ -485,7 +485,7 @@ extension ParkingLot {
 
     /// Whether `advance` would do anything.
     package func isDue(at now: Instant) -> Bool {
-        (listAt.map { $0 <= now } ?? false) || !storing.isEmpty || !discarding.isEmpty
+        (listAt.map { $0 <= now } ?? false) || !storing.isEmpty || hasWaitingOperators
             || active < options.submissionsMax && (queue.nextDue.map { $0 <= now } ?? false)
     }
 
@@ -511,17 +511,20 @@ extension ParkingLot {
             let key = entry.note.key
             return id.map { $0 == key.id || $0 == Renewal.id(key.id, entry.renewals) } ?? true
         }
-        let oldest = chosen.map(\.note).sorted {
-            ($0.parkedAt, $0.key) < ($1.parkedAt, $1.key)
+        return ParkedListing(
+            count: entries.count, bytes: byteCount,
+            items: items(among: chosen, limit: limit))
+    }
+
+    /// The oldest first.
+    func items(among entries: [Entry], limit: Int) -> [ParkedItem] {
+        entries.sorted {
+            ($0.note.parkedAt, $0.note.key) < ($1.note.parkedAt, $1.note.key)
+        }.prefix(limit).map { entry in
+            ParkedItem(
+                note: entry.note, attempts: entry.attempts, renewals: entry.renewals,
+                id: Renewal.id(entry.note.key.id, entry.renewals), reason: entry.reason,
+                state: state(of: entry))
         }
-        let items = oldest.prefix(limit).compactMap { note in
-            entries[note.key].map { entry in
-                ParkedItem(
-                    note: note, attempts: entry.attempts, renewals: entry.renewals,
-                    id: Renewal.id(note.key.id, entry.renewals), reason: entry.reason,
-                    state: entry.state)
-            }
-        }
-        return ParkedListing(count: entries.count, bytes: byteCount, items: items)
     }
 }

@@ -9,11 +9,12 @@ package struct VirtualParking {
         case store(ParkedNote, [UInt8])
         case remove(ParkedKey)
         case settle(RenewedBatch, forgetting: RenewedBatch?)
+        case discard(ParkedKey, createdAt: WallTime)
 
         var key: ParkedKey {
             switch self {
             case .store(let note, _): note.key
-            case .remove(let key): key
+            case .remove(let key), .discard(let key, _): key
             case .settle(let renewed, _): renewed.key
             }
         }
@@ -38,6 +39,8 @@ package struct VirtualParking {
         case .remove(let key): pending.append(.remove(key))
         case .settle(let batch, let forgotten):
             pending.append(.settle(batch, forgetting: forgotten))
+        case .discard(let key, let createdAt):
+            pending.append(.discard(key, createdAt: createdAt))
         case .list, .load: break
         }
     }
@@ -65,6 +68,9 @@ package struct VirtualParking {
             // The node decides how many it remembers.
             _ = renewed.insert(batch, max: .max)
             if let forgotten { renewed.forget(forgotten) }
+        case .discard(let key, let createdAt):
+            durable[key] = nil
+            renewed.forget(until: createdAt)
         }
     }
 }
@@ -102,7 +108,7 @@ extension VirtualCluster {
         case .load(let key):
             result =
                 fails ? .loadFailed(key, "planted") : .loaded(key, node.parking.bytes(of: key))
-        case .remove(let key):
+        case .remove(let key), .discard(let key, _):
             result = end(key, node, fails)
         case .settle(let renewed, _):
             result = end(renewed.key, node, fails)
