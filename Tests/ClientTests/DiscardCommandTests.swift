@@ -12,10 +12,14 @@ struct DiscardCommandTests {
         .reply(HTTPReply(status: 200, body: Array(body.utf8)))
     }
 
-    private static var members: ScriptedCluster.Answer {
+    private static let members = members(without: nil)
+
+    /// - Parameter silent: a node whose address is not known.
+    private static func members(without silent: NodeAddress?) -> ScriptedCluster.Answer {
         let nodes = ScriptedCluster.nodes.enumerated().map { place, address in
             """
-            {"name": "n\(place + 1)", "state": "UN", "http": "\(address)", "load": 1,
+            {"name": "n\(place + 1)", "state": "UN",
+             "http": \(address == silent ? "null" : "\"\(address)\""), "load": 1,
              "owns": 0.5, "host_id": "h", "dc": "dc1", "rack": "r1"}
             """
         }
@@ -59,6 +63,72 @@ struct DiscardCommandTests {
             try await Self.discard(Self.cluster(ScriptedCluster.problem(404)))
         }
         #expect(nowhere?.text.contains("is parked on no node") == true)
+    }
+
+    @Test("of a node without a known address nobody says that the batch is not there")
+    func unknownAddress() async throws {
+        let cluster = ScriptedCluster { request, _ in
+            request.call.target.hasPrefix("/v1/parked")
+                ? ScriptedCluster.problem(404) : Self.members(without: ScriptedCluster.nodes[1])
+        }
+        let failure = await #expect(throws: CommandFailure.self) {
+            try await Self.discard(cluster)
+        }
+        #expect(failure?.text == "dlq purge: \(Self.producer)/7: n2: no address known")
+        #expect(await cluster.requests.filter { $0.call.method == .delete }.count == 2)
+    }
+
+    /// A node's list of as many batches, of which it shows these: an id's sequence, and a state.
+    private static func listing(
+        _ batches: Int, _ items: [(sequence: Int, state: String?)]
+    ) -> ScriptedCluster.Answer {
+        let items = items.map { item in
+            """
+            {"batch": {"producer": "\(producer)", "sequence": \(item.sequence)}, "events": 3,
+             "parked": "2026-01-01T00:00:00Z", "attempts": 2,
+             \(item.state.map { "\"state\": \"\($0)\"," } ?? "") "reason": "so"}
+            """
+        }
+        return reply(#"{"batches": \#(batches), "items": [\#(items.joined(separator: ","))]}"#)
+    }
+
+    @Test("the list shows which batches will never be counted, and which nodes told nothing")
+    func listed() async throws {
+        let nodes = ScriptedCluster.nodes
+        let cluster = ScriptedCluster { request, _ in
+            guard request.call.target.hasPrefix("/v1/parked") else {
+                return Self.members(without: nodes[1])
+            }
+            return request.node == nodes[0]
+                ? Self.listing(3, [(1, nil), (2, "forgotten"), (3, nil)])
+                : ScriptedCluster.problem(400)
+        }
+        let (lines, unknown) = try await ParkedList(client: cluster.client(), limit: 50).read()
+        try #require(lines.count == 6)
+        #expect(lines[0].hasSuffix("Attempts  State      Waits because"))
+        #expect(lines[1].hasSuffix("       2  waiting    so"))
+        #expect(lines[2].hasSuffix("       2  forgotten  so"))
+        #expect(
+            lines[4] == "3 parked batches, 2 to be counted when their voters are back; 1 of those "
+                + "shown never will be: 'quipu dlq purge --parked' discards one")
+        #expect(unknown.first == "n2: no address known")
+        #expect(unknown.count == 2 && unknown.last?.hasPrefix("n3: ") == true)
+    }
+
+    @Test("where not all are listed, its numbers are of those that are")
+    func listedInPart() async throws {
+        let cluster = ScriptedCluster { request, _ in
+            guard request.call.target.hasPrefix("/v1/parked") else { return Self.members }
+            return request.node == ScriptedCluster.nodes[0]
+                ? Self.listing(9, [(1, nil)]) : Self.listing(0, [])
+        }
+        let (lines, unknown) = try await ParkedList(client: cluster.client(), limit: 1).read()
+        #expect(
+            lines.dropLast().last == "9 parked batches, 1 of them shown, 1 to be counted when "
+                + "their voters are back")
+        #expect(unknown.isEmpty)
+        #expect(
+            await cluster.requests.filter { $0.call.target == "/v1/parked?limit=1" }.count == 3)
     }
 
     @Test("keys are deleted one after the other, and an error says how many are done")

@@ -21,7 +21,10 @@ package struct ParkedDiscard {
         var done: [String] = []
         var failures: [String] = []
         for node in try await client.cluster().nodes {
-            guard let address = node.http else { continue }
+            guard let address = node.http else {
+                failures.append("\(node.name): no address known")
+                continue
+            }
             do throws(ClientError) {
                 show(try await client.perform(call, at: [address]).body)
                 done.append(node.name)
