@@ -219,7 +219,8 @@ struct CommandLineTests {
         }
         #expect(done == [ScriptedCluster.nodes[0], ScriptedCluster.nodes[2]])
         #expect(failure?.text.contains("n2") == true)
-        #expect(failure?.text.hasSuffix("when they answer; the other 2 are done") == true)
+        let named = "compact: n2: \(ScriptedCluster.nodes[1]): no connection (gone)"
+        #expect(failure?.text == "\(named); the other 2 are done")
         let asked = await cluster.requests.filter { $0.call.target == "/v1/compact" }.map(\.node)
         let nodes = ScriptedCluster.nodes
         #expect(asked == [nodes[0], nodes[0], nodes[1], nodes[2]])

@@ -64,8 +64,8 @@ package enum NodeRound {
         }
         guard failures.isEmpty else {
             throw CommandFailure(
-                "\(command): \(failures.joined(separator: "; ")); ask these again, by --node, when "
-                    + "they answer\(done > 0 ? "; the other \(done) are done" : "")")
+                "\(command): \(failures.joined(separator: "; "))"
+                    + (done > 0 ? "; the other \(done) are done" : ""))
         }
     }
 
