@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Core
+import Node
 
 struct DeadLettersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -38,7 +39,7 @@ struct DeadLettersListCommand: AsyncParsableCommand {
     @OptionGroup var result: ResultOptions
 
     func validate() throws {
-        let max = result.json ? LetterPages.pageMax : DeadLettersListCommand.limitMax
+        let max = result.json ? HTTPLimits.pageMax : DeadLettersListCommand.limitMax
         guard (1...max).contains(limit) else {
             let kind = result.json ? " with --json" : ""
             throw ValidationError(

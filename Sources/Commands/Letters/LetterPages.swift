@@ -1,11 +1,9 @@
 import Client
+import Node
 
 /// As many dead letters as were asked for. A node's answer may hold fewer, where they are large;
 /// so they come page by page.
 struct LetterPages {
-    /// More a node does not give at once.
-    static let pageMax = 10_000
-
     private let client: QuipuClient
     private let query: [(String, String?)]
     private let limit: Int
@@ -30,7 +28,8 @@ struct LetterPages {
     mutating func next() async throws -> [JSONValue]? {
         guard isAtStart || following != nil, seen < limit else { return nil }
         let reply = try await client.perform(
-            QueryCall.deadLetters(query, limit: min(limit - seen, Self.pageMax), page: following))
+            QueryCall.deadLetters(query, limit: min(limit - seen, HTTPLimits.pageMax),
+                page: following))
         let answer = try reply.reading(ListAnswer.init(json:))
         if isAtStart { head = try reply.json() }
         isAtStart = false

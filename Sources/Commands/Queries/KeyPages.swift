@@ -3,8 +3,6 @@ package import Client
 /// The keys of a type, as many as were asked for. They come page by page, and no more than a page
 /// is held.
 package struct KeyPages {
-    /// More a node does not give at once.
-    package static let pageMax = 10_000
     /// Of lines the first shall come soon.
     package static let pageOfLines = 1000
 
@@ -21,7 +19,7 @@ package struct KeyPages {
     /// - Parameters:
     ///   - limit: How many keys at most; nil for all.
     ///   - page: The token to begin with; nil for the first page.
-    ///   - pageKeys: How many to ask for at once, at most `pageMax`.
+    ///   - pageKeys: How many to ask for at once, at most `HTTPLimits.pageMax`.
     package init(
         client: QuipuClient, type: String, prefix: String?, limit: Int?, page: String?,
         pageKeys: Int

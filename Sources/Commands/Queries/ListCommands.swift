@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Node
 
 struct TypesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -56,7 +57,7 @@ struct KeysCommand: AsyncParsableCommand {
         try await connection.withClient { client in
             var pages = KeyPages(
                 client: client, type: type, prefix: prefix, limit: limit, page: page,
-                pageKeys: result.json ? KeyPages.pageMax : KeyPages.pageOfLines)
+                pageKeys: result.json ? HTTPLimits.pageMax : KeyPages.pageOfLines)
             if result.json {
                 try await pages.writeBody(to: Output.part)
                 Output.end()
