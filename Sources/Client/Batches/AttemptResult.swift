@@ -27,8 +27,8 @@ package enum AttemptResult: Hashable, Sendable {
     /// bring nothing, asking for the batch may. `isForgotten`: the node keeps outcomes of its time
     /// no more; nil where it does not say.
     case undecided(String, isForgotten: Bool?)
-    /// The same, and the node that was asked keeps it parked: it counts it later, perhaps under an
-    /// id of its own.
+    /// The same, and the node that was asked for it keeps it parked: it counts it later, perhaps
+    /// under an id of its own.
     case keptParked(String)
     /// Bytes that cannot be these were counted under the same id.
     case otherContent(String)
@@ -122,8 +122,6 @@ package enum AttemptResult: Hashable, Sendable {
             return .closedWithout(detail)
         case "not-attempted":
             return .unusable(detail)
-        case _ where answer.isParked:
-            return .keptParked(detail)
         default:
             return .undecided(detail, isForgotten: answer.isForgotten)
         }

@@ -40,8 +40,8 @@ package struct BatchAttempts: Hashable, Sendable {
     /// - Parameters:
     ///   - mayBeCounted: an earlier round, or an earlier process, may have sent it.
     ///   - mayBeParked: nodes may park it (level ANY).
-    ///   - isPastMemory: it is so old that nodes of which nobody configured otherwise forget its
-    ///     outcome; what counts where a node does not say whether it does.
+    ///   - isPastMemory: it is older than the default of batch_status_retention; counts only where
+    ///     a node does not say whether it has forgotten the batch.
     package init(
         deadline: Instant, nodes: Int, mayBeCounted: Bool = false, mayBeParked: Bool = false,
         isPastMemory: Bool = false
@@ -135,8 +135,8 @@ package struct BatchAttempts: Hashable, Sendable {
     /// answered.
     package static func perhapsParked(_ detail: String) -> String {
         "\(detail); but at ANY a node may have parked it and count its events under another id, so "
-            + "they are not sealed anew: ask for it with 'quipu batch', look for it in 'quipu dlq "
-            + "list' of every node, see 'Perhaps parked' in docs/client.md"
+            + "they are not sealed anew: ask each node for it ('quipu batch' with --node), and see "
+            + "'quipu dlq list' and 'Perhaps parked' in docs/client.md"
     }
 
     /// Once as many connections have failed as there are nodes, they get time.

@@ -8,7 +8,7 @@ extension SpoolJournal {
     /// Copies what the oldest segment holds and removes it, if what ended is worth it; false where
     /// nothing is to be had. One segment at a time: each call writes at most what one holds.
     package mutating func carry() throws(SpoolError) -> Bool {
-        guard endedBytes >= max(bounds.segmentBytes, bytes / SpoolLimits.endedPart) else {
+        guard endedBytes >= max(bounds.segmentBytes, bytes / SpoolLimits.endedDivisor) else {
             return false
         }
         try endSegment()

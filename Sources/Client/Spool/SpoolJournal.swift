@@ -138,7 +138,8 @@ package struct SpoolJournal {
     package mutating func compact() throws(SpoolError) {
         try sync()
         guard state.held.isEmpty, let last = segments.last else {
-            // No segment that was there is left then; it need not be tried twice.
+            // Each call removes at least one of the segments that were there: so many calls are
+            // enough.
             for _ in 0..<segments.count {
                 guard try carry() else { return }
             }

@@ -6,9 +6,9 @@ package enum SpoolLimits {
     package static let bytesDefault = 1 << 30
     /// The least that may be asked for: several segments, each with several batches.
     package static let bytesMin = 32 << 20
-    /// What ended is given back by copying what is held once it is a segment's worth, and such a
-    /// part of all bytes (a quarter): so at most three bytes are copied for each that comes free.
-    package static let endedPart = 4
+    /// What ended is given back by copying what is held once it is a segment's worth, and all bytes
+    /// divided by this (a quarter): so at most three bytes are copied for each that comes free.
+    package static let endedDivisor = 4
     /// A record's body; a greater length is damage and nothing is read for it.
     package static let recordMax = 32 << 20
     /// A batch's bytes: no node takes more.
