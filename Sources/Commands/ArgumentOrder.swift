@@ -16,8 +16,6 @@ package enum ArgumentOrder {
     /// A command that takes words which may begin with a dash.
     private struct Command {
         let path: [String]
-        /// How many words it takes.
-        let words: Int
         /// Its options with a value, beside `--node`.
         let valued: Set<String>
 
@@ -27,18 +25,17 @@ package enum ArgumentOrder {
 
     private static let commands = [
         Command(
-            path: ["query"], words: 2,
+            path: ["query"],
             valued: ["--from", "--to", "--step", "--by", "--consistency", "--format"]),
         Command(
-            path: ["top"], words: 1,
+            path: ["top"],
             valued: ["--from", "--to", "-k", "--by", "--measure", "--consistency"]),
-        Command(path: ["keys"], words: 1, valued: ["--prefix", "--limit", "--page"]),
-        Command(path: ["endpoints"], words: 1, valued: ["--at"]),
-        Command(path: ["batch"], words: 2, valued: ["--created"]),
-        Command(path: ["dlq", "show"], words: 3, valued: []),
-        Command(path: ["attributes", "get"], words: 1, valued: []),
-        // It takes more: those with two dashes stand behind `--`, or a mistyped option were a key.
-        Command(path: ["attributes", "delete"], words: 1, valued: []),
+        Command(path: ["keys"], valued: ["--prefix", "--limit", "--page"]),
+        Command(path: ["endpoints"], valued: ["--at"]),
+        Command(path: ["batch"], valued: ["--created"]),
+        Command(path: ["dlq", "show"], valued: []),
+        Command(path: ["attributes", "get"], valued: []),
+        Command(path: ["attributes", "delete"], valued: []),
     ]
 
     private static let flags: Set<String> = ["--json", "--help", "-h", "--version"]

@@ -80,6 +80,7 @@ struct CommandLineTests {
         let lines = [
             "top", "query view", "query view key more", "status --bogus",
             "send --bogus", "keys view --limit 0", "keys view --prefix --json", "nonsense",
+            "attributes delete",
         ]
         for line in lines {
             let outcome = await Program.outcome(of: words(line))

@@ -17,10 +17,6 @@ struct AttributesDeleteCommand: AsyncParsableCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
-    func validate() throws {
-        guard !keys.isEmpty else { throw ValidationError("give at least one KEY") }
-    }
-
     func run() async throws {
         let total = keys.count
         let deleted = try await connection.withClient { client in
