@@ -42,6 +42,8 @@ public struct CountsAnswer: Hashable, Sendable {
     public let keys: Int?
     /// How long the windows are, as asked or as the node chose: `1m`, `1h`, `all`.
     public let step: String
+    /// Where the range begins, as asked, RFC 3339; nil: with all that is kept.
+    public let from: String?
     /// The key's attributes (title, channel…), empty where none are known.
     public let attributes: [JSONValue.Member]
     /// How far these may be relied on.
@@ -65,6 +67,7 @@ public struct CountsAnswer: Hashable, Sendable {
         by = json["by"]?.string
         keys = (json["keys"]?.plain).flatMap { Int($0) }
         step = json["step"]?.string ?? ""
+        from = json["from"]?.string
         self.windows = windows.compactMap { window in
             guard let start = window["start"]?.string, let measure = MeasureAnswer(json: window)
             else { return nil }
@@ -148,7 +151,7 @@ public struct TopAnswer: Hashable, Sendable {
         public let key: String
         /// What it holds.
         public let measure: MeasureAnswer
-        /// The key's attributes.
+        /// The key's attributes; of a group the one by which it was made.
         public let attributes: [JSONValue.Member]
     }
 

@@ -158,17 +158,38 @@ struct CommandLineTests {
 
     @Test("a total that was asked for alone is in the table and in the CSV")
     func totalShown() throws {
-        let answer = try counts(
-            """
+        let header = "start,count,sum,min,max,avg,state"
+        let body = """
             {"total": {"count": 3, "sum": "4.5", "min": "1", "max": "2", "avg": "1.5"},
-             "step": "all", "windows": [], "consistency": "QUORUM"}
-            """)
-        #expect(
-            CountsTable.csv(answer) == ["start,count,sum,min,max,avg,state", ",3,4.5,1,2,1.5,"])
+             "from": null, "step": "all", "windows": [], "consistency": "QUORUM"}
+            """
+        let answer = try counts(body)
+        #expect(CountsTable.csv(answer) == [header, ",3,4.5,1,2,1.5,"])
+        let later = try counts(body.replacing("null", with: "\"2015-02-22T00:00:00Z\""))
+        #expect(CountsTable.csv(later) == [header, "2015-02-22T00:00:00Z,3,4.5,1,2,1.5,"])
         #expect(
             CountsTable(answer, type: "view", key: "abc").lines().contains {
                 $0.hasPrefix("Total") && $0.contains("3") && $0.contains("4.5")
             })
+    }
+
+    @Test("groups are shown without the attribute that is their key, keys with all of theirs")
+    func topShown() throws {
+        let body = """
+            {"exact": true, "rows": [
+             {"rank": 1, "key": "a", "count": 3, "attributes": {"channel": "a"}},
+             {"rank": 2, "key": null, "count": 1, "attributes": {}}]}
+            """
+        let answer = try #require(TopAnswer(json: JSONValue(parsing: Array(body.utf8))))
+        #expect(
+            TopTable.lines(answer, by: "channel") == [
+                "Rank  channel  Count", "   1  a            3", "   2               1",
+            ])
+        #expect(
+            TopTable.lines(answer, by: "key") == [
+                "Rank  Key  Count  Attributes", "   1  a        3  channel: a",
+                "   2           1",
+            ])
     }
 
     @Test("the status has nodetool's layout")

@@ -33,10 +33,11 @@ package struct CountsTable {
             + [CountsTable.source(answer)]
     }
 
-    /// RFC 4180 with a header, one line a window; where the total alone was asked for, one with it.
+    /// RFC 4180 with a header, one line a window; where the total alone was asked for, one with it
+    /// from the start of the range.
     package static func csv(_ answer: CountsAnswer) -> [String] {
         if answer.step == "all" {
-            let row = ["", String(answer.total.count)] + values(answer.total) + [""]
+            let row = [answer.from ?? "", String(answer.total.count)] + values(answer.total) + [""]
             return [
                 "start,count,sum,min,max,avg,state", row.map(quoted).joined(separator: ","),
             ]

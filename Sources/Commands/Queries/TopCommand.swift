@@ -59,7 +59,8 @@ package enum TopTable {
 
     package static func lines(_ answer: TopAnswer, by: String) -> [String] {
         let valued = answer.rows.contains { $0.measure.sum != nil }
-        let attributed = answer.rows.contains { !$0.attributes.isEmpty }
+        // A group has the attribute by which it was made, and its key shows that.
+        let attributed = by == "key" && answer.rows.contains { !$0.attributes.isEmpty }
         var table = TextTable(
             [("Rank", .right), (by == "key" ? "Key" : by, .left), ("Count", .right)]
                 + (valued ? [("Sum", .right)] : []) + (attributed ? [("Attributes", .left)] : []))
