@@ -80,7 +80,8 @@ struct CommandLineTests {
         let lines = [
             "top", "query view", "query view key more", "status --bogus",
             "send --bogus", "keys view --limit 0", "keys view --prefix --json", "nonsense",
-            "attributes delete",
+            "attributes delete", "dlq purge --parked x",
+            "dlq purge --parked 00000000-0000-0000-0000-000000000007/1 --reason bad-json",
         ]
         for line in lines {
             let outcome = await Program.outcome(of: words(line))

@@ -74,8 +74,14 @@ struct DeadLettersPurgeCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Discard this parked batch instead, on whichever node has it.",
-            valueName: "producer/sequence"))
-    var parked: String?
+            valueName: "producer/sequence"),
+        transform: { text in
+            guard let parts = LetterOptions.parts(of: text) else {
+                throw ValidationError("give PRODUCER/SEQUENCE, as 'quipu dlq list' shows it")
+            }
+            return parts
+        })
+    var parked: ParkedName?
 
     @Flag(help: "Do not ask.")
     var yes = false
@@ -83,50 +89,47 @@ struct DeadLettersPurgeCommand: AsyncParsableCommand {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var result: ResultOptions
 
+    typealias ParkedName = (producer: String, sequence: String)
+
+    /// On a terminal, unless it is told not to.
+    private var asks: Bool { !yes && isatty(STDIN_FILENO) == 1 }
+
     func validate() throws {
-        guard let parked else { return }
-        guard filter.isEmpty else {
+        guard parked == nil || filter.isEmpty else {
             throw ValidationError("--parked names one batch: give no other selection with it")
-        }
-        guard LetterOptions.parts(of: parked) != nil else {
-            throw ValidationError(
-                "--parked \(parked): give PRODUCER/SEQUENCE, as 'quipu dlq list' shows it")
         }
     }
 
     func run() async throws {
-        if let parked, let parts = LetterOptions.parts(of: parked) {
-            try await connection.withClient { client in
-                guard yes || Self.confirms("Discard the parked batch \(parked)") else {
-                    throw CommandFailure("dlq purge: not done")
-                }
-                let done = try await ParkedDiscard(
-                    client: client, producer: parts.producer, sequence: parts.sequence
-                ).run { if result.json { Output.body($0) } }
-                if !result.json { print(done) }
-            }
-            return
+        try await connection.withClient { client in
+            if let parked { try await discard(parked, client) } else { try await purge(client) }
+        }
+    }
+
+    private func discard(_ parked: ParkedName, _ client: QuipuClient) async throws {
+        if asks { try confirm("Discard the parked batch \(parked.producer)/\(parked.sequence)") }
+        let done = try await ParkedDiscard(
+            client: client, producer: parked.producer, sequence: parked.sequence
+        ).run { if result.json { Output.body($0) } }
+        if !result.json { print(done) }
+    }
+
+    private func purge(_ client: QuipuClient) async throws {
+        if asks {
+            let call = QueryCall.deadLetters(filter.query, limit: 1, page: nil)
+            let total = try await client.perform(call).json()["total"]?.int ?? 0
+            try confirm("Purge \(LetterText.count(total))")
         }
         var run = RetireRun(counts: ["purged", "already"], json: result.json)
-        try await connection.withClient { client in
-            guard try await isMeant(client) else { throw CommandFailure("dlq purge: not done") }
-            try await run.perform(client) { QueryCall.purge(filter.query, page: $0) }
-        }
+        try await run.perform(client) { QueryCall.purge(filter.query, page: $0) }
         if !result.json { print("\(LetterText.count(run.sum("purged"))) purged" + run.before) }
     }
 
-    /// Asks, where somebody is there to answer.
-    private func isMeant(_ client: QuipuClient) async throws -> Bool {
-        guard !yes, isatty(STDIN_FILENO) == 1 else { return true }
-        let call = QueryCall.deadLetters(filter.query, limit: 1, page: nil)
-        let total = try await client.perform(call).json()["total"]?.int ?? 0
-        return Self.confirms("Purge \(LetterText.count(total))")
-    }
-
-    private static func confirms(_ question: String) -> Bool {
-        guard isatty(STDIN_FILENO) == 1 else { return true }
+    private func confirm(_ question: String) throws {
         Output.progress("\(question)? [y/N] ")
-        return ["y", "yes"].contains(readLine()?.lowercased() ?? "")
+        guard ["y", "yes"].contains(readLine()?.lowercased() ?? "") else {
+            throw CommandFailure("dlq purge: not done")
+        }
     }
 }
 
