@@ -8,9 +8,9 @@ struct RepairCommand: AsyncParsableCommand {
         discussion: """
             Nodes copy what they lack and heal what is damaged by themselves. This makes every \
             node read its files now, so that damage is found at once, and audits the cluster again \
-            until nothing lags and nothing differs. A node that is down is named at once; where it \
-            is all that is left, this ends with 1 after a quarter of a minute. A cluster has one \
-            state: --all says the same.
+            until nothing lags and nothing differs. A node that is down is named at once; where \
+            all other nodes hold the same and nothing but that node is missing, it ends with exit 1 \
+            after 15 s. A cluster has one state: --all says the same.
 
             Example: quipu repair --timeout 30m
             """)
