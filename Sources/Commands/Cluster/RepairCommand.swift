@@ -9,8 +9,8 @@ struct RepairCommand: AsyncParsableCommand {
             Nodes copy what they lack and heal what is damaged by themselves. This makes every \
             node read its files now, so that damage is found at once, and audits the cluster again \
             until nothing lags and nothing differs. A node that is down is named at once; where \
-            all other nodes hold the same and nothing but that node is missing, it ends with exit 1 \
-            after 15 s. A cluster has one state: --all says the same.
+            all other nodes hold the same and nothing but that node is missing, it ends with exit \
+            1 after 15 s. A cluster has one state: --all says the same.
 
             Example: quipu repair --timeout 30m
             """)

@@ -28,8 +28,8 @@ struct LetterPages {
     mutating func next() async throws -> [JSONValue]? {
         guard isAtStart || following != nil, seen < limit else { return nil }
         let reply = try await client.perform(
-            QueryCall.deadLetters(query, limit: min(limit - seen, HTTPLimits.pageMax),
-                page: following))
+            QueryCall.deadLetters(
+                query, limit: min(limit - seen, HTTPLimits.pageMax), page: following))
         let answer = try reply.reading(ListAnswer.init(json:))
         if isAtStart { head = try reply.json() }
         isAtStart = false
