@@ -116,6 +116,25 @@ struct CommandEndTests {
         try await parking.close()
     }
 
+    @Test("a parked batch is discarded by its name, where nobody is there to be asked")
+    func discard() async throws {
+        let name = "919656ae-d2df-b7e0-453e-58b47ae36180/3"
+        let keeping = try await ScriptedNode { _, _ in
+            ScriptedNode.json(200, #"{"discarded": true}"#)
+        }
+        let address = keeping.address
+        let node = try await ScriptedNode { _, _ in
+            ScriptedNode.json(
+                200, #"{"nodes": [{"name": "n1", "state": "UN", "http": "\#(address)"}]}"#)
+        }
+        let outcome = await end(["dlq", "purge", "--parked", name, "--yes"], at: node)
+        #expect(outcome == Program.Outcome(code: 0, line: nil))
+        #expect(keeping.asked == ["DELETE /v1/parked/\(name)"])
+        #expect(node.asked == ["GET /v1/cluster"])
+        try await node.close()
+        try await keeping.close()
+    }
+
     @Test("what no answer can hold is refused before anything is asked")
     func tooMany() async throws {
         let node = try await ScriptedNode { _, _ in ScriptedNode.json(200, "{}") }
