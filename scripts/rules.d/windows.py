@@ -41,8 +41,14 @@ def send(stage: Stage, node: str, events: list[Event]) -> dict[str, Any]:
 
 
 def counts(stage: Stage, node: str, key: str, **query: str) -> dict[str, int]:
-    """By the start of their window; with an error its status alone."""
-    status, body = stage.get(node, f"/v1/counts/view/{key}?{urllib.parse.urlencode(query)}")
+    """By the start of their window; with an error its status alone. A node that is ready may have
+    heard of too few others yet: what it refuses for the moment is asked again."""
+    target = f"/v1/counts/view/{key}?{urllib.parse.urlencode(query)}"
+    for _ in range(PATIENCE):
+        status, body = stage.get(node, target)
+        if status not in (429, 503):
+            break
+        time.sleep(0.1)
     if status != 200:
         return {"status": status}
     return {window["start"]: window["count"] for window in body["windows"]}
