@@ -1,0 +1,1 @@
+../../../Sources/Client/Spool/SpoolJournal+Carry.swift
