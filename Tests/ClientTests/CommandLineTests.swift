@@ -184,7 +184,7 @@ struct CommandLineTests {
         let answer = try #require(TopAnswer(json: JSONValue(parsing: Array(body.utf8))))
         #expect(
             TopTable.lines(answer, by: "channel") == [
-                "Rank  channel  Count", "   1  a            3", "   2               1",
+                "Rank  channel  Count", "   1  a            3", "   2  (none)       1",
             ])
         #expect(
             TopTable.lines(answer, by: "key") == [

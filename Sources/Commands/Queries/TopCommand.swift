@@ -66,8 +66,10 @@ package enum TopTable {
                 + (valued ? [("Sum", .right)] : []) + (attributed ? [("Attributes", .left)] : []))
         for row in answer.rows {
             let attributes = row.attributes.map { "\($0.name): \($0.value.plain)" }
+            // The group of the keys that have no such attribute.
+            let isRest = by != "key" && row.attributes.isEmpty
             table.add(
-                [String(row.rank), row.key, String(row.measure.count)]
+                [String(row.rank), isRest ? "(none)" : row.key, String(row.measure.count)]
                     + (valued ? [row.measure.sum ?? ""] : [])
                     + (attributed
                         ? [
