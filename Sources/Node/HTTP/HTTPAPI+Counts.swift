@@ -46,7 +46,8 @@ extension HTTPAPI {
 }
 
 extension HTTPAPI {
-    /// Windows that end by then get no more events: every batch that could bring one is decided.
+    /// Windows that end by then get no more events but those of letters that are replayed and of
+    /// batches that were parked for long: every other batch that could bring one is decided.
     private func finalBefore(_ frontier: WallTime?) -> WallTime? {
         frontier.flatMap { settings.rules.earliestEvent(after: $0) }
     }
@@ -117,7 +118,7 @@ package struct CountsAnswer: Sendable {
         case open
         /// Events for it may still come.
         case closing
-        /// Its count will not change any more.
+        /// No batch that is sent can change its count any more.
         case final
     }
 
