@@ -50,7 +50,13 @@ extension VirtualCluster {
         process.log.pending = []
         process.log.phase = .written(group)
         // Those that met a full disk come a second time.
-        for record in group where record.lsn > node.shadow.last { node.shadow.append(record) }
+        for record in group where record.lsn > node.shadow.last {
+            guard record.lsn == node.shadow.last.next else {
+                throw Violation(
+                    "S10", "\(node.id)'s log goes from LSN \(node.shadow.last) to \(record.lsn)")
+            }
+            node.shadow.append(record)
+        }
         let isTorn = tearsNext(node, 1, in: 60)
         if isTorn { failSoon(node, within: 3) }
         do throws(StorageError) {
