@@ -101,12 +101,12 @@ package final class ParkedCatalog: Sendable {
 
     package func remove(_ key: ParkedKey) throws(CatalogError) {
         try run { queue in
-            try queue.write { db in
-                try db.execute(
-                    sql: "DELETE FROM parked WHERE \(ParkedCatalog.isKey)",
-                    arguments: ParkedCatalog.arguments(key))
-            }
+            try queue.write { db in try ParkedCatalog.remove(key, db) }
         }
+    }
+
+    private static func remove(_ key: ParkedKey, _ db: Database) throws {
+        try db.execute(sql: "DELETE FROM parked WHERE \(isKey)", arguments: arguments(key))
     }
 
     // MARK: - What was counted under renewals
@@ -136,9 +136,7 @@ package final class ParkedCatalog: Sendable {
     ) throws(CatalogError) {
         try run { queue in
             try queue.write { db in
-                try db.execute(
-                    sql: "DELETE FROM parked WHERE \(ParkedCatalog.isKey)",
-                    arguments: ParkedCatalog.arguments(batch.key))
+                try ParkedCatalog.remove(batch.key, db)
                 try db.execute(
                     sql: """
                         INSERT OR REPLACE INTO renewed (producer, sequence, content_hash,
@@ -163,9 +161,7 @@ package final class ParkedCatalog: Sendable {
     package func discard(_ key: ParkedKey, createdAt: WallTime) throws(CatalogError) {
         try run { queue in
             try queue.write { db in
-                try db.execute(
-                    sql: "DELETE FROM parked WHERE \(ParkedCatalog.isKey)",
-                    arguments: ParkedCatalog.arguments(key))
+                try ParkedCatalog.remove(key, db)
                 try ParkedCatalog.forget(db, until: createdAt)
             }
         }

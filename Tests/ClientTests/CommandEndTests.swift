@@ -8,19 +8,6 @@ import Testing
 /// What the process exits with, and what it says of it, whatever form the result has.
 @Suite("The end of a command", .timeLimit(.minutes(1)))
 struct CommandEndTests {
-    private func withFolder(_ body: (URL) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory
-            .appendingPathComponent("quipu-command-tests-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        do {
-            try await body(folder)
-        } catch {
-            try FileManager.default.removeItem(at: folder)
-            throw error
-        }
-        try FileManager.default.removeItem(at: folder)
-    }
-
     private func end(_ arguments: [String], at node: ScriptedNode) async -> Program.Outcome {
         await Program.outcome(of: arguments + ["--node", "\(node.address)"])
     }

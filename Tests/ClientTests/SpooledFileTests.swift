@@ -7,19 +7,6 @@ import Testing
 /// Files sent by runs that end early, over one spool.
 @Suite("Sending files with a spool")
 struct SpooledFileTests {
-    private func withFolder(_ body: (URL) async throws -> Void) async throws {
-        let folder = FileManager.default.temporaryDirectory
-            .appendingPathComponent("quipu-spool-tests-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        do {
-            try await body(folder)
-        } catch {
-            try FileManager.default.removeItem(at: folder)
-            throw error
-        }
-        try FileManager.default.removeItem(at: folder)
-    }
-
     /// Bodies that a run sends; it ends after `batches` of them, as if it was killed: the rest is
     /// not sealed, and the last one is not answered.
     private func run(

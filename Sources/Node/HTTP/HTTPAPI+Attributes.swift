@@ -92,14 +92,10 @@ extension HTTPAPI {
     /// A row takes room that flushes may need, and its version is this node's clock: where that is
     /// doubted the peers would not take it, or it would win against theirs.
     private func admitAttributes() async throws(Problem) {
-        var refusal: Problem?
-        if let reason = state.readOnlyReason {
-            refusal = .notReadyToWrite("\(reason); send to another node")
-            refusal?.retryAfter = HTTPLimits.retryAfterDiskSeconds
-        } else if let view = await core.view(), let why = view.clockReason {
-            refusal = .notReadyToWrite("\(why), or send to another node")
+        if let refusal = diskRefusal { throw .withoutOutcome(refusal) }
+        if let view = await core.view(), let why = view.clockReason {
+            throw .withoutOutcome(.notReadyToWrite("\(why), or send to another node"))
         }
-        if let refusal { throw .withoutOutcome(refusal) }
     }
 
     /// Ready to read the first row of a body.

@@ -102,11 +102,15 @@ extension HTTPAPI {
             throw Problem.notReadyToWrite("\(reason); send to another node")
         }
         try admitByRules()
-        if let reason = state.readOnlyReason {
-            var problem = Problem.notReadyToWrite("\(reason); send to another node")
-            problem.retryAfter = HTTPLimits.retryAfterDiskSeconds
-            throw problem
-        }
+        if let refusal = diskRefusal { throw refusal }
+    }
+
+    /// Nil where the disk has room for what clients send.
+    var diskRefusal: Problem? {
+        guard let reason = state.readOnlyReason else { return nil }
+        var problem = Problem.notReadyToWrite("\(reason); send to another node")
+        problem.retryAfter = HTTPLimits.retryAfterDiskSeconds
+        return problem
     }
 
     private func admitByRules() throws(Problem) {
@@ -225,18 +229,24 @@ extension HTTPAPI {
 
     // MARK: - Outcomes
 
-    /// `GET /v1/batches/{producer}/{sequence}[?created=MS]`
-    func batch(
-        _ call: HTTPCall, _ producer: String, _ sequence: String
-    ) async throws(Problem) -> HTTPReply {
-        try allow(call, ["GET", "HEAD"])
-        try call.query.expect(only: ["created"])
+    /// As a path names it.
+    func batchID(_ producer: String, _ sequence: String) throws(Problem) -> BatchID {
         guard let producer = UUIDText.parse(producer) else {
             throw .badRequest("the producer \(producer) is no UUID")
         }
         guard let sequence = UInt64(sequence) else {
             throw .badRequest("the sequence \(sequence) is no number below 2^64")
         }
+        return BatchID(producer: producer, sequence: sequence)
+    }
+
+    /// `GET /v1/batches/{producer}/{sequence}[?created=MS]`
+    func batch(
+        _ call: HTTPCall, _ producer: String, _ sequence: String
+    ) async throws(Problem) -> HTTPReply {
+        try allow(call, ["GET", "HEAD"])
+        try call.query.expect(only: ["created"])
+        let id = try batchID(producer, sequence)
         var created: WallTime?
         if let text = call.query["created"] {
             guard let milliseconds = Int64(text), milliseconds >= 0,
@@ -244,7 +254,6 @@ extension HTTPAPI {
             else { throw .badRequest("created=\(text) is no time in epoch milliseconds") }
             created = WallTime(milliseconds: milliseconds)
         }
-        let id = BatchID(producer: producer, sequence: sequence)
         let response = await core.request(.status(id, createdAt: created), deadline: deadline)
         switch response {
         case .status(.counted(let totals)):

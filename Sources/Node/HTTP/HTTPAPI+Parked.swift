@@ -18,10 +18,7 @@ extension HTTPAPI {
     ) async throws(Problem) -> HTTPReply {
         try allow(call, ["DELETE"])
         try call.query.expect(only: [])
-        guard let number = UUIDText.parse(producer), let place = UInt64(sequence) else {
-            throw .badRequest("\(producer)/\(sequence) names no batch: a UUID and a number do")
-        }
-        let id = BatchID(producer: number, sequence: place)
+        let id = try batchID(producer, sequence)
         guard let item = try await listing(.discardParked(id)).items.first else {
             throw Problem(
                 404, "not-found", "No such batch", "batch \(id) is not parked on this node")
