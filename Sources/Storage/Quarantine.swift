@@ -19,13 +19,18 @@ package enum Quarantine {
     static let sentenceFile = "CONDEMNED"
     private static let sentenceMax = 4096
 
-    /// A process that runs on this data, and found it wrong, says so to the next.
+    /// A process that runs on this data, and found it wrong, says so to the next. That the file is
+    /// there is what counts: a disk may have room for its name and none for its words.
     package static func condemn(
         _ why: String, in fileSystem: any FileSystem
     ) throws(StorageError) {
         let file = try fileSystem.open(sentenceFile, .replace)
-        try file.write([Array(why.utf8.prefix(sentenceMax))], at: 0)
-        try file.sync()
+        do throws(StorageError) {
+            try file.write([Array(why.utf8.prefix(sentenceMax))], at: 0)
+            try file.sync()
+        } catch {
+            guard case .diskFull = error else { throw error }
+        }
         try fileSystem.syncDirectory(".")
     }
 

@@ -112,6 +112,11 @@ struct Regression: Sendable, CustomTestStringConvertible {
             why: "of the simulator: a start had set condemned data aside and crashed, and the next "
                 + "one had nothing to say of it"),
         Regression(
+            seed: 44_954_867_826_691,
+            schedule: FaultSchedule(
+                without: [.killAll, .misreads, .zombies], keep: [2, 7, 11, 12]),
+            why: "a disk without room for a word could not condemn what was wrong on it"),
+        Regression(
             seed: 288,
             why: "of the simulator: a client left a node that had answered, and the answer was "
                 + "waited for once more"),

@@ -118,4 +118,27 @@ struct QuarantineTests {
         files.overwrite("CONDEMNED", with: [])
         #expect(try Quarantine.sentence(in: files) == "it was condemned")
     }
+
+    @Test("a disk without room for a word condemns, and sets aside once it has room again")
+    func full() throws {
+        let files = Self.directory()
+        let before = files.contents
+        files.setCapacity(files.usedBytes)
+        try Quarantine.condemn("its audit failed", in: files)
+        var random = RandomSource(seed: 7)
+        let crashed = files.crash(&random)
+        #expect(crashed.contents["CONDEMNED"] != nil)
+        #expect(try Quarantine.sentence(in: crashed) == "it was condemned")
+        #expect(throws: StorageError.self) {
+            try Quarantine.setAside(crashed, because: "it was condemned")
+        }
+        #expect(try Quarantine.sentence(in: crashed) == "it was condemned")
+        crashed.setCapacity(.max)
+        try Quarantine.setAside(crashed, because: "it was condemned")
+        #expect(try Quarantine.sentence(in: crashed) == nil)
+        let recovered = try Recovery.open(crashed, options: Self.options) { _, _ in }
+        #expect(recovered.damage.isEmpty && recovered.cursor.last == .zero)
+        let kept = Self.evidence(crashed)
+        for (path, bytes) in before { #expect(kept.contains(bytes), "\(path) is gone") }
+    }
 }
