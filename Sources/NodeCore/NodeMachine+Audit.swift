@@ -73,6 +73,8 @@ extension NodeMachine {
     }
     /// Batches that are parked here, the oldest first.
     package var parkedBatches: ParkedListing { parking.listing(limit: .max) }
+    /// Whether it knows what was parked before its start; until then it denies no batch.
+    package var knowsParked: Bool { parking.isListed }
 
     /// Sizes of everything that is bounded.
     package var sizes: [(name: String, size: Int, limit: Int)] {

@@ -136,11 +136,8 @@ extension NodeMachine {
             } else {
                 waiters.append(.held(hold(record, now, into: &effects), id))
             }
-            guard need.isBound || index[id]?.isBound == true else {
-                // The doubt of a peer that this node recovers from is its own now.
-                if !isVoting { doubt.insert(id) }
-                return
-            }
+            if !need.isBound { inheritDoubt(id, now, into: &effects) }
+            guard need.isBound || index[id]?.isBound == true else { return }
             decideBound(id, now, into: &effects)
             if need.isFinished { finish(id, record.header.contentHash, now, into: &effects) }
         case .slices:

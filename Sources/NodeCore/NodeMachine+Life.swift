@@ -431,6 +431,17 @@ extension NodeMachine {
         if !doubt.isEmpty { effects.append(.report(.inDoubt(batches: doubt.count))) }
     }
 
+    /// The doubt of a source that this node recovers from is its own: the batch may have been
+    /// counted with the vote that was lost, so it is settled before this node votes on reads. Also
+    /// where another source, which holds less of it, knows that it is bound.
+    mutating func inheritDoubt(_ id: BatchID, _ now: Now, into effects: inout [Effect]) {
+        guard !isVoting, let entry = index[id], entry.record != nil, !isSettled(entry) else {
+            return
+        }
+        doubt.insert(id)
+        if entry.isBound { want(id, mine, reply: nil, now, into: &effects) }
+    }
+
     private func isSettled(_ entry: BatchEntry) -> Bool {
         entry.isBound && entry.applied.isSuperset(of: entry.touched.intersection(mine))
     }

@@ -198,7 +198,9 @@ extension NodeMachine {
             }
         }
         if session.purpose == .recovery {
-            inheritDoubt(reply.listing)
+            for entry in reply.listing where !entry.isBound {
+                inheritDoubt(entry.header.id, now, into: &effects)
+            }
             noteListed(reply.listing)
         }
         var steps: [SyncSession.Effect] = []
@@ -206,18 +208,9 @@ extension NodeMachine {
         let mine = mine
         session.receive(
             reply, digests: index.digests, now: now.monotonic,
-            needs: { Self.need($0, known, mine) }, into: &steps)
+            needs: { known.need(of: $0, in: mine) }, into: &steps)
         syncs[reply.tag] = session
         carry(steps, of: reply.tag, now, into: &effects)
-    }
-
-    /// What a source holds in doubt and this node, which lost its disk, took again since: it may
-    /// have been counted with the vote that was lost, so it is settled before this node votes on
-    /// reads. What it did not take yet comes by a fetch, with its doubt.
-    private mutating func inheritDoubt(_ listing: [SyncEntry]) {
-        for entry in listing where !entry.isBound {
-            if index[entry.header.id]?.isBound == false { doubt.insert(entry.header.id) }
-        }
     }
 
     private mutating func noteListed(_ listing: [SyncEntry]) {
@@ -230,32 +223,11 @@ extension NodeMachine {
 
     /// It is lacking here, and its payload is no longer in the log of whoever lists it.
     private func isOutOfReach(_ listed: SyncEntry) -> Bool {
-        guard listed.isHusk, Self.need(listed, index, mine) != nil else { return false }
+        guard listed.isHusk, index.need(of: listed, in: mine) != nil else { return false }
         guard let own = index[listed.header.id], own.record != nil,
             own.header.contentHash == listed.header.contentHash
         else { return true }
         return !own.canGive(listed.applied.intersection(mine))
-    }
-
-    private static func need(
-        _ listed: SyncEntry, _ index: BatchIndex, _ mine: PartitionSet
-    ) -> SyncNeed? {
-        let own = index[listed.header.id]
-        let isSame = own?.header.contentHash == listed.header.contentHash
-        // Nothing is known to be decided: this node's own promise, if it has one, stands.
-        if !listed.isBound, own != nil { return nil }
-        let segment = index.segment(of: listed.header)
-        let wantsRecord =
-            listed.hasRecord && mine.contains(listed.home)
-            && !index.isForgotten(segment, listed.home)
-            && own?.holdsDurably(listed.header.contentHash) != true
-        var partitions = listed.applied.intersection(mine)
-        partitions = partitions.subtracting(index.forgotten(segment, of: partitions))
-        if isSame, let own { partitions = partitions.subtracting(own.applied) }
-        guard wantsRecord || !partitions.isEmpty else { return nil }
-        return SyncNeed(
-            header: listed.header, home: listed.home, wantsRecord: wantsRecord,
-            partitions: partitions, isFinished: listed.isFinished, isBound: listed.isBound)
     }
 
     mutating func carry(
@@ -307,6 +279,7 @@ extension NodeMachine {
         guard let waiting = awaited[id], let entry = index[id] else { return }
         var open: [(tag: Tag, need: SyncNeed)] = []
         var settled: [Tag] = []
+        var isInDoubt = false
         for (tag, need) in waiting where syncs[tag] != nil {
             let holds = !need.wantsRecord || entry.holdsDurably(need.header.contentHash)
             // Undecided, and another content was promised here meanwhile: that one stands.
@@ -318,12 +291,13 @@ extension NodeMachine {
             {
                 settled.append(tag)
                 // The source listed it with its doubt, and the record came by another way.
-                if !need.isBound, !entry.isBound, !isVoting { doubt.insert(id) }
+                if !need.isBound { isInDoubt = true }
             } else {
                 open.append((tag: tag, need: need))
             }
         }
         awaited[id] = open.isEmpty ? nil : open
+        if isInDoubt { inheritDoubt(id, now, into: &effects) }
         for tag in settled {
             var steps: [SyncSession.Effect] = []
             syncs[tag]?.settle(id, now: now.monotonic, into: &steps)

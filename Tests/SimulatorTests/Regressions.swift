@@ -117,6 +117,15 @@ struct Regression: Sendable, CustomTestStringConvertible {
                 without: [.killAll, .misreads, .zombies], keep: [2, 7, 11, 12]),
             why: "a disk without room for a word could not condemn what was wrong on it"),
         Regression(
+            seed: 8_255_510_643_829_200,
+            schedule: FaultSchedule(without: [.unreadable], keep: [1, 2, 3]),
+            why: "who recovered from one source that knew a batch as bound and another that held "
+                + "it in doubt voted without what only the second could give"),
+        Regression(
+            seed: 8_255_510_643_834_182,
+            why: "of the simulator: a node was asked before it had read what it has parked, and "
+                + "denied nothing"),
+        Regression(
             seed: 288,
             why: "of the simulator: a client left a node that had answered, and the answer was "
                 + "waited for once more"),

@@ -31,8 +31,11 @@ extension VirtualCluster {
         note.createdAt < wall - swarm.horizon - swarm.skewMax
     }
 
-    /// What a running node still has to submit.
+    /// What a running node still has to submit, or to learn of its own database.
     func stillParked(_ node: VirtualNode, _ process: VirtualProcess) -> Violation? {
+        guard process.core.knowsParked else {
+            return Violation("L3", "\(node.id) does not know what it has parked")
+        }
         for item in process.core.parkedBatches.items where !isTooOld(item.note) {
             // For the far future only a whole cluster has the time; what a majority may count while
             // it is asked in the end must be counted before.
