@@ -225,6 +225,10 @@ package enum Mutant: String, CaseIterable, Sendable {
     case parkedCounts = "parked-counts"
     /// A write at ANY is answered before its parked copy is on disk.
     case parkedBeforeSync = "parked-before-sync"
+    /// A node says that a batch is finally not counted that it keeps parked.
+    case deniesParked = "denies-parked"
+    /// A producer seals anew what may lie parked on a node.
+    case sealsParkedAnew = "seal-parked-anew"
     /// A coordinator refuses writes while any voter is away.
     case refusesWithoutAll = "refuse-without-all"
     /// History is forgotten that is closed and not yet sealed.

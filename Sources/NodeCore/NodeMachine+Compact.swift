@@ -256,7 +256,8 @@ extension NodeMachine {
         let picker = CompactionPicker(configuration.compaction)
         let metas = tables.map(\.meta)
         let cold = ColdRule(before: compaction.coldBefore)
-        return isCompacting || picker.pick(metas) != nil
+        // With less room, or beside tables that are left alone, others are picked.
+        return isCompacting || compaction.isDue || picker.pick(metas) != nil
             || picker.pickCold(metas, cold, below: retention.durable.floor, buckets) != nil
             || picker.pickRollup(metas, below: retention.durable.floor, buckets) != nil
     }

@@ -64,7 +64,7 @@ extension NodeMachine {
         createdAt: WallTime?, _ now: Now, into effects: inout [Effect]
     ) {
         let word =
-            request.isOfParking
+            request.isOfParking || has(.deniesParked)
             ? response : parking.word(response, on: id, hash, createdAt: createdAt)
         answer(request, word, now, into: &effects)
     }

@@ -151,9 +151,15 @@ extension NodeMachine {
 
     /// Whether what this node lists is all that it stands for. What it holds in doubt it lists to a
     /// recovering peer as such, which inherits the doubt: two nodes would else wait for each other.
+    /// A peer that is no voter of its home is told nothing of it before it is settled, and may have
+    /// counted its slices with the vote that it lost: until then this node is no source for it.
     private func isSource(for ask: SyncAsk) -> Bool {
         guard isVoting else { return false }
-        return doubt.allSatisfy { ask.wantsUnbound && index[$0]?.isBound == false }
+        return doubt.allSatisfy { id in
+            guard ask.wantsUnbound, let entry = index[id], !entry.isBound else { return false }
+            return ask.partitions.contains(entry.home)
+                || entry.touched.intersection(ask.partitions).isEmpty
+        }
     }
 
     private func listed(_ entry: BatchEntry, _ ask: SyncAsk, _ now: Now) -> SyncEntry? {

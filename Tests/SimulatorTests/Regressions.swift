@@ -122,6 +122,33 @@ struct Regression: Sendable, CustomTestStringConvertible {
             why: "who recovered from one source that knew a batch as bound and another that held "
                 + "it in doubt voted without what only the second could give"),
         Regression(
+            seed: 8_866_247_964_627_251,
+            schedule: FaultSchedule(
+                without: [.diskFull, .lies, .misreads, .slowLinks, .unreadable, .wipes],
+                keep: [1, 2, 4, 5, 7, 8, 10, 11, 14]),
+            why: "a source that held in doubt what it could not list to a node without its home "
+                + "passed for one that gave everything"),
+        Regression(
+            seed: 8_866_247_964_614_130,
+            schedule: FaultSchedule(
+                without: [.clockSteps, .cuts, .diskFull, .loss, .misreads, .zombies],
+                keep: [1, 3]),
+            why: "of the simulator: who condemned its data was not heard to confess where rot was "
+                + "possible as well"),
+        Regression(
+            seed: 8_866_247_964_618_495,
+            schedule: FaultSchedule(
+                without: [
+                    .diskFull, .killAll, .misreads, .oldDisks, .rot, .unreadable, .wipes,
+                ], keep: [1, 2, 3]),
+            why: "of the simulator: a bit flipped in a table that a compaction was about to replace"
+        ),
+        Regression(
+            seed: 84_683_105_829_963,
+            schedule: FaultSchedule(without: [.misreads, .unreadable], keep: [1]),
+            why: "of the simulator: an answer about rot was on its way when its node had set it "
+                + "aside"),
+        Regression(
             seed: 8_255_510_643_834_182,
             why: "of the simulator: a node was asked before it had read what it has parked, and "
                 + "denied nothing"),

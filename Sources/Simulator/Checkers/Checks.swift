@@ -214,7 +214,9 @@ package struct ReadCheck {
     var letterFloor: ContentSet
     /// Asked after convergence: the answer must be exact.
     var isFinal: Bool
-    /// At level ONE after convergence: the replica that must have answered.
+    /// A disk was rotten when it began. Its node may be on a new one before the client hears.
+    var mayMeetRot: Bool
+
     func floor(_ partition: PartitionID) -> ContentSet {
         guard level != .one, Int(partition.index) < floors.count else { return ContentSet() }
         return floors[Int(partition.index)]

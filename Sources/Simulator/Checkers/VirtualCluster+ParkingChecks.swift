@@ -21,6 +21,25 @@ extension VirtualCluster {
         ledger.park(number, node: node.index)
     }
 
+    /// S15: what lies on a node's disk to be counted under another id is not said by it to be
+    /// finally not counted. Whoever hears that may seal its events anew.
+    func checkDenied(_ response: ClientResponse, _ request: RequestID, _ node: VirtualNode)
+        throws(Violation)
+    {
+        let number: Int
+        switch (response, workload.calls[request]?.purpose) {
+        case (.status(.notCounted), .status(let content, _)):
+            number = content
+        case (.write(.expired(.notCounted)), .write(let effort)):
+            number = workload.efforts[effort].content
+        default:
+            return
+        }
+        guard !node.parking.holds(parkedKey(number)) else {
+            throw Violation("S15", "\(node.id) denies c\(number), which it has parked")
+        }
+    }
+
     private func parkedKey(_ number: Int) -> ParkedKey {
         let content = ledger.contents[number]
         return ParkedKey(id: content.id, contentHash: content.hash)

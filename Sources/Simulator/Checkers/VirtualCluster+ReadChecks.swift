@@ -19,7 +19,9 @@ extension VirtualCluster {
             if isHealed, swarm.budget == .beyond, check.level == .quorum {
                 checks.hit(.refusedBeyondBudget)
             }
-            if case .storage(let what) = failure, !nodes.contains(where: \.maySeeRot) {
+            if case .storage(let what) = failure, !check.mayMeetRot,
+                !nodes.contains(where: \.maySeeRot)
+            {
                 throw Violation("S4", "a healthy disk cannot be read: \(what)")
             }
             guard check.isFinal else { return }

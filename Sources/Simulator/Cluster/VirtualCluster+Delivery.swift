@@ -153,6 +153,7 @@ extension VirtualCluster {
                 park(job, node, process)
             case .reply(let request, let response):
                 try checkParked(response, request, node)
+                try checkDenied(response, request, node)
                 reply(response, to: request, from: node)
             case .report(let report):
                 log("\(node.id) reports \(report)")

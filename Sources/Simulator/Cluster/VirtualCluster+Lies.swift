@@ -176,6 +176,7 @@ extension VirtualCluster {
         guard var bytes = node.disk.contents[path], !bytes.isEmpty else { return nil }
         bytes[nemesisRandom.below(bytes.count)] ^= 1 << UInt8(nemesisRandom.below(8))
         node.disk.overwrite(path, with: bytes)
+        log("\(node.id): a bit of \(path) flips")
         return Lie(.file, node, partition: nil)
     }
 

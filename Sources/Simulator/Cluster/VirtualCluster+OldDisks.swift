@@ -246,7 +246,8 @@ extension VirtualCluster {
 
     /// A node found its data wrong while it ran.
     func condemn(_ reason: String, _ node: VirtualNode) throws(Violation) {
-        guard node.maySeeRot || isConfession(reason, of: node) else {
+        let confesses = isConfession(reason, of: node)
+        guard node.maySeeRot || confesses else {
             throw Violation("L6", "\(node.id) condemns healthy data: \(reason)")
         }
         checks.hit(.condemned)

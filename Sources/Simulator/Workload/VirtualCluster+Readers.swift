@@ -177,7 +177,7 @@ extension VirtualCluster {
         let check = ReadCheck(
             query: query, level: level, acknowledged: checks.mustBeSeen(level, ledger),
             floors: checks.floors, letterFloor: checks.letterFloor,
-            isFinal: checks.final != nil)
+            isFinal: checks.final != nil, mayMeetRot: nodes.contains(where: \.maySeeRot))
         return call(
             .read(query, consistency: level), .read(check, reader: reader), timeout, through: node)
     }

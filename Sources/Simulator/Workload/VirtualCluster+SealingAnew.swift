@@ -1,4 +1,5 @@
 import Core
+import NodeCore
 import Replication
 
 /// The clients: producers who hear that a batch is finally not counted, and seal its events anew.
@@ -30,9 +31,11 @@ extension VirtualCluster {
     /// Where nothing is parked at all it goes without, so that these seeds run as they ever did.
     private func sealAnew(_ effort: Workload.Effort) {
         let old = ledger.contents[effort.content]
-        guard swarm.parks, old.retires == nil, workload.mayBeParked[old.number] == nil,
-            ledger.twin(of: old.number) == nil
-        else { return }
+        let isParked =
+            workload.mayBeParked[old.number] != nil && !mutants.contains(.sealsParkedAnew)
+        guard swarm.parks, old.retires == nil, !isParked, ledger.twin(of: old.number) == nil else {
+            return
+        }
         // It is one producer: it does not send the old bytes any more.
         for other in workload.efforts.indices where workload.efforts[other].content == old.number {
             workload.efforts[other].isOver = true
