@@ -10,13 +10,14 @@ struct ForgettingTests {
     static let length: Duration = .seconds(10)
     static let mine = PartitionSet((0..<8).map { PartitionID($0) })
 
-    static func record(_ number: Int) -> BatchRecord {
+    /// - Parameter content: another one under the same id.
+    static func record(_ number: Int, content: Int? = nil) -> BatchRecord {
         let touched = [number % 8, (number + 3) % 8].sorted()
         return BatchRecord.home(
             header: BatchHeader(
                 id: BatchID(producer: 1, sequence: UInt64(number)),
                 createdAt: WallTime(milliseconds: Int64(number) * 1000),
-                contentHash: Hash128(UInt128(number)), rule: .first),
+                contentHash: Hash128(UInt128(content ?? number)), rule: .first),
             home: PartitionID(number % 8),
             totals: BatchTotals(events: 4, counted: 3, dead: 1),
             slices: touched.enumerated().map {
