@@ -77,6 +77,13 @@ struct AuditState {
         return true
     }
 
+    /// All that this node held is gone, and what was found wrong with it. What is left of it and
+    /// still wrong, such as a file of the log, is found again.
+    mutating func setAside() {
+        recounts = [:]
+        damage = []
+    }
+
     /// What was found and is still so.
     func findings(tables: [TableHandle]) -> [AuditFinding] {
         let present = Set(tables.map(\.meta.id))

@@ -145,7 +145,7 @@ extension NodeMachine {
         for tag in unites.keys.sorted() { failUnite(tag, "it begins anew", into: &effects) }
         doubt = []
         drives = DriveQueue()
-        audit.recounts = [:]
+        audit.setAside()
         restartRecovery()
         effects.append(.report(.setAside(through: through)))
         if !removed.tables.isEmpty {

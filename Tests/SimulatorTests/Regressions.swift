@@ -144,6 +144,10 @@ struct Regression: Sendable, CustomTestStringConvertible {
             why: "of the simulator: a bit flipped in a table that a compaction was about to replace"
         ),
         Regression(
+            seed: 144_463_449_158_697,
+            schedule: FaultSchedule(without: [.misreads, .zombies], keep: [1, 6]),
+            why: "damage of a file of history that a whole copy had replaced was told for ever"),
+        Regression(
             seed: 84_683_105_829_963,
             schedule: FaultSchedule(without: [.misreads, .unreadable], keep: [1]),
             why: "of the simulator: an answer about rot was on its way when its node had set it "
